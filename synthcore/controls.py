@@ -1,0 +1,214 @@
+"""The controls of the synth: which there are, what they accept, and to which tier they belong.
+
+Owns the vocabulary of every label column. Nothing is listed by hand: the registry is read from the live synth, or
+built again from JSON where there is none. vita is imported here for discovery, and in the zygote for rendering;
+nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthcore.errors import EngineMismatch
+
+#: Modulation slots are labelled as `modulation_slots`, the view controls only draw.
+NOT_A_LABEL = re.compile(r"modulation_\d+_(amount|bipolar|bypass|power|stereo)|view_spectrogram|osc_\d_view_2d")
+TIER_1 = re.compile(r"osc_[12]_.*|filter_1_.*|env_1_.*|volume")
+#: The parts of a preset that are not numbers; a patch that changes one stores it as an asset.
+SECTIONS = ("lfos", "sample", "wavetables")
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """One knob of the synth.
+
+    Attributes
+    ----------
+    name : str
+        The synth's own name, as in a `.vital` file.
+    low, high, default : float
+        The range and default of the value, in the synth's raw units.
+    is_whole : bool
+        Whether only whole numbers mean something (transposes, voices, options).
+    options : tuple of str
+        The names of the options of a categorical control; empty for a continuous one.
+    tier : int
+        The lowest tier that varies it: 1 or 2.
+    """
+
+    name: str
+    low: float
+    high: float
+    default: float
+    is_whole: bool
+    options: tuple[str, ...]
+    tier: int
+
+    @property
+    def is_categorical(self) -> bool:
+        return bool(self.options)
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Every control, modulation source and destination, in the order of the label columns.
+
+    Attributes
+    ----------
+    controls : tuple of Control
+        Sorted by name, so that two builds of the same synth agree on the columns.
+    sources, destinations : tuple of str
+        What modulation can connect. A name outside these kills the process when it renders.
+    init : mapping of str to list or dict
+        The init preset's `lfos`, `sample` and `wavetables`.
+    """
+
+    controls: tuple[Control, ...]
+    sources: tuple[str, ...]
+    destinations: tuple[str, ...]
+    init: Mapping[str, Any]
+
+    @classmethod
+    def from_synth(cls) -> Registry:
+        """Discover the registry from the installed vita.
+
+        Calling this builds engines, which shifts the seeds of every later synth in the process: audio is therefore
+        only ever made in a zygote, never here.
+        """
+        import vita
+
+        synth = vita.Synth()
+        details = [synth.get_control_details(n) for n in sorted(synth.get_controls()) if not NOT_A_LABEL.fullmatch(n)]
+        preset = json.loads(synth.to_json())["settings"]
+        return cls(
+            controls=tuple(
+                Control(
+                    name=d.name,
+                    low=float(d.min),
+                    high=float(len(d.options) - 1 + d.min if d.options else d.max),
+                    default=float(d.default_value),
+                    is_whole=bool(d.is_discrete),
+                    options=tuple(d.options),
+                    tier=1 if TIER_1.fullmatch(d.name) else 2,
+                )
+                for d in details
+            ),
+            sources=tuple(vita.get_modulation_sources()),
+            destinations=tuple(vita.get_modulation_destinations()),
+            init={name: preset[name] for name in SECTIONS},
+        )
+
+    @classmethod
+    def from_config(cls, text: str) -> Registry:
+        """Build the registry from `to_config`'s JSON, without a synth."""
+        data = json.loads(text)
+        return cls(
+            controls=tuple(Control(**{**c, "options": tuple(c["options"])}) for c in data["controls"]),
+            sources=tuple(data["sources"]),
+            destinations=tuple(data["destinations"]),
+            init=data["init"],
+        )
+
+    def to_config(self) -> str:
+        """Serialise to canonical JSON: equal registries give equal text."""
+        return canonical_json(
+            {
+                "controls": [asdict(c) for c in self.controls],
+                "sources": self.sources,
+                "destinations": self.destinations,
+                "init": self.init,
+            }
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of `to_config`, in hex."""
+        return hashlib.sha256(self.to_config().encode()).hexdigest()
+
+    @cached_property
+    def continuous(self) -> tuple[Control, ...]:
+        return tuple(c for c in self.controls if not c.is_categorical)
+
+    @cached_property
+    def categorical(self) -> tuple[Control, ...]:
+        return tuple(c for c in self.controls if c.is_categorical)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Control]:
+        return {c.name: c for c in self.controls}
+
+    def of_tier(self, tier: int) -> tuple[Control, ...]:
+        """The controls that a dataset of this tier varies: 82 at tier 1, all 448 at tiers 2 and 3."""
+        return tuple(c for c in self.controls if c.tier <= tier)
+
+    @cached_property
+    def source_index(self) -> Mapping[str, int]:
+        return {name: i for i, name in enumerate(self.sources)}
+
+    @cached_property
+    def destination_index(self) -> Mapping[str, int]:
+        return {name: i for i, name in enumerate(self.destinations)}
+
+    @cached_property
+    def defaults(self) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Default values of the continuous controls, shape (322,), and default options, shape (126,)."""
+        values = np.array([c.default for c in self.continuous], dtype=np.float64)
+        options = np.array([round(c.default - c.low) for c in self.categorical], dtype=np.int32)
+        return values, options
+
+    @cached_property
+    def init_texts(self) -> Mapping[str, str]:
+        """The canonical JSON of each init section, written once."""
+        return {name: canonical_json(section) for name, section in self.init.items()}
+
+    def require_same(self, other: Registry, where: str) -> None:
+        """Raise `EngineMismatch` naming what differs between the installed synth and a file's registry."""
+        if self.fingerprint != other.fingerprint:
+            raise EngineMismatch(
+                f"{where} was made with another synth: {'; '.join(differences(other, self))}. "
+                "Install the vita it names (synthcore inspect shows it)."
+            )
+
+
+def differences(theirs: Registry, ours: Registry) -> list[str]:
+    """Say in words how two registries differ: names missing or new, controls and routes changed."""
+    found = []
+    pairs: list[tuple[str, Sequence[str], Sequence[str]]] = [
+        ("controls", list(theirs.by_name), list(ours.by_name)),
+        ("modulation sources", theirs.sources, ours.sources),
+        ("modulation destinations", theirs.destinations, ours.destinations),
+    ]
+    for what, old, new in pairs:
+        for verb, names in (("lacks", set(old) - set(new)), ("adds", set(new) - set(old))):
+            if names:
+                found.append(f"the installed vita {verb} {len(names)} {what} ({_some(names)})")
+    both = theirs.by_name.keys() & ours.by_name.keys()
+    changed = {n for n in both if theirs.by_name[n] != ours.by_name[n]}
+    if changed:
+        found.append(f"{len(changed)} controls have another range, default or options ({_some(changed)})")
+    return found or ["the init preset or the order of names changed"]
+
+
+def _some(names: set[str]) -> str:
+    shown = sorted(names)[:3]
+    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")
+
+
+def canonical_json(value: Any) -> str:
+    """Serialise with sorted keys and no spaces, so that equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+@lru_cache(maxsize=1)
+def installed() -> Registry:
+    """The registry of the installed vita, discovered once a process."""
+    return Registry.from_synth()

@@ -1,0 +1,396 @@
+"""Driving zygotes: send a candidate, get its rows or its fault, survive what happens on the way.
+
+Owns the difference between a fault (of the candidate) and an accident (of the moment). An accident is retried with
+the same candidate in a fresh zygote, so that no kill ever changes which candidate is kept.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import math
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from synthcore.engine import faults
+from synthcore.engine.protocol import Message, pack, unpack
+from synthcore.errors import Accident, Interrupted
+
+MAX_ACCIDENTS = 3
+#: Only what the program itself did wrong; SIGKILL and SIGTERM come from outside.
+CRASH_SIGNALS = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+START_SECONDS = 60  #: for a zygote to warm up: 1 s here, far more on a cold, busy machine
+LOAD_SECONDS = 10  #: the largest real preset took 2.6 s to load
+POLL_SECONDS = 0.1  #: how soon a stop or a passed deadline is noticed while nothing arrives
+PIPE_BYTES = 1 << 20  #: Linux's limit for a pipe without privileges
+
+
+@dataclass(frozen=True, slots=True)
+class RenderFormat:
+    """What a zygote is started for: it holds for all that it renders.
+
+    Attributes
+    ----------
+    sample_rate : int
+        In Hz.
+    notes : tuple of int
+        MIDI notes of every patch.
+    velocity : int
+        MIDI velocity, 0..127.
+    note_seconds, render_seconds : float
+        How long the note is held, and how long is recorded.
+    min_rms_dbfs, max_peak : float
+        What `faults.judge` refuses.
+    cpu_seconds : int
+        CPU time one process of a candidate may take.
+    """
+
+    sample_rate: int
+    notes: tuple[int, ...]
+    velocity: int
+    note_seconds: float
+    render_seconds: float
+    min_rms_dbfs: float
+    max_peak: float
+    cpu_seconds: int
+
+    @property
+    def samples(self) -> int:
+        """Length of one row in samples."""
+        return int(self.render_seconds * self.sample_rate)
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of one row's stereo float32 audio."""
+        return self.samples * 2 * 4
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedRow:
+    """One accepted render: `chunk` is its audio as a shuffled zlib stream, as HDF5 stores it."""
+
+    note: int
+    rms_dbfs: float
+    peak: float
+    audio_sha256: str
+    chunk: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One refused render, with what was measured (None where there was nothing to measure)."""
+
+    note: int
+    reason: str
+    rms_dbfs: float | None
+    peak: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CpuSeconds:
+    """Thread CPU time spent inside the synth."""
+
+    load: float = 0.0
+    settle: float = 0.0
+    render: float = 0.0
+
+    def __add__(self, other: CpuSeconds) -> CpuSeconds:
+        return CpuSeconds(self.load + other.load, self.settle + other.settle, self.render + other.render)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one candidate: all its rows, or the fault that ended it."""
+
+    rows: tuple[RenderedRow, ...]
+    fault: Fault | None
+    cpu: CpuSeconds
+
+
+class Crashed(Exception):
+    """The synth crashed: the first time an accident, a fault when it does so again. Never leaves this module."""
+
+    def __init__(self, note: int, signal_number: int) -> None:
+        super().__init__(f"the synth crashed at note {note} with {signal.Signals(signal_number).name}")
+        self.note = note
+        self.signal = signal_number
+
+
+class Zygote:
+    """One zygote process.
+
+    Parameters
+    ----------
+    fmt : RenderFormat
+        What it renders.
+    """
+
+    def __init__(self, fmt: RenderFormat) -> None:
+        self.fmt = fmt
+        self._stderr = tempfile.TemporaryFile()
+        # 4 KiB over the raw size: a stream that can't be compressed grows a little, and the head needs room.
+        place_bytes = fmt.row_bytes + fmt.row_bytes // 100 + 4096
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-m", "synthcore.engine.zygote"]
+            + [str(n) for n in (fmt.sample_rate, len(fmt.notes), place_bytes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C is ours to handle, and one kill ends the whole family
+            env=_environment(),
+        )
+        assert self.process.stdin and self.process.stdout
+        self._stdin, self._stdout = self.process.stdin, self.process.stdout
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            for pipe in (self._stdin, self._stdout):
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        os.set_blocking(self._stdin.fileno(), False)
+        self._is_ready = False
+        self._deadline = 0.0
+        _living.add(self)
+
+    def send(self, preset: bytes, timeout_seconds: float) -> None:
+        """Send one candidate, then call `receive`, which also tells what went wrong while sending.
+
+        The candidate may take `timeout_seconds` of wall clock for each of its renders, plus loading.
+        """
+        head = {
+            "notes": self.fmt.notes,
+            "velocity": self.fmt.velocity,
+            "note_seconds": self.fmt.note_seconds,
+            "render_seconds": self.fmt.render_seconds,
+            "min_rms_dbfs": self.fmt.min_rms_dbfs,
+            "max_peak": self.fmt.max_peak,
+            "cpu_seconds": self.fmt.cpu_seconds,
+        }
+        allowed = LOAD_SECONDS + timeout_seconds * (len(self.fmt.notes) + 1)
+        self._deadline = time.monotonic() + allowed + (0 if self._is_ready else START_SECONDS)
+        unsent = memoryview(pack(head, preset))
+        with contextlib.suppress(BrokenPipeError):
+            while unsent and time.monotonic() < self._deadline and not _stopping.is_set():
+                if select.select([], [self._stdin], [], POLL_SECONDS)[1]:
+                    unsent = unsent[self._stdin.write(unsent) or 0 :]
+
+    def receive(self) -> Outcome:
+        """Wait for what became of the candidate sent.
+
+        Raises
+        ------
+        Accident
+            The zygote or one of its children was killed, or ran out of wall-clock time.
+        Crashed
+            The synth crashed.
+        Interrupted
+            `stop` was called.
+        """
+        if not self._is_ready:
+            self._receive()
+            self._is_ready = True
+        rows: list[RenderedRow] = []
+        fault: Fault | None = None
+        cpu = CpuSeconds()
+        died: int | None = None
+        while "end" not in (message := self._receive())[0]:
+            head, chunk = message
+            if "signal" in head:
+                died = head["signal"]
+                continue
+            cpu += CpuSeconds(head["load_cpu"], head["settle_cpu"], head["render_cpu"])
+            if head["fault"]:
+                fault = Fault(head["note"], head["fault"], _number(head.get("rms_dbfs")), _number(head.get("peak")))
+            else:
+                rows.append(RenderedRow(head["note"], head["rms_dbfs"], head["peak"], head["audio_sha256"], chunk))
+        end = message[0]
+        if end["broken"]:
+            raise self._accident("a render child failed")
+        died = died or end["signal"]
+        if died:
+            note = self.fmt.notes[len(rows)]
+            if died == signal.SIGXCPU:
+                fault = Fault(note, faults.CPU_LIMIT, None, None)
+            elif died in CRASH_SIGNALS:
+                raise Crashed(note, died)
+            else:
+                raise self._accident(f"a render child died by {signal.Signals(died).name}")
+        if fault is None and len(rows) < len(self.fmt.notes):
+            raise self._accident("a render child left no answer")
+        return Outcome(tuple(rows) if fault is None else (), fault, cpu)
+
+    def kill(self) -> None:
+        """End the zygote and every child of it, at once."""
+        _living.discard(self)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for stream in (self._stdin, self._stdout, self._stderr):
+            stream.close()
+
+    def _receive(self) -> Message:
+        try:
+            message = unpack(self._read)
+        except EOFError as error:
+            raise self._accident("it died in the middle of an answer") from error
+        if message is None:
+            raise self._accident("it died")
+        return message
+
+    def _read(self, size: int) -> bytes:
+        parts = bytearray()
+        while len(parts) < size:
+            if select.select([self._stdout], [], [], POLL_SECONDS)[0]:
+                part = self._stdout.read(size - len(parts))
+                if not part:
+                    break
+                parts += part
+            elif _stopping.is_set():
+                raise Interrupted("rendering was stopped")
+            elif time.monotonic() > self._deadline:
+                raise self._accident("it ran out of wall-clock time")
+        return bytes(parts)
+
+    def _accident(self, what: str) -> Accident:
+        self._stderr.seek(0)
+        said = self._stderr.read().decode(errors="replace").strip()
+        return Accident(f"zygote {self.process.pid}: {what}" + (f" ({said.splitlines()[-1]})" if said else ""))
+
+
+class Renderer:
+    """Renders candidates one after the other, replacing its zygote when something happens to it.
+
+    Attributes
+    ----------
+    cpu : CpuSeconds
+        Spent inside the synth so far, refused candidates included.
+    """
+
+    def __init__(self, fmt: RenderFormat, timeout_seconds: float) -> None:
+        self.fmt = fmt
+        self.timeout_seconds = timeout_seconds
+        self.cpu = CpuSeconds()
+        self._zygote: Zygote | None = None
+        self._preset = b""
+
+    def send(self, preset: bytes) -> None:
+        """Start rendering a candidate: the next one can be prepared before `receive` is called."""
+        self._preset = preset
+        self._send(self.timeout_seconds)
+
+    def receive(self) -> Outcome:
+        """Finish rendering the candidate sent.
+
+        Raises
+        ------
+        Accident
+            Accident after accident befell the same candidate.
+        Interrupted
+            `stop` was called.
+        """
+        accidents: list[str] = []
+        crash: int | None = None
+        while True:
+            try:
+                outcome = self._expect_zygote().receive()
+                self.cpu += outcome.cpu
+                return outcome
+            except (Accident, Crashed) as befell:
+                self.close()
+                if isinstance(befell, Crashed):
+                    if befell.signal == crash:
+                        return Outcome((), Fault(befell.note, faults.CRASH, None, None), CpuSeconds())
+                    crash = befell.signal
+                accidents.append(str(befell))
+                if len(accidents) > MAX_ACCIDENTS:
+                    raise Accident(f"gave up on a candidate: {'; '.join(accidents)}") from befell
+                # Each try gets twice the wall clock of the one before: a busy machine is no reason to fail.
+                self._send(self.timeout_seconds * 2 ** len(accidents))
+            except BaseException:
+                self.close()
+                raise
+
+    def render(self, preset: bytes) -> Outcome:
+        """Render one candidate; raises as `receive` does."""
+        self.send(preset)
+        return self.receive()
+
+    def close(self) -> None:
+        """End the zygote; the next candidate gets a fresh one."""
+        if self._zygote is not None:
+            self._zygote.kill()
+            self._zygote = None
+
+    def _send(self, timeout_seconds: float) -> None:
+        if self._zygote is None:
+            self._zygote = Zygote(self.fmt)
+        self._zygote.send(self._preset, timeout_seconds)
+
+    def _expect_zygote(self) -> Zygote:
+        if self._zygote is None:
+            raise RuntimeError("receive called before send")
+        return self._zygote
+
+
+@contextlib.contextmanager
+def renderer(fmt: RenderFormat, timeout_seconds: float) -> Iterator[Renderer]:
+    """Borrow a renderer. Its zygote is warm already if one for this format is idle, and stays for the next borrower."""
+    with _idle_lock:
+        kept = _idle.get(fmt, [])
+        borrowed = kept.pop() if kept else Renderer(fmt, timeout_seconds)
+    borrowed.timeout_seconds = timeout_seconds
+    borrowed.cpu = CpuSeconds()
+    try:
+        yield borrowed
+    except BaseException:
+        borrowed.close()  # a candidate may be half rendered
+        raise
+    with _idle_lock:
+        _idle.setdefault(fmt, []).append(borrowed)
+
+
+def stop() -> None:
+    """Make everything that renders raise `Interrupted` within a moment."""
+    _stopping.set()
+
+
+def resume() -> None:
+    """Allow rendering again after `stop`."""
+    _stopping.clear()
+
+
+@atexit.register
+def end_zygotes() -> None:
+    """End every zygote of this process."""
+    with _idle_lock:
+        _idle.clear()
+    for zygote in list(_living):
+        zygote.kill()
+
+
+_stopping = threading.Event()
+_living: set[Zygote] = set()
+_idle: dict[RenderFormat, list[Renderer]] = {}
+_idle_lock = threading.Lock()
+
+
+def _environment() -> dict[str, str]:
+    """The zygote's whole environment: nothing of ours may change what it renders."""
+    return {
+        "PATH": os.defpath,
+        "OPENBLAS_NUM_THREADS": "1",  # no threads before a fork
+        # Huge pages for malloc bring a fork and exit from 13 ms to 4 ms; other libcs ignore the variable.
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    }
+
+
+def _number(value: float | None) -> float | None:
+    """Turn a measurement that JSON can't carry on into None."""
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,68 @@
+"""Faults: why a candidate is refused. A fault is a value that is written down, never an exception.
+
+Every fault is a property of the candidate, so the same spec meets the same faults on every run. What is only a
+property of the moment (a kill, a time-out) is an `Accident` and leaves no trace in a dataset.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SILENT = "silent"
+CLIPPING = "clipping"
+NON_FINITE = "non-finite"
+NOT_LOADED = "not-loaded"
+CRASH = "crash"
+CPU_LIMIT = "cpu-limit"
+
+#: Reason -> what it means, for people.
+REASONS = {
+    SILENT: "quieter than the spec's min_rms_dbfs",
+    CLIPPING: "peak above the spec's max_peak",
+    NON_FINITE: "the audio holds NaN or infinity",
+    NOT_LOADED: "the synth refused the preset",
+    CRASH: "the synth crashed twice with the same signal, in fresh processes",
+    CPU_LIMIT: "rendering took more CPU time than the spec's cpu_seconds",
+}
+
+#: What a silent row measures; a true minus infinity would not survive JSON.
+SILENCE_DBFS = -999.0
+
+
+def measure(audio: NDArray[np.float32]) -> tuple[float, float]:
+    """Measure the loudness and peak of one render.
+
+    Parameters
+    ----------
+    audio : ndarray, shape (2, S), float32
+        Full scale is 1.
+
+    Returns
+    -------
+    rms_dbfs : float
+        Root mean square over both channels in dB, `SILENCE_DBFS` for digital silence, NaN if the audio holds one.
+    peak : float
+        Largest magnitude; NaN if the audio holds one.
+    """
+    peak = float(abs(audio).max())
+    if not math.isfinite(peak):
+        return math.nan, math.nan
+    # float64: a sum of 176,400 float32 squares loses the last digits, and they decide at the threshold.
+    mean_square = float((audio.astype("f8") ** 2).mean())
+    return (10 * math.log10(mean_square) if mean_square > 0 else SILENCE_DBFS), peak
+
+
+def judge(rms_dbfs: float, peak: float, min_rms_dbfs: float, max_peak: float) -> str | None:
+    """Name the fault of a render, or None if it has none."""
+    if not math.isfinite(peak):
+        return NON_FINITE
+    if rms_dbfs < min_rms_dbfs:
+        return SILENT
+    if peak > max_peak:
+        return CLIPPING
+    return None

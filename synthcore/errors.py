@@ -1,0 +1,47 @@
+"""What can go wrong for reasons a person can mend.
+
+    SynthcoreError                   the root: one clear line, exit code 2
+    |- SpecError                     a wish that makes no sense, or clashes with what exists
+    |- DatasetError                  a file that is no dataset, or a damaged one
+    |- EngineMismatch                the synth here is not the synth that made this
+    `- RenderError                   a shard that could not be made
+       |- Accident                   of the moment: a kill, a time-out, a broken pipe; heals by trying again
+       |- LowAcceptance              of the spec: nearly every candidate is refused
+       `- Interrupted                someone asked us to stop
+
+Bad audio is none of these: it is a value, see `synthcore.engine.faults`.
+"""
+
+from __future__ import annotations
+
+
+class SynthcoreError(Exception):
+    """Anything a person can mend: the message says what, where, why and what to do."""
+
+
+class SpecError(SynthcoreError):
+    """A spec or command that makes no sense, or that clashes with a file that is already there."""
+
+
+class DatasetError(SynthcoreError):
+    """A file that is no dataset, is of another schema version, or is damaged."""
+
+
+class EngineMismatch(SynthcoreError):
+    """The installed synth has other controls than the file was made with."""
+
+
+class RenderError(SynthcoreError):
+    """A shard that could not be made."""
+
+
+class Accident(RenderError):
+    """A kill, a lost zygote, a time-out or a broken pipe: trying again heals it."""
+
+
+class LowAcceptance(RenderError):
+    """Nearly every candidate of a shard was refused: the spec is at fault, not the moment."""
+
+
+class Interrupted(RenderError):
+    """Rendering was asked to stop."""

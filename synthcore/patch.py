@@ -1,0 +1,162 @@
+"""A patch: one complete, canonical, hashable sound.
+
+Owns the way from the stored label to the `.vital` JSON that is played, and the patch's hash. A patch holds exactly
+what is stored, so what is rendered from it can be rendered again from the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthcore.controls import Registry, canonical_json
+from synthcore.normalize import to_units, to_values
+
+MAX_SLOTS = 64  #: of modulation; a 65th kills the synth
+SLOT_FIELDS = ("source", "destination", "amount", "bipolar", "power", "stereo", "bypass")
+SLOT_SETTINGS = SLOT_FIELDS[2:]
+EMPTY_SLOT = np.array([-1, -1, 0, 0, 0, 0, 0], dtype=np.float32)
+OSCILLATORS = 3
+#: What a patch can hold besides numbers and wavetables; none of it given means the init preset's.
+EXTRAS = ("lfos", "sample", "curves")
+#: The last public Vital; vita's own mark, 99999.9.9, is refused by the real one. Both give the same audio.
+VITAL_VERSION = "1.5.5"
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """One complete sound, as it is stored.
+
+    Attributes
+    ----------
+    continuous : ndarray, shape (322,), float32
+        Unit values.
+    categorical : ndarray, shape (126,), int32
+        Option indices.
+    modulation_slots : ndarray, shape (64, 7), float32
+        `SLOT_FIELDS` per slot; source -1 marks an empty slot. The slot's position is part of the sound.
+    wavetables : tuple of str
+        The SHA-256 of each oscillator's wavetable asset.
+    extras : tuple of (str or None)
+        The SHA-256 of each of `EXTRAS`' assets, None for the init preset's.
+    """
+
+    continuous: NDArray[np.float32]
+    categorical: NDArray[np.int32]
+    modulation_slots: NDArray[np.float32]
+    wavetables: tuple[str, ...]
+    extras: tuple[str | None, ...] = (None,) * len(EXTRAS)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 in hex over every label and asset hash: equal hashes sound the same."""
+        digest = hashlib.sha256()
+        for array, dtype in ((self.continuous, "<f4"), (self.categorical, "<i4"), (self.modulation_slots, "<f4")):
+            # Adding 0.0 makes -0.0 and 0.0, which sound the same, the same bytes.
+            digest.update(np.ascontiguousarray(array + array.dtype.type(0), dtype=dtype).tobytes())
+        digest.update(canonical_json([self.wavetables, self.extras]).encode())
+        return digest.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Patch) and self.hash == other.hash
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    @classmethod
+    def init(cls, registry: Registry) -> Patch:
+        """The init preset as a patch."""
+        values, options = registry.defaults
+        return cls(
+            continuous=to_units(registry.continuous, values),
+            categorical=options,
+            modulation_slots=np.tile(EMPTY_SLOT, (MAX_SLOTS, 1)),
+            wavetables=tuple(content_hash(w) for w in registry.init["wavetables"]),
+        )
+
+    def values(self, registry: Registry) -> dict[str, float]:
+        """The raw value of every control, by name: what is played."""
+        played = dict(
+            zip((c.name for c in registry.continuous), to_values(registry.continuous, self.continuous).tolist(), strict=True)
+        )
+        for control, option in zip(registry.categorical, self.categorical.tolist(), strict=True):
+            played[control.name] = control.low + option
+        return played
+
+    def to_json(self, registry: Registry, assets: Mapping[str, bytes], name: str = "") -> str:
+        """Write the `.vital` document that is rendered, and that Vital itself opens.
+
+        Parameters
+        ----------
+        registry : Registry
+            Where the columns get their names and ranges.
+        assets : mapping of str to bytes
+            The canonical JSON of every asset the patch names, by SHA-256.
+        name : str
+            The preset's name; changes no sound.
+
+        Raises
+        ------
+        KeyError
+            An asset that the patch names is not among `assets`.
+        """
+        lfos, sample, curves = self.extras
+        settings: dict[str, Any] = self.values(registry)
+        modulations = self._modulations(registry, settings)
+        if curves is not None:
+            for slot, curve in json.loads(assets[curves]).items():
+                modulations[int(slot)]["line_mapping"] = curve
+        head = canonical_json(
+            {
+                "author": "synthcore",
+                "comments": "",
+                "macro1": "MACRO 1",
+                "macro2": "MACRO 2",
+                "macro3": "MACRO 3",
+                "macro4": "MACRO 4",
+                "preset_name": name,
+                "preset_style": "",
+                "synth_version": VITAL_VERSION,
+            }
+        )
+        # The heavy sections are canonical JSON already: parsing and writing them again is most of the cost.
+        sections = {
+            "lfos": registry.init_texts["lfos"] if lfos is None else assets[lfos].decode(),
+            "sample": registry.init_texts["sample"] if sample is None else assets[sample].decode(),
+            "wavetables": f"[{','.join(assets[w].decode() for w in self.wavetables)}]",
+            "modulations": canonical_json(modulations),
+        }
+        body = canonical_json(settings)[:-1] + "".join(f',"{k}":{v}' for k, v in sections.items()) + "}"
+        return f'{head[:-1]},"settings":{body}}}'
+
+    def _modulations(self, registry: Registry, settings: dict[str, Any]) -> list[dict[str, Any]]:
+        """List the 64 slots, and put their numbers among the settings."""
+        routes: list[dict[str, Any]] = []
+        for number, row in enumerate(self.modulation_slots.tolist(), start=1):
+            used = row[0] >= 0
+            routes.append(
+                {
+                    "source": registry.sources[int(row[0])] if used else "",
+                    "destination": registry.destinations[int(row[1])] if used else "",
+                }
+            )
+            settings.update({f"modulation_{number}_{k}": v for k, v in zip(SLOT_SETTINGS, row[2:], strict=True)})
+        return routes
+
+
+def content_hash(value: Any) -> str:
+    """SHA-256 in hex of a value's canonical JSON: the name of an asset."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def init_assets(registry: Registry) -> dict[str, bytes]:
+    """The init preset's wavetables as assets, by SHA-256."""
+    texts = (canonical_json(w).encode() for w in registry.init["wavetables"])
+    return {hashlib.sha256(text).hexdigest(): text for text in texts}

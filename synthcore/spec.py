@@ -1,0 +1,105 @@
+"""What a dataset is: every choice that changes its bytes, and nothing that doesn't.
+
+A dataset is a pure function of its spec. Where and how it is made is `synthcore.settings`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from synthcore.controls import canonical_json
+from synthcore.engine.client import RenderFormat
+
+Tier = Literal[1, 2, 3]
+Note = Annotated[int, Field(ge=0, le=127)]
+#: What a row of the priors can be meant for: a tier, or tier 2 with its fixed modulation.
+Recipe = Literal["tier-1", "tier-2", "tier-2-fixed", "tier-3"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class AudioSpec(_Frozen):
+    """What is played and recorded."""
+
+    sample_rate: int = Field(44_100, ge=8_000, le=192_000, description="Sample rate in Hz.")
+    notes: tuple[Note, ...] = Field((48, 60, 72), min_length=1, max_length=128, description="MIDI notes of every patch.")
+    velocity: int = Field(100, ge=1, le=127, description="MIDI velocity of every note.")
+    note_seconds: float = Field(1.5, gt=0, le=60, description="How long the note is held, in seconds.")
+    render_seconds: float = Field(2.0, gt=0, le=60, description="How long is recorded, in seconds.")
+
+    @field_validator("notes")
+    @classmethod
+    def _each_note_once(cls, notes: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(notes)) < len(notes):
+            raise ValueError("names a note twice; name each once")
+        return notes
+
+    @model_validator(mode="after")
+    def _note_fits(self) -> AudioSpec:
+        if self.note_seconds > self.render_seconds:
+            raise ValueError(
+                f"note_seconds is {self.note_seconds:g}, longer than render_seconds ({self.render_seconds:g}); "
+                "record longer or hold the note shorter"
+            )
+        return self
+
+
+class AcceptanceSpec(_Frozen):
+    """Which candidates are refused."""
+
+    min_rms_dbfs: float = Field(-50.0, ge=-200, lt=0, description="A note quieter than this is silent.")
+    max_peak: float = Field(0.99, gt=0, le=10, description="A note with a higher peak clips.")
+    cpu_seconds: int = Field(20, ge=1, le=3_600, description="CPU seconds one render process may take; 0.4 are normal.")
+    max_attempts: int = Field(100, ge=1, le=10_000, description="Candidates tried for one patch before giving up.")
+    min_share: float = Field(0.05, ge=0, le=1, description="A shard that accepts a smaller share stops.")
+
+
+class DatasetSpec(_Frozen):
+    """One dataset.
+
+    `n_samples` is how much of it: specs that differ only there share their beginning.
+    """
+
+    tier: Tier = Field(1, description="How much of the synth varies: 1 = 82 controls, 2 = all 448, 3 = with modulation.")
+    n_samples: int = Field(1_000, ge=1, description="Rows in the dataset.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Another seed, another dataset.")
+    fixed_modulation: bool = Field(False, description="Tier 2 only: 8 fixed modulation routes, each on or off.")
+    audio: AudioSpec = AudioSpec()
+    acceptance: AcceptanceSpec = AcceptanceSpec()
+
+    @model_validator(mode="after")
+    def _fixed_modulation_is_of_tier_2(self) -> DatasetSpec:
+        if self.fixed_modulation and self.tier != 2:
+            raise ValueError(f"fixed_modulation belongs to tier 2, not to tier {self.tier}")
+        return self
+
+    @property
+    def recipe(self) -> Recipe:
+        """The name under which the priors know this kind of dataset."""
+        recipes: dict[int, Recipe] = {1: "tier-1", 2: "tier-2-fixed" if self.fixed_modulation else "tier-2", 3: "tier-3"}
+        return recipes[self.tier]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 in hex of everything but `n_samples`."""
+        return hashlib.sha256(canonical_json(self.model_dump(exclude={"n_samples"})).encode()).hexdigest()
+
+    @property
+    def patches(self) -> int:
+        """Patches that `n_samples` rows need; the last may be cut."""
+        return -(-self.n_samples // len(self.audio.notes))
+
+    @property
+    def render_format(self) -> RenderFormat:
+        """What a zygote is started for."""
+        return RenderFormat(
+            **self.audio.model_dump(),
+            min_rms_dbfs=self.acceptance.min_rms_dbfs,
+            max_peak=self.acceptance.max_peak,
+            cpu_seconds=self.acceptance.cpu_seconds,
+        )
