@@ -1,0 +1,1 @@
+"""Flows: what happens, in prose. They call tasks, and tasks call synthcore."""

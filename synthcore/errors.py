@@ -3,6 +3,7 @@
     SynthcoreError                   the root: one clear line, exit code 2
     |- SpecError                     a wish that makes no sense, or clashes with what exists
     |- DatasetError                  a file that is no dataset, or a damaged one
+    |  `- DamagedShard               a shard whose bytes changed since it was made
     |- EngineMismatch                the synth here is not the synth that made this
     `- RenderError                   a shard that could not be made
        |- Accident                   of the moment: a kill, a time-out, a broken pipe; heals by trying again
@@ -25,6 +26,17 @@ class SpecError(SynthcoreError):
 
 class DatasetError(SynthcoreError):
     """A file that is no dataset, is of another schema version, or is damaged."""
+
+
+class DamagedShard(DatasetError):
+    """A shard is gone, or its bytes are not those it was made with. Rendering it again mends it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is gone or damaged; run generate again: it renders this shard, and only this one")
+        self.name = name
+
+    def __reduce__(self) -> tuple[type[DamagedShard], tuple[str]]:
+        return type(self), (self.name,)
 
 
 class EngineMismatch(SynthcoreError):

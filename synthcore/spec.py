@@ -8,12 +8,21 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from synthcore.controls import canonical_json
 from synthcore.engine.client import RenderFormat
 
-Tier = Literal[1, 2, 3]
+# The types that specs, flow parameters and flags share: range, choices and help, written once.
+Tier = Annotated[
+    Literal[1, 2, 3],
+    # Flags and environment variables are text, and a Literal takes text for no number.
+    BeforeValidator(lambda tier: int(tier) if isinstance(tier, str) and tier.isdecimal() else tier),
+    Field(description="How much of the synth varies: 1 = 82 controls, 2 = all 448, 3 = modulation as well."),
+]
+Rows = Annotated[int, Field(ge=1, description="Rows in the dataset: a patch makes one for each of its notes.")]
+Seed = Annotated[int, Field(ge=0, lt=2**63, description="Another seed, another dataset.")]
+FixedModulation = Annotated[bool, Field(description="Tier 2 only: 8 fixed modulation routes, each on or off.")]
 Note = Annotated[int, Field(ge=0, le=127)]
 #: What a row of the priors can be meant for: a tier, or tier 2 with its fixed modulation.
 Recipe = Literal["tier-1", "tier-2", "tier-2-fixed", "tier-3"]
@@ -65,10 +74,10 @@ class DatasetSpec(_Frozen):
     `n_samples` is how much of it: specs that differ only there share their beginning.
     """
 
-    tier: Tier = Field(1, description="How much of the synth varies: 1 = 82 controls, 2 = all 448, 3 = with modulation.")
-    n_samples: int = Field(1_000, ge=1, description="Rows in the dataset.")
-    seed: int = Field(0, ge=0, lt=2**63, description="Another seed, another dataset.")
-    fixed_modulation: bool = Field(False, description="Tier 2 only: 8 fixed modulation routes, each on or off.")
+    tier: Tier = 1
+    n_samples: Rows = 1_000
+    seed: Seed = 0
+    fixed_modulation: FixedModulation = False
     audio: AudioSpec = AudioSpec()
     acceptance: AcceptanceSpec = AcceptanceSpec()
 
@@ -81,8 +90,8 @@ class DatasetSpec(_Frozen):
     @property
     def recipe(self) -> Recipe:
         """The name under which the priors know this kind of dataset."""
-        recipes: dict[int, Recipe] = {1: "tier-1", 2: "tier-2-fixed" if self.fixed_modulation else "tier-2", 3: "tier-3"}
-        return recipes[self.tier]
+        plain: dict[int, Recipe] = {1: "tier-1", 2: "tier-2", 3: "tier-3"}
+        return "tier-2-fixed" if self.fixed_modulation else plain[self.tier]
 
     @property
     def fingerprint(self) -> str:

@@ -157,15 +157,16 @@ class Zygote:
         os.set_blocking(self._stdin.fileno(), False)
         self._is_ready = False
         self._deadline = 0.0
+        self._notes: tuple[int, ...] = ()
         _living.add(self)
 
-    def send(self, preset: bytes, timeout_seconds: float) -> None:
+    def send(self, preset: bytes, notes: tuple[int, ...], timeout_seconds: float) -> None:
         """Send one candidate, then call `receive`, which also tells what went wrong while sending.
 
         The candidate may take `timeout_seconds` of wall clock for each of its renders, plus loading.
         """
         head = {
-            "notes": self.fmt.notes,
+            "notes": notes,
             "velocity": self.fmt.velocity,
             "note_seconds": self.fmt.note_seconds,
             "render_seconds": self.fmt.render_seconds,
@@ -173,8 +174,9 @@ class Zygote:
             "max_peak": self.fmt.max_peak,
             "cpu_seconds": self.fmt.cpu_seconds,
         }
-        allowed = LOAD_SECONDS + timeout_seconds * (len(self.fmt.notes) + 1)
+        allowed = LOAD_SECONDS + timeout_seconds * (len(notes) + 1)
         self._deadline = time.monotonic() + allowed + (0 if self._is_ready else START_SECONDS)
+        self._notes = notes
         unsent = memoryview(pack(head, preset))
         with contextlib.suppress(BrokenPipeError):
             while unsent and time.monotonic() < self._deadline and not _stopping.is_set():
@@ -215,14 +217,14 @@ class Zygote:
             raise self._accident("a render child failed")
         died = died or end["signal"]
         if died:
-            note = self.fmt.notes[len(rows)]
+            note = self._notes[len(rows)]
             if died == signal.SIGXCPU:
                 fault = Fault(note, faults.CPU_LIMIT, None, None)
             elif died in CRASH_SIGNALS:
                 raise Crashed(note, died)
             else:
                 raise self._accident(f"a render child died by {signal.Signals(died).name}")
-        if fault is None and len(rows) < len(self.fmt.notes):
+        if fault is None and len(rows) < len(self._notes):
             raise self._accident("a render child left no answer")
         return Outcome(tuple(rows) if fault is None else (), fault, cpu)
 
@@ -279,10 +281,14 @@ class Renderer:
         self.cpu = CpuSeconds()
         self._zygote: Zygote | None = None
         self._preset = b""
+        self._notes = fmt.notes
 
-    def send(self, preset: bytes) -> None:
-        """Start rendering a candidate: the next one can be prepared before `receive` is called."""
-        self._preset = preset
+    def send(self, preset: bytes, notes: tuple[int, ...] | None = None) -> None:
+        """Start rendering a candidate, at all of the format's notes or at some.
+
+        The next candidate can be prepared before `receive` is called.
+        """
+        self._preset, self._notes = preset, notes or self.fmt.notes
         self._send(self.timeout_seconds)
 
     def receive(self) -> Outcome:
@@ -317,9 +323,9 @@ class Renderer:
                 self.close()
                 raise
 
-    def render(self, preset: bytes) -> Outcome:
+    def render(self, preset: bytes, notes: tuple[int, ...] | None = None) -> Outcome:
         """Render one candidate; raises as `receive` does."""
-        self.send(preset)
+        self.send(preset, notes)
         return self.receive()
 
     def close(self) -> None:
@@ -331,7 +337,7 @@ class Renderer:
     def _send(self, timeout_seconds: float) -> None:
         if self._zygote is None:
             self._zygote = Zygote(self.fmt)
-        self._zygote.send(self._preset, timeout_seconds)
+        self._zygote.send(self._preset, self._notes, timeout_seconds)
 
     def _expect_zygote(self) -> Zygote:
         if self._zygote is None:
@@ -361,9 +367,15 @@ def stop() -> None:
     _stopping.set()
 
 
-def resume() -> None:
-    """Allow rendering again after `stop`."""
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Stop everything that renders in this process if the block is left by an exception, Ctrl-C included."""
     _stopping.clear()
+    try:
+        yield
+    except BaseException:
+        stop()
+        raise
 
 
 @atexit.register

@@ -37,7 +37,7 @@ class PriorRow(_Row):
     pin: bool = False  # to the default
     range: tuple[float, float] | None = None
     skew: float = Field(1.0, gt=0)  # above 1 favours the low end: the unit draw is raised to it
-    options: dict[str, float] | None = None  # option -> weight; an option not named is never drawn
+    options: dict[str, float] | None = None  # option, or "#8" where two share a name -> weight; none: never drawn
 
 
 class ConstraintRow(_Row):
@@ -98,8 +98,9 @@ class Marginal:
         self.skew = row.skew if row else 1.0
         if control.is_categorical:
             weights = (row and row.options) or dict.fromkeys(control.options, 1.0)
-            # Two options of a control can share a name ("FM <- Osc"): each gets the weight.
-            self.weights = np.array([weights.get(name, 0.0) for name in control.options])
+            # Two options of a control can share a name ("FM <- Osc"): each gets the weight, unless its index has one.
+            named = enumerate(control.options)
+            self.weights = np.array([weights.get(f"#{i}", weights.get(name, 0.0)) for i, name in named])
             self.allowed = np.flatnonzero(self.weights)
             self.low, self.high = float(self.allowed[0]), float(self.allowed[-1])
         else:
@@ -148,8 +149,9 @@ def _require_known(priors: Priors, registry: Registry) -> None:
 
 
 def _require_fits(row: PriorRow, control: Control) -> None:
-    if row.options and set(row.options) - set(control.options):
-        raise SpecError(f"priors.toml: {control.name} has no option {set(row.options) - set(control.options)}")
+    unknown = set(row.options or ()) - set(control.options) - {f"#{i}" for i in range(len(control.options))}
+    if unknown:
+        raise SpecError(f"priors.toml: {control.name} has no option {unknown}")
     if row.range and not control.low <= row.range[0] < row.range[1] <= control.high:
         raise SpecError(
             f"priors.toml: {row.range} does not lie in {control.name}'s range ({control.low:g}, {control.high:g})"

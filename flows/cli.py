@@ -1,0 +1,114 @@
+"""The command line: `synthcore COMMAND`. Each command is a settings model, and a function that prints what came."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from synthcore.errors import RenderError, SynthcoreError
+from synthcore.settings import Generate, Inspect, Verify, parse
+
+USAGE = """usage: synthcore COMMAND [OPTIONS]
+
+Datasets of (audio, parameters) pairs for inverse synthesis with Vital.
+
+commands:
+  generate   make a dataset, or continue one
+  inspect    say what is in a dataset
+  verify     render rows again from their labels, and compare bit for bit
+
+synthcore COMMAND --help tells a command's options. To begin:
+
+  synthcore generate --tier 1 -n 256 -o demo.h5
+"""
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return the process's exit code.
+
+    0 for success, 1 when a dataset or a render failed, 2 for input that a person can correct, 130 after Ctrl-C.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        if platform.system() == "Windows":
+            raise SynthcoreError("Vital is forked for every render, which Windows can't: run synthcore in WSL")
+        if not words or words[0] in ("-h", "--help", "help"):
+            sys.stdout.write(USAGE)
+            return 0
+        if words[0] not in COMMANDS:
+            raise SynthcoreError(f"there is no command {words[0]!r}; there are {', '.join(COMMANDS)}")
+        model, command = COMMANDS[words[0]]
+        return command(parse(model, words[1:]))
+    except RenderError as error:
+        return _complain(error, FAILED)
+    except SynthcoreError as error:
+        return _complain(error, BAD_INPUT)
+    except KeyboardInterrupt:
+        return _complain("interrupted; run the same command again to continue", INTERRUPTED)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _complain(what: object, code: int) -> int:
+    sys.stderr.write(f"synthcore: {what}\n")
+    return code
+
+
+def run_generate(settings: Generate) -> int:
+    """Run the flow, and say what it made."""
+    from synthcore.storage.continuing import require_continuable
+
+    require_continuable(settings.output_path, settings.spec, overwrite=settings.run.overwrite)
+    _say(f"data directory: {settings.data_dir}")
+    # The run speaks for itself here; Prefect's own log goes to its server. Set the variable to see it as well.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from flows import environment
+
+    _say(environment.prepare())
+    from flows.generate import generate
+
+    summary = generate(**{name: getattr(settings, name) for name in Generate.model_fields if name != "as_json"})
+    if settings.as_json:
+        sys.stdout.write(summary.model_dump_json() + "\n")
+    else:
+        sys.stdout.write(summary.to_text())
+    return 0
+
+
+def run_inspect(settings: Inspect) -> int:
+    """Say what is in a dataset."""
+    from synthcore import inspection
+    from synthcore.storage.dataset import Dataset
+
+    with Dataset(settings.file) as dataset:
+        found = inspection.describe_row(dataset, settings.row) if settings.row is not None else inspection.inspect(dataset)
+    sys.stdout.write(found.model_dump_json() + "\n" if settings.as_json else found.to_text())
+    return 0
+
+
+def run_verify(settings: Verify) -> int:
+    """Verify a dataset; 1 when a row differs."""
+    from synthcore import verification
+    from synthcore.storage.dataset import Dataset
+
+    with Dataset(settings.file) as dataset:
+        verdict = verification.verify(dataset, settings)
+    sys.stdout.write(verdict.model_dump_json() + "\n" if settings.as_json else verdict.to_text())
+    return 0 if verdict.holds else FAILED
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
+    "generate": (Generate, run_generate),
+    "inspect": (Inspect, run_inspect),
+    "verify": (Verify, run_verify),
+}
+

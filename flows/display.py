@@ -1,0 +1,84 @@
+"""What people see of a run: a live bar on a terminal, a progress artifact in Prefect's UI."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from synthcore import progress
+from synthcore.shard import ShardPlan
+from tasks.report import show_progress, start_progress
+
+
+class Display:
+    """Follows one run. Rows are counted as they are rendered, or by the shard when it was cached."""
+
+    def __init__(self, plans: list[ShardPlan], n_samples: int) -> None:
+        self.shards_cached = 0
+        self._shards, self._shards_done = len(plans), 0
+        self._faults: Counter[str] = Counter()
+        self._accepted = 0
+        self._lock = threading.Lock()
+        self._artifact = start_progress(f"{n_samples} rows in {len(plans)} shards")
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("eta"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        # The last shard is rendered whole, so there may be a few more rows than were asked for.
+        self._task = self._bar.add_task("rendering", total=sum(p.rows for p in plans), note="")
+        self._listening = progress.listening(self._count)
+
+    def __enter__(self) -> Display:
+        self._listening.__enter__()
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        self._listening.__exit__(kind, error, trace)
+
+    def shard_done(self, plan: ShardPlan, *, is_cached: bool) -> None:
+        """Count a finished shard."""
+        self._shards_done += 1
+        if is_cached:
+            self.shards_cached += 1
+            self._bar.advance(self._task, plan.rows)
+        show_progress(self._artifact, self._shards_done, self._shards)
+
+    def shard_lost(self) -> None:
+        """Take back a cached shard: its file is gone."""
+        self.shards_cached -= 1
+
+    def merging(self) -> None:
+        """Say that rendering is over."""
+        self._bar.update(self._task, description="merging")
+
+    def say(self, message: str) -> None:
+        """Print a line above the bar."""
+        self._bar.console.print(message, style="yellow", highlight=False)
+
+    def _count(self, event: progress.Progress) -> None:
+        with self._lock:
+            self._accepted += event.rows
+            if event.fault:
+                self._faults[event.fault] += 1
+            speed = self._bar.tasks[0].speed
+            refused = " ".join(f"{reason} {count}" for reason, count in self._faults.most_common(3))
+            note = (f"{speed:.1f} rows/s" if speed else "") + (f" refused: {refused}" if refused else "")
+            self._bar.update(self._task, advance=event.rows, note=note)
+
+

@@ -1,0 +1,88 @@
+"""What rendered bytes depend on besides the patch: the build of vita, the CPU's features, the C library, our road.
+
+Two machines of one type render the same bits. The type is part of every cache key, and of every file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import platform
+import re
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from synthcore.controls import canonical_json
+from synthcore.errors import SynthcoreError
+
+#: Raise it when the road from label to audio changes: the settling, the order of notes, the zygote's warm-up.
+ENGINE_VERSION = 1
+#: What mathematical libraries choose their code by; flags about virtual machines or security change no sound.
+_MATHEMATICAL = re.compile(r"(sse|ssse|avx|fma|f16c|bmi|asimd|sve|neon)\w*")
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What the audio of a dataset was made with.
+
+    Attributes
+    ----------
+    vita : str
+        Version of the package.
+    build : str
+        SHA-256 of its compiled module, in hex.
+    machine : str
+        Architecture, libc and version.
+    cpu_features : str
+        The features that mathematical code is chosen by, or the processor's name where they can't be listed.
+    version : int
+        `ENGINE_VERSION`.
+    """
+
+    vita: str
+    build: str
+    machine: str
+    cpu_features: str
+    version: int = ENGINE_VERSION
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 in hex."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Serialise to canonical JSON."""
+        return canonical_json(asdict(self))
+
+
+@lru_cache(maxsize=1)
+def engine() -> Engine:
+    """The engine of this process's machine.
+
+    Raises
+    ------
+    SynthcoreError
+        vita is not installed.
+    """
+    spec = importlib.util.find_spec("vita")
+    if spec is None or not spec.submodule_search_locations:
+        raise SynthcoreError("the package vita, which is the synthesizer, is not installed; run make setup")
+    modules = sorted(p for p in Path(next(iter(spec.submodule_search_locations))).iterdir() if p.suffix == ".so")
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in modules))
+    return Engine(
+        vita=importlib.metadata.version("vita"),
+        build=digest.hexdigest(),
+        machine=" ".join((platform.system(), platform.machine(), *platform.libc_ver())).strip(),
+        cpu_features=_cpu_features(),
+    )
+
+
+def _cpu_features() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:  # macOS: one processor family has one set of features
+        return platform.processor()
+    listed = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    return " ".join(sorted(w for w in (listed[1].split() if listed else ()) if _MATHEMATICAL.fullmatch(w)))

@@ -1,0 +1,247 @@
+"""Inspecting: what a dataset holds, in numbers and in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from io import StringIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from synthcore.engine.faults import REASONS
+from synthcore.normalize import to_values
+from synthcore.storage.dataset import Dataset
+
+#: Rows whose audio is read for the spectral centroid: enough for quantiles, little to inflate.
+CENTROID_ROWS = 256
+QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
+#: An accepted control should span this much of its prior's range.
+SPAN = 0.9
+
+
+class Coverage(BaseModel):
+    """How much of the priors the accepted rows reach."""
+
+    model_config = ConfigDict(frozen=True)
+
+    continuous_varied: int
+    categorical_varied: int
+    lowest_span: float  # share of its prior's range, of the control that spans least
+    narrow: dict[str, float]  # controls that span under SPAN of it
+    missing_options: dict[str, list[str]]  # allowed options that no row has
+
+
+class Inspection(BaseModel):
+    """What is in a dataset."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    bytes: int
+    version: str
+    rows: int
+    patches: int
+    tier: int
+    digest: str
+    spec: dict[str, Any]
+    engine: dict[str, Any]
+    shapes: dict[str, list[int]]
+    acceptance: float
+    candidates: int
+    faults: dict[str, int]
+    coverage: Coverage
+    distributions: dict[str, list[float]]  # at QUANTILES
+    sources: dict[str, int]
+    importance_weights: str
+
+    def to_text(self) -> str:
+        """Say it, for a terminal."""
+        return _render(self._tables())
+
+    def _tables(self) -> list[Table]:
+        about = _table("dataset", "", "")
+        for name, value in {
+            "file": f"{self.file} ({self.bytes / 1e6:.1f} MB, schema {self.version})",
+            "rows": f"{self.rows} of tier {self.tier}, {self.patches} patches ({_counted(self.sources)})",
+            "digest": self.digest,
+            "accepted": f"{self.acceptance:.1%} of {self.candidates} candidate patches",
+            "weights": self.importance_weights,
+            "audio": _counted(self.spec["audio"]),
+            "spec": _counted({k: v for k, v in self.spec.items() if k not in ("audio", "acceptance")}),
+            "vita": f"{self.engine['vita']} on {self.engine['machine']}",
+        }.items():
+            about.add_row(name, str(value))
+        shapes = _table("columns", "name", "shape")
+        for name, shape in self.shapes.items():
+            shapes.add_row(name, " x ".join(map(str, shape)))
+        faults = _table("refused candidates", "reason", "count", "meaning")
+        for reason, count in self.faults.items():
+            faults.add_row(reason, str(count), REASONS[reason])
+        spread = _table("distributions", "", *("min", "5 %", "median", "95 %", "max"))
+        for name, values in self.distributions.items():
+            spread.add_row(name, *(f"{v:.3g}" for v in values))
+        covered = _table("coverage of the priors", "", "")
+        found = self.coverage
+        covered.add_row("varied", f"{found.continuous_varied} continuous, {found.categorical_varied} categorical controls")
+        covered.add_row("lowest span", f"{found.lowest_span:.1%} of a prior's range")
+        covered.add_row(f"under {SPAN:.0%}", _counted({k: f"{v:.0%}" for k, v in found.narrow.items()}) or "none")
+        covered.add_row("missing options", _counted(found.missing_options) or "none")
+        return [about, shapes, faults, spread, covered]
+
+
+class RowWords(BaseModel):
+    """One row in words."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    row: int
+    metadata: dict[str, Any]
+    controls: dict[str, str]  # those that differ from the init preset
+    modulation: list[str]
+
+    def to_text(self) -> str:
+        """Say it, for a terminal."""
+        about = _table(f"row {self.row} of {self.file}", "", "")
+        for name, value in self.metadata.items():
+            about.add_row(name, str(value))
+        controls = _table("controls that differ from the init preset", "control", "value")
+        for name, value in self.controls.items():
+            controls.add_row(name, value)
+        routes = _table("modulation", "route")
+        for line in self.modulation:
+            routes.add_row(line)
+        return _render([about, controls, *([routes] if self.modulation else [])])
+
+
+def inspect(dataset: Dataset) -> Inspection:
+    """Gather what is in a dataset. Reads all labels, and the audio of at most `CENTROID_ROWS` rows."""
+    rejected = dataset.rejections()
+    patches = len(np.unique(dataset.column("patch_index")))
+    faults = Counter(reason.decode() for reason in rejected["reason"].tolist())
+    sources = Counter(source.decode() for source in dataset.column("source").tolist())
+    candidates = patches + sum(faults.values())
+    sampled = np.unique(np.linspace(0, len(dataset) - 1, CENTROID_ROWS).astype(int)).tolist()
+    centroids = [centroid_hz(dataset[row]["audio"], dataset.spec.audio.sample_rate) for row in sampled]
+    measured = {
+        "rms (dBFS)": dataset.column("rms_dbfs"),
+        "peak": dataset.column("peak"),
+        "centroid (Hz)": np.array(centroids),
+    }
+    return Inspection(
+        file=str(dataset.path),
+        bytes=dataset.path.stat().st_size,
+        version=dataset.version,
+        rows=len(dataset),
+        patches=patches,
+        tier=dataset.spec.tier,
+        digest=dataset.digest,
+        spec=dataset.spec.model_dump(mode="json"),
+        engine={name: getattr(dataset.engine, name) for name in ("vita", "build", "machine", "cpu_features", "version")},
+        shapes=dataset.shapes,
+        acceptance=patches / candidates,
+        candidates=candidates,
+        faults=dict(faults.most_common()),
+        coverage=measure_coverage(dataset),
+        distributions={k: [float(q) for q in np.quantile(v, QUANTILES)] for k, v in measured.items()},
+        sources=dict(sources),
+        importance_weights=dataset.weights_status,
+    )
+
+
+def measure_coverage(dataset: Dataset) -> Coverage:
+    """Compare what the rows hold with what the priors allow."""
+    priors = dataset.priors
+    spans: dict[str, float] = {}
+    missing: dict[str, list[str]] = {}
+    values = to_values(dataset.registry.continuous, dataset.column("continuous"))
+    for column, control in zip(values.T, dataset.registry.continuous, strict=True):
+        if control.name in priors.continuous:
+            low, high = priors.continuous[control.name]
+            spans[control.name] = float((column.max() - column.min()) / (high - low))
+    options = dataset.column("categorical")
+    for column, control in zip(options.T, dataset.registry.categorical, strict=True):
+        absent = set(priors.categorical.get(control.name, ())) - set(column.tolist())
+        if absent:
+            missing[control.name] = [control.options[i] for i in sorted(absent)]
+    return Coverage(
+        continuous_varied=len(priors.continuous),
+        categorical_varied=len(priors.categorical),
+        lowest_span=min(spans.values(), default=1.0),
+        narrow={name: span for name, span in sorted(spans.items(), key=lambda item: item[1]) if span < SPAN},
+        missing_options=missing,
+    )
+
+
+def describe_row(dataset: Dataset, row: int) -> RowWords:
+    """Put one row into words.
+
+    Raises
+    ------
+    IndexError
+        There is no such row.
+    """
+    stored = dataset[row]
+    patch, registry = dataset.patch(row), dataset.registry
+    played = patch.values(registry)
+    told = {}
+    for control in sorted(registry.controls, key=lambda c: (c.tier, c.name)):
+        value = played[control.name]
+        # Labels are float32: a default can come back a little off.
+        if not np.isclose(value, control.default, rtol=1e-5, atol=1e-6 * (control.high - control.low)):
+            is_option = control.is_categorical
+            told[control.name] = control.options[round(value - control.low)] if is_option else f"{value:.6g}"
+    routes = [
+        f"slot {slot}: {registry.sources[int(s)]} -> {registry.destinations[int(d)]}, amount {amount:+.3f}, "
+        f"power {power:+.2f}" + (", bipolar" if bipolar else "") + (", stereo" if stereo else "")
+        for slot, (s, d, amount, bipolar, power, stereo, _) in enumerate(patch.modulation_slots.tolist(), start=1)
+        if s >= 0
+    ]
+    metadata = {
+        name: stored[name].decode() if isinstance(stored[name], bytes) else stored[name].item()
+        for name in dataset.metadata_names
+    }
+    return RowWords(file=str(dataset.path), row=row, metadata=metadata, controls=told, modulation=routes)
+
+
+def centroid_hz(audio: NDArray[np.float32], sample_rate: int) -> float:
+    """Centre of mass of the power spectrum, both channels together.
+
+    Parameters
+    ----------
+    audio : ndarray, shape (2, S), float32
+    sample_rate : int
+        In Hz.
+
+    Returns
+    -------
+    float
+        In Hz; 0 for digital silence.
+    """
+    power = (np.abs(np.fft.rfft(audio)) ** 2).sum(axis=0)
+    frequencies = np.fft.rfftfreq(audio.shape[1], 1 / sample_rate)
+    total = power.sum()
+    return float((frequencies * power).sum() / total) if total else 0.0
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left", show_header=any(headings))
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def _counted(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _render(tables: list[Table]) -> str:
+    console = Console(file=StringIO(), width=100, highlight=False)
+    for table in tables:
+        if table.row_count:
+            console.print(table)
+    return console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO above

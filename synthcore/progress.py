@@ -1,0 +1,35 @@
+"""Progress: what has just been rendered, for whoever is listening in this process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One candidate is done: the rows it brought, or the reason it was refused for."""
+
+    rows: int
+    fault: str | None
+
+
+Listener = Callable[[Progress], None]
+_listeners: list[Listener] = []
+
+
+def publish(event: Progress) -> None:
+    """Tell every listener. Called from rendering threads."""
+    for listener in tuple(_listeners):
+        listener(event)
+
+
+@contextlib.contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Call `listener`, which must be safe to call from any thread, for the length of the block."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)

@@ -1,0 +1,194 @@
+"""What can be asked for, and where and how it is done: flags, environment, `synthcore.toml` and flow parameters.
+
+One model serves them all, so a default or a description is written once. A flag beats the environment
+(`SYNTHCORE_TIER`, `SYNTHCORE_RUN__DATA_DIR`), which beats `synthcore.toml` in the current folder.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    CliPositionalArg,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from synthcore.errors import SpecError
+from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
+from synthcore.storage.merge import MergeMode
+
+Output = Annotated[Path | None, Field(description="The file to make. By default DATA_DIR/tier1-seed0.h5 or alike.")]
+Workers = Annotated[int, Field(ge=1, le=1024, description="Renders at a time; by default one for each core.")]
+
+
+def default_data_dir() -> Path:
+    """The one place for shards, caches and results, whatever the working directory.
+
+    The checkout's `data/`; where the package was installed without one, the user's data directory.
+    """
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "prefect.yaml").is_file() or (checkout / "pyproject.toml").is_file():
+        return checkout / "data"
+    return Path(platformdirs.user_data_path("synthcore"))
+
+
+class RunSettings(BaseModel):
+    """Where and how; none of this changes a row."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data_dir: Path = Field(
+        default_factory=default_data_dir,
+        description="Folder for shards, caches and results. By default the checkout's data/, else your data folder.",
+    )
+    rows_per_shard: int = Field(192, ge=1, le=100_000, description="Rows in a shard, the unit of work and of resuming.")
+    merge: MergeMode = Field("copy", description="Copy the audio into the output, or only refer to the shards.")
+    chunk_rows: int = Field(1, ge=1, le=4096, description="Audio rows to an HDF5 chunk of the output.")
+    render_timeout: float = Field(5.0, gt=0, description="Wall-clock seconds for one render before it is tried again.")
+    retries: int = Field(2, ge=0, le=100, description="How often a shard that met with accidents is tried again.")
+    overwrite: bool = Field(False, description="Replace an output that was made from another spec, or is longer.")
+
+
+def _command(name: str, **extra: Any) -> SettingsConfigDict:
+    return SettingsConfigDict(
+        cli_prog_name=f"synthcore {name}",
+        cli_kebab_case=True,
+        cli_implicit_flags="toggle",
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_exit_on_error=False,
+        cli_use_class_docs_for_groups=True,
+        extra="forbid",
+        frozen=True,
+        **extra,
+    )
+
+
+def _shortcuts(group: str, model: type[BaseModel]) -> dict[str, str]:
+    """Let `--run.data-dir` be written `--data-dir`."""
+    names = [name.replace("_", "-") for name in model.model_fields]
+    return {f"{group}.{name}": name for name in names}
+
+
+class Generate(DatasetSpec, BaseSettings):
+    """Make a dataset of (audio, parameters) pairs.
+
+    Running it again continues where it stopped; a larger -n extends the file. Every flag can also be set as an
+    environment variable (SYNTHCORE_TIER=2, SYNTHCORE_RUN__DATA_DIR=/data) or in ./synthcore.toml.
+    """
+
+    model_config = _command(
+        "generate",
+        env_prefix="SYNTHCORE_",
+        env_nested_delimiter="__",
+        toml_file="synthcore.toml",
+        cli_shortcuts={
+            "n-samples": "n",
+            "output": "o",
+            "as-json": "json",
+            **_shortcuts("audio", AudioSpec),
+            **_shortcuts("acceptance", AcceptanceSpec),
+            **_shortcuts("run", RunSettings),
+        },
+    )
+
+    output: Output = None
+    workers: Workers = os.cpu_count() or 1
+    run: RunSettings = Field(default_factory=RunSettings)
+    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read no .env and no secrets: flags, environment, synthcore.toml."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """The part that says what the dataset is."""
+        return DatasetSpec(**{name: getattr(self, name) for name in DatasetSpec.model_fields})
+
+    @property
+    def data_dir(self) -> Path:
+        """The data directory, absolute."""
+        return self.run.data_dir.expanduser().absolute()
+
+    @property
+    def results_dir(self) -> Path:
+        """Where Prefect keeps what tasks returned: JSON, beside the shards that it refers to."""
+        return self.data_dir / "results"
+
+    @property
+    def output_path(self) -> Path:
+        """The file to make, absolute."""
+        named = self.output or self.data_dir / f"{self.recipe.replace('-', '')}-seed{self.seed}.h5"
+        return named.expanduser().absolute()
+
+
+class Inspect(BaseSettings):
+    """Say what is in a dataset: spec, provenance, faults, acceptance, coverage, distributions."""
+
+    model_config = _command("inspect", cli_shortcuts={"as-json": "json"})
+
+    file: CliPositionalArg[Path] = Field(description="The dataset or shard.")
+    row: int | None = Field(None, description="Describe one row in words instead.")
+    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+
+
+class Verify(BaseSettings):
+    """Render rows again from their stored labels alone, and compare bit for bit.
+
+    Exits with 1 when a row differs, and names it. On another type of machine than the file was made on, where
+    bits may differ, the difference is measured against a tolerance instead.
+    """
+
+    model_config = _command("verify", cli_shortcuts={"as-json": "json"})
+
+    file: CliPositionalArg[Path] = Field(description="The dataset or shard.")
+    rows: int = Field(10, ge=1, description="How many rows, drawn at random.")
+    all: bool = Field(False, description="Every row.")
+    tolerance_db: float = Field(-60.0, description="On another type of machine: allowed error, relative to the row.")
+    workers: Workers = os.cpu_count() or 1
+    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+
+
+def parse(model: type[BaseSettings], arguments: list[str]) -> Any:
+    """Build a command's settings from its command line.
+
+    Raises
+    ------
+    SpecError
+        A flag, variable or line of `synthcore.toml` is unknown or out of range; one line says which and why.
+    """
+    try:
+        return CliApp.run(model, cli_args=arguments)
+    except SettingsError as error:
+        raise SpecError(f"{str(error).removeprefix('error parsing CLI: ')}; see --help") from error
+    except ValidationError as error:
+        raise SpecError(explain(error)) from error
+
+
+def explain(error: ValidationError) -> str:
+    """Put pydantic's findings into one line: where, what, and what was given."""
+    lines = []
+    for found in error.errors():
+        where = ".".join(str(part) for part in found["loc"]).replace("_", "-") or "settings"
+        message = found["msg"].removeprefix("Value error, ")
+        given = f", not {found['input']!r}" if isinstance(found["input"], str | int | float) else ""
+        lines.append(f"{where}: {message[0].lower()}{message[1:]}{given}")
+    return "; ".join(lines)

@@ -1,0 +1,210 @@
+"""Shards: the unit of work, retry and cache. Owns the plan of a run and the making of one shard.
+
+A shard's content is a function of its key. The key knows the spec, the slots and the engine, never how many rows
+the run wants, what its neighbours are, or where files lie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter, deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy
+from pydantic import BaseModel, ConfigDict
+
+from synthcore import progress
+from synthcore.controls import canonical_json, installed
+from synthcore.engine.client import Outcome, Renderer, renderer
+from synthcore.engine.machine import engine
+from synthcore.errors import LowAcceptance
+from synthcore.patch import Patch, init_assets
+from synthcore.sampling.hypercube import Sampler
+from synthcore.sampling.priors import shipped
+from synthcore.spec import DatasetSpec
+from synthcore.storage.schema import VERSION
+from synthcore.storage.writer import ShardWriter, file_sha256, is_intact, whole_file
+
+#: Candidates tried before a low share of accepted ones means anything.
+FAIR_TRIAL = 100
+
+
+class ShardPlan(BaseModel):
+    """One shard to make: the patches `first_patch` to `first_patch + patches - 1` of a spec."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    first_patch: int
+    patches: int
+    spec: DatasetSpec
+    origin: str  # fingerprint of what candidates and audio depend on besides the spec
+
+    @property
+    def rows(self) -> int:
+        return self.patches * len(self.spec.audio.notes)
+
+    @property
+    def key(self) -> str:
+        """SHA-256 in hex: names the shard's content, its file and its cache entry."""
+        parts = [VERSION, self.spec.fingerprint, self.origin, self.first_patch, self.patches]
+        return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """Where the shard lies, relative to the data directory."""
+        return f"shards/{self.key[:2]}/{self.key}.h5"
+
+
+class ShardRef(BaseModel):
+    """A finished shard: enough to find it, to know that it is whole, and to report on it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str  # relative to the data directory, which may be mounted elsewhere on another machine
+    size: int
+    sha256: str
+    digest: str
+    rows: int
+    candidates: int
+    faults: dict[str, int]
+    seconds: float
+    synth_cpu_seconds: float
+
+    def is_intact(self, data_dir: Path) -> bool:
+        """Whether the file is there, of its size, and says its digest. `merge` reads every byte as well."""
+        return is_intact(data_dir / self.name, self.size, self.digest)
+
+
+def origin() -> str:
+    """Fingerprint of everything besides the spec that decides what a shard holds."""
+    libraries = {m.__name__: m.__version__.rsplit(".", 1)[0] for m in (np, scipy)}
+    parts = [engine().fingerprint, installed().fingerprint, shipped().digest, libraries]
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+def plan_shards(spec: DatasetSpec, rows_per_shard: int) -> list[ShardPlan]:
+    """Cut a dataset into shards of whole patches. Every shard is full, also the last: so a larger dataset reuses it."""
+    patches = max(1, rows_per_shard // len(spec.audio.notes))
+    made_of = origin()
+    return [
+        ShardPlan(index=i, first_patch=first, patches=patches, spec=spec, origin=made_of)
+        for i, first in enumerate(range(0, spec.patches, patches))
+    ]
+
+
+def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> ShardRef:
+    """Render one shard and put it in its place.
+
+    Parameters
+    ----------
+    plan : ShardPlan
+    data_dir : Path
+        Where `plan.name` lies.
+    timeout_seconds : float
+        Wall-clock seconds for one render before it counts as an accident.
+
+    Raises
+    ------
+    Accident
+        The same candidate met accident after accident.
+    LowAcceptance
+        Nearly every candidate was refused.
+    SynthcoreError
+        The disk is full.
+    Interrupted
+        Rendering was stopped.
+    """
+    started = time.monotonic()
+    with (
+        whole_file(data_dir / plan.name) as temporary,
+        renderer(plan.spec.render_format, timeout_seconds) as synth,
+    ):
+        with ShardWriter(temporary, plan.spec, installed(), engine(), plan.first_patch, plan.patches) as writer:
+            work = ShardWork(plan, writer)
+            work.run(synth)
+            digest = writer.finish()
+        return ShardRef(
+            name=plan.name,
+            size=temporary.stat().st_size,
+            sha256=file_sha256(temporary),
+            digest=digest,
+            rows=plan.rows,
+            candidates=work.candidates,
+            faults=dict(sorted(work.faults.items())),
+            seconds=round(time.monotonic() - started, 3),
+            synth_cpu_seconds=round(synth.cpu.settle + synth.cpu.render, 3),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A patch waiting for its verdict, written as the preset that will be rendered."""
+
+    slot: int
+    attempt: int
+    patch: Patch
+    preset: bytes
+
+
+class ShardWork:
+    """The candidates of one shard: those waiting, and what became of the others."""
+
+    def __init__(self, plan: ShardPlan, writer: ShardWriter) -> None:
+        self.plan, self.writer = plan, writer
+        self.candidates = 0
+        self.faults: Counter[str] = Counter()
+        self._sampler = Sampler(plan.spec, installed())
+        self._assets = init_assets(installed())
+        self._accepted = 0
+        self._waiting = deque((slot, 0) for slot in range(plan.first_patch, plan.first_patch + plan.patches))
+
+    def run(self, synth: Renderer) -> None:
+        """Render until every slot has its patch. The next candidate is made ready while one renders.
+
+        Raises
+        ------
+        LowAcceptance
+            A slot used up its attempts, or nearly every candidate was refused.
+        """
+        candidate = self._next()
+        while candidate:
+            synth.send(candidate.preset)
+            following = self._next()
+            self._judge(candidate, synth.receive())
+            candidate = following or self._next()  # the one just refused may be the only one left
+
+    def _next(self) -> Candidate | None:
+        if not self._waiting:
+            return None
+        slot, attempt = self._waiting.popleft()
+        patch = self._sampler.candidate(slot, attempt)
+        return Candidate(slot, attempt, patch, patch.to_json(installed(), self._assets).encode())
+
+    def _judge(self, candidate: Candidate, outcome: Outcome) -> None:
+        self.candidates += 1
+        if outcome.fault is None:
+            self._accepted += 1
+            self.writer.accept(candidate.slot, candidate.attempt, candidate.patch, outcome.rows)
+        else:
+            self.faults[outcome.fault.reason] += 1
+            self.writer.reject(candidate.slot, candidate.attempt, outcome.fault)
+            self._require_worthwhile(candidate)
+            self._waiting.append((candidate.slot, candidate.attempt + 1))
+        progress.publish(
+            progress.Progress(rows=len(outcome.rows), fault=outcome.fault.reason if outcome.fault else None)
+        )
+
+    def _require_worthwhile(self, candidate: Candidate) -> None:
+        limits = self.plan.spec.acceptance
+        low = self.candidates >= FAIR_TRIAL and self._accepted < limits.min_share * self.candidates
+        if low or candidate.attempt + 1 >= limits.max_attempts:
+            table = ", ".join(f"{reason} {count}" for reason, count in self.faults.most_common())
+            raise LowAcceptance(
+                f"shard {self.plan.index} accepted {self._accepted} of {self.candidates} candidates (patch "
+                f"{candidate.slot} was tried {candidate.attempt + 1} times); refused: {table}. "
+                "Loosen min_rms_dbfs or max_peak, hold the note longer, or widen the notes"
+            )

@@ -1,0 +1,64 @@
+"""Whether an output may be written: new, or the same dataset to be continued. Never another one by mistake."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from synthcore.controls import installed
+from synthcore.engine.machine import engine
+from synthcore.errors import DatasetError, SpecError
+from synthcore.spec import DatasetSpec
+from synthcore.storage.dataset import Dataset
+
+
+def require_continuable(output: Path, spec: DatasetSpec, *, overwrite: bool) -> None:
+    """Refuse an output that can't be written, or that holds something else.
+
+    Raises
+    ------
+    SpecError
+        The folder can't be written, or the file is another dataset, or longer than asked for.
+    EngineMismatch
+        The file was made with another synth.
+    """
+    _require_writable(output)
+    if not output.exists() or overwrite:
+        return
+    replace = "name another output, or replace it with --overwrite"
+    try:
+        existing = Dataset(output)
+    except DatasetError as error:
+        raise SpecError(f"{output} exists and can't be continued ({error}); {replace}") from error
+    with existing:
+        if existing.spec.fingerprint != spec.fingerprint:
+            changed = ", ".join(_differences(existing.spec, spec))
+            raise SpecError(f"{output} was made from another spec ({changed}); {replace}")
+        installed().require_same(existing.registry, str(output))
+        if existing.engine.fingerprint != engine().fingerprint:
+            raise SpecError(f"{output} was made on another type of machine, so its rows differ in their bits; {replace}")
+        if len(existing) > spec.n_samples:
+            raise SpecError(f"{output} has {len(existing)} rows, more than the {spec.n_samples} asked for; {replace}")
+
+
+def _require_writable(output: Path) -> None:
+    if output.is_dir():
+        raise SpecError(f"{output} is a folder; name a file, such as {output / 'train.h5'}")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass
+    except OSError as error:
+        raise SpecError(f"can't write in {output.parent}: {error.strerror}; name another output with -o") from error
+
+
+def _differences(theirs: DatasetSpec, ours: DatasetSpec) -> list[str]:
+    """Name what two specs disagree on, besides the number of rows."""
+    old, new = _flat(theirs), _flat(ours)
+    return [f"{name} {old[name]} there, {new[name]} here" for name in new if old.get(name) != new[name]]
+
+
+def _flat(spec: DatasetSpec) -> dict[str, object]:
+    fields = spec.model_dump(exclude={"n_samples"})
+    nested = {k: v for part in ("audio", "acceptance") for k, v in fields.pop(part).items()}
+    return {**fields, **nested}

@@ -1,0 +1,236 @@
+"""Reading: a shard or a merged dataset, by row, slice, batch or column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from synthcore.controls import Control, Registry
+from synthcore.engine.machine import Engine
+from synthcore.errors import DatasetError
+from synthcore.patch import Patch
+from synthcore.spec import DatasetSpec
+from synthcore.storage import schema
+from synthcore.storage.schema import StoredPriors
+
+Row = dict[str, Any]
+
+
+LABELS = ("continuous", "categorical", "modulation_slots", "wavetables", "extras")
+
+
+class Dataset:
+    """A dataset file, open for reading.
+
+    Indexing with a number gives one row, with a slice or a list of numbers a batch; both are dictionaries of
+    arrays under short names: `audio` (2, S) float32 at full scale 1, `continuous` (322,) float32 unit values,
+    `categorical` (126,) int32, `modulation_slots` (64, 7) float32, `midi_note`, `velocity`, and so on. A batch
+    has one more axis in front.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file. It is opened on first use, in each process for itself: an instance can be pickled.
+
+    Raises
+    ------
+    DatasetError
+        The file is missing, no HDF5, truncated, or of another schema version.
+
+    Examples
+    --------
+    >>> with Dataset("data/demo.h5") as dataset:  # doctest: +SKIP
+    ...     audio, knobs = dataset[0]["audio"], dataset[0]["continuous"]
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file = self._open()
+
+    def __enter__(self) -> Dataset:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file. Using the dataset afterwards raises ValueError."""
+        self._file.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path.absolute()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"])  # type: ignore[misc]  # a file handle can't cross processes: open anew
+
+    def __len__(self) -> int:
+        return int(self._file["metadata/midi_note"].shape[0])
+
+    def __repr__(self) -> str:
+        return f"Dataset({str(self.path)!r}: {len(self)} rows, tier {self.spec.tier})"
+
+    def __getitem__(self, rows: int | slice | Sequence[int]) -> Row:
+        if isinstance(rows, int | np.integer):
+            place = int(rows) + len(self) if rows < 0 else int(rows)
+            if not 0 <= place < len(self):
+                raise IndexError(f"row {rows} is out of range: {self.path} has rows 0 to {len(self) - 1}")
+            return {short: self._file[name][place] for short, name in self._names.items()}
+        return {short: self._read(name, rows) for short, name in self._names.items()}
+
+    def __iter__(self) -> Iterator[Row]:
+        return (self[i] for i in range(len(self)))
+
+    def batches(self, size: int) -> Iterator[Row]:
+        """Iterate over consecutive batches of `size` rows; the last may be smaller."""
+        return (self[start : start + size] for start in range(0, len(self), size))
+
+    @cached_property
+    def spec(self) -> DatasetSpec:
+        """What the dataset was made from."""
+        return schema.read_spec(self._file)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The controls of the synth it was made with."""
+        return schema.read_registry(self._file)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What its audio was made with."""
+        return Engine(**json.loads(self._file["schema"].attrs["engine"]))
+
+    @property
+    def digest(self) -> str:
+        """The content digest that the file says it has; `synthcore verify` proves it."""
+        return str(self._file["schema"].attrs["content_digest"])
+
+    @property
+    def version(self) -> str:
+        """The schema's version."""
+        return str(self._file["schema"].attrs["version"])
+
+    @cached_property
+    def assets(self) -> Mapping[str, bytes]:
+        """Every wavetable, LFO set, sample and curve used, by SHA-256."""
+        return {name: bytes(self._file["assets"][name][:]) for name in self._asset_order}
+
+    @cached_property
+    def priors(self) -> StoredPriors:
+        """What each varied control was drawn from."""
+        return StoredPriors.model_validate_json(self._file["schema"].attrs["priors"])
+
+    @property
+    def shapes(self) -> dict[str, list[int]]:
+        """The shape of every column."""
+        return {name: list(self._file[name].shape) for name in self._names.values()}
+
+    @property
+    def metadata_names(self) -> tuple[str, ...]:
+        """The columns that say where a row comes from and how it measures."""
+        return tuple(short for short, name in self._names.items() if name.startswith("metadata/"))
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The names under which a row holds its parts."""
+        return tuple(self._names)
+
+    def column(self, name: str, rows: slice | Sequence[int] = slice(None)) -> NDArray[Any]:
+        """Read one column, of all rows unless told; `name` is one of `column_names`.
+
+        Raises
+        ------
+        KeyError
+            There is no such column.
+        """
+        return self._read(self._names[name], rows)
+
+    def columns(self, tier: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Which columns of `continuous` and of `categorical` belong to a tier.
+
+        A dataset of a higher tier holds a lower one's labels: select these columns.
+
+        Raises
+        ------
+        DatasetError
+            The dataset's own tier is lower.
+        """
+        if not 1 <= tier <= self.spec.tier:
+            raise DatasetError(f"{self.path} is of tier {self.spec.tier}: it has no labels of tier {tier}")
+        registry = self.registry
+        continuous, categorical = ([c.tier <= tier for c in cs] for cs in (registry.continuous, registry.categorical))
+        return np.flatnonzero(continuous), np.flatnonzero(categorical)
+
+    def control_names(self, tier: int) -> tuple[str, ...]:
+        """Names of the controls that `columns` selects, continuous ones first."""
+        continuous, categorical = self.columns(tier)
+        pick: list[tuple[Sequence[Control], NDArray[np.intp]]] = [
+            (self.registry.continuous, continuous),
+            (self.registry.categorical, categorical),
+        ]
+        return tuple(controls[i].name for controls, places in pick for i in places)
+
+    def patch(self, row: int) -> Patch:
+        """The patch of one row, from its stored label."""
+        return next(self.patches(row, row + 1))
+
+    def patches(self, start: int, stop: int) -> Iterator[Patch]:
+        """The patches of consecutive rows, from their stored labels."""
+        labels = [self._file[f"params/{name}"][start:stop] for name in LABELS]
+        order = self._asset_order
+        for continuous, categorical, slots, wavetables, extras in zip(*labels, strict=True):
+            yield Patch(
+                continuous=continuous,
+                categorical=categorical,
+                modulation_slots=slots,
+                wavetables=tuple(order[i] for i in wavetables),
+                extras=tuple(None if i < 0 else order[i] for i in extras),
+            )
+
+    def rejections(self) -> dict[str, NDArray[Any]]:
+        """The refused candidates, by column: patch_index, attempt, midi_note, reason, rms_dbfs, peak, seed."""
+        return {c.name.split("/")[1]: self._file[c.name][:] for c in schema.REJECTIONS}
+
+    @property
+    def weights_status(self) -> str:
+        """Whether the file holds importance weights: "absent" until they are computed."""
+        status = self._file.get("importance_weights/status")
+        return status[()].decode() if status is not None else "absent"
+
+    @cached_property
+    def _asset_order(self) -> list[str]:
+        return [str(name) for name in self._file["schema"].attrs["assets"]]
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        names = [c.name for c in schema.columns(self.registry)]
+        names += [schema.DENSE] if schema.DENSE in self._file else []
+        return {"audio": schema.AUDIO} | {name.split("/")[1]: name for name in names}
+
+    def _read(self, name: str, rows: slice | Sequence[int]) -> NDArray[Any]:
+        if isinstance(rows, slice):
+            return np.asarray(self._file[name][rows])
+        # h5py wants rows in order and each once; any other order is put back afterwards.
+        wanted, back = np.unique(np.asarray(rows, dtype=np.intp), return_inverse=True)
+        return np.asarray(self._file[name][wanted])[back]
+
+    def _open(self) -> h5py.File:
+        if not self.path.is_file():
+            raise DatasetError(f"there is no file {self.path}")
+        try:
+            file = h5py.File(self.path, "r")
+        except OSError as error:
+            truncated = "truncated" in str(error)
+            what = "is truncated: it was copied or written only in part" if truncated else "is no HDF5 file"
+            raise DatasetError(f"{self.path} {what}; generate it again with --overwrite") from error
+        schema.require_schema(file, str(self.path))
+        return file

@@ -1,0 +1,214 @@
+"""Merging shards into one dataset: audio as byte copies of chunks, labels rewritten, memory constant in the rows."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import mmap
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from synthcore.controls import Registry
+from synthcore.engine.machine import Engine
+from synthcore.errors import DamagedShard
+from synthcore.spec import DatasetSpec
+from synthcore.storage import schema
+from synthcore.storage.writer import is_intact, whole_file
+
+MergeMode = Literal["copy", "virtual"]
+_ASSET_INDICES = ("params/wavetables", "params/extras")
+
+
+class Shard(Protocol):
+    """What merging needs to know of a shard."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def sha256(self) -> str: ...
+
+
+class DatasetRef(BaseModel):
+    """A merged dataset: where it is, and that it is whole."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    size: int
+    digest: str
+    rows: int
+
+    def is_intact(self) -> bool:
+        """Whether the file is there, of its size, and says its digest."""
+        return is_intact(Path(self.path), self.size, self.digest)
+
+
+def merge_shards(
+    shards: Sequence[Shard],
+    output: Path,
+    *,
+    data_dir: Path,
+    spec: DatasetSpec,
+    registry: Registry,
+    engine: Engine,
+    mode: MergeMode = "copy",
+    chunk_rows: int = 1,
+) -> DatasetRef:
+    """Join shards, in order, into exactly `spec.n_samples` rows.
+
+    Parameters
+    ----------
+    shards : sequence of Shard
+        Their names are relative to `data_dir`.
+    output : Path
+        Appears only when it is whole; what was there before stays until then.
+    mode : {"copy", "virtual"}
+        Whether audio is copied, or referenced where the shards lie.
+    chunk_rows : int
+        Audio rows to a chunk. Only 1 can be copied as bytes; more are inflated and compressed again.
+
+    Raises
+    ------
+    DamagedShard
+        A shard's bytes are not those it was made with.
+    SynthcoreError
+        The disk is full.
+    """
+    with whole_file(output) as temporary:
+        with h5py.File(temporary, "w") as file:
+            schema.write_header(file, spec, registry, engine)
+            merge = _Merge(file, output, data_dir, spec, registry)
+            if mode == "virtual":
+                merge.reference_audio(shards)
+            else:
+                schema.create_audio(file, spec, registry, spec.n_samples, chunk_rows)
+            schema.create_labels(file, registry, spec.n_samples)
+            for shard in shards:
+                merge.add(shard, copies_audio=mode == "copy", as_bytes=chunk_rows == 1)
+            digest = merge.finish()
+        size = temporary.stat().st_size
+    return DatasetRef(path=str(output), size=size, digest=digest, rows=spec.n_samples)
+
+
+class _Merge:
+    """One merge under way: the rows so far, the assets met, the rejections of the patches included."""
+
+    def __init__(self, file: h5py.File, output: Path, data_dir: Path, spec: DatasetSpec, registry: Registry) -> None:
+        self.file, self.output, self.data_dir, self.spec, self.registry = file, output, data_dir, spec, registry
+        self.rows = 0
+        self._assets: dict[str, bytes] = {}
+        self._wavetables: set[str] = set()
+        self._rejections: dict[str, list[NDArray[Any]]] = {c.name: [] for c in schema.REJECTIONS}
+        self._digest = schema.ContentDigest(spec)
+        self._dense = [schema.DENSE] if spec.tier == 3 else []
+
+    def reference_audio(self, shards: Sequence[Shard]) -> None:
+        """Make the audio a view of the shards. Paths are relative, so that both can move together."""
+        for name in (schema.AUDIO, *self._dense):
+            layout, start = None, 0
+            for shard in shards:
+                path = self.data_dir / shard.name
+                with h5py.File(path) as source:
+                    shape = source[name].shape
+                take = min(shape[0], self.spec.n_samples - start)
+                layout = layout or h5py.VirtualLayout((self.spec.n_samples, *shape[1:]), "<f4")
+                # h5py opens a relative source from the dataset's own folder.
+                place = os.path.relpath(path.resolve(), self.output.parent.resolve())
+                layout[start : start + take] = h5py.VirtualSource(place, name, shape)[:take]
+                start += take
+            self.file.create_virtual_dataset(name, layout)
+
+    def add(self, shard: Shard, *, copies_audio: bool, as_bytes: bool) -> None:
+        """Take over one shard, after reading all of it once to be sure of it."""
+        path = self.data_dir / shard.name
+        with _verified_bytes(path, shard) as content, h5py.File(path) as source:
+            take = min(len(source[schema.AUDIO]), self.spec.n_samples - self.rows)
+            if copies_audio:
+                for name in (schema.AUDIO, *self._dense):
+                    if as_bytes:
+                        self._copy_chunks(source[name], self.file[name], content, take)
+                    else:
+                        self._copy_rows(source[name], self.file[name], take)
+            self._take_labels(source, take)
+            self._take_rejections(source)
+        self.rows += take
+
+    def finish(self) -> str:
+        """Write what is known only at the end; return the content digest."""
+        schema.write_rejections(self.file, {k: np.concatenate(v) for k, v in self._rejections.items()})
+        schema.write_assets(self.file, self._assets, self._wavetables)
+        self._renumber_assets()
+        schema.reserve_weights(self.file, self.registry)
+        digest = self._digest.hexdigest()
+        self.file["schema"].attrs["content_digest"] = digest
+        return digest
+
+    def _copy_chunks(self, source: h5py.Dataset, target: h5py.Dataset, content: mmap.mmap, take: int) -> None:
+        tail = (0,) * (source.ndim - 1)
+        for row in range(take):
+            chunk = source.id.get_chunk_info_by_coord((row, *tail))
+            with memoryview(content) as mapped, mapped[chunk.byte_offset : chunk.byte_offset + chunk.size] as data:
+                target.id.write_direct_chunk((self.rows + row, *tail), data)
+
+    def _copy_rows(self, source: h5py.Dataset, target: h5py.Dataset, take: int) -> None:
+        step = target.chunks[0]
+        for row in range(0, take, step):
+            stop = min(row + step, take)
+            target[self.rows + row : self.rows + stop] = source[row:stop]
+
+    def _take_labels(self, source: h5py.File, take: int) -> None:
+        labels = {c.name: source[c.name][:take] for c in schema.columns(self.registry)}
+        self._digest.update(labels)
+        order = [str(name) for name in source["schema"].attrs["assets"]]
+        for name in order:
+            self._assets.setdefault(name, bytes(source["assets"][name][:]))
+        self._wavetables.update(order[i] for i in np.unique(labels["params/wavetables"]) if i >= 0)
+        # Until every asset is known, indices count them in the order in which they were met.
+        met = {name: i for i, name in enumerate(self._assets)}
+        to_met = np.array([met[name] for name in order], dtype=np.int32)
+        for name in _ASSET_INDICES:
+            labels[name] = np.where(labels[name] >= 0, to_met[labels[name]], -1)
+        for name, values in labels.items():
+            self.file[name][self.rows : self.rows + take] = values
+
+    def _take_rejections(self, source: h5py.File) -> None:
+        included = source["rejections/patch_index"][:] < self.spec.patches
+        for name, parts in self._rejections.items():
+            parts.append(source[name][:][included])
+
+    def _renumber_assets(self) -> None:
+        """Turn the order of meeting into the file's order, which is by hash."""
+        place = {name: i for i, name in enumerate(sorted(self._assets))}
+        to_place = np.array([place[name] for name in self._assets], dtype=np.int32)
+        if (to_place == np.arange(len(to_place))).all():
+            return
+        for name in _ASSET_INDICES:
+            column = self.file[name]
+            for start in range(0, len(column), schema.LABEL_CHUNK):
+                indices = column[start : start + schema.LABEL_CHUNK]
+                column[start : start + schema.LABEL_CHUNK] = np.where(indices >= 0, to_place[indices], -1)
+
+
+@contextlib.contextmanager
+def _verified_bytes(path: Path, shard: Shard) -> Iterator[mmap.mmap]:
+    """Map a shard's bytes, having hashed all of them."""
+    try:
+        with path.open("rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:  # gone, or empty
+        raise DamagedShard(shard.name) from error
+    try:
+        if hashlib.sha256(content).hexdigest() != shard.sha256:
+            raise DamagedShard(shard.name)
+        yield content
+    finally:
+        content.close()

@@ -1,0 +1,253 @@
+"""The file format: one table of names, shapes and dtypes, and the header that explains them.
+
+A shard and a merged dataset have the same schema. `docs/format.md` is this page for people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from synthcore.controls import Registry
+from synthcore.engine.machine import Engine
+from synthcore.errors import DatasetError
+from synthcore.patch import EXTRAS, MAX_SLOTS, OSCILLATORS, SLOT_FIELDS
+from synthcore.sampling.priors import marginals, shipped
+from synthcore.spec import DatasetSpec
+
+VERSION = "3.0.0"
+AUDIO = "audio/waveforms"
+DENSE = "params/modulation_t3"
+DENSE_CHANNELS = ("amount", "bipolar", "power", "stereo")
+#: Label columns are small: a thousand rows to a chunk read fast and compress well.
+LABEL_CHUNK = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One dataset with a row per render."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] = ()
+
+
+#: Every label column; the shapes' last numbers are those of the installed synth's registry.
+def columns(registry: Registry) -> tuple[Column, ...]:
+    """List the label columns, all of which are stored at every tier."""
+    return (
+        Column("params/continuous", "<f4", (len(registry.continuous),)),
+        Column("params/categorical", "<i4", (len(registry.categorical),)),
+        Column("params/modulation_slots", "<f4", (MAX_SLOTS, len(SLOT_FIELDS))),
+        Column("params/wavetables", "<i4", (OSCILLATORS,)),
+        Column("params/extras", "<i4", (len(EXTRAS),)),
+        Column("metadata/audio_sha256", "S64"),
+        Column("metadata/midi_note", "<i4"),
+        Column("metadata/velocity", "<i4"),
+        Column("metadata/source", "S10"),
+        Column("metadata/tier", "<i4"),
+        Column("metadata/preset_hash", "S64"),
+        Column("metadata/preset_name", "S80"),
+        Column("metadata/patch_index", "<i8"),
+        Column("metadata/attempt", "<i4"),
+        Column("metadata/rms_dbfs", "<f4"),
+        Column("metadata/peak", "<f4"),
+    )
+
+
+REJECTIONS = (
+    Column("rejections/patch_index", "<i8"),
+    Column("rejections/attempt", "<i4"),
+    Column("rejections/midi_note", "<i4"),
+    Column("rejections/reason", "S16"),
+    Column("rejections/rms_dbfs", "<f4"),
+    Column("rejections/peak", "<f4"),
+    Column("rejections/seed", "<i8"),
+)
+
+#: Reserved when merging, so that weights can be filled in later without changing the file's structure.
+ABSENT = b"absent"
+
+
+def create_audio(file: h5py.File, spec: DatasetSpec, registry: Registry, rows: int, chunk_rows: int = 1) -> None:
+    """Create the audio and, at tier 3, the dense modulation, empty.
+
+    One row to a chunk by default: reading one shuffled row then inflates one row.
+    """
+    chunk_rows = min(chunk_rows, rows)
+    tails: dict[str, tuple[int, ...]] = {AUDIO: (2, spec.render_format.samples)}
+    if spec.tier == 3:
+        tails[DENSE] = dense_shape(registry)
+    for name, tail in tails.items():
+        file.create_dataset(
+            name, (rows, *tail), "<f4", chunks=(chunk_rows, *tail), shuffle=True, compression="gzip", compression_opts=1
+        )
+
+
+def create_labels(file: h5py.File, registry: Registry, rows: int) -> None:
+    """Create the label columns, empty."""
+    for column in columns(registry):
+        shape = (rows, *column.shape)
+        chunks = (min(LABEL_CHUNK, rows), *column.shape)
+        file.create_dataset(column.name, shape, column.dtype, chunks=chunks, shuffle=True, compression="gzip")
+
+
+def dense_shape(registry: Registry) -> tuple[int, int, int]:
+    """Shape of one row of the dense modulation: (4, 32, 428)."""
+    return (len(DENSE_CHANNELS), len(registry.sources), len(registry.destinations))
+
+
+def to_dense(slots: NDArray[np.float32], registry: Registry) -> NDArray[np.float32]:
+    """Turn modulation slots into tier 3's dense view.
+
+    Parameters
+    ----------
+    slots : ndarray, shape (64, 7), float32
+        Bypassed slots are left out; the amounts of a duplicate pair are summed, its switches are the last one's.
+
+    Returns
+    -------
+    ndarray, shape (4, 32, 428), float32
+        Channels `DENSE_CHANNELS`.
+    """
+    dense = np.zeros(dense_shape(registry), dtype=np.float32)
+    for source, destination, amount, bipolar, power, stereo, bypass in slots:
+        if source >= 0 and not bypass:
+            cell = dense[:, int(source), int(destination)]
+            cell[:] = (cell[0] + amount, bipolar, power, stereo)
+    return dense
+
+
+class StoredPriors(BaseModel):
+    """What each varied control was drawn from: a range in the control's units, or the allowed option indices."""
+
+    model_config = ConfigDict(frozen=True)
+
+    continuous: dict[str, tuple[float, float]]
+    categorical: dict[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, spec: DatasetSpec, registry: Registry) -> StoredPriors:
+        """Write down the priors of a spec."""
+        drawn = marginals(registry, spec.recipe, spec.tier, shipped())
+        return cls(
+            continuous={m.control.name: (m.low, m.high) for m in drawn if not m.control.is_categorical},
+            categorical={m.control.name: tuple(map(int, m.allowed)) for m in drawn if m.control.is_categorical},
+        )
+
+
+def write_header(file: h5py.File, spec: DatasetSpec, registry: Registry, engine: Engine) -> None:
+    """Write `schema/`: everything a reader needs to understand the columns, without this package."""
+    schema = file.create_group("schema")
+    schema.attrs.update(
+        {
+            "version": VERSION,
+            "sample_rate": spec.audio.sample_rate,
+            "render_duration": spec.audio.render_seconds,
+            "note_duration": spec.audio.note_seconds,
+            "tier": spec.tier,
+            "spec": spec.model_dump_json(),
+            "spec_fingerprint": spec.fingerprint,
+            "priors": StoredPriors.of(spec, registry).model_dump_json(),
+            "vita_version": engine.vita,
+            "engine": engine.to_json(),
+            "engine_fingerprint": engine.fingerprint,
+            "continuous_names": [c.name for c in registry.continuous],
+            "continuous_ranges": np.array([(c.low, c.high) for c in registry.continuous]),
+            "continuous_tiers": np.array([c.tier for c in registry.continuous], dtype="<i4"),
+            "categorical_names": [c.name for c in registry.categorical],
+            "categorical_options": [json.dumps(c.options) for c in registry.categorical],
+            "categorical_tiers": np.array([c.tier for c in registry.categorical], dtype="<i4"),
+            "mod_source_names": list(registry.sources),
+            "mod_dest_names": list(registry.destinations),
+            "modulation_slot_names": list(SLOT_FIELDS),
+            "modulation_t3_names": list(DENSE_CHANNELS),
+            "extra_names": list(EXTRAS),
+        }
+    )
+    # Over the 64 KiB that an attribute may hold.
+    schema.create_dataset("registry", data=np.frombuffer(registry.to_config().encode(), np.uint8), compression="gzip")
+
+
+def write_assets(file: h5py.File, assets: Mapping[str, bytes], wavetables: Iterable[str]) -> None:
+    """Write every asset once, named by its SHA-256; the index of a label is its place in `schema/assets`."""
+    order = sorted(assets)
+    group = file.create_group("assets")
+    for name in order:
+        group.create_dataset(name, data=np.frombuffer(assets[name], np.uint8), compression="gzip")
+    file["schema"].attrs["assets"] = order
+    is_wavetable = set(wavetables)
+    names = [json.loads(assets[n]).get("name", "") if n in is_wavetable else "" for n in order]
+    file["schema"].attrs["wavetable_names"] = names
+
+
+def write_rejections(file: h5py.File, rejections: Mapping[str, NDArray[Any]]) -> None:
+    """Write the refused candidates, by column of `REJECTIONS`."""
+    for column in REJECTIONS:
+        file.create_dataset(column.name, data=rejections[column.name].astype(column.dtype))
+
+
+def reserve_weights(file: h5py.File, registry: Registry) -> None:
+    """Reserve the importance weights: contiguous, of their final size, marked absent."""
+    group = file.create_group("importance_weights")
+    for name, controls in (("weights", registry.continuous), ("categorical", registry.categorical)):
+        group.create_dataset(name, data=np.full(len(controls), np.nan, dtype="<f4"))
+        group.create_dataset(f"{name}_error", data=np.full(len(controls), np.nan, dtype="<f4"))
+    group.create_dataset("status", data=np.array(ABSENT, dtype="S16"))
+    group.create_dataset("method", data=np.array(b"", dtype="S4096"))  # JSON, once there are weights
+
+
+def read_registry(file: h5py.File) -> Registry:
+    """Build the registry the file was made with, without a synth."""
+    return Registry.from_config(bytes(file["schema/registry"][:]).decode())
+
+
+def read_spec(file: h5py.File) -> DatasetSpec:
+    """The spec the file was made from."""
+    return DatasetSpec.model_validate_json(file["schema"].attrs["spec"])
+
+
+def require_schema(file: h5py.File, path: str) -> None:
+    """Refuse a file that is no dataset of this schema's major version.
+
+    Raises
+    ------
+    DatasetError
+    """
+    version = file["schema"].attrs.get("version") if "schema" in file else None
+    if version is None:
+        raise DatasetError(f"{path} is an HDF5 file, but no synthcore dataset: it has no schema/version")
+    if str(version).split(".")[0] != VERSION.split(".")[0]:
+        raise DatasetError(
+            f"{path} has schema version {version}, this synthcore reads {VERSION}; generate it again, or install "
+            "the synthcore that made it"
+        )
+
+
+class ContentDigest:
+    """The content digest: over decoded audio and labels, so that codec, chunking and way of merging don't touch it.
+
+    It is made of each row's `audio_sha256` and `preset_hash` (which is over every label and the assets' hashes),
+    note, velocity, source and tier; never of indices, weights, masks, splits or rejections.
+    """
+
+    PARTS = ("audio_sha256", "preset_hash", "midi_note", "velocity", "source", "tier")
+
+    def __init__(self, spec: DatasetSpec) -> None:
+        self._digest = hashlib.sha256(f"synthcore content 1 {spec.audio.model_dump_json()}".encode())
+
+    def update(self, metadata: Mapping[str, NDArray[Any]]) -> None:
+        """Add rows, in order; `metadata` holds the columns of `PARTS`, shape (rows,)."""
+        for row in zip(*(metadata[f"metadata/{part}"] for part in self.PARTS), strict=True):
+            self._digest.update("|".join(p.decode() if isinstance(p, bytes) else str(int(p)) for p in row).encode())
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()

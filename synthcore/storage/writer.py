@@ -1,0 +1,167 @@
+"""Writing a shard: rows arrive compressed and in any order, and land as they are."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from isal import isal_zlib
+
+from synthcore.controls import Registry
+from synthcore.engine.client import Fault, RenderedRow
+from synthcore.engine.machine import Engine
+from synthcore.errors import SynthcoreError
+from synthcore.patch import Patch, init_assets
+from synthcore.spec import DatasetSpec
+from synthcore.storage import schema
+
+SOURCE = b"synthetic"
+
+
+class ShardWriter:
+    """Fills one shard file. Labels are kept in memory (4 KB a row) and written by `finish`.
+
+    Parameters
+    ----------
+    path : Path
+        The file to make.
+    spec, registry, engine
+        What the header says.
+    first_patch, patches : int
+        The patch slots of this shard.
+    """
+
+    def __init__(
+        self, path: Path, spec: DatasetSpec, registry: Registry, engine: Engine, first_patch: int, patches: int
+    ) -> None:
+        self.file = h5py.File(path, "w")
+        self.spec, self.registry, self.first_patch = spec, registry, first_patch
+        self._assets = init_assets(registry)
+        self._asset_index = {name: i for i, name in enumerate(sorted(self._assets))}
+        rows = patches * len(spec.audio.notes)
+        schema.write_header(self.file, spec, registry, engine)
+        schema.create_audio(self.file, spec, registry, rows)
+        schema.create_labels(self.file, registry, rows)
+        self._labels = {c.name: np.zeros((rows, *c.shape), c.dtype) for c in schema.columns(registry)}
+        self._rejections: list[tuple[Any, ...]] = []
+        self.file["schema"].attrs["first_patch"] = first_patch
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def accept(self, patch_index: int, attempt: int, patch: Patch, rows: tuple[RenderedRow, ...]) -> None:
+        """Store one patch's rows at the place its index gives."""
+        start = (patch_index - self.first_patch) * len(rows)
+        dense = self._dense_chunk(patch) if self.spec.tier == 3 else b""
+        for place, row in enumerate(rows, start=start):
+            self.file[schema.AUDIO].id.write_direct_chunk((place, 0, 0), row.chunk)
+            if dense:
+                self.file[schema.DENSE].id.write_direct_chunk((place, 0, 0, 0), dense)
+            self._label(place, patch_index, attempt, patch, row)
+
+    def reject(self, patch_index: int, attempt: int, fault: Fault) -> None:
+        """Write down a refused candidate."""
+        nan = float("nan")
+        measured = (nan if fault.rms_dbfs is None else fault.rms_dbfs, nan if fault.peak is None else fault.peak)
+        self._rejections.append((patch_index, attempt, fault.note, fault.reason.encode(), *measured, self.spec.seed))
+
+    def finish(self) -> str:
+        """Write labels, rejections and assets; return the content digest."""
+        for name, values in self._labels.items():
+            self.file[name][...] = values
+        self._rejections.sort()  # by patch and attempt: the order in which they were rendered says nothing
+        fields = zip(*self._rejections, strict=True) if self._rejections else ((),) * len(schema.REJECTIONS)
+        rejections = {c.name: np.array(f, dtype=c.dtype) for c, f in zip(schema.REJECTIONS, fields, strict=True)}
+        schema.write_rejections(self.file, rejections)
+        schema.write_assets(self.file, self._assets, wavetables=self._assets)
+        digest = schema.ContentDigest(self.spec)
+        digest.update(self._labels)
+        self.file["schema"].attrs["content_digest"] = digest.hexdigest()
+        return digest.hexdigest()
+
+    def _label(self, place: int, patch_index: int, attempt: int, patch: Patch, row: RenderedRow) -> None:
+        values = {
+            "params/continuous": patch.continuous,
+            "params/categorical": patch.categorical,
+            "params/modulation_slots": patch.modulation_slots,
+            "params/wavetables": [self._asset_index[w] for w in patch.wavetables],
+            "params/extras": [-1 if e is None else self._asset_index[e] for e in patch.extras],
+            "metadata/audio_sha256": row.audio_sha256.encode(),
+            "metadata/midi_note": row.note,
+            "metadata/velocity": self.spec.audio.velocity,
+            "metadata/source": SOURCE,
+            "metadata/tier": self.spec.tier,
+            "metadata/preset_hash": patch.hash.encode(),
+            "metadata/preset_name": f"synthetic {patch_index}".encode(),
+            "metadata/patch_index": patch_index,
+            "metadata/attempt": attempt,
+            "metadata/rms_dbfs": row.rms_dbfs,
+            "metadata/peak": row.peak,
+        }
+        for name, value in values.items():
+            self._labels[name][place] = value
+
+    def _dense_chunk(self, patch: Patch) -> bytes:
+        dense = schema.to_dense(patch.modulation_slots, self.registry)
+        return bytes(isal_zlib.compress(dense.view(np.uint8).reshape(-1, 4).T.tobytes(), 1))
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, and make it `path` when the block ends well: what has the name is whole.
+
+    Raises
+    ------
+    SynthcoreError
+        The disk is full or the folder can't be written; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        reason = error.strerror or str(error).splitlines()[0]
+        raise SynthcoreError(
+            f"can't write {path}: {reason}; nothing was left half-written. Free space or name another place, "
+            "then run the same command again: it continues"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_intact(path: Path, size: int, digest: str) -> bool:
+    """Whether a file is there, of this size, and says this content digest."""
+    try:
+        if path.stat().st_size != size:
+            return False
+        with h5py.File(path) as file:
+            return bool(file["schema"].attrs["content_digest"] == digest)
+    except (OSError, KeyError):
+        return False

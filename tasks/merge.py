@@ -1,0 +1,48 @@
+"""Merging shards, as a task."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+
+from synthcore.controls import canonical_json, installed
+from synthcore.engine.machine import engine
+from synthcore.shard import ShardRef
+from synthcore.spec import DatasetSpec
+from synthcore.storage import merge
+from synthcore.storage.merge import DatasetRef, MergeMode
+
+
+def merge_key(_: Any, parameters: dict[str, Any]) -> str:
+    """Fingerprint of what goes into the file, how, and where it lies."""
+    shards = [ref.digest for ref in parameters["shards"]]
+    how = [str(parameters["output"]), parameters["mode"], parameters["chunk_rows"]]
+    spec = parameters["spec"]
+    made_of = canonical_json([shards, how, spec.fingerprint, spec.n_samples, engine().fingerprint])
+    return f"merge-{hashlib.sha256(made_of.encode()).hexdigest()}"
+
+
+@task(
+    name="merge_shards",
+    task_run_name="merge {spec.n_samples} rows",
+    cache_key_fn=merge_key,
+    persist_result=True,
+    result_serializer="json",
+)
+def merge_shards(
+    shards: list[ShardRef], output: Path, data_dir: Path, spec: DatasetSpec, mode: MergeMode, chunk_rows: int
+) -> DatasetRef:
+    """Join shards into the file the user named, or find it there already."""
+    return merge.merge_shards(
+        shards,
+        output,
+        data_dir=data_dir,
+        spec=spec,
+        registry=installed(),
+        engine=engine(),
+        mode=mode,
+        chunk_rows=chunk_rows,
+    )

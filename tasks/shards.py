@@ -1,0 +1,39 @@
+"""Rendering a shard, as a task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task, exponential_backoff
+
+from synthcore import shard
+from synthcore.errors import Accident
+from synthcore.shard import ShardPlan, ShardRef
+
+
+def shard_key(_: Any, parameters: dict[str, Any]) -> str:
+    """The content fingerprint: never the number of rows, the neighbours or a path."""
+    return f"shard-{parameters['plan'].key}"
+
+
+async def heals(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
+    """Only accidents heal by trying again."""
+    return isinstance(await state.aresult(raise_on_failure=False), Accident)
+
+
+@task(
+    name="render_shard",
+    task_run_name="shard {plan.index:04d}",
+    cache_key_fn=shard_key,
+    persist_result=True,
+    result_serializer="json",
+    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=heals,
+)
+def render_shard(plan: ShardPlan, data_dir: Path, render_timeout: float) -> ShardRef:
+    """Render one shard of a dataset, or find it rendered already."""
+    return shard.render_shard(plan, data_dir, render_timeout)
