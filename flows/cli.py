@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -72,6 +73,8 @@ def run_generate(settings: Generate) -> int:
     _say(environment.prepare())
     from flows.generate import generate
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and server with it
+    environment.start_server()
     summary = generate(**{name: getattr(settings, name) for name in Generate.model_fields if name != "as_json"})
     if settings.as_json:
         sys.stdout.write(summary.model_dump_json() + "\n")

@@ -7,7 +7,7 @@ from collections import Counter
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from synthcore import progress
 from synthcore.shard import ShardPlan
@@ -21,23 +21,21 @@ class Display:
         self.shards_cached = 0
         self._shards, self._shards_done = len(plans), 0
         self._faults: Counter[str] = Counter()
-        self._accepted = 0
         self._lock = threading.Lock()
         self._artifact = start_progress(f"{n_samples} rows in {len(plans)} shards")
         console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TextColumn("eta"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[speed_text]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[refused]}"),
             console=console,
             disable=not console.is_terminal,
         )
         # The last shard is rendered whole, so there may be a few more rows than were asked for.
-        self._task = self._bar.add_task("rendering", total=sum(p.rows for p in plans), note="")
+        self._task = self._bar.add_task("rendering", total=sum(p.rows for p in plans), speed_text="", refused="")
         self._listening = progress.listening(self._count)
 
     def __enter__(self) -> Display:
@@ -73,12 +71,12 @@ class Display:
 
     def _count(self, event: progress.Progress) -> None:
         with self._lock:
-            self._accepted += event.rows
             if event.fault:
                 self._faults[event.fault] += 1
             speed = self._bar.tasks[0].speed
-            refused = " ".join(f"{reason} {count}" for reason, count in self._faults.most_common(3))
-            note = (f"{speed:.1f} rows/s" if speed else "") + (f" refused: {refused}" if refused else "")
-            self._bar.update(self._task, advance=event.rows, note=note)
-
-
+            self._bar.update(
+                self._task,
+                advance=event.rows,
+                speed_text=f"{speed:.1f} rows/s" if speed else "",
+                refused=" ".join(f"{reason} {count}" for reason, count in self._faults.most_common(3)),
+            )

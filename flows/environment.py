@@ -6,6 +6,7 @@ A running server makes a run start in 5 s; without one, Prefect starts a server 
 from __future__ import annotations
 
 import os
+import signal
 import urllib.request
 
 LOCAL_API = "http://127.0.0.1:4200/api"
@@ -21,6 +22,7 @@ def prepare() -> str:
     str
         The choice, for people.
     """
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # a data pipeline calls nobody home
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     named = os.environ.get("PREFECT_API_URL")
     if named:
@@ -29,7 +31,23 @@ def prepare() -> str:
         os.environ["PREFECT_API_URL"] = LOCAL_API
         return f"Prefect server: {LOCAL_API}"
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", EPHEMERAL_START_SECONDS)
-    return "Prefect server: one for this run, which takes 20 s to start (prefect server start keeps one running)"
+    return "Prefect server: starting one for this run (`prefect server start` keeps one)"
+
+
+def start_server() -> None:
+    """Start the server of this run, if it needs one, out of reach of Ctrl-C.
+
+    The terminal sends Ctrl-C to the server as well; a run whose server is gone waits a minute for an answer before
+    it ends. A signal that is blocked here stays blocked in the server, which ends with this process anyway.
+    """
+    from prefect.client.orchestration import get_client
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with get_client(sync_client=True) as client:
+            client.hello()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def is_healthy(api: str) -> bool:

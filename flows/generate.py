@@ -62,7 +62,7 @@ def generate(
     require_continuable(settings.output_path, settings.spec, overwrite=settings.run.overwrite)
     plans = plan_shards(settings.spec, settings.run.rows_per_shard)
 
-    with interruptible(), task_runner(settings) as runner, Display(plans, settings.n_samples) as display:
+    with task_runner(settings) as runner, Display(plans, settings.n_samples) as display, interruptible():
         shards = render_shards(plans, settings, runner, display)
         dataset = merge(plans, shards, settings, display)
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from synthcore.engine.faults import REASONS
+from synthcore.errors import DatasetError
 from synthcore.normalize import to_values
 from synthcore.storage.dataset import Dataset
 
@@ -182,10 +183,13 @@ def describe_row(dataset: Dataset, row: int) -> RowWords:
 
     Raises
     ------
-    IndexError
+    DatasetError
         There is no such row.
     """
-    stored = dataset[row]
+    try:
+        stored = dataset[row]
+    except IndexError as error:
+        raise DatasetError(str(error)) from error
     patch, registry = dataset.patch(row), dataset.registry
     played = patch.values(registry)
     told = {}

@@ -80,10 +80,10 @@ def _shortcuts(group: str, model: type[BaseModel]) -> dict[str, str]:
 
 
 class Generate(DatasetSpec, BaseSettings):
-    """Make a dataset of (audio, parameters) pairs.
+    """Make a dataset of (audio, parameters) pairs, or continue one.
 
-    Running it again continues where it stopped; a larger -n extends the file. Every flag can also be set as an
-    environment variable (SYNTHCORE_TIER=2, SYNTHCORE_RUN__DATA_DIR=/data) or in ./synthcore.toml.
+    Running the same command again continues where it stopped; a larger -n extends the file. Every flag can also be
+    set in the environment (SYNTHCORE_TIER=2, SYNTHCORE_RUN__DATA_DIR=/data) or in ./synthcore.toml.
     """
 
     model_config = _command(

@@ -231,6 +231,6 @@ class Dataset:
         except OSError as error:
             truncated = "truncated" in str(error)
             what = "is truncated: it was copied or written only in part" if truncated else "is no HDF5 file"
-            raise DatasetError(f"{self.path} {what}; generate it again with --overwrite") from error
+            raise DatasetError(f"{self.path} {what}; name another file, or generate it again") from error
         schema.require_schema(file, str(self.path))
         return file
