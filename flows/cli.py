@@ -89,7 +89,9 @@ def run_inspect(settings: Inspect) -> int:
     from synthcore.storage.dataset import Dataset
 
     with Dataset(settings.file) as dataset:
-        found = inspection.describe_row(dataset, settings.row) if settings.row is not None else inspection.inspect(dataset)
+        found = (
+            inspection.describe_row(dataset, settings.row) if settings.row is not None else inspection.inspect(dataset)
+        )
     sys.stdout.write(found.model_dump_json() + "\n" if settings.as_json else found.to_text())
     return 0
 
@@ -114,4 +116,3 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "inspect": (Inspect, run_inspect),
     "verify": (Verify, run_verify),
 }
-

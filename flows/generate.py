@@ -8,19 +8,20 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from flows import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
 from prefect import flow, unmapped
-from prefect.futures import PrefectFuture, as_completed
+from prefect.futures import as_completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.display import Display
 from synthcore.engine.client import interruptible
 from synthcore.errors import DamagedShard
-from synthcore.settings import Generate, Output, RunSettings, Workers
+from synthcore.settings import DataDir, Generate, Output, RunSettings, Workers
 from synthcore.shard import ShardPlan, ShardRef, plan_shards
 from synthcore.spec import AcceptanceSpec, AudioSpec, FixedModulation, Rows, Seed, Tier
 from synthcore.storage.continuing import require_continuable
@@ -41,6 +42,7 @@ def generate(
     output: Output = UNSAID.output,
     seed: Seed = UNSAID.seed,
     workers: Workers = UNSAID.workers,
+    data_dir: DataDir | None = None,
     fixed_modulation: FixedModulation = UNSAID.fixed_modulation,
     audio: AudioSpec = UNSAID.audio,
     acceptance: AcceptanceSpec = UNSAID.acceptance,
@@ -53,41 +55,44 @@ def generate(
         output=output,
         seed=seed,
         workers=workers,
+        # Left out, it is the worker's own: a deployment doesn't know where it will run.
+        data_dir=data_dir or UNSAID.data_dir,
         fixed_modulation=fixed_modulation,
         audio=audio,
         acceptance=acceptance,
         run=run,
     )
-    started = time.monotonic()
     require_continuable(settings.output_path, settings.spec, overwrite=settings.run.overwrite)
     plans = plan_shards(settings.spec, settings.run.rows_per_shard)
 
     with task_runner(settings) as runner, Display(plans, settings.n_samples) as display, interruptible():
+        started = time.monotonic()
         shards = render_shards(plans, settings, runner, display)
         dataset = merge(plans, shards, settings, display)
+        seconds = time.monotonic() - started
 
     summary = Summary.of(
         settings.spec,
         dataset,
         shards,
         cached=display.shards_cached,
-        seconds=time.monotonic() - started,
+        seconds=seconds,
         data_dir=settings.data_dir,
     )
     summarize(summary)
     return summary
 
 
-def task_runner(settings: Generate) -> TaskRunner[PrefectFuture[ShardRef]]:
+def task_runner(settings: Generate) -> TaskRunner[Any]:
     """What runs shards side by side. The one seam for another of Prefect's runners."""
     return ThreadPoolTaskRunner(max_workers=settings.workers)
 
 
 def render_shards(
-    plans: list[ShardPlan], settings: Generate, runner: TaskRunner[PrefectFuture[ShardRef]], display: Display
+    plans: list[ShardPlan], settings: Generate, runner: TaskRunner[Any], display: Display
 ) -> list[ShardRef]:
     """Render every shard that is not rendered yet."""
-    render = render_shard.with_options(retries=settings.run.retries, result_storage=settings.results_dir)
+    render: Any = render_shard.with_options(retries=settings.run.retries, result_storage=settings.results_dir)
     same = {"data_dir": unmapped(settings.data_dir), "render_timeout": unmapped(settings.run.render_timeout)}
     futures = runner.map(render, {"plan": plans, **same})
     planned = dict(zip(futures, plans, strict=True))
@@ -119,7 +124,12 @@ def merge(plans: list[ShardPlan], shards: list[ShardRef], settings: Generate, di
         join = merge_shards.with_options(result_storage=settings.results_dir, refresh_cache=refresh)
         try:
             dataset = join(
-                shards, settings.output_path, settings.data_dir, settings.spec, settings.run.merge, settings.run.chunk_rows
+                shards,
+                settings.output_path,
+                settings.data_dir,
+                settings.spec,
+                settings.run.merge,
+                settings.run.chunk_rows,
             )
         except DamagedShard as damaged:
             plan = next(p for p in plans if p.name == damaged.name)

@@ -22,6 +22,8 @@ CENTROID_ROWS = 256
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 #: An accepted control should span this much of its prior's range.
 SPAN = 0.9
+#: Columns of a terminal that everyone has.
+WIDTH = 80
 
 
 class Coverage(BaseModel):
@@ -87,7 +89,9 @@ class Inspection(BaseModel):
             spread.add_row(name, *(f"{v:.3g}" for v in values))
         covered = _table("coverage of the priors", "", "")
         found = self.coverage
-        covered.add_row("varied", f"{found.continuous_varied} continuous, {found.categorical_varied} categorical controls")
+        covered.add_row(
+            "varied", f"{found.continuous_varied} continuous, {found.categorical_varied} categorical controls"
+        )
         covered.add_row("lowest span", f"{found.lowest_span:.1%} of a prior's range")
         covered.add_row(f"under {SPAN:.0%}", _counted({k: f"{v:.0%}" for k, v in found.narrow.items()}) or "none")
         covered.add_row("missing options", _counted(found.missing_options) or "none")
@@ -142,7 +146,9 @@ def inspect(dataset: Dataset) -> Inspection:
         tier=dataset.spec.tier,
         digest=dataset.digest,
         spec=dataset.spec.model_dump(mode="json"),
-        engine={name: getattr(dataset.engine, name) for name in ("vita", "build", "machine", "cpu_features", "version")},
+        engine={
+            name: getattr(dataset.engine, name) for name in ("vita", "build", "machine", "cpu_features", "version")
+        },
         shapes=dataset.shapes,
         acceptance=patches / candidates,
         candidates=candidates,
@@ -244,8 +250,9 @@ def _counted(values: dict[str, Any]) -> str:
 
 
 def _render(tables: list[Table]) -> str:
-    console = Console(file=StringIO(), width=100, highlight=False)
+    text = StringIO()
+    console = Console(file=text, width=WIDTH, highlight=False)
     for table in tables:
         if table.row_count:
             console.print(table)
-    return console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO above
+    return text.getvalue()

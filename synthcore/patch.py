@@ -84,7 +84,11 @@ class Patch:
     def values(self, registry: Registry) -> dict[str, float]:
         """The raw value of every control, by name: what is played."""
         played = dict(
-            zip((c.name for c in registry.continuous), to_values(registry.continuous, self.continuous).tolist(), strict=True)
+            zip(
+                (c.name for c in registry.continuous),
+                to_values(registry.continuous, self.continuous).tolist(),
+                strict=True,
+            )
         )
         for control, option in zip(registry.categorical, self.categorical.tolist(), strict=True):
             played[control.name] = control.low + option

@@ -1,7 +1,7 @@
 """What can be asked for, and where and how it is done: flags, environment, `synthcore.toml` and flow parameters.
 
 One model serves them all, so a default or a description is written once. A flag beats the environment
-(`SYNTHCORE_TIER`, `SYNTHCORE_RUN__DATA_DIR`), which beats `synthcore.toml` in the current folder.
+(`SYNTHCORE_TIER`, `SYNTHCORE_RUN__MERGE`), which beats `synthcore.toml` in the current folder.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     CliApp,
@@ -26,7 +26,16 @@ from synthcore.errors import SpecError
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 from synthcore.storage.merge import MergeMode
 
-Output = Annotated[Path | None, Field(description="The file to make. By default DATA_DIR/tier1-seed0.h5 or alike.")]
+
+def _absolute(path: Path | None) -> Path | None:
+    return path and path.expanduser().absolute()
+
+
+Output = Annotated[
+    Path | None,
+    AfterValidator(_absolute),
+    Field(description="The file to make. By default DATA_DIR/tier1-seed0.h5 or alike."),
+]
 Workers = Annotated[int, Field(ge=1, le=1024, description="Renders at a time; by default one for each core.")]
 
 
@@ -41,15 +50,18 @@ def default_data_dir() -> Path:
     return Path(platformdirs.user_data_path("synthcore"))
 
 
+DataDir = Annotated[
+    Path,
+    AfterValidator(_absolute),
+    Field(description="Folder for shards, caches and results. By default the checkout's data/, else your data folder."),
+]
+
+
 class RunSettings(BaseModel):
-    """Where and how; none of this changes a row."""
+    """How it is done; none of this changes a row."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data_dir: Path = Field(
-        default_factory=default_data_dir,
-        description="Folder for shards, caches and results. By default the checkout's data/, else your data folder.",
-    )
     rows_per_shard: int = Field(192, ge=1, le=100_000, description="Rows in a shard, the unit of work and of resuming.")
     merge: MergeMode = Field("copy", description="Copy the audio into the output, or only refer to the shards.")
     chunk_rows: int = Field(1, ge=1, le=4096, description="Audio rows to an HDF5 chunk of the output.")
@@ -58,9 +70,12 @@ class RunSettings(BaseModel):
     overwrite: bool = Field(False, description="Replace an output that was made from another spec, or is longer.")
 
 
-def _command(name: str, **extra: Any) -> SettingsConfigDict:
+def _command(name: str, shortcuts: dict[str, str], env_prefix: str) -> SettingsConfigDict:
     return SettingsConfigDict(
         cli_prog_name=f"synthcore {name}",
+        cli_shortcuts=shortcuts,
+        env_prefix=env_prefix,
+        env_nested_delimiter="__",
         cli_kebab_case=True,
         cli_implicit_flags="toggle",
         cli_hide_none_type=True,
@@ -69,7 +84,6 @@ def _command(name: str, **extra: Any) -> SettingsConfigDict:
         cli_use_class_docs_for_groups=True,
         extra="forbid",
         frozen=True,
-        **extra,
     )
 
 
@@ -83,15 +97,12 @@ class Generate(DatasetSpec, BaseSettings):
     """Make a dataset of (audio, parameters) pairs, or continue one.
 
     Running the same command again continues where it stopped; a larger -n extends the file. Every flag can also be
-    set in the environment (SYNTHCORE_TIER=2, SYNTHCORE_RUN__DATA_DIR=/data) or in ./synthcore.toml.
+    set in the environment (SYNTHCORE_TIER=2, SYNTHCORE_DATA_DIR=/data) or in ./synthcore.toml.
     """
 
     model_config = _command(
         "generate",
-        env_prefix="SYNTHCORE_",
-        env_nested_delimiter="__",
-        toml_file="synthcore.toml",
-        cli_shortcuts={
+        {
             "n-samples": "n",
             "output": "o",
             "as-json": "json",
@@ -99,10 +110,12 @@ class Generate(DatasetSpec, BaseSettings):
             **_shortcuts("acceptance", AcceptanceSpec),
             **_shortcuts("run", RunSettings),
         },
+        "SYNTHCORE_",
     )
 
     output: Output = None
     workers: Workers = os.cpu_count() or 1
+    data_dir: DataDir = Field(default_factory=default_data_dir)
     run: RunSettings = Field(default_factory=RunSettings)
     as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
 
@@ -112,21 +125,16 @@ class Generate(DatasetSpec, BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read no .env and no secrets: flags, environment, synthcore.toml."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path("synthcore.toml"))
 
     @property
     def spec(self) -> DatasetSpec:
         """The part that says what the dataset is."""
         return DatasetSpec(**{name: getattr(self, name) for name in DatasetSpec.model_fields})
-
-    @property
-    def data_dir(self) -> Path:
-        """The data directory, absolute."""
-        return self.run.data_dir.expanduser().absolute()
 
     @property
     def results_dir(self) -> Path:
@@ -136,14 +144,13 @@ class Generate(DatasetSpec, BaseSettings):
     @property
     def output_path(self) -> Path:
         """The file to make, absolute."""
-        named = self.output or self.data_dir / f"{self.recipe.replace('-', '')}-seed{self.seed}.h5"
-        return named.expanduser().absolute()
+        return self.output or self.data_dir / f"{self.recipe.replace('-', '')}-seed{self.seed}.h5"
 
 
 class Inspect(BaseSettings):
     """Say what is in a dataset: spec, provenance, faults, acceptance, coverage, distributions."""
 
-    model_config = _command("inspect", cli_shortcuts={"as-json": "json"})
+    model_config = _command("inspect", {"as-json": "json"}, "SYNTHCORE_INSPECT_")
 
     file: CliPositionalArg[Path] = Field(description="The dataset or shard.")
     row: int | None = Field(None, description="Describe one row in words instead.")
@@ -157,7 +164,7 @@ class Verify(BaseSettings):
     bits may differ, the difference is measured against a tolerance instead.
     """
 
-    model_config = _command("verify", cli_shortcuts={"as-json": "json"})
+    model_config = _command("verify", {"as-json": "json"}, "SYNTHCORE_VERIFY_")
 
     file: CliPositionalArg[Path] = Field(description="The dataset or shard.")
     rows: int = Field(10, ge=1, description="How many rows, drawn at random.")

@@ -36,7 +36,9 @@ class AudioSpec(_Frozen):
     """What is played and recorded."""
 
     sample_rate: int = Field(44_100, ge=8_000, le=192_000, description="Sample rate in Hz.")
-    notes: tuple[Note, ...] = Field((48, 60, 72), min_length=1, max_length=128, description="MIDI notes of every patch.")
+    notes: tuple[Note, ...] = Field(
+        (48, 60, 72), min_length=1, max_length=128, description="MIDI notes of every patch."
+    )
     velocity: int = Field(100, ge=1, le=127, description="MIDI velocity of every note.")
     note_seconds: float = Field(1.5, gt=0, le=60, description="How long the note is held, in seconds.")
     render_seconds: float = Field(2.0, gt=0, le=60, description="How long is recorded, in seconds.")

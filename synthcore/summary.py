@@ -28,7 +28,8 @@ class Summary(BaseModel):
     shards_cached: int
     candidates: int
     faults: dict[str, int]
-    seconds: float
+    seconds: float  # wall clock, from the first shard's start to the output's name
+    synth_cpu_seconds: float  # inside the synth's render: kept, refused and settling renders
     data_dir: str
 
     @classmethod
@@ -56,7 +57,8 @@ class Summary(BaseModel):
             shards_cached=cached,
             candidates=sum(s.candidates for s in shards),
             faults=dict(sorted(faults.items())),
-            seconds=round(seconds, 1),
+            seconds=round(seconds, 3),
+            synth_cpu_seconds=round(sum(s.synth_cpu_seconds for s in shards), 3),
             data_dir=str(data_dir),
         )
 

@@ -136,7 +136,7 @@ class Zygote:
 
     def __init__(self, fmt: RenderFormat) -> None:
         self.fmt = fmt
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the process
         # 4 KiB over the raw size: a stream that can't be compressed grows a little, and the head needs room.
         place_bytes = fmt.row_bytes + fmt.row_bytes // 100 + 4096
         self.process = subprocess.Popen(
@@ -149,7 +149,8 @@ class Zygote:
             start_new_session=True,  # Ctrl-C is ours to handle, and one kill ends the whole family
             env=_environment(),
         )
-        assert self.process.stdin and self.process.stdout
+        if self.process.stdin is None or self.process.stdout is None:
+            raise RuntimeError("a process asked to have pipes has none")
         self._stdin, self._stdout = self.process.stdin, self.process.stdout
         if hasattr(fcntl, "F_SETPIPE_SZ"):
             for pipe in (self._stdin, self._stdout):

@@ -24,6 +24,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import vita
@@ -78,7 +79,9 @@ def render_note(synth: vita.Synth, request: dict[str, Any], place: int) -> tuple
         return measured, b""
     raw = audio.astype("<f4", copy=False).tobytes()
     shuffled = ascontiguousarray(audio).view(uint8).reshape(-1, 4).T.tobytes()
-    return {**measured, "audio_sha256": hashlib.sha256(raw).hexdigest()}, isal_zlib.compress(shuffled, COMPRESSION_LEVEL)
+    return {**measured, "audio_sha256": hashlib.sha256(raw).hexdigest()}, isal_zlib.compress(
+        shuffled, COMPRESSION_LEVEL
+    )
 
 
 def render_candidate(synth: vita.Synth, request: dict[str, Any], preset: str, answers: Answers) -> int:
@@ -103,7 +106,7 @@ def render_candidate(synth: vita.Synth, request: dict[str, Any], preset: str, an
         return FAULTY if head["fault"] else 0
 
     for place in range(len(notes) - 1):
-        _, status = os.waitpid(fork_into(lambda place=place: play(place)), 0)
+        _, status = os.waitpid(fork_into(partial(play, place)), 0)
         if os.WIFSIGNALED(status):
             answers.put(place, {"note": notes[place], "signal": os.WTERMSIG(status)})
         if status:
@@ -120,7 +123,7 @@ def fork_into(work: Callable[[], int]) -> int:
     code = BROKEN
     try:
         code = work()
-    except BaseException:  # the child must not run on as a second zygote, whatever happened
+    except BaseException:  # noqa: BLE001  the child must not run on as a second zygote, whatever happened
         traceback.print_exc()
     finally:
         sys.stderr.flush()

@@ -60,18 +60,18 @@ def route_indices(registry: Registry, source: str, destination: str) -> tuple[in
         ("destination", destination, registry.destination_index),
     ):
         if name not in known:
-            raise SpecError(f"{name!r} is no modulation {what} of the synth; it has {len(known)}, such as {min(known)!r}")
+            raise SpecError(
+                f"{name!r} is no modulation {what} of the synth; it has {len(known)}, such as {min(known)!r}"
+            )
     return registry.source_index[source], registry.destination_index[destination]
 
 
-def _fill(
-    rng: np.random.Generator, routes: Sequence[tuple[int, int]], is_on: NDArray[np.bool_]
-) -> NDArray[np.float32]:
+def _fill(rng: np.random.Generator, routes: Sequence[tuple[int, int]], is_on: NDArray[np.bool_]) -> NDArray[np.float32]:
     slots = np.tile(EMPTY_SLOT, (MAX_SLOTS, 1))
     count = len(routes)
     amounts = rng.uniform(MIN_AMOUNT, 1.0, count) * rng.choice([-1.0, 1.0], count)
     powers = rng.uniform(-MAX_POWER, MAX_POWER, count)
     bipolar, stereo = rng.integers(0, 2, (2, count))
-    for i in np.flatnonzero(is_on):
+    for i in np.flatnonzero(is_on).tolist():
         slots[i] = (*routes[i], amounts[i], bipolar[i], powers[i], stereo[i], 0.0)
     return slots

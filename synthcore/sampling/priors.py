@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +108,8 @@ class Marginal:
         """Turn quantiles on [0, 1) into values, or into option indices."""
         if self.control.is_categorical:
             cumulative = np.cumsum(self.weights) / self.weights.sum()
-            return np.minimum(np.searchsorted(cumulative, quantiles, side="right"), self.allowed[-1]).astype(np.float64)
+            drawn: NDArray[np.intp] = np.searchsorted(cumulative, quantiles, side="right")
+            return np.asarray(np.minimum(drawn, self.allowed[-1]), dtype=np.float64)
         skewed = quantiles**self.skew
         if self.control.is_whole:  # half a step wider at each end, so that the ends are as likely as the rest
             return np.clip(np.rint(self.low - 0.5 + skewed * (self.high - self.low + 1)), self.low, self.high)
@@ -139,13 +138,20 @@ def _require_known(priors: Priors, registry: Registry) -> None:
             for control in matched:
                 _require_fits(row, control)
     for constraint in priors.constraint:
-        named: Mapping[str, Any] = {**constraint.when, **constraint.set, **constraint.squeeze}
-        for name, wanted in named.items():
-            control = registry.by_name.get(name)
-            options = wanted if isinstance(wanted, tuple) and control and control.is_categorical else ()
-            unknown = control is None or set(map(str, options)) - set(control.options)
-            if unknown:
-                raise SpecError(f"priors.toml: a constraint asks {name} for {wanted!r}, which the synth doesn't have")
+        for name, option in constraint.set.items():
+            _require_option(name, option, registry)
+        for name, options in constraint.when.items():
+            for option in options:
+                _require_option(name, option, registry)
+        for name, (low, high) in constraint.squeeze.items():
+            squeezed = registry.by_name.get(name)
+            if squeezed is None or not squeezed.low <= low < high <= squeezed.high:
+                raise SpecError(f"priors.toml: {name} can't be squeezed into {low:g}..{high:g}")
+
+
+def _require_option(name: str, option: str, registry: Registry) -> None:
+    if name not in registry.by_name or option not in registry.by_name[name].options:
+        raise SpecError(f"priors.toml: the synth has no control {name} with an option {option!r}")
 
 
 def _require_fits(row: PriorRow, control: Control) -> None:

@@ -36,7 +36,9 @@ def require_continuable(output: Path, spec: DatasetSpec, *, overwrite: bool) -> 
             raise SpecError(f"{output} was made from another spec ({changed}); {replace}")
         installed().require_same(existing.registry, str(output))
         if existing.engine.fingerprint != engine().fingerprint:
-            raise SpecError(f"{output} was made on another type of machine, so its rows differ in their bits; {replace}")
+            raise SpecError(
+                f"{output} was made on another type of machine, so its rows differ in their bits; {replace}"
+            )
         if len(existing) > spec.n_samples:
             raise SpecError(f"{output} has {len(existing)} rows, more than the {spec.n_samples} asked for; {replace}")
 
