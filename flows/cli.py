@@ -116,3 +116,6 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "inspect": (Inspect, run_inspect),
     "verify": (Verify, run_verify),
 }
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -19,7 +19,7 @@ from prefect.futures import as_completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.display import Display
-from synthcore.engine.client import interruptible
+from synthcore.engine.client import at_most, interruptible
 from synthcore.errors import DamagedShard
 from synthcore.settings import DataDir, Generate, Output, RunSettings, Workers
 from synthcore.shard import ShardPlan, ShardRef, plan_shards
@@ -67,7 +67,8 @@ def generate(
 
     with task_runner(settings) as runner, Display(plans, settings.n_samples) as display, interruptible():
         started = time.monotonic()
-        shards = render_shards(plans, settings, runner, display)
+        with at_most(settings.workers):
+            shards = render_shards(plans, settings, runner, display)
         dataset = merge(plans, shards, settings, display)
         seconds = time.monotonic() - started
 
@@ -85,7 +86,8 @@ def generate(
 
 def task_runner(settings: Generate) -> TaskRunner[Any]:
     """What runs shards side by side. The one seam for another of Prefect's runners."""
-    return ThreadPoolTaskRunner(max_workers=settings.workers)
+    # One more than render at a time: a finished shard is hashed and flushed while the next one renders.
+    return ThreadPoolTaskRunner(max_workers=settings.workers + 1)
 
 
 def render_shards(

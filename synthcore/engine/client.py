@@ -349,18 +349,54 @@ class Renderer:
 @contextlib.contextmanager
 def renderer(fmt: RenderFormat, timeout_seconds: float) -> Iterator[Renderer]:
     """Borrow a renderer. Its zygote is warm already if one for this format is idle, and stays for the next borrower."""
-    with _idle_lock:
-        kept = _idle.get(fmt, [])
-        borrowed = kept.pop() if kept else Renderer(fmt, timeout_seconds)
-    borrowed.timeout_seconds = timeout_seconds
-    borrowed.cpu = CpuSeconds()
+    with _turns:
+        with _idle_lock:
+            kept = _idle.get(fmt, [])
+            borrowed = kept.pop() if kept else Renderer(fmt, timeout_seconds)
+        borrowed.timeout_seconds = timeout_seconds
+        borrowed.cpu = CpuSeconds()
+        try:
+            yield borrowed
+        except BaseException:
+            borrowed.close()  # a candidate may be half rendered
+            raise
+        with _idle_lock:
+            _idle.setdefault(fmt, []).append(borrowed)
+
+
+@contextlib.contextmanager
+def at_most(renderers: int) -> Iterator[None]:
+    """Let at most this many be borrowed at a time, in this process; who wants one more waits for a turn.
+
+    More threads than renderers then keep every core rendering, while a finished shard is hashed and flushed.
+    """
+    _turns.limit = renderers
     try:
-        yield borrowed
-    except BaseException:
-        borrowed.close()  # a candidate may be half rendered
-        raise
-    with _idle_lock:
-        _idle.setdefault(fmt, []).append(borrowed)
+        yield
+    finally:
+        _turns.limit = None
+
+
+class Turns:
+    """A semaphore whose size can be set: how many renderers may be borrowed at a time, None for any number."""
+
+    def __init__(self) -> None:
+        self.limit: int | None = None
+        self._taken = 0
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            while self.limit is not None and self._taken >= self.limit:
+                self._changed.wait(POLL_SECONDS)
+                if _stopping.is_set():
+                    raise Interrupted("rendering was stopped")
+            self._taken += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._taken -= 1
+            self._changed.notify()
 
 
 def stop() -> None:
@@ -389,6 +425,7 @@ def end_zygotes() -> None:
 
 
 _stopping = threading.Event()
+_turns = Turns()
 _living: set[Zygote] = set()
 _idle: dict[RenderFormat, list[Renderer]] = {}
 _idle_lock = threading.Lock()

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from synthcore.controls import Control, Registry
 from synthcore.errors import SpecError
@@ -41,9 +43,20 @@ class PriorRow(_Row):
 class ConstraintRow(_Row):
     """What else must hold when all of `when` does: options set, or values squeezed into a narrower range."""
 
+    each: tuple[str, ...] = ()  # the row once for each of these, put where the names below have a *
     when: dict[str, tuple[str, ...]]  # categorical control -> any of these options
     set: dict[str, str] = {}
     squeeze: dict[str, tuple[float, float]] = {}
+
+    def one_by_one(self) -> tuple[ConstraintRow, ...]:
+        """Write the row out for each of `each`."""
+
+        def named(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
+            return {control.replace("*", name): wanted for control, wanted in fields.items()}
+
+        fields = {"when": self.when, "set": self.set, "squeeze": self.squeeze}
+        update = [{"each": (), **{f: named(v, name) for f, v in fields.items()}} for name in self.each]
+        return tuple(self.model_copy(update=u) for u in update) or (self,)
 
 
 class RouteRow(BaseModel):
@@ -64,6 +77,11 @@ class Priors(BaseModel):
     constraint: tuple[ConstraintRow, ...]
     route: tuple[RouteRow, ...]
     digest: str
+
+    @field_validator("constraint")
+    @classmethod
+    def _written_out(cls, rows: tuple[ConstraintRow, ...]) -> tuple[ConstraintRow, ...]:
+        return tuple(single for row in rows for single in row.one_by_one())
 
     def of(self, control: Control, recipe: Recipe) -> PriorRow | None:
         """The row for one control; the last that matches, so that an exception can follow its rule."""

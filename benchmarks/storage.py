@@ -1,0 +1,105 @@
+"""The file format against h5py's own gzip-4 in chunks of 64 rows, and merging against cp."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+from benchmarks.measure import Measure, generate
+from synthcore.controls import installed
+from synthcore.engine.machine import engine
+from synthcore.engine.zygote import COMPRESSION_LEVEL
+from synthcore.shard import ShardRef, plan_shards
+from synthcore.spec import DatasetSpec
+from synthcore.storage.merge import merge_shards
+from synthcore.storage.schema import AUDIO
+from synthcore.storage.writer import file_sha256
+
+ROWS = 384
+READS = 60
+REPEATS = 5
+
+
+def run(folder: Path) -> Iterator[Measure]:
+    """Make a dataset, and store the same audio both ways."""
+    generate(folder, "-n", ROWS)
+    with h5py.File(folder / "out.h5") as file:
+        audio = file[AUDIO][:]
+    plain, ours = folder / "plain.h5", folder / "ours.h5"
+    plain_seconds, our_seconds = seconds(lambda: write_plain(plain, audio)), seconds(lambda: write_ours(ours, audio))
+    yield Measure("storage: time to write, of gzip-4", our_seconds / plain_seconds, 0.2, at_least=False)
+    yield Measure("storage: bytes a row, of gzip-4", ours.stat().st_size / plain.stat().st_size, 0.88, at_least=False)
+    order = np.random.default_rng(0).integers(0, ROWS, READS).tolist()
+    speedup = seconds(lambda: read_rows(plain, order)) / seconds(lambda: read_rows(ours, order))
+    yield Measure("storage: shuffled single-row reads, times gzip-4's", speedup, 30.0)
+    yield Measure("storage: merge, of cp's MB/s", compare_merge(folder), 0.6)
+
+
+def write_plain(path: Path, audio: NDArray[np.float32]) -> None:
+    """Write what h5py users write."""
+    with h5py.File(path, "w") as file:
+        file.create_dataset("a", data=audio, chunks=(64, *audio.shape[1:]), compression="gzip", compression_opts=4)
+
+
+def write_ours(path: Path, audio: NDArray[np.float32]) -> None:
+    """Compress and write rows the way a render child and its shard do."""
+    with h5py.File(path, "w") as file:
+        rows = file.create_dataset(
+            "a", audio.shape, "<f4", chunks=(1, *audio.shape[1:]), shuffle=True, compression="gzip"
+        )
+        for place, row in enumerate(audio):
+            shuffled = row.view(np.uint8).reshape(-1, 4).T.tobytes()
+            rows.id.write_direct_chunk((place, 0, 0), isal_zlib.compress(shuffled, COMPRESSION_LEVEL))
+
+
+def read_rows(path: Path, order: list[int]) -> None:
+    """Read single rows in a shuffled order."""
+    with h5py.File(path) as file:
+        for row in order:
+            file["a"][row]
+
+
+def compare_merge(folder: Path) -> float:
+    """MB/s of merging (verified, flushed to the disk) over those of cp and sync, alternating."""
+    spec, data = DatasetSpec(n_samples=ROWS), folder / "data"
+    shards = []
+    for plan in plan_shards(spec, 192):
+        path = data / plan.name
+        digest = file_sha256(path)
+        shards.append(
+            ShardRef(
+                name=plan.name, size=path.stat().st_size, sha256=digest, digest="", rows=plan.rows,
+                candidates=0, faults={}, seconds=0, synth_cpu_seconds=0,
+            )
+        )  # fmt: skip
+    merged, copied = folder / "merged.h5", folder / "copied"
+
+    def merge() -> None:
+        merged.unlink(missing_ok=True)
+        merge_shards(shards, merged, data_dir=data, spec=spec, registry=installed(), engine=engine())
+
+    def copy() -> None:
+        shutil.rmtree(copied, ignore_errors=True)
+        copied.mkdir()
+        names = [str(data / shard.name) for shard in shards]
+        subprocess.run(["cp", *names, str(copied)], check=True)
+        for path in copied.iterdir():
+            subprocess.run(["sync", str(path)], check=True)
+
+    ratios = [seconds(copy) / seconds(merge) for _ in range(REPEATS)]
+    return float(np.median(ratios)) * merged.stat().st_size / sum(s.size for s in shards)
+
+
+def seconds(work: Callable[[], None]) -> float:
+    """Wall seconds of one call."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
