@@ -29,13 +29,13 @@ from synthcore.engine.machine import engine
 from synthcore.shard import ShardRef, plan_shards
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.merge import merge_shards
-from synthcore.storage.writer import file_sha256
+from synthcore.storage.writer import file_checksum
 folder, rows = Path(sys.argv[2]), int(sys.argv[1])
 spec = DatasetSpec(n_samples=rows, audio=AudioSpec({format}))
 shards = []
 for plan in plan_shards(spec, 192):
     path = folder / "data" / plan.name
-    known = dict(name=plan.name, size=path.stat().st_size, sha256=file_sha256(path), rows=plan.rows)
+    known = dict(name=plan.name, size=path.stat().st_size, checksum=file_checksum(path), rows=plan.rows)
     shards.append(ShardRef(**known, digest="", candidates=0, faults={{}}, seconds=0, synth_cpu_seconds=0))
 merge_shards(shards, folder / "merged.h5", data_dir=folder / "data", spec=spec, registry=installed(), engine=engine())
 print(json.dumps({{"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}}))

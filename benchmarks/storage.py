@@ -21,9 +21,9 @@ from synthcore.shard import ShardRef, plan_shards
 from synthcore.spec import DatasetSpec
 from synthcore.storage.merge import merge_shards
 from synthcore.storage.schema import AUDIO
-from synthcore.storage.writer import file_sha256
+from synthcore.storage.writer import file_checksum
 
-ROWS = 384
+ROWS = 768
 READS = 60
 REPEATS = 5
 
@@ -73,28 +73,29 @@ def compare_merge(folder: Path) -> float:
     shards = []
     for plan in plan_shards(spec, 192):
         path = data / plan.name
-        digest = file_sha256(path)
+        digest = file_checksum(path)
         shards.append(
             ShardRef(
-                name=plan.name, size=path.stat().st_size, sha256=digest, digest="", rows=plan.rows,
+                name=plan.name, size=path.stat().st_size, checksum=digest, digest="", rows=plan.rows,
                 candidates=0, faults={}, seconds=0, synth_cpu_seconds=0,
             )
         )  # fmt: skip
     merged, copied = folder / "merged.h5", folder / "copied"
 
     def merge() -> None:
-        merged.unlink(missing_ok=True)
         merge_shards(shards, merged, data_dir=data, spec=spec, registry=installed(), engine=engine())
 
     def copy() -> None:
-        shutil.rmtree(copied, ignore_errors=True)
-        copied.mkdir()
         names = [str(data / shard.name) for shard in shards]
         subprocess.run(["cp", *names, str(copied)], check=True)
-        for path in copied.iterdir():
-            subprocess.run(["sync", str(path)], check=True)
+        subprocess.run(["sync", *map(str, copied.iterdir())], check=True)
 
-    ratios = [seconds(copy) / seconds(merge) for _ in range(REPEATS)]
+    ratios = []
+    for _ in range(REPEATS):
+        merged.unlink(missing_ok=True)
+        shutil.rmtree(copied, ignore_errors=True)
+        copied.mkdir()
+        ratios.append(seconds(copy) / seconds(merge))
     return float(np.median(ratios)) * merged.stat().st_size / sum(s.size for s in shards)
 
 

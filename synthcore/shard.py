@@ -26,7 +26,7 @@ from synthcore.sampling.hypercube import Sampler
 from synthcore.sampling.priors import shipped
 from synthcore.spec import DatasetSpec
 from synthcore.storage.schema import VERSION
-from synthcore.storage.writer import ShardWriter, file_sha256, is_intact, whole_file
+from synthcore.storage.writer import ShardWriter, file_checksum, is_intact, new_file, whole_file
 
 #: Candidates tried before a low share of accepted ones means anything.
 FAIR_TRIAL = 100
@@ -66,7 +66,7 @@ class ShardRef(BaseModel):
 
     name: str  # relative to the data directory, which may be mounted elsewhere on another machine
     size: int
-    sha256: str
+    checksum: str  # of the file's bytes
     digest: str
     rows: int
     candidates: int
@@ -119,7 +119,8 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
         Rendering was stopped.
     """
     with whole_file(data_dir / plan.name) as temporary:
-        with ShardWriter(temporary, plan.spec, installed(), engine(), plan.first_patch, plan.patches) as writer:
+        with new_file(temporary) as file:
+            writer = ShardWriter(file, plan.spec, installed(), engine(), plan.first_patch, plan.patches)
             work = ShardWork(plan, writer)
             with renderer(plan.spec.render_format, timeout_seconds) as synth:
                 started = time.monotonic()
@@ -130,7 +131,7 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
         return ShardRef(
             name=plan.name,
             size=temporary.stat().st_size,
-            sha256=file_sha256(temporary),
+            checksum=file_checksum(temporary),
             digest=digest,
             rows=plan.rows,
             candidates=work.candidates,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import mmap
 import os
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from synthcore.engine.machine import Engine
 from synthcore.errors import DamagedShard
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema
-from synthcore.storage.writer import is_intact, whole_file
+from synthcore.storage.writer import checksum, is_intact, new_file, whole_file
 
 MergeMode = Literal["copy", "virtual"]
 _ASSET_INDICES = ("params/wavetables", "params/extras")
@@ -34,7 +33,7 @@ class Shard(Protocol):
     @property
     def size(self) -> int: ...
     @property
-    def sha256(self) -> str: ...
+    def checksum(self) -> str: ...
 
 
 class DatasetRef(BaseModel):
@@ -84,7 +83,7 @@ def merge_shards(
         The disk is full.
     """
     with whole_file(output) as temporary:
-        with h5py.File(temporary, "w") as file:
+        with new_file(temporary) as file:
             schema.write_header(file, spec, registry, engine)
             merge = _Merge(file, output, data_dir, spec, registry)
             if mode == "virtual":
@@ -207,7 +206,7 @@ def _verified_bytes(path: Path, shard: Shard) -> Iterator[mmap.mmap]:
     except (OSError, ValueError) as error:  # gone, or empty
         raise DamagedShard(shard.name) from error
     try:
-        if hashlib.sha256(content).hexdigest() != shard.sha256:
+        if checksum(content) != shard.checksum:
             raise DamagedShard(shard.name)
         yield content
     finally:

@@ -97,7 +97,8 @@ def create_labels(file: h5py.File, registry: Registry, rows: int) -> None:
     for column in columns(registry):
         shape = (rows, *column.shape)
         chunks = (min(LABEL_CHUNK, rows), *column.shape)
-        file.create_dataset(column.name, shape, column.dtype, chunks=chunks, shuffle=True, compression="gzip")
+        packed: dict[str, Any] = {"shuffle": True, "compression": "gzip", "compression_opts": 1}
+        file.create_dataset(column.name, shape, column.dtype, chunks=chunks, **packed)
 
 
 def dense_shape(registry: Registry) -> tuple[int, int, int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import errno
+import mmap
 import os
 import secrets
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import xxhash
 from isal import isal_zlib
 
 from synthcore.controls import Registry
@@ -30,8 +32,8 @@ class ShardWriter:
 
     Parameters
     ----------
-    path : Path
-        The file to make.
+    file : h5py.File
+        Open for writing, empty.
     spec, registry, engine
         What the header says.
     first_patch, patches : int
@@ -39,9 +41,9 @@ class ShardWriter:
     """
 
     def __init__(
-        self, path: Path, spec: DatasetSpec, registry: Registry, engine: Engine, first_patch: int, patches: int
+        self, file: h5py.File, spec: DatasetSpec, registry: Registry, engine: Engine, first_patch: int, patches: int
     ) -> None:
-        self.file = h5py.File(path, "w")
+        self.file = file
         self.spec, self.registry, self.first_patch = spec, registry, first_patch
         self._assets = init_assets(registry)
         self._asset_index = {name: i for i, name in enumerate(sorted(self._assets))}
@@ -52,12 +54,6 @@ class ShardWriter:
         self._labels = {c.name: np.zeros((rows, *c.shape), c.dtype) for c in schema.columns(registry)}
         self._rejections: list[tuple[Any, ...]] = []
         self.file["schema"].attrs["first_patch"] = first_patch
-
-    def __enter__(self) -> ShardWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
 
     def accept(self, patch_index: int, attempt: int, patch: Patch, rows: tuple[RenderedRow, ...]) -> None:
         """Store one patch's rows at the place its index gives."""
@@ -117,6 +113,22 @@ class ShardWriter:
 
 
 @contextlib.contextmanager
+def new_file(path: Path) -> Iterator[h5py.File]:
+    """Create an HDF5 file. A disk that is full is an OSError, whenever HDF5 notices it."""
+    file = h5py.File(path, "w")
+    try:
+        yield file
+    except BaseException:
+        with contextlib.suppress(RuntimeError):  # closing flushes, which fails as writing did
+            file.close()
+        raise
+    try:
+        file.close()
+    except RuntimeError as error:
+        raise OSError(errno.ENOSPC, str(error)) from error
+
+
+@contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and make it `path` when the block ends well: what has the name is whole.
 
@@ -133,7 +145,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0]
+        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
         raise SynthcoreError(
             f"can't write {path}: {reason}; nothing was left half-written. Free space or name another place, "
             "then run the same command again: it continues"
@@ -150,10 +162,15 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def checksum(content: mmap.mmap) -> str:
+    """XXH3-128 of bytes, in hex: finds damage at ten times the speed of SHA-256, which would be half of a merge."""
+    return xxhash.xxh3_128_hexdigest(content)
+
+
+def file_checksum(path: Path) -> str:
+    """`checksum` of a file's bytes."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return checksum(content)
 
 
 def is_intact(path: Path, size: int, digest: str) -> bool:
