@@ -1,0 +1,242 @@
+"""What tests share: a short audio format, one small dataset of each tier made by the real synth, fresh interpreters."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from flows.environment import is_healthy
+from synthcore.controls import Registry, installed
+from synthcore.engine.machine import engine
+from synthcore.shard import ShardPlan, ShardRef, plan_shards, render_shard
+from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
+from synthcore.storage.merge import DatasetRef, merge_shards
+from synthcore.storage.schema import ContentDigest
+
+# Prefect reads its surroundings once, when it is imported: before that, tests get a home of their own.
+_home = tempfile.TemporaryDirectory(prefix="synthcore-tests-")
+os.environ["PREFECT_HOME"] = _home.name
+os.environ["PREFECT_LOCAL_STORAGE_PATH"] = str(Path(_home.name, "storage"))
+for _name in [n for n in os.environ if n.startswith("SYNTHCORE_")]:
+    del os.environ[_name]
+
+ROWS = 15  #: of a small dataset: odd, so that its last patch is cut
+ROWS_PER_SHARD = 10
+TIMEOUT_SECONDS = 60.0  #: for one render: a hang should fail, a busy machine shouldn't
+
+
+@dataclass(frozen=True)
+class Made:
+    """A small dataset and what it was made from."""
+
+    spec: DatasetSpec
+    data_dir: Path
+    plans: list[ShardPlan]
+    shards: list[ShardRef]
+    ref: DatasetRef
+
+    @property
+    def path(self) -> Path:
+        return Path(self.ref.path)
+
+    def merge(self, output: Path, shards: list[ShardRef] | None = None, **how: Any) -> DatasetRef:
+        """Merge the shards again, or others, into another file."""
+        fixed = {"data_dir": self.data_dir, "spec": self.spec, "registry": installed(), "engine": engine()}
+        return merge_shards(self.shards if shards is None else shards, output, **{**fixed, **how})
+
+
+def make_dataset(spec: DatasetSpec, data_dir: Path) -> Made:
+    """Render and merge a dataset, without a workflow around it."""
+    plans = plan_shards(spec, ROWS_PER_SHARD)
+    shards = [render_shard(plan, data_dir, TIMEOUT_SECONDS) for plan in plans]
+    output = data_dir / f"{spec.recipe}.h5"
+    ref = merge_shards(shards, output, data_dir=data_dir, spec=spec, registry=installed(), engine=engine())
+    return Made(spec, data_dir, plans, shards, ref)
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    return installed()
+
+
+@pytest.fixture(scope="session")
+def short() -> AudioSpec:
+    """Two notes of a quarter of a second: a render takes a tenth of a full one."""
+    return AudioSpec(sample_rate=22050, notes=(48, 60), note_seconds=0.25, render_seconds=0.4)
+
+
+@pytest.fixture(scope="session")
+def tier_1(short: AudioSpec, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A small dataset of tier 1; its low ceiling makes sure that some candidates are refused."""
+    spec = DatasetSpec(tier=1, n_samples=ROWS, audio=short, acceptance=AcceptanceSpec(max_peak=0.5))
+    return make_dataset(spec, tmp_path_factory.mktemp("tier-1"))
+
+
+@pytest.fixture(scope="session")
+def tier_2(short: AudioSpec, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make_dataset(DatasetSpec(tier=2, n_samples=ROWS, audio=short), tmp_path_factory.mktemp("tier-2"))
+
+
+@pytest.fixture(scope="session")
+def tier_3(short: AudioSpec, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make_dataset(DatasetSpec(tier=3, n_samples=ROWS, audio=short), tmp_path_factory.mktemp("tier-3"))
+
+
+@pytest.fixture(params=[1, 2, 3], ids="tier-{}".format)
+def each_tier(request: pytest.FixtureRequest) -> Made:
+    made: Made = request.getfixturevalue(f"tier_{request.param}")
+    return made
+
+
+Forge = Callable[[Made], Path]
+
+
+@pytest.fixture
+def forge(tmp_path: Path) -> Forge:
+    """Copy a dataset, to be changed behind its back."""
+    return lambda made: Path(shutil.copy(made.path, tmp_path / "forged.h5"))
+
+
+def forge_registry(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the registry that a dataset holds."""
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file["schema/registry"][:].tobytes())
+        change(config)
+        del file["schema/registry"]
+        file["schema"].create_dataset("registry", data=np.frombuffer(json.dumps(config).encode(), np.uint8))
+
+
+def forge_engine(path: Path) -> None:
+    """Let a dataset say that it was made on another type of machine."""
+    with h5py.File(path, "r+") as file:
+        said = json.loads(file["schema"].attrs["engine"])
+        file["schema"].attrs["engine"] = json.dumps({**said, "cpu_features": "sse9"})
+
+
+def sign(path: Path, spec: DatasetSpec) -> None:
+    """Bring the content digest of a changed dataset up to what its rows add up to."""
+    with h5py.File(path, "r+") as file:
+        digest = ContentDigest(spec)
+        digest.update({f"metadata/{part}": file[f"metadata/{part}"][:] for part in ContentDigest.PARTS})
+        file["schema"].attrs["content_digest"] = digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Forgeries:
+    """Ways to change a dataset file behind its back."""
+
+    registry = staticmethod(forge_registry)
+    engine = staticmethod(forge_engine)
+    sign = staticmethod(sign)
+
+
+@pytest.fixture
+def forgeries() -> Forgeries:
+    return Forgeries()
+
+
+Fresh = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Fresh:
+    """Run Python code in a new interpreter and a folder of its own; `without` names modules it can't import."""
+
+    def run(
+        code: str, *arguments: object, without: tuple[str, ...] = (), check: bool = True, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        blocked = "".join(f"sys.modules[{name!r}] = None\n" for name in without)
+        done = subprocess.run(
+            [sys.executable, "-c", f"import sys\n{blocked}{code}", *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real Prefect server on a free port, with a database of its own, ended with the session."""
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_API_PORT": str(port), "DO_NOT_TRACK": "1"}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port), "--no-ui"]
+    with (home / "server.log").open("w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        try:
+            api = f"http://127.0.0.1:{port}/api"
+            wait_until(lambda: is_healthy(api), seconds=180)
+            yield api
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait()
+
+
+def wait_until(holds: Callable[[], bool], seconds: float) -> None:
+    """Wait for something that will come; the limit is only for when it doesn't."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Cli:
+    """The command line, as a user's shell runs it: in a process and a folder of its own."""
+
+    folder: Path
+    api: str
+
+    def start(self, *arguments: object, **how: Any) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+        environment = {**os.environ, "PREFECT_API_URL": self.api, **how.pop("env", {})}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+        return subprocess.Popen(command, cwd=self.folder, env=environment, **pipes, **how)
+
+    def run(self, *arguments: object, **how: Any) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments, **how)
+        out, err = process.communicate()
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def json(self, *arguments: object, **how: Any) -> dict[str, Any]:
+        """Run a command that must succeed, and read the one document that it prints."""
+        done = self.run(*arguments, "--json", **how)
+        assert done.returncode == 0, done.stderr
+        report: dict[str, Any] = json.loads(done.stdout)
+        return report
+
+
+    wait_until = staticmethod(wait_until)
+
+
+@pytest.fixture(scope="session")
+def cli_in(prefect_api: str) -> Callable[[Path], Cli]:
+    """The command line in a folder of one's choice."""
+    return lambda folder: Cli(folder, prefect_api)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, cli_in: Callable[[Path], Cli]) -> Cli:
+    return cli_in(tmp_path)

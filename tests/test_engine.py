@@ -1,0 +1,317 @@
+"""Rendering: the same bytes in any process, order and company; faults are faults, accidents leave no trace."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from synthcore.controls import Registry
+from synthcore.engine import client, faults
+from synthcore.engine.client import Renderer, RenderFormat
+from synthcore.errors import Accident, Interrupted
+from synthcore.patch import Patch, init_assets
+from synthcore.sampling.hypercube import Sampler
+from synthcore.spec import DatasetSpec
+
+TIMEOUT_SECONDS = 60.0
+FORMAT = RenderFormat(
+    sample_rate=22050,
+    notes=(48, 60),
+    velocity=100,
+    note_seconds=0.25,
+    render_seconds=0.4,
+    min_rms_dbfs=-1000.0,
+    max_peak=10.0,
+    cpu_seconds=20,
+)
+
+Render = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def presets(registry: Registry) -> list[bytes]:
+    """Patches of tier 3, with random phases, noise, effects and modulation."""
+    sampler = Sampler(DatasetSpec(tier=3, seed=5), registry)
+    assets = init_assets(registry)
+    return [sampler.candidate(slot, 0).to_json(registry, assets).encode() for slot in range(6)]
+
+
+@pytest.fixture
+def init_preset(registry: Registry) -> dict:
+    return json.loads(Patch.init(registry).to_json(registry, init_assets(registry)))
+
+
+@contextlib.contextmanager
+def a_renderer(**changes: object) -> Iterator[Renderer]:
+    renderer = Renderer(replace(FORMAT, **changes), TIMEOUT_SECONDS)
+    try:
+        yield renderer
+    finally:
+        renderer.close()
+
+
+def bytes_of(renderer: Renderer, preset: bytes, notes: tuple[int, ...] | None = None) -> list[str]:
+    return [row.audio_sha256 for row in renderer.render(preset, notes).rows]
+
+
+def children_of(pid: int) -> list[int]:
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
+    return [child for child, parent in pairs if parent == pid]
+
+
+def zygote_of(renderer: Renderer) -> int:
+    return renderer._expect_zygote().process.pid
+
+
+@contextlib.contextmanager
+def befalling(what: Callable[[], bool]) -> Iterator[None]:
+    """Do `what` again and again while the block runs, until it says that it has done enough."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set() and not what():
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_audio_is_the_same_in_any_order_and_process(presets: list[bytes]) -> None:
+    with a_renderer() as one, a_renderer() as other:
+        forwards = [bytes_of(one, p) for p in presets]
+        backwards = [bytes_of(other, p) for p in reversed(presets)][::-1]
+    assert forwards == backwards
+    assert len({sha for row in forwards for sha in row}) > len(presets)
+
+
+def test_a_note_sounds_the_same_alone_and_among_others(presets: list[bytes]) -> None:
+    with a_renderer() as renderer:
+        for preset in presets:
+            both = bytes_of(renderer, preset)
+            assert [bytes_of(renderer, preset, (48,)), bytes_of(renderer, preset, (60,))] == [[both[0]], [both[1]]]
+
+
+def test_a_row_is_what_its_compressed_chunk_holds(init_preset: dict) -> None:
+    import hashlib
+    import zlib
+
+    with a_renderer() as renderer:
+        row = renderer.render(json.dumps(init_preset).encode()).rows[0]
+    planes = np.frombuffer(zlib.decompress(row.chunk), np.uint8).reshape(4, -1)
+    audio = np.ascontiguousarray(planes.T).view("<f4").reshape(2, FORMAT.samples)
+    assert hashlib.sha256(audio.tobytes()).hexdigest() == row.audio_sha256
+    assert faults.measure(audio) == (row.rms_dbfs, row.peak)
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"), [({"min_rms_dbfs": -1.0}, faults.SILENT), ({"max_peak": 0.01}, faults.CLIPPING)]
+)
+def test_a_refused_render_is_a_fault_with_its_measurements(init_preset: dict, limits: dict, reason: str) -> None:
+    with a_renderer(**limits) as renderer:
+        outcome = renderer.render(json.dumps(init_preset).encode())
+    assert outcome.rows == ()
+    assert outcome.fault is not None
+    assert (outcome.fault.note, outcome.fault.reason) == (48, reason)
+    assert outcome.fault.rms_dbfs is not None
+    assert -60 < outcome.fault.rms_dbfs < 0
+
+
+def test_judging_non_finite_audio() -> None:
+    audio = np.zeros((2, 100), dtype=np.float32)
+    audio[1, 7] = np.nan
+    rms_dbfs, peak = faults.measure(audio)
+    assert math.isnan(rms_dbfs)
+    assert faults.judge(rms_dbfs, peak, -50.0, 0.99) == faults.NON_FINITE
+    assert faults.measure(np.zeros((2, 100), dtype=np.float32)) == (faults.SILENCE_DBFS, 0.0)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda preset: preset["settings"]["sample"].update(length=-5),
+        lambda preset: preset["settings"].update(osc_1_level="loud"),
+        lambda preset: preset.update(settings=7),
+    ],
+    ids=["negative length", "text for a number", "no settings"],
+)
+def test_a_preset_the_synth_refuses_is_a_fault(init_preset: dict, spoil: Callable[[dict], object]) -> None:
+    spoil(init_preset)
+    with a_renderer() as renderer:
+        outcome = renderer.render(json.dumps(init_preset).encode())
+        assert outcome.fault is not None
+        assert outcome.fault.reason in (faults.NOT_LOADED, faults.CRASH)
+
+
+def test_the_same_crash_twice_is_a_fault_and_the_renderer_lives_on(init_preset: dict, presets: list[bytes]) -> None:
+    killer = json.loads(json.dumps(init_preset))
+    killer["settings"]["osc_1_stack_style"] = 1e6  # past the end of a table
+    with a_renderer() as renderer:
+        before = bytes_of(renderer, presets[0])
+        outcome = renderer.render(json.dumps(killer).encode())
+        assert outcome.fault is not None
+        assert outcome.fault.reason == faults.CRASH
+        assert bytes_of(renderer, presets[0]) == before
+
+
+def test_too_much_cpu_time_is_a_fault(init_preset: dict) -> None:
+    settings = init_preset["settings"]
+    settings.update(osc_1_unison_voices=16, osc_2_on=1, osc_2_unison_voices=16, oversampling=3, reverb_on=1)
+    with a_renderer(cpu_seconds=1, render_seconds=60.0, note_seconds=60.0) as renderer:
+        outcome = renderer.render(json.dumps(init_preset).encode())
+    assert outcome.fault is not None
+    assert (outcome.fault.reason, outcome.fault.rms_dbfs) == (faults.CPU_LIMIT, None)
+
+
+@pytest.mark.parametrize("victim", ["zygote", "child"])
+def test_a_kill_changes_no_byte(presets: list[bytes], victim: str) -> None:
+    with a_renderer(render_seconds=3.0) as renderer:
+        undisturbed = bytes_of(renderer, presets[1])
+        killed: list[int] = []
+
+        def kill() -> bool:
+            zygote = zygote_of(renderer)
+            target = [zygote] if victim == "zygote" else children_of(zygote)
+            for pid in target:
+                killed.append(pid)
+                os.kill(pid, signal.SIGKILL)
+            return bool(target)
+
+        renderer.send(presets[1])
+        with befalling(kill):
+            outcome = renderer.receive()
+    assert killed
+    assert [row.audio_sha256 for row in outcome.rows] == undisturbed
+
+
+def test_a_child_that_hangs_is_given_up_and_tried_again(presets: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "LOAD_SECONDS", 1)
+    with a_renderer(render_seconds=3.0) as renderer:
+        undisturbed = bytes_of(renderer, presets[1])
+        renderer.timeout_seconds = 0.5
+        stopped: list[int] = []
+
+        def stop() -> bool:
+            for pid in children_of(zygote_of(renderer)):
+                os.kill(pid, signal.SIGSTOP)
+                stopped.append(pid)
+            return bool(stopped)
+
+        renderer.send(presets[1])
+        with befalling(stop):
+            outcome = renderer.receive()
+    assert stopped
+    assert [row.audio_sha256 for row in outcome.rows] == undisturbed
+
+
+def test_accident_after_accident_gives_up_and_says_what_happened(presets: list[bytes]) -> None:
+    with a_renderer(render_seconds=3.0) as renderer:
+        renderer.send(presets[0])
+
+        def kill() -> bool:
+            zygote = renderer._zygote
+            if zygote is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(zygote.process.pid, signal.SIGKILL)
+            return False
+
+        with befalling(kill), pytest.raises(Accident, match=r"gave up on a candidate: zygote .* died"):
+            renderer.receive()
+
+
+def test_stopping_ends_a_render_and_its_processes(presets: list[bytes]) -> None:
+    with a_renderer(render_seconds=30.0, note_seconds=30.0) as renderer:
+        with pytest.raises(Interrupted), client.interruptible():  # noqa: PT012
+            renderer.send(presets[0])
+            zygote = zygote_of(renderer)
+            timer = threading.Timer(0.5, client.stop)
+            timer.start()
+            renderer.receive()
+        assert not children_of(zygote)
+        with client.interruptible():  # the next run starts afresh
+            assert bytes_of(renderer, presets[0], (48,))
+
+
+def test_a_zygote_ends_when_its_parent_is_killed(fresh: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    code = """
+import os, signal
+from synthcore.controls import installed
+from synthcore.engine.client import RenderFormat, Renderer
+from synthcore.patch import Patch, init_assets
+registry = installed()
+renderer = Renderer(RenderFormat(22050, (60,), 100, 59.0, 60.0, -1000.0, 10.0, 100), 100.0)
+renderer.send(Patch.init(registry).to_json(registry, init_assets(registry)).encode())
+print(renderer._zygote.process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = fresh(code, check=False)
+    assert done.returncode == -signal.SIGKILL
+    zygote = int(done.stdout)
+    deadline = time.monotonic() + 30
+    while is_running(zygote) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(zygote)
+
+
+def is_running(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return bool(state) and not state.startswith("Z")
+
+
+def test_no_more_renderers_than_allowed_are_borrowed_at_a_time() -> None:
+    borrowed, most = 0, 0
+    lock = threading.Lock()
+
+    def borrow() -> None:
+        nonlocal borrowed, most
+        with client.renderer(FORMAT, TIMEOUT_SECONDS):
+            with lock:
+                borrowed += 1
+                most = max(most, borrowed)
+            time.sleep(0.02)
+            with lock:
+                borrowed -= 1
+
+    with client.at_most(2):
+        threads = [threading.Thread(target=borrow) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert most == 2
+
+
+def test_the_zygote_takes_nothing_from_our_environment(presets: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    with a_renderer() as renderer:
+        before = bytes_of(renderer, presets[2])
+    for name, value in {"PYTHONPATH": "/nowhere", "OMP_NUM_THREADS": "7", "HOME": "/nowhere", "LANG": "tr_TR"}.items():
+        monkeypatch.setenv(name, value)
+    with a_renderer() as renderer:
+        assert bytes_of(renderer, presets[2]) == before
+
+
+def test_the_interpreter_that_renders_is_ours() -> None:
+    with a_renderer() as renderer:
+        renderer.send(b"{}")
+        listed = subprocess.run(
+            ["ps", "-o", "args=", "-p", str(zygote_of(renderer))], capture_output=True, text=True, check=True
+        ).stdout
+    assert sys.executable in listed
+    assert "synthcore.engine.zygote" in listed

@@ -1,0 +1,313 @@
+"""The flow as its users run it: cached, continued, extended, damaged, killed, interrupted; against a real server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+
+from synthcore.storage.dataset import Dataset
+
+pytestmark = pytest.mark.slow
+
+ROWS = 60
+#: Renders of a tenth of the usual length, in shards of four patches.
+SHORT = ("--notes", 48, "--notes", 60, "--notes", 72, "--sample-rate", 22050, "--note-seconds", 0.25)
+SHORT = (*SHORT, "--render-seconds", 0.4, "--rows-per-shard", 12)
+SHARDS = 5
+
+
+def made_of(cli: Any, *flags: object, data: str = "data", output: str = "out.h5", rows: int = ROWS) -> dict[str, Any]:
+    return cli.json("generate", "-n", rows, "--data-dir", data, "-o", output, *SHORT, *flags)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, cli_in: Callable[[Path], Any]) -> tuple[Path, dict[str, Any]]:
+    """A run that nothing happened to: its folder, and what it reported."""
+    cli = cli_in(tmp_path_factory.mktemp("undisturbed"))
+    return cli.folder, made_of(cli, "--workers", 2)
+
+
+@pytest.fixture
+def copied(undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path) -> dict[str, Any]:
+    """The undisturbed run's data directory, moved to another place."""
+    shutil.copytree(undisturbed[0] / "data", tmp_path / "data")
+    return undisturbed[1]
+
+
+def task_states(api: str, since: float) -> Counter[tuple[str, str]]:
+    """Count the task runs created since a moment, by the task's name and the state's."""
+    found: Counter[tuple[str, str]] = Counter()
+    for run in post(f"{api}/task_runs/filter", {"sort": "EXPECTED_START_TIME_DESC", "limit": 200}):
+        if run["expected_start_time"] >= time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since)):
+            found[run["name"].split()[0], run["state"]["name"]] += 1
+    return found
+
+
+def post(address: str, question: dict[str, Any]) -> Any:
+    request = urllib.request.Request(
+        address, json.dumps(question).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+def shard_files(folder: Path) -> list[Path]:
+    return sorted((folder / "data" / "shards").rglob("*.h5"))
+
+
+def test_a_run_makes_the_rows_and_says_so(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    folder, report = undisturbed
+    assert (report["rows"], report["shards"], report["shards_cached"]) == (ROWS, SHARDS, 0)
+    with Dataset(folder / "out.h5") as dataset:
+        assert (len(dataset), dataset.digest) == (ROWS, report["digest"])
+
+
+def test_the_same_command_again_renders_nothing(cli: Any, copied: dict[str, Any]) -> None:
+    made_of(cli)  # the output has another path here: merged once more
+    since = time.time()
+    again = cli.run("generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT)
+    assert f"nothing rendered: all {SHARDS} shards were cached" in again.stdout
+    states = task_states(cli.api, since)
+    assert states["shard", "Cached"] == SHARDS
+    assert states["merge", "Cached"] == 1
+
+
+def test_cached_shards_serve_another_directory(cli: Any, copied: dict[str, Any]) -> None:
+    report = made_of(cli)
+    assert (report["shards_cached"], report["digest"]) == (SHARDS, copied["digest"])
+
+
+def test_the_number_of_workers_and_the_directory_change_no_byte(cli: Any, undisturbed: tuple[Path, Any]) -> None:
+    report = made_of(cli, "--workers", 1)
+    assert (report["shards_cached"], report["digest"]) == (0, undisturbed[1]["digest"])
+
+
+@pytest.mark.parametrize("rows_per_shard", [48, 96, 192])
+def test_the_size_of_shards_changes_no_byte(cli: Any, undisturbed: tuple[Path, Any], rows_per_shard: int) -> None:
+    report = made_of(cli, "--rows-per-shard", rows_per_shard)
+    assert report["digest"] == undisturbed[1]["digest"]
+
+
+def test_more_rows_extend_the_output_and_render_only_new_shards(cli: Any, copied: dict[str, Any]) -> None:
+    made_of(cli)
+    since = time.time()
+    report = made_of(cli, rows=ROWS + 24)
+    assert (report["rows"], report["shards"], report["shards_cached"]) == (ROWS + 24, SHARDS + 2, SHARDS)
+    assert task_states(cli.api, since)["shard", "Cached"] == SHARDS
+    with Dataset(cli.folder / "out.h5") as dataset:
+        assert len(dataset) == ROWS + 24
+
+
+def test_fewer_rows_or_another_spec_leave_an_output_alone(cli: Any, copied: dict[str, Any]) -> None:
+    made_of(cli)
+    before = (cli.folder / "out.h5").read_bytes()
+    for flags, why in (
+        (("-n", ROWS - 1), f"has {ROWS} rows"),
+        (("-n", ROWS, "--seed", 1), "another spec (seed 0 there, 1 here)"),
+    ):
+        done = cli.run("generate", *flags, "--data-dir", "data", "-o", "out.h5", *SHORT)
+        assert done.returncode == 2
+        assert why in done.stderr
+        assert "--overwrite" in done.stderr
+    assert (cli.folder / "out.h5").read_bytes() == before
+    assert made_of(cli, "--overwrite", rows=ROWS - 1)["rows"] == ROWS - 1
+
+
+def test_a_shard_that_is_gone_is_rendered_again_alone(cli: Any, copied: dict[str, Any]) -> None:
+    shard_files(cli.folder)[0].unlink()
+    report = made_of(cli)
+    assert (report["shards_cached"], report["digest"]) == (SHARDS - 1, copied["digest"])
+
+
+def test_a_flipped_bit_is_found_while_merging_and_that_shard_rendered_again(cli: Any, copied: dict[str, Any]) -> None:
+    victim = shard_files(cli.folder)[1]
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    report = made_of(cli)
+    assert (report["shards_cached"], report["digest"]) == (SHARDS - 1, copied["digest"])
+    assert cli.json("verify", "out.h5", "--all")["exact"] == ROWS
+
+
+def test_an_output_that_is_gone_is_merged_again(cli: Any, copied: dict[str, Any]) -> None:
+    made_of(cli)
+    (cli.folder / "out.h5").unlink()
+    report = made_of(cli)
+    assert (report["shards_cached"], report["digest"]) == (SHARDS, copied["digest"])
+
+
+def test_a_virtual_merge_refers_to_the_shards(cli: Any, copied: dict[str, Any]) -> None:
+    report = made_of(cli, "--merge", "virtual", output="virtual.h5")
+    assert report["digest"] == copied["digest"]
+    assert report["bytes"] < copied["bytes"] / 4
+    assert cli.json("verify", "virtual.h5", "--all")["exact"] == ROWS
+
+
+def test_random_kills_change_no_byte(cli: Any, undisturbed: tuple[Path, Any]) -> None:
+    process = cli.start("generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT, "--workers", 2, "--json")
+    chance, over, killed = random.Random(7), threading.Event(), []
+
+    def kill_now_and_then() -> None:
+        while not over.wait(0.3):
+            family = descendants(process.pid)
+            zygotes = [pid for pid, command in family.items() if "synthcore.engine.zygote" in command]
+            if zygotes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(chance.choice(zygotes), signal.SIGKILL)  # a zygote, or a child of one
+                    killed.append(1)
+
+    killer = threading.Thread(target=kill_now_and_then)
+    killer.start()
+    out, err = process.communicate()
+    over.set()
+    killer.join()
+    assert process.returncode == 0, err
+    assert killed
+    assert json.loads(out)["digest"] == undisturbed[1]["digest"]
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM"])
+def test_a_run_that_is_ended_leaves_no_process_and_is_continued(
+    cli: Any, undisturbed: tuple[Path, Any], name: str
+) -> None:
+    process = cli.start("generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT, "--workers", 1)
+    cli.wait_until(lambda: len(shard_files(cli.folder)) >= 2, seconds=120)
+    family = descendants(process.pid)
+    process.send_signal(getattr(signal, name))
+    process.communicate()
+    if name != "SIGKILL":
+        assert process.returncode == 130
+        assert not list(cli.folder.rglob("*.tmp"))
+    assert not (cli.folder / "out.h5").exists()
+    cli.wait_until(lambda: not any(is_alive(pid) for pid in family), seconds=60)
+    report = made_of(cli)
+    assert report["shards_cached"] >= 1
+    assert report["digest"] == undisturbed[1]["digest"]
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Every process that a process started, directly or not, with its command."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
+    found: dict[int, str] = {}
+    parents = {pid}
+    while parents:
+        children = {int(p): args for p, parent, args in rows if int(parent) in parents and int(p) not in found}
+        found.update(children)
+        parents = set(children)
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return bool(state) and not state.startswith("Z")
+
+
+def test_a_full_disk_costs_one_line_and_nothing_is_half_written(cli: Any, copied: dict[str, Any]) -> None:
+    size = max(path.stat().st_size for path in shard_files(cli.folder))
+
+    def limit_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size * 2, size * 2))  # room for a shard, not for the output
+
+    flags = ("generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT)
+    done = cli.run(*flags, preexec_fn=limit_files)
+    assert done.returncode == 2
+    assert "can't write" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (cli.folder / "out.h5").exists()
+    assert not list(cli.folder.rglob("*.tmp"))
+    assert made_of(cli)["digest"] == copied["digest"]
+
+
+def test_a_spec_that_accepts_nearly_nothing_stops_with_its_faults(cli: Any) -> None:
+    done = cli.run("generate", "-n", 60, "--data-dir", "data", "-o", "out.h5", *SHORT, "--min-rms-dbfs", -0.1)
+    assert done.returncode == 1
+    assert "accepted 0 of 100 candidates" in done.stderr
+    assert "silent" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_flow_is_called_from_python_with_flat_and_nested_parameters(cli: Any) -> None:
+    code = """
+from flows.generate import generate
+from synthcore.settings import RunSettings
+from synthcore.spec import AudioSpec
+audio = AudioSpec(sample_rate=22050, notes=(60,), note_seconds=0.25, render_seconds=0.4)
+summary = generate(tier=2, n_samples=4, output="here/out.h5", seed=3, workers=1, data_dir="data", audio=audio,
+                   run=RunSettings(rows_per_shard=2))
+print(summary.rows, summary.shards, summary.spec.tier)
+"""
+    environment = {**os.environ, "PREFECT_API_URL": cli.api}
+    done = subprocess.run([sys.executable, "-c", code], cwd=cli.folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["4", "2", "2"]
+    with h5py.File(cli.folder / "here" / "out.h5") as file:
+        assert file["audio/waveforms"].shape == (4, 2, 8820)
+
+
+def test_the_script_and_the_environment_do_what_the_command_does(cli: Any, copied: dict[str, Any]) -> None:
+    script = Path(__file__).parent.parent / "flows" / "generate.py"
+    environment = {**os.environ, "PREFECT_API_URL": cli.api, "SYNTHCORE_N_SAMPLES": str(ROWS)}
+    command = [sys.executable, str(script), "--data-dir", "data", "-o", "out.h5", "--json", *map(str, SHORT)]
+    done = subprocess.run(command, cwd=cli.folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["digest"] == copied["digest"]
+    assert str(cli.folder / "data") in done.stderr
+
+
+def test_a_run_leaves_its_progress_and_a_summary_in_the_ui(cli: Any, undisturbed: tuple[Path, Any]) -> None:
+    artifacts = post(f"{cli.api}/artifacts/filter", {"limit": 200})
+    by_key: dict[str, list[Any]] = {}
+    for artifact in artifacts:
+        by_key.setdefault(artifact["key"], []).append(artifact["data"])
+    assert any(float(done) == 100.0 for done in by_key["progress"])
+    assert any(undisturbed[1]["digest"] in page for page in by_key["summary"])
+
+
+def test_without_a_server_a_run_brings_its_own(cli: Any, undisturbed: tuple[Path, Any]) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
+    command = [
+        sys.executable,
+        "-m",
+        "flows.cli",
+        "generate",
+        "-n",
+        "12",
+        "--data-dir",
+        "data",
+        "-o",
+        "out.h5",
+        "--json",
+    ]
+    done = subprocess.run([*command, *map(str, SHORT)], cwd=cli.folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows"] == 12
+
+
+@pytest.mark.parametrize("flags", [(), ("--tier", 2), ("--tier", 2, "--fixed-modulation"), ("--tier", 3)])
+def test_growing_keeps_the_beginning_and_every_row_verifies(cli: Any, flags: tuple[object, ...]) -> None:
+    short = made_of(cli, *flags, data="a", output="short.h5", rows=24)
+    long = made_of(cli, *flags, "--rows-per-shard", 48, data="b", output="long.h5", rows=48)
+    assert short["digest"] != long["digest"]
+    with Dataset(cli.folder / "short.h5") as one, Dataset(cli.folder / "long.h5") as other:
+        for column in ("audio_sha256", "preset_hash", "continuous", "categorical", "modulation_slots", "audio"):
+            assert (one.column(column) == other.column(column, slice(0, 24))).all(), column
+    verdict = cli.json("verify", "long.h5", "--all")
+    assert (verdict["checked"], verdict["exact"], verdict["differing"]) == (48, 48, 0)
