@@ -7,6 +7,7 @@ One model serves them all, so a default or a description is written once. A flag
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,7 @@ def _absolute(path: Path | None) -> Path | None:
     return path and path.expanduser().absolute()
 
 
+SETTINGS_FILE = Path("synthcore.toml")  #: in the current folder
 Output = Annotated[
     Path | None,
     AfterValidator(_absolute),
@@ -129,7 +131,7 @@ class Generate(DatasetSpec, BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read no .env and no secrets: flags, environment, synthcore.toml."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path("synthcore.toml"))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, SETTINGS_FILE)
 
     @property
     def spec(self) -> DatasetSpec:
@@ -188,6 +190,8 @@ def parse(model: type[BaseSettings], arguments: list[str]) -> Any:
         raise SpecError(f"{str(error).removeprefix('error parsing CLI: ')}; see --help") from error
     except ValidationError as error:
         raise SpecError(explain(error)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{SETTINGS_FILE} in this folder is no TOML: {error}") from error
 
 
 def explain(error: ValidationError) -> str:

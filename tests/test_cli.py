@@ -1,0 +1,165 @@
+"""What people type: help that teaches, and for bad input one clear line, exit code 2, and nothing touched."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+
+from flows.cli import COMMANDS, main
+from synthcore.settings import Generate
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("bogus", "there is no command 'bogus'; there are generate, inspect, verify"),
+        ("generate --bogus 3", "unrecognized arguments: --bogus"),
+        ("generate --tier 9", "tier: input should be 1, 2 or 3, not 9"),
+        ("generate --tier one", "tier: input should be 1, 2 or 3, not 'one'"),
+        ("generate -n 0", "n-samples: input should be greater than or equal to 1"),
+        ("generate -n many", "n-samples: input should be a valid integer"),
+        ("generate --notes 48 --notes 128", "audio.notes.1: input should be less than or equal to 127, not 128"),
+        ("generate --notes -1", "audio.notes.0: input should be greater than or equal to 0"),
+        ("generate --notes 60 --notes 60", "names a note twice"),
+        ("generate --note-seconds 3", "longer than render_seconds (2)"),
+        ("generate --fixed-modulation", "fixed_modulation belongs to tier 2, not to tier 1"),
+        ("generate --workers 0", "workers: input should be greater than or equal to 1"),
+        ("generate --seed -1", "seed: input should be greater than or equal to 0"),
+        ("generate -o FILE/out.h5", "can't write in"),
+        ("generate -o .", "is a folder; name a file"),
+        ("generate -o FILE", "is no HDF5 file"),
+        ("generate -o /proc/nowhere/out.h5", "can't write in /proc/nowhere"),
+        ("inspect", "the following arguments are required: FILE"),
+        ("inspect nowhere.h5", "there is no file nowhere.h5"),
+        ("inspect FILE", "FILE is no HDF5 file"),
+        ("inspect TRUNCATED", "is truncated"),
+        ("inspect OTHER", "no synthcore dataset"),
+        ("inspect NEWER", "has schema version 9.1.0, this synthcore reads 3.0.0"),
+        ("inspect DATASET --row 99", "row 99 is out of range"),
+        ("verify nowhere.h5", "there is no file nowhere.h5"),
+        ("verify FILE", "FILE is no HDF5 file"),
+        ("verify DATASET --rows 0", "rows: input should be greater than or equal to 1"),
+    ],
+)
+def test_bad_input_costs_one_line(
+    command: str, says: str, elsewhere: Path, tier_1: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile_files(elsewhere, tier_1.path)
+    before = contents(elsewhere)
+    assert main(command.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("synthcore: ")
+    assert says in err
+    assert contents(elsewhere) == before
+
+
+def hostile_files(folder: Path, dataset: Path) -> None:
+    (folder / "FILE").write_text("not a dataset")
+    (folder / "DATASET").write_bytes(dataset.read_bytes())
+    (folder / "TRUNCATED").write_bytes(dataset.read_bytes()[: dataset.stat().st_size // 2])
+    with h5py.File(folder / "OTHER", "w") as file:
+        file["x"] = 1
+    (folder / "NEWER").write_bytes(dataset.read_bytes())
+    with h5py.File(folder / "NEWER", "r+") as file:
+        file["schema"].attrs["version"] = "9.1.0"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_bad_environment_or_settings_file_is_named(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNTHCORE_TIER", "7")
+    assert main(["generate"]) == 2
+    assert "tier: input should be 1, 2 or 3" in capsys.readouterr().err
+    monkeypatch.delenv("SYNTHCORE_TIER")
+    (elsewhere / "synthcore.toml").write_text("n_sample = 3\n")
+    assert main(["generate"]) == 2
+    assert "n-sample: extra inputs are not permitted" in capsys.readouterr().err
+    (elsewhere / "synthcore.toml").write_text("n_samples = \n")
+    assert main(["generate"]) == 2
+    assert "synthcore.toml" in capsys.readouterr().err
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    usage = capsys.readouterr().out
+    assert all(command in usage for command in COMMANDS)
+    with pytest.raises(SystemExit) as ended:
+        main(["generate", "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    for flag in (
+        "-n",
+        "--tier",
+        "-o",
+        "--seed",
+        "--workers",
+        "--data-dir",
+        "--rows-per-shard",
+        "--merge",
+        "--overwrite",
+    ):
+        assert re.search(rf"(^|\s){flag}\b", shown, re.MULTILINE), flag
+    for group in ("audio options", "acceptance options", "run options"):
+        assert group in shown
+    assert "SYNTHCORE_TIER" in shown
+
+
+def test_every_setting_is_described() -> None:
+    def undescribed(model: Any, at: str = "") -> list[str]:
+        found = []
+        for name, field in model.model_fields.items():
+            if hasattr(field.annotation, "model_fields"):
+                found += undescribed(field.annotation, f"{at}{name}.")
+            elif not field.description:
+                found.append(at + name)
+        return found
+
+    assert undescribed(Generate) == []
+
+
+def test_inspect_says_what_is_in_a_dataset(tier_1: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(tier_1.path)]) == 0
+    shown = capsys.readouterr().out
+    assert tier_1.ref.digest[:32] in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert main(["inspect", str(tier_1.path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"rows", "tier", "digest", "acceptance", "faults", "coverage"} <= found.keys()
+    assert (found["rows"], found["digest"]) == (tier_1.ref.rows, tier_1.ref.digest)
+    assert main(["inspect", str(tier_1.path), "--row", "3"]) == 0
+    assert "row 3 of" in capsys.readouterr().out
+
+
+def test_verify_exits_with_1_and_names_the_row_that_differs(
+    tier_1: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(tier_1.path), "--all", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["checked"], found["exact"], found["differing"]) == (tier_1.ref.rows, tier_1.ref.rows, 0)
+    copy = tmp_path / "copy.h5"
+    copy.write_bytes(tier_1.path.read_bytes())
+    with h5py.File(copy, "r+") as file:
+        row = file["audio/waveforms"][4]
+        row[0, 100] += 1e-6
+        file["audio/waveforms"][4] = row
+    assert main(["verify", str(copy), "--all"]) == 1
+    shown = capsys.readouterr().out
+    assert "differing rows: 4\n" in shown
+    assert "NOT verified" in shown
