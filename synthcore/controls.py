@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
@@ -18,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synthcore.errors import EngineMismatch
+from synthcore.errors import EngineMismatch, SynthcoreError
 
 #: Modulation slots are labelled as `modulation_slots`, the view controls only draw.
 NOT_A_LABEL = re.compile(r"modulation_\d+_(amount|bipolar|bypass|power|stereo)|view_spectrogram|osc_\d_view_2d")
@@ -81,31 +83,20 @@ class Registry:
     def from_synth(cls) -> Registry:
         """Discover the registry from the installed vita.
 
-        Calling this builds engines, which shifts the seeds of every later synth in the process: audio is therefore
-        only ever made in a zygote, never here.
-        """
-        import vita
+        It asks a process of its own: the init preset's noise sample comes from a generator that every synth made
+        before in the same process has moved on.
 
-        synth = vita.Synth()
-        details = [synth.get_control_details(n) for n in sorted(synth.get_controls()) if not NOT_A_LABEL.fullmatch(n)]
-        preset = json.loads(synth.to_json())["settings"]
-        return cls(
-            controls=tuple(
-                Control(
-                    name=d.name,
-                    low=float(d.min),
-                    high=float(len(d.options) - 1 + d.min if d.options else d.max),
-                    default=float(d.default_value),
-                    is_whole=bool(d.is_discrete),
-                    options=tuple(d.options),
-                    tier=1 if TIER_1.fullmatch(d.name) else 2,
-                )
-                for d in details
-            ),
-            sources=tuple(vita.get_modulation_sources()),
-            destinations=tuple(vita.get_modulation_destinations()),
-            init={name: preset[name] for name in SECTIONS},
-        )
+        Raises
+        ------
+        SynthcoreError
+            vita is missing or doesn't load.
+        """
+        command = [sys.executable, "-I", "-m", "synthcore.controls"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise SynthcoreError(f"can't ask the synth for its controls: {said}; run make setup")
+        return cls.from_config(done.stdout)
 
     @classmethod
     def from_config(cls, text: str) -> Registry:
@@ -212,3 +203,33 @@ def canonical_json(value: Any) -> str:
 def installed() -> Registry:
     """The registry of the installed vita, discovered once a process."""
     return Registry.from_synth()
+
+
+def discover() -> Registry:
+    """Read the registry from the first synth of this process. See `Registry.from_synth`."""
+    import vita
+
+    synth = vita.Synth()
+    details = [synth.get_control_details(n) for n in sorted(synth.get_controls()) if not NOT_A_LABEL.fullmatch(n)]
+    preset = json.loads(synth.to_json())["settings"]
+    return Registry(
+        controls=tuple(
+            Control(
+                name=d.name,
+                low=float(d.min),
+                high=float(len(d.options) - 1 + d.min if d.options else d.max),
+                default=float(d.default_value),
+                is_whole=bool(d.is_discrete),
+                options=tuple(d.options),
+                tier=1 if TIER_1.fullmatch(d.name) else 2,
+            )
+            for d in details
+        ),
+        sources=tuple(vita.get_modulation_sources()),
+        destinations=tuple(vita.get_modulation_destinations()),
+        init={name: preset[name] for name in SECTIONS},
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(discover().to_config())

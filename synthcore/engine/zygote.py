@@ -77,11 +77,10 @@ def render_note(synth: vita.Synth, request: dict[str, Any], place: int) -> tuple
     measured = {"note": note, "rms_dbfs": rms_dbfs, "peak": peak, "fault": fault, "render_cpu": render_cpu}
     if fault:
         return measured, b""
-    raw = audio.astype("<f4", copy=False).tobytes()
-    shuffled = ascontiguousarray(audio).view(uint8).reshape(-1, 4).T.tobytes()
-    return {**measured, "audio_sha256": hashlib.sha256(raw).hexdigest()}, isal_zlib.compress(
-        shuffled, COMPRESSION_LEVEL
-    )
+    raw = ascontiguousarray(audio, dtype="<f4").view(uint8)
+    shuffled = raw.reshape(-1, 4).T.tobytes()
+    body = isal_zlib.compress(shuffled, COMPRESSION_LEVEL)
+    return {**measured, "audio_sha256": hashlib.sha256(raw.data).hexdigest()}, body
 
 
 def render_candidate(synth: vita.Synth, request: dict[str, Any], preset: str, answers: Answers) -> int:

@@ -54,7 +54,7 @@ class ConstraintRow(_Row):
         def named(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
             return {control.replace("*", name): wanted for control, wanted in fields.items()}
 
-        fields = {"when": self.when, "set": self.set, "squeeze": self.squeeze}
+        fields: dict[str, Mapping[str, Any]] = {"when": self.when, "set": self.set, "squeeze": self.squeeze}
         update = [{"each": (), **{f: named(v, name) for f, v in fields.items()}} for name in self.each]
         return tuple(self.model_copy(update=u) for u in update) or (self,)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from synthcore.controls import installed
 from synthcore.engine.machine import engine
 from synthcore.errors import DatasetError, SpecError
+from synthcore.sampling.priors import shipped
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 
@@ -35,6 +36,8 @@ def require_continuable(output: Path, spec: DatasetSpec, *, overwrite: bool) -> 
             changed = ", ".join(_differences(existing.spec, spec))
             raise SpecError(f"{output} was made from another spec ({changed}); {replace}")
         installed().require_same(existing.registry, str(output))
+        if existing.priors_digest != shipped().digest:
+            raise SpecError(f"{output} was drawn from other priors, those of another synthcore; {replace}")
         if existing.engine.fingerprint != engine().fingerprint:
             raise SpecError(
                 f"{output} was made on another type of machine, so its rows differ in their bits; {replace}"

@@ -130,6 +130,11 @@ class Dataset:
         return StoredPriors.model_validate_json(self._file["schema"].attrs["priors"])
 
     @property
+    def priors_digest(self) -> str:
+        """SHA-256 of the priors' file: another one draws other patches."""
+        return str(self._file["schema"].attrs["priors_digest"])
+
+    @property
     def shapes(self) -> dict[str, list[int]]:
         """The shape of every column."""
         return {name: list(self._file[name].shape) for name in self._names.values()}

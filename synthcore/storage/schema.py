@@ -157,6 +157,7 @@ def write_header(file: h5py.File, spec: DatasetSpec, registry: Registry, engine:
             "tier": spec.tier,
             "spec": spec.model_dump_json(),
             "spec_fingerprint": spec.fingerprint,
+            "priors_digest": shipped().digest,
             "priors": StoredPriors.of(spec, registry).model_dump_json(),
             "vita_version": engine.vita,
             "engine": engine.to_json(),
