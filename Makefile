@@ -1,0 +1,145 @@
+# One door to the project; `make` alone says what there is.
+# Needs a supported python3, git and make (GNU make 3.81 will do, as macOS has it), and nothing else.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dataset test check bench format lock clean
+
+ifeq ($(OS),Windows_NT)
+$(error synthcore forks for every render, which Windows can't do: run make inside WSL)
+endif
+
+BIN := .venv/bin
+
+help:
+	@echo 'synthcore makes datasets of (audio, parameters) pairs for inverse synthesis with Vital.'
+	@echo
+	@echo '  make dataset   render a first dataset of 256 rows into data/demo.h5'
+	@echo '  make setup     only build .venv from requirements.lock: a minute once, then nothing'
+	@echo
+	@echo 'To work on synthcore itself (CONTRIBUTING.md):'
+	@echo '  make check     format, lint, types, layers and the fast tests: before every commit'
+	@echo '  make test      the whole suite: real synth, real HDF5, real Prefect server'
+	@echo '  make bench     ratios against the baselines'
+	@echo '  make format    rewrite the code the way the check wants it'
+	@echo '  make lock      rewrite requirements.lock after a change in pyproject.toml;'
+	@echo '                 FLAGS=--upgrade also moves on to the newest versions'
+	@echo '  make clean     remove .venv and the caches, never your data'
+	@echo
+	@echo 'What needs .venv builds it first. Another interpreter:'
+	@echo '  make clean setup PYTHON=python3.13'
+
+# --- Set-up ----------------------------------------------------------------------------------------------------------
+
+# The interpreter .venv is built with: the PYTHON you name, or else the first of these that will do.
+PYTHON ?= python3
+PYTHONS := $(PYTHON) $(if $(filter file,$(origin PYTHON)),python3.13 python3.12 python3.11)
+
+# Python 3.OLDEST to 3.NEWEST; pyproject.toml's requires-python is where the range is written.
+OLDEST := $(shell sed -n 's/^requires-python = ">=3\.\([0-9]*\),.*/\1/p' pyproject.toml)
+NEWEST := $(shell expr $$(sed -n 's/^requires-python = .*,<3\.\([0-9]*\)".*/\1/p' pyproject.toml) - 1)
+
+# Exits 0 when this interpreter and machine will do, otherwise says why not. Old Pythons must be able to read it.
+define JUDGE
+import platform, sys, sysconfig
+name, version = sys.argv[1], sys.version_info[:2]
+libc = "musl" if "musl" in (sysconfig.get_config_var("SOABI") or "") else ""
+machine = " ".join([sys.platform, platform.machine(), libc]).strip()
+if not (3, $(OLDEST)) <= version <= (3, $(NEWEST)):
+    print("%s is Python %d.%d, and synthcore runs on 3.$(OLDEST) to 3.$(NEWEST): install one of these, "
+          "or name it with PYTHON=/path/to/python3" % ((name,) + version))
+    sys.exit(1)
+if machine not in ("linux x86_64", "darwin arm64"):
+    print("vita, the synth, is built for Linux on x86-64 (with glibc) and for macOS on Apple silicon; "
+          "%s is made for %s" % (name, machine))
+    sys.exit(1)
+try:
+    import ensurepip, venv
+except ImportError:
+    print("%s can't make virtual environments, having no ensurepip; "
+          "on Debian or Ubuntu: apt install python%d.%d-venv" % ((name,) + version))
+    sys.exit(1)
+endef
+export JUDGE
+
+# Prints the interpreter to use, or says in one line why there is none.
+define FIND_PYTHON
+reason="there is no $(PYTHON) here: install Python 3.$(OLDEST) to 3.$(NEWEST)"
+for python in $(PYTHONS); do
+    if said=$$("$$python" -c "$$JUDGE" "$$python" 2>/dev/null); then echo "$$python"; exit 0; fi
+    if [ -n "$$said" ]; then reason=$$said; fi
+done
+echo "make: $$reason." >&2
+exit 1
+endef
+export FIND_PYTHON
+
+# What .venv was built from is in the names of two stamps. Each is written last, so a set-up that was cut short leaves
+# none and starts again. The first is over the lock and this folder, whose path is written into .venv's scripts.
+LOCKED := .venv/.locked-$(shell { cat requirements.lock; pwd; } | cksum | cut -d' ' -f1)
+READY := .venv/.ready-$(shell cat pyproject.toml | cksum | cut -d' ' -f1)
+
+# An upgrade of the system's Python can take away the one that .venv was built with: then forget that it was built.
+$(shell [ ! -d .venv ] || $(BIN)/python -c '' 2>/dev/null || rm -f .venv/.locked-*)
+
+setup: $(READY)
+
+# --clear: a package that left the lock must leave .venv. --no-deps: the lock is complete, nothing is left to resolve.
+# --only-binary: a missing wheel should fail here and by its name, not in a compiler that isn't there.
+$(LOCKED):
+	@set -e; python=$$(sh -c "$$FIND_PYTHON"); \
+	echo "Building .venv with $$("$$python" -V): a minute or two, once."; \
+	"$$python" -m venv --clear .venv; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+		--require-hashes -r requirements.lock; \
+	touch $@
+
+$(READY): | $(LOCKED)
+	@rm -f .venv/.ready-*
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# --- What it is for --------------------------------------------------------------------------------------------------
+
+dataset: setup
+	@$(BIN)/synthcore generate --tier 1 -n 256 -o data/demo.h5
+
+# --- Working on it ---------------------------------------------------------------------------------------------------
+
+test: setup
+	$(BIN)/pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m "not slow"
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+define BUILD_REQUIREMENTS
+import pathlib, tomllib
+print(*tomllib.loads(pathlib.Path("pyproject.toml").read_text())["build-system"]["requires"], sep="\n")
+endef
+export BUILD_REQUIREMENTS
+
+# One lock for every system and Python we support. uv is a guest: it comes by pip and goes when the lock is written.
+# The build requirements are in the lock too, because set-up installs synthcore itself without build isolation.
+lock:
+	@set -e; python=$$(sh -c "$$FIND_PYTHON"); guest=$$(mktemp -d); trap 'rm -rf "$$guest"' EXIT; \
+	"$$python" -m venv "$$guest"; \
+	"$$guest/bin/python" -m pip install --quiet --disable-pip-version-check uv; \
+	"$$guest/bin/python" -c "$$BUILD_REQUIREMENTS" > "$$guest/build.in"; \
+	"$$guest/bin/uv" pip compile --quiet --no-config --universal --python-version 3.$(OLDEST) --fork-strategy fewest \
+		--generate-hashes --no-strip-extras --custom-compile-command 'make lock' --extra dev $(FLAGS) \
+		--output-file requirements.lock pyproject.toml - < "$$guest/build.in"; \
+	if grep -n '://' requirements.lock; then echo 'make: the lock names an address.' >&2; exit 1; fi
+
+clean:
+	rm -rf .venv *.egg-info build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find flows tasks synthcore benchmarks deployments tests -name __pycache__ -type d -prune -exec rm -rf {} +
