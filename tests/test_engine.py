@@ -8,7 +8,6 @@ import math
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -305,13 +304,3 @@ def test_the_zygote_takes_nothing_from_our_environment(presets: list[bytes], mon
         monkeypatch.setenv(name, value)
     with a_renderer() as renderer:
         assert bytes_of(renderer, presets[2]) == before
-
-
-def test_the_interpreter_that_renders_is_ours() -> None:
-    with a_renderer() as renderer:
-        renderer.send(b"{}")
-        listed = subprocess.run(
-            ["ps", "-o", "args=", "-p", str(zygote_of(renderer))], capture_output=True, text=True, check=True
-        ).stdout
-    assert sys.executable in listed
-    assert "synthcore.engine.zygote" in listed

@@ -13,10 +13,12 @@ It imports neither prefect nor h5py, and ends when its parent does.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import hashlib
 import mmap
 import os
+import re
 import resource
 import select
 import signal
@@ -25,6 +27,7 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import vita
@@ -174,6 +177,25 @@ def serve(synth: vita.Synth, answers: Answers) -> None:
         stdout.flush()
 
 
+def release_zero_pages() -> None:
+    """Give back every page that holds only zeros, such as the effects' delay lines.
+
+    They read as zeros again, but a child that writes one gets a new page where it would have copied one. Of the
+    70 MB that the synth holds at rest, two thirds are zeros. Linux only; elsewhere nothing happens.
+    """
+    maps = Path("/proc/self/maps")
+    if not maps.is_file():
+        return
+    libc = ctypes.CDLL(None)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    page, zeros = mmap.PAGESIZE, bytes(mmap.PAGESIZE)
+    # Private, anonymous and writable: only there does MADV_DONTNEED bring zeros back.
+    for start, end in re.findall(r"^(\w+)-(\w+) rw-p \w+ 00:00 0 *(?:\[heap\])?$", maps.read_text(), re.MULTILINE):
+        for address in range(int(start, 16), int(end, 16), page):
+            if ctypes.string_at(address, page) == zeros:
+                libc.madvise(address, page, mmap.MADV_DONTNEED)
+
+
 def main() -> None:
     """Warm up and serve. The arguments are the sample rate, the number of places and their size in bytes."""
     sample_rate, places, size = map(int, sys.argv[1:4])
@@ -183,6 +205,7 @@ def main() -> None:
     answers = Answers(places, size)
     gc.disable()  # nothing here makes cycles, and a collection in a child would touch every page
     gc.freeze()
+    release_zero_pages()
     sys.stdout.buffer.write(pack({"ready": True}))
     sys.stdout.buffer.flush()
     serve(synth, answers)
