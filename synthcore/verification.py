@@ -120,7 +120,10 @@ def _rows_by_patch(dataset: Dataset, rows: NDArray[np.intp]) -> list[list[int]]:
 
 def _render_again(dataset: Dataset, rows: list[int], fmt: RenderFormat) -> list[RowVerdict]:
     """Render one patch's rows in a fresh child of a fresh process, and compare."""
-    preset = dataset.patch(rows[0]).to_json(dataset.registry, dataset.assets).encode()
+    try:
+        preset = dataset.patch(rows[0]).to_json(dataset.registry, dataset.assets).encode()
+    except (LookupError, ValueError):  # an index to nowhere, an asset that is no text
+        return [RowVerdict(row, math.inf, f"row {row}: its label makes no preset") for row in rows]
     stored = dataset[rows]
     notes = tuple(int(n) for n in stored["midi_note"])
     with renderer(fmt, TIMEOUT_SECONDS) as synth:
@@ -145,7 +148,8 @@ def _error_db(stored: NDArray[np.float32], chunk: bytes) -> float:
     energy = float((stored.astype("f8") ** 2).sum())
     if not error:
         return -math.inf  # the audio is the same: only what is said of it differs
-    return 10 * math.log10(error / energy) if energy else math.inf
+    # NaN compares as no difference at all.
+    return 10 * math.log10(error / energy) if energy and math.isfinite(error / energy) else math.inf
 
 
 def _find_damage(dataset: Dataset) -> Iterator[str]:

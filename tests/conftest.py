@@ -212,13 +212,21 @@ class Cli:
     def start(self, *arguments: object, **how: Any) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
         environment = {**os.environ, "PREFECT_API_URL": self.api, **how.pop("env", {})}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-        return subprocess.Popen(command, cwd=self.folder, env=environment, **pipes, **how)
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            **how,
+        )
 
     def run(self, *arguments: object, **how: Any) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments, **how)
         out, err = process.communicate()
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+        return subprocess.CompletedProcess([str(a) for a in arguments], process.returncode, out, err)
 
     def json(self, *arguments: object, **how: Any) -> dict[str, Any]:
         """Run a command that must succeed, and read the one document that it prints."""
@@ -226,7 +234,6 @@ class Cli:
         assert done.returncode == 0, done.stderr
         report: dict[str, Any] = json.loads(done.stdout)
         return report
-
 
     wait_until = staticmethod(wait_until)
 

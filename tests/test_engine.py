@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def init_preset(registry: Registry) -> dict:
 
 
 @contextlib.contextmanager
-def a_renderer(**changes: object) -> Iterator[Renderer]:
+def a_renderer(**changes: Any) -> Iterator[Renderer]:
     renderer = Renderer(replace(FORMAT, **changes), TIMEOUT_SECONDS)
     try:
         yield renderer

@@ -52,7 +52,7 @@ class Dataset:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()
         self._file = self._open()
 
     def __enter__(self) -> Dataset:
@@ -74,6 +74,8 @@ class Dataset:
         self.__init__(state["path"])  # type: ignore[misc]  # a file handle can't cross processes: open anew
 
     def __len__(self) -> int:
+        if not self._file:
+            raise ValueError(f"{self.path} is closed")
         return int(self._file["metadata/midi_note"].shape[0])
 
     def __repr__(self) -> str:
@@ -81,9 +83,7 @@ class Dataset:
 
     def __getitem__(self, rows: int | slice | Sequence[int]) -> Row:
         if isinstance(rows, int | np.integer):
-            place = int(rows) + len(self) if rows < 0 else int(rows)
-            if not 0 <= place < len(self):
-                raise IndexError(f"row {rows} is out of range: {self.path} has rows 0 to {len(self) - 1}")
+            place = self._place(rows)
             return {short: self._file[name][place] for short, name in self._names.items()}
         return {short: self._read(name, rows) for short, name in self._names.items()}
 
@@ -186,7 +186,8 @@ class Dataset:
 
     def patch(self, row: int) -> Patch:
         """The patch of one row, from its stored label."""
-        return next(self.patches(row, row + 1))
+        place = self._place(row)
+        return next(self.patches(place, place + 1))
 
     def patches(self, start: int, stop: int) -> Iterator[Patch]:
         """The patches of consecutive rows, from their stored labels."""
@@ -221,11 +222,19 @@ class Dataset:
         names += [schema.DENSE] if schema.DENSE in self._file else []
         return {"audio": schema.AUDIO} | {name.split("/")[1]: name for name in names}
 
+    def _place(self, row: int) -> int:
+        place = int(row) + len(self) if row < 0 else int(row)
+        if not 0 <= place < len(self):
+            raise IndexError(f"row {row} is out of range: {self.path} has rows 0 to {len(self) - 1}")
+        return place
+
     def _read(self, name: str, rows: slice | Sequence[int]) -> NDArray[Any]:
         if isinstance(rows, slice):
             return np.asarray(self._file[name][rows])
         # h5py wants rows in order and each once; any other order is put back afterwards.
-        wanted, back = np.unique(np.asarray(rows, dtype=np.intp), return_inverse=True)
+        # A list is what it is to numpy: numbers, negative ones counted from the end, or a mask.
+        places = np.arange(len(self))[np.asarray(rows) if len(rows) else []]
+        wanted, back = np.unique(places, return_inverse=True)
         return np.asarray(self._file[name][wanted])[back]
 
     def _open(self) -> h5py.File:

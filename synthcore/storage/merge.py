@@ -86,13 +86,13 @@ def merge_shards(
         with new_file(temporary) as file:
             schema.write_header(file, spec, registry, engine)
             merge = _Merge(file, output, data_dir, spec, registry)
-            if mode == "virtual":
-                merge.reference_audio(shards)
-            else:
+            if mode == "copy":
                 schema.create_audio(file, spec, registry, spec.n_samples, chunk_rows)
             schema.create_labels(file, registry, spec.n_samples)
             for shard in shards:
                 merge.add(shard, copies_audio=mode == "copy", as_bytes=chunk_rows == 1)
+            if mode == "virtual":  # only now: each shard has been read and found whole
+                merge.reference_audio(shards)
             digest = merge.finish()
         size = temporary.stat().st_size
     return DatasetRef(path=str(output), size=size, digest=digest, rows=spec.n_samples)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
+import io
 import mmap
 import os
 import secrets
@@ -112,20 +112,66 @@ class ShardWriter:
         return bytes(isal_zlib.compress(dense.view(np.uint8).reshape(-1, 4).T.tobytes(), 1))
 
 
+class Disk(io.RawIOBase):
+    """The file that HDF5 writes into. It never fails: HDF5 crashes the process when it closes a file it couldn't write.
+
+    What goes wrong is kept in `error`, and what is written afterwards is lost.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.error: OSError | None = None
+        self._file = path.open("w+b", buffering=0)
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, or remember why not and go on as if it had been."""
+        rest = memoryview(data).cast("B")
+        size, start = len(rest), self._file.tell()
+        try:
+            while rest and not self.error:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self.error = error
+        self._file.seek(start + size)
+        return size
+
+    def readinto(self, buffer: Any) -> int:
+        """Read; zeros where nothing is."""
+        wanted = memoryview(buffer).cast("B")
+        found = self._file.readinto(wanted)
+        wanted[found:] = bytes(len(wanted) - found)
+        return len(wanted)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[h5py.File]:
-    """Create an HDF5 file. A disk that is full is an OSError, whenever HDF5 notices it."""
-    file = h5py.File(path, "w")
-    try:
-        yield file
-    except BaseException:
-        with contextlib.suppress(RuntimeError):  # closing flushes, which fails as writing did
-            file.close()
-        raise
-    try:
-        file.close()
-    except RuntimeError as error:
-        raise OSError(errno.ENOSPC, str(error)) from error
+    """Create an HDF5 file. A disk that is full is an OSError, once the file is closed."""
+    with contextlib.closing(Disk(path)) as disk:
+        try:
+            with h5py.File(disk, "w") as file:
+                yield file
+        except (OSError, RuntimeError) as error:
+            if disk.error:  # what was lost can't be read back: this error only follows from the first
+                raise disk.error from error
+            raise
+        if disk.error:
+            raise disk.error
 
 
 @contextlib.contextmanager
@@ -151,7 +197,8 @@ def whole_file(path: Path) -> Iterator[Path]:
             "then run the same command again: it continues"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there is nothing to remove where nothing could be made
+            temporary.unlink()
 
 
 def _sync(path: Path) -> None:

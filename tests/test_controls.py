@@ -1,0 +1,193 @@
+"""The registry: what a label's columns mean, with the synth and without it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+import vita
+
+from synthcore.controls import Control, Registry
+from synthcore.errors import EngineMismatch, SpecError
+from synthcore.sampling.modulation import route_indices
+
+#: Controls that no modulation can reach: connecting one would kill the process when it renders.
+NO_DESTINATIONS = (
+    "bypass",
+    "chorus_on",
+    "delay_style",
+    "distortion_type",
+    "effect_chain_order",
+    "env_1_attack_power",
+    "eq_low_mode",
+    "filter_1_model",
+    "filter_2_on",
+    "filter_fx_style",
+    "legato",
+    "lfo_1_sync_type",
+    "mpe_enabled",
+    "osc_1_on",
+    "osc_1_transpose_quantize",
+    "osc_2_distortion_type",
+    "osc_3_destination",
+    "oversampling",
+    "pitch_wheel",
+    "random_1_style",
+    "sample_loop",
+    "voice_priority",
+)
+
+
+def test_there_are_448_controls_of_which_322_are_continuous_and_126_categorical(registry):
+    assert len(registry.controls) == 448
+    assert len(registry.continuous) == 322
+    assert len(registry.categorical) == 126
+
+
+def test_29_continuous_controls_take_whole_numbers_only(registry):
+    assert sum(c.is_whole for c in registry.continuous) == 29
+
+
+def test_tier_1_is_two_oscillators_filter_1_envelope_1_and_the_volume(registry):
+    names = [c.name for c in registry.of_tier(1)]
+    assert len(names) == 82
+    assert all(n == "volume" or n.startswith(("osc_1_", "osc_2_", "filter_1_", "env_1_")) for n in names)
+
+
+def test_tiers_2_and_3_are_all_controls(registry):
+    assert registry.of_tier(2) == registry.of_tier(3) == registry.controls
+
+
+def test_no_modulation_slot_and_nothing_that_only_draws_is_a_control(registry):
+    assert not [c.name for c in registry.controls if re.match(r"modulation_\d|view_|osc_\d_view", c.name)]
+
+
+def test_columns_are_sorted_by_name(registry):
+    names = [c.name for c in registry.controls]
+    assert names == sorted(names)
+
+
+def test_options_are_counted_by_their_names_not_by_the_range(registry):
+    style = registry.by_name["filter_1_style"]
+    assert vita.Synth().get_control_details("filter_1_style").max == 9
+    assert len(style.options) == 5
+    assert (style.low, style.high) == (0, 4)
+
+
+def test_every_range_is_one_and_holds_its_default(registry):
+    wrong = [c for c in registry.controls if not (c.low < c.high and c.low <= c.default <= c.high)]
+    assert wrong == []
+
+
+def test_every_categorical_control_has_as_many_options_as_its_range_has_whole_numbers(registry):
+    assert [c.name for c in registry.categorical if len(c.options) != c.high - c.low + 1] == []
+
+
+def test_modulation_has_32_sources_and_428_destinations(registry):
+    assert len(set(registry.sources)) == 32
+    assert len(set(registry.destinations)) == 428
+
+
+@pytest.mark.parametrize("name", NO_DESTINATIONS)
+def test_what_is_no_destination_is_refused_before_the_synth_sees_it(registry, name):
+    assert name in registry.by_name
+    assert name not in registry.destinations
+    with pytest.raises(SpecError, match=f"'{name}' is no modulation destination"):
+        route_indices(registry, "lfo_1", name)
+
+
+def test_22_names_that_are_no_destinations_are_tried():
+    assert len(set(NO_DESTINATIONS)) == 22
+
+
+def test_an_unknown_source_is_refused(registry):
+    with pytest.raises(SpecError, match="'lfo_9' is no modulation source"):
+        route_indices(registry, "lfo_9", "volume")
+
+
+def test_a_route_is_looked_up_by_its_names(registry):
+    source, destination = route_indices(registry, "lfo_1", "filter_1_cutoff")
+    assert (registry.sources[source], registry.destinations[destination]) == ("lfo_1", "filter_1_cutoff")
+
+
+def test_the_registry_comes_back_from_its_json(registry):
+    again = Registry.from_config(registry.to_config())
+    assert again == registry
+    assert again.fingerprint == registry.fingerprint
+    assert again.to_config() == registry.to_config()
+
+
+def test_the_synth_gives_the_same_registry_in_another_process(registry, fresh):
+    code = "from synthcore.controls import Registry; print(Registry.from_synth().fingerprint)"
+    assert fresh(code).stdout.strip() == registry.fingerprint
+
+
+def test_synths_made_before_change_nothing_in_the_registry(registry, fresh):
+    code = """
+import vita
+kept = [vita.Synth() for _ in range(2)]
+from synthcore.controls import installed
+print(installed().fingerprint)
+"""
+    assert fresh(code).stdout.strip() == registry.fingerprint
+
+
+def test_the_registry_needs_no_synth_to_come_back(registry, fresh):
+    code = """
+from synthcore.controls import Registry
+registry = Registry.from_config(sys.stdin.read())
+print(registry.fingerprint, len(registry.continuous), len(registry.categorical))
+try:
+    import vita
+except ImportError:
+    print("no vita")
+"""
+    said = fresh(code, without=("vita",), stdin=registry.to_config()).stdout.splitlines()
+    assert said == [f"{registry.fingerprint} 322 126", "no vita"]
+
+
+def test_a_registry_is_the_same_as_itself(registry):
+    registry.require_same(Registry.from_config(registry.to_config()), "a file")
+
+
+def _without_volume(registry):
+    return dataclasses.replace(registry, controls=tuple(c for c in registry.controls if c.name != "volume"))
+
+
+def _with_a_knob(registry):
+    knob = Control("zz_knob", 0.0, 1.0, 0.5, False, (), 2)
+    return dataclasses.replace(registry, controls=(*registry.controls, knob))
+
+
+def _with_a_wider_volume(registry):
+    wider = [dataclasses.replace(c, high=9999.0) if c.name == "volume" else c for c in registry.controls]
+    return dataclasses.replace(registry, controls=tuple(wider))
+
+
+def _with_another_source(registry):
+    return dataclasses.replace(registry, sources=(*registry.sources, "lfo_9"))
+
+
+def _without_a_destination(registry):
+    return dataclasses.replace(registry, destinations=registry.destinations[1:])
+
+
+def _with_another_init(registry):
+    return dataclasses.replace(registry, init={**registry.init, "lfos": []})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_without_volume, r"adds 1 controls \(volume\)"),
+        (_with_a_knob, r"lacks 1 controls \(zz_knob\)"),
+        (_with_a_wider_volume, r"1 controls have another range, default or options \(volume\)"),
+        (_with_another_source, r"lacks 1 modulation sources \(lfo_9\)"),
+        (_without_a_destination, "adds 1 modulation destinations"),
+        (_with_another_init, "the init preset or the order of names changed"),
+    ],
+)
+def test_another_synth_is_refused_by_naming_what_differs(registry, change, said):
+    with pytest.raises(EngineMismatch, match=rf"old\.h5 was made with another synth: .*{said}"):
+        registry.require_same(change(registry), "old.h5")

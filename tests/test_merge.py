@@ -1,0 +1,256 @@
+"""Merging: shards become one dataset, byte for byte, or nothing happens."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+from synthcore.controls import canonical_json, installed
+from synthcore.errors import DamagedShard
+from synthcore.patch import Patch, content_hash, init_assets
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.writer import file_checksum
+
+
+def assert_same_rows(path, other, rows=slice(None)):
+    """Every column of two files is equal, over these rows."""
+    with Dataset(path) as ours, Dataset(other) as theirs:
+        assert ours.column_names == theirs.column_names
+        for name in ours.column_names:
+            np.testing.assert_array_equal(ours.column(name, rows), theirs.column(name, rows), err_msg=name)
+
+
+def stored_chunks(path):
+    """The audio of a file as it lies there, compressed."""
+    with h5py.File(path) as file:
+        audio = file["audio/waveforms"]
+        return [audio.id.read_direct_chunk((row, 0, 0))[1] for row in range(len(audio))]
+
+
+# ------------------------------------------------------------------------------------------------------------ the rows
+
+
+def test_the_last_patch_is_cut_when_fewer_rows_are_asked_for(each_tier):
+    with Dataset(each_tier.path) as dataset:
+        assert len(dataset) == each_tier.spec.n_samples == 15
+        assert dataset.column("midi_note").tolist()[-3:] == [48, 60, 48]
+        assert dataset.column("patch_index")[-1] == 7
+
+
+@pytest.mark.parametrize("rows", [1, 2, 9, 10, 11, 20])
+def test_any_number_of_rows_is_the_beginning_of_all(tier_1, tmp_path, rows):
+    spec = tier_1.spec.model_copy(update={"n_samples": rows})
+    ref = tier_1.merge(tmp_path / "x.h5", tier_1.shards[: -(-rows // 10)], spec=spec)
+    assert ref.rows == rows
+    common = slice(0, min(rows, 15))
+    assert_same_rows(ref.path, tier_1.path, common)
+    with Dataset(ref.path) as dataset:
+        assert len(dataset) == rows
+
+
+def test_audio_is_copied_as_the_bytes_that_the_engine_made(tier_1):
+    """Nothing is inflated and compressed again."""
+    shards = [chunk for shard in tier_1.shards for chunk in stored_chunks(tier_1.data_dir / shard.name)]
+    assert stored_chunks(tier_1.path) == shards[:15]
+
+
+def test_rejections_of_the_patches_included_are_taken_over_and_no_others(tier_1):
+    with Dataset(tier_1.path) as merged:
+        found = merged.rejections()
+    shards = []
+    for ref in tier_1.shards:
+        with Dataset(tier_1.data_dir / ref.name) as shard:
+            shards.append(shard.rejections())
+    for name, values in found.items():
+        everything = np.concatenate([s[name] for s in shards])
+        included = np.concatenate([s["patch_index"] for s in shards]) < 8
+        np.testing.assert_array_equal(values, everything[included])
+    assert len(found["reason"])
+
+
+def test_merging_again_gives_the_same_digest_and_reference(tier_1, tmp_path):
+    ref = tier_1.merge(tmp_path / "x.h5")
+    assert (ref.digest, ref.rows) == (tier_1.ref.digest, tier_1.ref.rows)
+    assert ref.is_intact()
+    assert not ref.model_copy(update={"digest": "0" * 64}).is_intact()
+
+
+def test_a_shards_digest_is_of_its_own_rows(tier_1):
+    assert len({*(s.digest for s in tier_1.shards), tier_1.ref.digest}) == 3
+
+
+# ------------------------------------------------------------------------------------------------- the ways of merging
+
+
+@pytest.mark.parametrize(
+    "how", [{"mode": "virtual"}, {"chunk_rows": 4}, {"chunk_rows": 64}], ids=["virtual", "4 rows", "64 rows"]
+)
+def test_the_way_of_merging_changes_no_row_and_no_digest(each_tier, tmp_path, how):
+    ref = each_tier.merge(tmp_path / "x.h5", **how)
+    assert ref.digest == each_tier.ref.digest
+    assert_same_rows(ref.path, each_tier.path)
+
+
+def test_64_rows_to_a_chunk_is_the_plans_layout(tier_1, tmp_path):
+    spec = tier_1.spec.model_copy(update={"n_samples": 130})
+    ref = tier_1.merge(tmp_path / "x.h5", tier_1.shards * 7, spec=spec, chunk_rows=64)
+    with h5py.File(ref.path) as file, h5py.File(tier_1.path) as single:
+        audio = file["audio/waveforms"]
+        assert audio.shape == (130, 2, 8820)
+        assert audio.chunks == (64, 2, 8820)
+        np.testing.assert_array_equal(audio[120:130], single["audio/waveforms"][:10])
+
+
+def test_a_virtual_dataset_holds_no_audio_of_its_own(tier_1, tmp_path):
+    ref = tier_1.merge(tmp_path / "x.h5", mode="virtual")
+    assert ref.size < tier_1.ref.size / 2
+    with h5py.File(ref.path) as file:
+        assert file["audio/waveforms"].is_virtual
+
+
+def test_a_virtual_dataset_reads_the_same_from_any_folder(tier_1, tmp_path, fresh, monkeypatch):
+    (tmp_path / "made here").mkdir()
+    monkeypatch.chdir(tmp_path / "made here")
+    ref = tier_1.merge(tmp_path / "x.h5", mode="virtual")
+    code = """
+import hashlib, os
+from synthcore import Dataset
+os.chdir("/")
+with Dataset(sys.argv[1]) as dataset:
+    for row in dataset:
+        assert hashlib.sha256(row["audio"].tobytes()).hexdigest() == row["audio_sha256"].decode()
+    print(len(dataset))
+"""
+    assert fresh(code, ref.path).stdout.split() == ["15"]
+
+
+def test_a_virtual_dataset_and_its_shards_can_move_together(tier_1, tmp_path):
+    before, after = tmp_path / "before", tmp_path / "after"
+    shutil.copytree(tier_1.data_dir, before)
+    tier_1.merge(before / "datasets" / "x.h5", data_dir=before, mode="virtual")
+    before.rename(after)
+    assert_same_rows(after / "datasets" / "x.h5", tier_1.path)
+
+
+# -------------------------------------------------------------------------------------------------------------- damage
+
+
+@pytest.fixture
+def elsewhere(tier_1, tmp_path):
+    """A copy of the shards that may be damaged; an output that is there already."""
+    shutil.copytree(tier_1.data_dir / "shards", tmp_path / "shards")
+    (tmp_path / "x.h5").write_bytes(b"what was there before")
+    return tmp_path
+
+
+def flip(path, place):
+    content = bytearray(path.read_bytes())
+    content[int(place * (len(content) - 1))] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+DAMAGE = {
+    "first byte": lambda path: flip(path, 0),
+    "a byte in the header": lambda path: flip(path, 0.02),
+    "a byte in the middle": lambda path: flip(path, 0.5),
+    "last byte": lambda path: flip(path, 1),
+    "cut": cut,
+    "empty": empty,
+    "gone": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("mode", ["copy", "virtual"])
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_shard_is_named_and_the_old_output_stays(tier_1, elsewhere, damage, mode):
+    second = tier_1.shards[1]
+    damage(elsewhere / second.name)
+    with pytest.raises(DamagedShard, match=second.name) as found:
+        tier_1.merge(elsewhere / "x.h5", data_dir=elsewhere, mode=mode)
+    assert found.value.name == second.name
+    assert (elsewhere / "x.h5").read_bytes() == b"what was there before"
+    assert {p.name for p in elsewhere.iterdir()} == {"shards", "x.h5"}
+
+
+def test_a_damaged_shard_leaves_no_output_where_none_was(tier_1, elsewhere):
+    flip(elsewhere / tier_1.shards[0].name, 0.5)
+    with pytest.raises(DamagedShard):
+        tier_1.merge(elsewhere / "new" / "x.h5", data_dir=elsewhere)
+    assert list((elsewhere / "new").iterdir()) == []
+
+
+def test_the_error_of_a_damaged_shard_crosses_processes():
+    error = DamagedShard("shards/ab/abc.h5")
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), again.name, str(again)) == (DamagedShard, error.name, str(error))
+
+
+# -------------------------------------------------------------------------------------------------------------- assets
+
+
+def with_another_wavetable(path, name):
+    """Let oscillator 2 of a shard's first patch play another wavetable, as a shard of presets would."""
+    wavetable = {**installed().init["wavetables"][1], "name": name}
+    text = canonical_json(wavetable).encode()
+    with h5py.File(path, "r+") as file:
+        assets = {**init_assets(installed()), content_hash(wavetable): text}
+        old = list(file["schema"].attrs["assets"])
+        order = sorted(assets)
+        labels = np.array([order.index(h) for h in old])[file["params/wavetables"][:]]
+        labels[:2, 1] = order.index(content_hash(wavetable))
+        file["params/wavetables"][:] = labels
+        file["assets"].create_dataset(content_hash(wavetable), data=np.frombuffer(text, np.uint8))
+        file["schema"].attrs["assets"] = order
+    return content_hash(wavetable)
+
+
+@pytest.fixture
+def two_wavetables(tier_1, elsewhere):
+    """Shards that each bring a wavetable of their own: merged, and the wavetables' hashes in the shards' order."""
+    init = Patch.init(installed()).wavetables[1]
+    # Names whose hashes sort before and after the init preset's, so that the merged order is neither shard's.
+    names = [f"name {i}" for i in range(1000)]
+    hashes = [content_hash({**installed().init["wavetables"][1], "name": n}) for n in names]
+    last, first = (
+        next(n for n, h in zip(names, hashes, strict=True) if test(h)) for test in (init.__lt__, init.__gt__)
+    )
+    shards, added = [], []
+    for ref, name in zip(tier_1.shards, (last, first), strict=True):
+        path = elsewhere / ref.name
+        added.append(with_another_wavetable(path, name))
+        shards.append(ref.model_copy(update={"checksum": file_checksum(path), "size": path.stat().st_size}))
+    merged = tier_1.merge(elsewhere / "x.h5", shards, data_dir=elsewhere)
+    return merged, added, (last, first)
+
+
+def test_labels_of_assets_are_renumbered_when_shards_bring_different_ones(two_wavetables):
+    merged, (in_first, in_second), _ = two_wavetables
+    init = Patch.init(installed()).wavetables
+    with Dataset(merged.path) as dataset:
+        played = [patch.wavetables for patch in dataset.patches(0, len(dataset))]
+    expected = [init] * 15
+    expected[0] = expected[1] = (init[0], in_first, init[2])
+    expected[10] = expected[11] = (init[0], in_second, init[2])
+    assert played == expected
+
+
+def test_each_asset_is_stored_once_and_by_its_name(two_wavetables):
+    merged, added, names = two_wavetables
+    with Dataset(merged.path) as dataset:
+        assert {*dataset.assets} == {*Patch.init(installed()).wavetables, *added}
+        assert all(hashlib.sha256(content).hexdigest() == name for name, content in dataset.assets.items())
+    with h5py.File(merged.path) as file:
+        assert {*file["schema"].attrs["wavetable_names"]} == {"Init", *names}

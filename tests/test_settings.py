@@ -1,0 +1,199 @@
+"""Settings: flags, environment and `synthcore.toml` through one model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings
+
+from synthcore.errors import SpecError
+from synthcore.settings import Generate, Inspect, RunSettings, Verify, default_data_dir, explain, parse
+from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
+
+COMMANDS = (Generate, Inspect, Verify)
+PARTS = (AudioSpec, AcceptanceSpec, RunSettings)
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def write_toml(text):
+    Path("synthcore.toml").write_text(text)
+
+
+def test_nothing_said_is_the_default_spec():
+    assert parse(Generate, []).spec == DatasetSpec()
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file(monkeypatch):
+    write_toml("tier = 3\nseed = 3\nn_samples = 3\n")
+    monkeypatch.setenv("SYNTHCORE_TIER", "2")
+    monkeypatch.setenv("SYNTHCORE_SEED", "2")
+    said = parse(Generate, ["--tier", "1"])
+    assert (said.tier, said.seed, said.n_samples) == (1, 2, 3)
+
+
+def test_the_same_holds_inside_of_a_part(monkeypatch):
+    write_toml("[audio]\nsample_rate = 8003\nvelocity = 3\nrender_seconds = 3.0\n[run]\nretries = 3\n")
+    monkeypatch.setenv("SYNTHCORE_AUDIO__SAMPLE_RATE", "8002")
+    monkeypatch.setenv("SYNTHCORE_AUDIO__VELOCITY", "2")
+    said = parse(Generate, ["--sample-rate", "8001"])
+    assert (said.audio.sample_rate, said.audio.velocity, said.audio.render_seconds) == (8001, 2, 3.0)
+    assert said.run.retries == 3
+
+
+def test_the_file_of_the_folder_one_is_in_counts(tmp_path, monkeypatch):
+    write_toml("seed = 1\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert parse(Generate, []).seed == 0
+    write_toml("seed = 2\n")
+    assert parse(Generate, []).seed == 2
+
+
+def test_long_and_short_flags_say_the_same():
+    short = parse(Generate, ["-n", "7", "-o", "x.h5", "--retries", "1", "--notes", "1", "--notes", "2"])
+    long = parse(Generate, ["--n-samples=7", "--output=x.h5", "--run.retries=1", "--audio.notes=1,2"])
+    assert short == long
+    assert long.audio.notes == (1, 2)
+
+
+def test_switches_take_no_value():
+    said = parse(Generate, ["--tier", "2", "--fixed-modulation", "--overwrite", "--json"])
+    assert said.fixed_modulation
+    assert said.run.overwrite
+    assert said.as_json
+
+
+def test_the_commands_of_a_file_take_its_name():
+    assert parse(Inspect, ["x.h5", "--row", "3"]).row == 3
+    said = parse(Verify, ["x.h5", "--all"])
+    assert (said.file, said.all, said.rows) == (Path("x.h5"), True, 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--teir", "1"], "--teir"),
+        (["--tier", "4"], "tier: .*1, 2 or 3, not 4"),
+        (["-n", "0"], "n-samples: .*greater than or equal to 1, not '0'"),
+        (["-n", "many"], "n-samples: .*not 'many'"),
+        (["--notes", "200"], "audio.notes.*: .*less than or equal to 127"),
+        (["--notes", "60,60"], "notes: names a note twice"),
+        (["--note-seconds", "3"], "note_seconds is 3, longer than render_seconds"),
+        (["--fixed-modulation"], "fixed_modulation belongs to tier 2, not to tier 1"),
+        (["--merge", "glue"], "merge: .*'copy' or 'virtual', not 'glue'"),
+        (["x.h5"], "x.h5"),
+    ],
+)
+def test_a_flag_that_makes_no_sense_is_named_in_one_line(arguments, said):
+    with pytest.raises(SpecError, match=said) as refused:
+        parse(Generate, arguments)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("teir = 1\n", "teir: .*not permitted"),
+        ("tier = 4\n", "tier: "),
+        ("[run]\ncolour = 1\n", "run.colour: .*not permitted"),
+        ("[audio]\nnotes = [60, 200]\n", "audio.notes"),
+    ],
+)
+def test_a_line_of_the_file_that_makes_no_sense_is_named(text, said):
+    write_toml(text)
+    with pytest.raises(SpecError, match=said):
+        parse(Generate, [])
+
+
+def test_a_file_that_is_no_toml_is_refused():
+    write_toml("tier is 1\n")
+    with pytest.raises(SpecError, match=r"synthcore\.toml"):
+        parse(Generate, [])
+
+
+@pytest.mark.parametrize(("name", "value"), [("TIER", "4"), ("RUN__MERGE", "glue"), ("AUDIO__NOTES", "[60, 60]")])
+def test_a_variable_that_makes_no_sense_is_named(monkeypatch, name, value):
+    monkeypatch.setenv(f"SYNTHCORE_{name}", value)
+    with pytest.raises(SpecError, match=name.lower().replace("__", ".")):
+        parse(Generate, [])
+
+
+def test_a_missing_file_name_is_refused():
+    with pytest.raises(SpecError, match="(?i)file"):
+        parse(Verify, [])
+
+
+def test_many_mistakes_are_one_line():
+    with pytest.raises(ValidationError) as found:
+        DatasetSpec(tier=7, n_samples=0, audio={"notes": (1, 1)})
+    line = explain(found.value)
+    assert "\n" not in line
+    assert re.fullmatch("tier: .*, not 7; n-samples: .*, not 0; audio.notes: .*", line)
+
+
+# ------------------------------------------------------------------------------------------------------------ the help
+
+
+@pytest.mark.parametrize("model", [*COMMANDS, *PARTS], ids=lambda m: m.__name__)
+def test_every_field_says_what_it_is_for(model: type[BaseModel]):
+    parts = {"audio", "acceptance", "run"}  # explained by their own fields and docstrings
+    assert [n for n, f in model.model_fields.items() if n not in parts and not f.description] == []
+    assert model.__doc__
+
+
+@pytest.mark.parametrize("model", COMMANDS, ids=lambda m: m.__name__)
+def test_the_help_says_it(model: type[BaseSettings], monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit) as left:
+        parse(model, ["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert left.value.code == 0
+    models: tuple[type[BaseModel], ...] = (model, *PARTS) if model is Generate else (model,)
+    said = [" ".join((f.description or "").split()) for m in models for f in m.model_fields.values()]
+    assert [text for text in said if text not in shown] == []
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda m: m.__name__)
+def test_every_field_of_a_part_has_a_flag_of_its_own(part: type[BaseModel], monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        parse(Generate, ["--help"])
+    shown = capsys.readouterr().out
+    assert [n for n in part.model_fields if f"--{n.replace('_', '-')}" not in shown] == []
+
+
+# ----------------------------------------------------------------------------------------------------------- the paths
+
+
+def test_the_data_directory_does_not_depend_on_where_one_is(tmp_path, monkeypatch):
+    here = default_data_dir()
+    monkeypatch.chdir("/")
+    assert default_data_dir() == here
+    assert here.is_absolute()
+    assert here == Path(__file__).parent.parent / "data"
+
+
+def test_paths_are_absolute_and_know_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    said = parse(Generate, ["--data-dir", "~/data", "-o", "x.h5"])
+    assert said.data_dir == tmp_path / "home" / "data"
+    assert said.output_path == tmp_path / "x.h5"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ([], "tier1-seed0.h5"),
+        (["--tier", "3", "--seed", "7"], "tier3-seed7.h5"),
+        (["--tier", "2", "--fixed-modulation"], "tier2fixed-seed0.h5"),
+    ],
+)
+def test_an_output_without_a_name_lies_in_the_data_directory(tmp_path, arguments, name):
+    assert parse(Generate, [*arguments, "--data-dir", "d"]).output_path == tmp_path / "d" / name

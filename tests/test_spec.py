@@ -1,0 +1,134 @@
+"""The spec: every choice that changes a byte, and nothing that doesn't."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
+
+#: Another value for each field of a spec, beside the default.
+OTHERS = {
+    "tier": 2,
+    "seed": 1,
+    "fixed_modulation": True,
+    "audio.sample_rate": 48_000,
+    "audio.notes": (48, 60),
+    "audio.velocity": 101,
+    "audio.note_seconds": 1.0,
+    "audio.render_seconds": 2.5,
+    "acceptance.min_rms_dbfs": -40.0,
+    "acceptance.max_peak": 0.9,
+    "acceptance.cpu_seconds": 10,
+    "acceptance.max_attempts": 50,
+    "acceptance.min_share": 0.1,
+}
+TIER_2 = DatasetSpec(tier=2)  # it takes every field's other value
+
+
+def fields(model: type[BaseModel], prefix: str = "") -> list[str]:
+    nested: dict[str, type[BaseModel]] = {"audio": AudioSpec, "acceptance": AcceptanceSpec}
+    return [
+        name
+        for field in model.model_fields
+        for name in (fields(nested[field], f"{field}.") if field in nested else [prefix + field])
+    ]
+
+
+def changed(spec, name, value):
+    outer, _, inner = name.partition(".")
+    part = {**getattr(spec, outer).model_dump(), inner: value} if inner else value
+    return DatasetSpec(**{**spec.model_dump(), outer: part})
+
+
+def test_every_field_is_tried_here():
+    assert {*OTHERS} == {*fields(DatasetSpec)} - {"n_samples"}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_field_is_in_the_fingerprint(name):
+    base = DatasetSpec() if name == "tier" else TIER_2
+    assert changed(base, name, OTHERS[name]).fingerprint != base.fingerprint
+
+
+def test_all_those_fingerprints_differ():
+    base = [changed(DatasetSpec() if name == "tier" else TIER_2, name, OTHERS[name]) for name in OTHERS]
+    assert len({s.fingerprint for s in base} | {DatasetSpec().fingerprint}) == len(OTHERS) + 1
+
+
+def test_the_number_of_rows_is_not_in_the_fingerprint():
+    assert DatasetSpec(n_samples=10).fingerprint == DatasetSpec(n_samples=20_000).fingerprint
+
+
+def test_a_spec_comes_back_from_its_json():
+    spec = changed(TIER_2, "audio.notes", (1, 2, 3))
+    again = DatasetSpec.model_validate_json(spec.model_dump_json())
+    assert again == spec
+    assert again.fingerprint == spec.fingerprint
+
+
+def test_a_spec_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        DatasetSpec().tier = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("rows", "patches"), [(1, 1), (2, 1), (3, 2), (15, 8), (16, 8)])
+def test_rows_need_so_many_patches_of_two_notes(rows, patches):
+    assert DatasetSpec(n_samples=rows, audio=AudioSpec(notes=(48, 60))).patches == patches
+
+
+@pytest.mark.parametrize(
+    ("spec", "recipe"),
+    [
+        ({"tier": 1}, "tier-1"),
+        ({"tier": 2}, "tier-2"),
+        ({"tier": 2, "fixed_modulation": True}, "tier-2-fixed"),
+        ({"tier": 3}, "tier-3"),
+    ],
+)
+def test_the_recipe_follows_from_the_tier(spec, recipe):
+    assert DatasetSpec(**spec).recipe == recipe
+
+
+def test_what_a_zygote_is_started_for_is_the_specs():
+    fmt = DatasetSpec().render_format
+    assert (fmt.sample_rate, fmt.notes, fmt.velocity) == (44_100, (48, 60, 72), 100)
+    assert (fmt.samples, fmt.row_bytes) == (88_200, 705_600)
+    assert (fmt.min_rms_dbfs, fmt.max_peak) == (-50.0, 0.99)
+
+
+@pytest.mark.parametrize("tier", [1, 3])
+def test_fixed_modulation_is_of_tier_2_alone(tier):
+    with pytest.raises(ValidationError, match=f"fixed_modulation belongs to tier 2, not to tier {tier}"):
+        DatasetSpec(tier=tier, fixed_modulation=True)
+
+
+@pytest.mark.parametrize(
+    ("audio", "said"),
+    [
+        ({"notes": (-1,)}, "greater than or equal to 0"),
+        ({"notes": (60, 128)}, "less than or equal to 127"),
+        ({"notes": ()}, "at least 1 item"),
+        ({"notes": (60, 48, 60)}, "names a note twice"),
+        ({"note_seconds": 2.5, "render_seconds": 2.0}, r"note_seconds is 2\.5, longer than render_seconds \(2\)"),
+        ({"note_seconds": 0}, "greater than 0"),
+        ({"note_seconds": float("nan")}, "finite number"),
+        ({"render_seconds": float("inf")}, "finite number|less than or equal to 60"),
+        ({"velocity": 0}, "greater than or equal to 1"),
+        ({"velocity": 128}, "less than or equal to 127"),
+        ({"sample_rate": 0}, "greater than or equal to"),
+        ({"pitch": 3}, "Extra inputs"),
+    ],
+)
+def test_audio_that_cannot_be_recorded_is_refused(audio, said):
+    with pytest.raises(ValidationError, match=said):
+        AudioSpec(**audio)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"tier": 0}, {"tier": 4}, {"tier": "two"}, {"n_samples": 0}, {"seed": -1}, {"seed": 2**63}, {"speed": 1}],
+)
+def test_a_spec_out_of_range_is_refused(wrong):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        DatasetSpec(**wrong)
