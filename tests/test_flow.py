@@ -28,9 +28,8 @@ pytestmark = pytest.mark.slow
 
 ROWS = 60
 #: Renders of a tenth of the usual length, in shards of four patches.
-SHORT = tuple(
-    ["--notes", "48", "--notes", "60", "--notes", "72", "--sample-rate", "22050", "--note-seconds", "0.25", "--render-seconds", "0.4", "--rows-per-shard", "12"]
-)
+SHORT: tuple[object, ...] = ("--notes", 48, "--notes", 60, "--notes", 72, "--sample-rate", 22050)
+SHORT += ("--note-seconds", 0.25, "--render-seconds", 0.4, "--rows-per-shard", 12)
 SHARDS = 5
 
 
