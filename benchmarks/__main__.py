@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -17,7 +20,17 @@ from rich.table import Table
 from benchmarks import efficiency, memory, rerun, sampling, storage
 from benchmarks.measure import Measure
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent / "results" / "latest.json"
+PAGE = Path(__file__).parent.parent / "docs" / "measurements.md"
+PREFACE = """# Measurements
+
+Written by `make bench`; do not edit. What each figure means is said in its module in `benchmarks/`. Ratios are taken
+within one run, because machines differ; seconds and sizes are here to give an idea. The lines of 1,000 rows are
+recorded runs of the default format: three notes of 2 s at 44.1 kHz.
+
+| measure | value | bar | holds | date | machine |
+| --- | --- | --- | --- | --- | --- |
+"""
 BENCHMARKS: dict[str, Callable[[Path], Iterator[Measure]]] = {
     "efficiency": efficiency.run,
     "sampling": sampling.run,
@@ -55,13 +68,27 @@ def show(measures: list[Measure]) -> None:
 
 
 def save(measures: list[Measure]) -> None:
-    """Write the results, replacing the measures of the same names and keeping the others."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / "latest.json"
-    kept = {m["name"]: m for m in json.loads(path.read_text())} if path.is_file() else {}
-    where = {"machine": f"{platform.system()} {platform.machine()}", "date": datetime.now(UTC).date().isoformat()}
+    """Write the results and the page made of them, replacing measures of the same names and keeping the others."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    kept = {m["name"]: m for m in json.loads(RESULTS.read_text())} if RESULTS.is_file() else {}
+    where = {"machine": describe_machine(), "date": datetime.now(UTC).date().isoformat()}
     kept.update({m.name: {**m.to_dict(), **where} for m in measures})
-    path.write_text(json.dumps(list(kept.values()), indent=1) + "\n")
+    RESULTS.write_text(json.dumps(list(kept.values()), indent=1) + "\n")
+    PAGE.write_text(PREFACE + "".join(map(to_line, kept.values())))
+
+
+def describe_machine() -> str:
+    """Name what the figures depend on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*:\s*(.*)", cpuinfo.read_text()) if cpuinfo.is_file() else None
+    return f"{os.cpu_count()} cores, {model[1] if model else platform.processor()}, {platform.system()}"
+
+
+def to_line(m: dict[str, Any]) -> str:
+    """Write one line of the page's table."""
+    bar = "" if m["bar"] is None else f"{'at least' if m['at_least'] else 'at most'} {m['bar']:g}"
+    holds = "" if m["bar"] is None else "yes" if m["holds"] else "**no**"
+    return f"| {m['name']} | {m['value']:.4g} {m['unit']} | {bar} | {holds} | {m['date']} | {m['machine']} |\n"
 
 
 if __name__ == "__main__":
