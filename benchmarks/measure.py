@@ -30,13 +30,7 @@ class Measure:
         return self.value >= self.bar if self.at_least else self.value <= self.bar
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "value": round(self.value, 5),
-            "bar": self.bar,
-            "holds": self.holds,
-            "unit": self.unit,
-        }
+        return {**asdict(self), "value": round(self.value, 5), "holds": self.holds}
 
 
 @dataclass(frozen=True, slots=True)
