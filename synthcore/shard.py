@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore import progress
 from synthcore.controls import canonical_json, installed
-from synthcore.engine.client import Outcome, Renderer, renderer
+from synthcore.engine.client import Renderer, renderer
 from synthcore.engine.machine import engine
+from synthcore.engine.rendering import Outcome
 from synthcore.errors import LowAcceptance
 from synthcore.patch import Patch, init_assets
 from synthcore.sampling.hypercube import Sampler

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from synthcore.controls import canonical_json
-from synthcore.engine.client import RenderFormat
+from synthcore.engine.rendering import RenderFormat
 
 # The types that specs, flow parameters and flags share: range, choices and help, written once.
 Tier = Annotated[

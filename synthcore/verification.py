@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.controls import installed
-from synthcore.engine.client import RenderFormat, renderer
+from synthcore.engine.client import renderer
 from synthcore.engine.machine import engine
+from synthcore.engine.rendering import RenderFormat
 from synthcore.settings import Verify
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.schema import LABEL_CHUNK, ContentDigest

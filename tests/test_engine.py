@@ -19,7 +19,8 @@ import pytest
 
 from synthcore.controls import Registry
 from synthcore.engine import client, faults
-from synthcore.engine.client import Renderer, RenderFormat
+from synthcore.engine.client import Renderer
+from synthcore.engine.rendering import RenderFormat
 from synthcore.errors import Accident, Interrupted
 from synthcore.patch import Patch, init_assets
 from synthcore.sampling.hypercube import Sampler
@@ -253,7 +254,8 @@ def test_a_zygote_ends_when_its_parent_is_killed(fresh: Callable[..., subprocess
     code = """
 import os, signal
 from synthcore.controls import installed
-from synthcore.engine.client import RenderFormat, Renderer
+from synthcore.engine.client import Renderer
+from synthcore.engine.rendering import RenderFormat
 from synthcore.patch import Patch, init_assets
 registry = installed()
 renderer = Renderer(RenderFormat(22050, (60,), 100, 59.0, 60.0, -1000.0, 10.0, 100), 100.0)

@@ -17,8 +17,8 @@ import xxhash
 from isal import isal_zlib
 
 from synthcore.controls import Registry
-from synthcore.engine.client import Fault, RenderedRow
 from synthcore.engine.machine import Engine
+from synthcore.engine.rendering import Fault, RenderedRow
 from synthcore.errors import SynthcoreError
 from synthcore.patch import Patch, init_assets
 from synthcore.spec import DatasetSpec

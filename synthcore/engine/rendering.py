@@ -1,0 +1,87 @@
+"""What is asked of the engine, and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RenderFormat:
+    """What a zygote is started for: it holds for all that it renders.
+
+    Attributes
+    ----------
+    sample_rate : int
+        In Hz.
+    notes : tuple of int
+        MIDI notes of every patch.
+    velocity : int
+        MIDI velocity, 0..127.
+    note_seconds, render_seconds : float
+        How long the note is held, and how long is recorded.
+    min_rms_dbfs, max_peak : float
+        What `faults.judge` refuses.
+    cpu_seconds : int
+        CPU time one process of a candidate may take.
+    """
+
+    sample_rate: int
+    notes: tuple[int, ...]
+    velocity: int
+    note_seconds: float
+    render_seconds: float
+    min_rms_dbfs: float
+    max_peak: float
+    cpu_seconds: int
+
+    @property
+    def samples(self) -> int:
+        """Length of one row in samples."""
+        return int(self.render_seconds * self.sample_rate)
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of one row's stereo float32 audio."""
+        return self.samples * 2 * 4
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedRow:
+    """One accepted render: `chunk` is its audio as a shuffled zlib stream, as HDF5 stores it."""
+
+    note: int
+    rms_dbfs: float
+    peak: float
+    audio_sha256: str
+    chunk: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One refused render, with what was measured (None where there was nothing to measure)."""
+
+    note: int
+    reason: str
+    rms_dbfs: float | None
+    peak: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CpuSeconds:
+    """Thread CPU time spent inside the synth."""
+
+    load: float = 0.0
+    settle: float = 0.0
+    render: float = 0.0
+
+    def __add__(self, other: CpuSeconds) -> CpuSeconds:
+        return CpuSeconds(self.load + other.load, self.settle + other.settle, self.render + other.render)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one candidate: all its rows, or the fault that ended it."""
+
+    rows: tuple[RenderedRow, ...]
+    fault: Fault | None
+    cpu: CpuSeconds
