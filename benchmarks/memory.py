@@ -26,9 +26,9 @@ import json, resource, sys
 from pathlib import Path
 from synthcore.controls import installed
 from synthcore.engine.machine import engine
-from synthcore.shard import ShardRef, plan_shards
+from synthcore.shard import plan_shards
 from synthcore.spec import AudioSpec, DatasetSpec
-from synthcore.storage.merge import merge_shards
+from synthcore.storage.merge import ShardRef, merge_shards
 from synthcore.storage.writer import file_checksum
 folder, rows = Path(sys.argv[2]), int(sys.argv[1])
 spec = DatasetSpec(n_samples=rows, audio=AudioSpec({format}))

@@ -10,16 +10,15 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from isal import isal_zlib
 from numpy.typing import NDArray
 
 from benchmarks.measure import Measure, generate
 from synthcore.controls import installed
+from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import engine
-from synthcore.engine.zygote import COMPRESSION_LEVEL
-from synthcore.shard import ShardRef, plan_shards
+from synthcore.shard import plan_shards
 from synthcore.spec import DatasetSpec
-from synthcore.storage.merge import merge_shards
+from synthcore.storage.merge import ShardRef, merge_shards
 from synthcore.storage.schema import AUDIO
 from synthcore.storage.writer import file_checksum
 
@@ -56,8 +55,7 @@ def write_ours(path: Path, audio: NDArray[np.float32]) -> None:
             "a", audio.shape, "<f4", chunks=(1, *audio.shape[1:]), shuffle=True, compression="gzip"
         )
         for place, row in enumerate(audio):
-            shuffled = row.view(np.uint8).reshape(-1, 4).T.tobytes()
-            rows.id.write_direct_chunk((place, 0, 0), isal_zlib.compress(shuffled, COMPRESSION_LEVEL))
+            rows.id.write_direct_chunk((place, 0, 0), deflate(row))
 
 
 def read_rows(path: Path, order: list[int]) -> None:

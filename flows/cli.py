@@ -43,7 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
         if words[0] not in COMMANDS:
             raise SynthcoreError(f"there is no command {words[0]!r}; there are {', '.join(COMMANDS)}")
         model, command = COMMANDS[words[0]]
-        return command(parse(model, words[1:]))
+        code = command(parse(model, words[1:]))
+        sys.stdout.flush()
+        return code
     except RenderError as error:
         return _complain(error, FAILED)
     except SynthcoreError as error:

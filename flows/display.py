@@ -57,17 +57,16 @@ class Display:
             self._bar.advance(self._task, plan.rows)
         show_progress(self._artifact, self._shards_done, self._shards)
 
-    def shard_lost(self) -> None:
-        """Take back a cached shard: its file is gone."""
+    def shard_lost(self, plan: ShardPlan) -> None:
+        """Take back a cached shard: its file is gone or damaged, and it will be rendered again."""
+        self._bar.console.print(f"{plan.name} is gone or damaged: rendering shard {plan.index} again", style="yellow")
         self.shards_cached -= 1
+        self._shards_done -= 1
+        self._bar.update(self._task, description="rendering", advance=-plan.rows)
 
     def merging(self) -> None:
         """Say that rendering is over."""
         self._bar.update(self._task, description="merging")
-
-    def say(self, message: str) -> None:
-        """Print a line above the bar."""
-        self._bar.console.print(message, style="yellow", highlight=False)
 
     def _count(self, event: progress.Progress) -> None:
         with self._lock:

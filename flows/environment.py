@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import urllib.error
 import urllib.request
+
+from synthcore.errors import SynthcoreError
 
 LOCAL_API = "http://127.0.0.1:4200/api"
 #: The default of 20 s is too short for a machine that has never imported the server before.
@@ -26,6 +30,10 @@ def prepare() -> str:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     named = os.environ.get("PREFECT_API_URL")
     if named:
+        if not answers(named):
+            raise SynthcoreError(
+                f"no Prefect server answers at {named}, which PREFECT_API_URL names; start it, or unset the variable"
+            )
         return f"Prefect server: {named}"
     if is_healthy(LOCAL_API):
         os.environ["PREFECT_API_URL"] = LOCAL_API
@@ -37,17 +45,39 @@ def prepare() -> str:
 def start_server() -> None:
     """Start the server of this run, if it needs one, out of reach of Ctrl-C.
 
-    The terminal sends Ctrl-C to the server as well; a run whose server is gone waits a minute for an answer before
-    it ends. A signal that is blocked here stays blocked in the server, which ends with this process anyway.
+    The terminal sends Ctrl-C to the server as well, and a run whose server is gone waits a minute for an answer
+    before it ends. A signal that is blocked in the thread that starts the server stays blocked in the server.
     """
+    failed: list[BaseException] = []
+    thread = threading.Thread(target=_meet_server, args=(failed,), daemon=True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    thread.start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    while thread.is_alive():
+        thread.join(0.1)
+    if failed:
+        raise SynthcoreError(f"no Prefect server could be started: {failed[0]}") from failed[0]
+
+
+def _meet_server(failed: list[BaseException]) -> None:
     from prefect.client.orchestration import get_client
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         with get_client(sync_client=True) as client:
             client.hello()
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    except Exception as error:  # noqa: BLE001  it is raised again in the thread that waits
+        failed.append(error)
+
+
+def answers(api: str) -> bool:
+    """Whether anything answers at this address, if only that we may not come in."""
+    try:
+        with urllib.request.urlopen(f"{api}/health", timeout=10):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def is_healthy(api: str) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from flows import environment
@@ -21,55 +20,76 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from flows.display import Display
 from synthcore.engine.client import at_most, interruptible
 from synthcore.errors import DamagedShard
-from synthcore.settings import DataDir, Generate, Output, RunSettings, Workers
-from synthcore.shard import ShardPlan, ShardRef, plan_shards
-from synthcore.spec import AcceptanceSpec, AudioSpec, FixedModulation, Rows, Seed, Tier
+from synthcore.settings import CORES, DataDir, Generate, Output, RunSettings, Workers
+from synthcore.shard import ShardPlan, plan_shards
+from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec, FixedModulation, Rows, Seed, Tier
 from synthcore.storage.continuing import require_continuable
-from synthcore.storage.merge import DatasetRef
+from synthcore.storage.merge import DatasetRef, ShardRef
 from synthcore.summary import Summary
 from tasks.merge import merge_shards
 from tasks.report import summarize
 from tasks.shards import render_shard
 
-#: What a call or a deployment leaves out comes from the environment, synthcore.toml, or the model's defaults.
-UNSAID = Generate()
+SPEC, RUN = DatasetSpec(), RunSettings()  # the defaults are theirs
 
 
 @flow(name="generate", flow_run_name="tier{tier} {n_samples} rows seed {seed}")
 def generate(
-    tier: Tier = UNSAID.tier,
-    n_samples: Rows = UNSAID.n_samples,
-    output: Output = UNSAID.output,
-    seed: Seed = UNSAID.seed,
-    workers: Workers = UNSAID.workers,
+    tier: Tier = SPEC.tier,
+    n_samples: Rows = SPEC.n_samples,
+    output: Output = None,
+    seed: Seed = SPEC.seed,
+    workers: Workers = CORES,
     data_dir: DataDir | None = None,
-    fixed_modulation: FixedModulation = UNSAID.fixed_modulation,
-    audio: AudioSpec = UNSAID.audio,
-    acceptance: AcceptanceSpec = UNSAID.acceptance,
-    run: RunSettings = UNSAID.run,
+    fixed_modulation: FixedModulation = SPEC.fixed_modulation,
+    audio: AudioSpec = SPEC.audio,
+    acceptance: AcceptanceSpec = SPEC.acceptance,
+    run: RunSettings = RUN,
 ) -> Summary:
-    """Make a dataset of (audio, parameters) pairs, or continue one."""
+    """Make a dataset of (audio, parameters) pairs, or continue one.
+
+    Returns
+    -------
+    Summary
+        What was made, in numbers.
+
+    Raises
+    ------
+    SpecError
+        A parameter is out of range, or the output can't be continued.
+    LowAcceptance
+        Nearly every candidate was refused.
+    Accident
+        A shard met with accidents again and again.
+    SynthcoreError
+        The disk is full.
+    """
+    # Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
+    where: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
     settings = Generate(
         tier=tier,
         n_samples=n_samples,
         output=output,
         seed=seed,
         workers=workers,
-        # Left out, it is the worker's own: a deployment doesn't know where it will run.
-        data_dir=data_dir or UNSAID.data_dir,
         fixed_modulation=fixed_modulation,
         audio=audio,
         acceptance=acceptance,
         run=run,
+        **where,
     )
     require_continuable(settings.output_path, settings.spec, overwrite=settings.run.overwrite)
     plans = plan_shards(settings.spec, settings.run.rows_per_shard)
 
-    with task_runner(settings) as runner, Display(plans, settings.n_samples) as display, interruptible():
+    with (
+        task_runner(settings) as runner,
+        Display(plans, settings.n_samples) as display,
+        interruptible(),
+        at_most(settings.workers),
+    ):
         started = time.monotonic()
-        with at_most(settings.workers):
-            shards = render_shards(plans, settings, runner, display)
-        dataset = merge(plans, shards, settings, display)
+        shards = render_shards(plans, settings, runner, display)
+        dataset = merge(plans, shards, settings, runner, display)
         seconds = time.monotonic() - started
 
     summary = Summary.of(
@@ -93,35 +113,46 @@ def task_runner(settings: Generate) -> TaskRunner[Any]:
 def render_shards(
     plans: list[ShardPlan], settings: Generate, runner: TaskRunner[Any], display: Display
 ) -> list[ShardRef]:
-    """Render every shard that is not rendered yet."""
-    render: Any = render_shard.with_options(retries=settings.run.retries, result_storage=settings.results_dir)
+    """Render every shard that is not rendered yet, and those whose files are gone."""
+    shards = render(plans, settings, runner, display)
+    lost = [plan for plan, ref in zip(plans, shards, strict=True) if not ref.is_intact(settings.data_dir)]
+    for plan, ref in zip(lost, render_again(lost, settings, runner, display), strict=True):
+        shards[plan.index] = ref
+    return shards
+
+
+def render(
+    plans: list[ShardPlan], settings: Generate, runner: TaskRunner[Any], display: Display, *, refresh: bool = False
+) -> list[ShardRef]:
+    """Render shards side by side; cached ones are there already, unless refreshed."""
+    task: Any = render_shard.with_options(
+        retries=settings.run.retries, result_storage=settings.results_dir, refresh_cache=refresh
+    )
     same = {"data_dir": unmapped(settings.data_dir), "render_timeout": unmapped(settings.run.render_timeout)}
-    futures = runner.map(render, {"plan": plans, **same})
+    futures = runner.map(task, {"plan": plans, **same})
     planned = dict(zip(futures, plans, strict=True))
     for future in as_completed(list(futures)):
         future.result()  # raises what went wrong, while the others are still being stopped
         display.shard_done(planned[future], is_cached=future.state.name == "Cached")
-    shards = [future.result() for future in futures]
-    for plan, ref in zip(plans, shards, strict=True):
-        if not ref.is_intact(settings.data_dir):
-            shards[plan.index] = render_again(plan, settings, display)
-    return shards
+    return [future.result() for future in futures]
 
 
-def render_again(plan: ShardPlan, settings: Generate, display: Display) -> ShardRef:
-    """Render a shard that was cached, but whose file is gone or damaged."""
-    display.say(f"{plan.name} is gone or damaged: rendering shard {plan.index} again")
-    display.shard_lost()
-    render = render_shard.with_options(
-        retries=settings.run.retries, result_storage=settings.results_dir, refresh_cache=True
-    )
-    return render(plan, settings.data_dir, settings.run.render_timeout)
+def render_again(
+    lost: list[ShardPlan], settings: Generate, runner: TaskRunner[Any], display: Display
+) -> list[ShardRef]:
+    """Render shards that were cached, but whose files are gone or damaged."""
+    for plan in lost:
+        display.shard_lost(plan)
+    return render(lost, settings, runner, display, refresh=True) if lost else []
 
 
-def merge(plans: list[ShardPlan], shards: list[ShardRef], settings: Generate, display: Display) -> DatasetRef:
-    """Merge the shards. Reading every byte may find one damaged: it is rendered again, alone, in place."""
+def merge(
+    plans: list[ShardPlan], shards: list[ShardRef], settings: Generate, runner: TaskRunner[Any], display: Display
+) -> DatasetRef:
+    """Merge the shards. Reading every byte may find one damaged: it is rendered again, alone."""
+    named = {plan.name: plan for plan in plans}
     refresh = False
-    for _ in range(len(shards) + 1):  # each shard may turn out to be damaged once
+    while True:
         display.merging()
         join = merge_shards.with_options(result_storage=settings.results_dir, refresh_cache=refresh)
         try:
@@ -134,13 +165,14 @@ def merge(plans: list[ShardPlan], shards: list[ShardRef], settings: Generate, di
                 settings.run.chunk_rows,
             )
         except DamagedShard as damaged:
-            plan = next(p for p in plans if p.name == damaged.name)
-            shards[plan.index] = render_again(plan, settings, display)
+            plan = named.pop(damaged.name, None)
+            if plan is None:  # rendered again already: the disk can't keep it
+                raise
+            shards[plan.index] = render_again([plan], settings, runner, display)[0]
             continue
-        if dataset.is_intact():
+        if refresh or dataset.is_intact():
             return dataset
-        refresh = True
-    raise DamagedShard(str(Path(settings.output_path)))
+        refresh = True  # it was cached, but the file is gone or changed
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
 
+from synthcore.controls import differences, installed
 from synthcore.engine.faults import REASONS
-from synthcore.errors import DatasetError
+from synthcore.errors import DatasetError, SynthcoreError
 from synthcore.normalize import to_values
 from synthcore.storage.dataset import Dataset
 
@@ -22,6 +23,8 @@ CENTROID_ROWS = 256
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 #: An accepted control should span this much of its prior's range.
 SPAN = 0.9
+#: Rows whose labels are read at a time: memory doesn't grow with the dataset.
+BATCH = 4096
 #: Columns of a terminal that everyone has.
 WIDTH = 80
 
@@ -60,6 +63,7 @@ class Inspection(BaseModel):
     distributions: dict[str, list[float]]  # at QUANTILES
     sources: dict[str, int]
     importance_weights: str
+    other_synth: list[str]  # how the synth installed here differs from the one it was made with
 
     def to_text(self) -> str:
         """Say it, for a terminal."""
@@ -76,6 +80,7 @@ class Inspection(BaseModel):
             "audio": _counted(self.spec["audio"]),
             "spec": _counted({k: v for k, v in self.spec.items() if k not in ("audio", "acceptance")}),
             "vita": f"{self.engine['vita']} on {self.engine['machine']}",
+            "synth here": "; ".join(self.other_synth) or "the same",
         }.items():
             about.add_row(name, str(value))
         shapes = _table("columns", "name", "shape")
@@ -131,7 +136,8 @@ def inspect(dataset: Dataset) -> Inspection:
     sources = Counter(source.decode() for source in dataset.column("source").tolist())
     candidates = patches + sum(faults.values())
     sampled = np.unique(np.linspace(0, len(dataset) - 1, CENTROID_ROWS).astype(int)).tolist()
-    centroids = [centroid_hz(dataset[row]["audio"], dataset.spec.audio.sample_rate) for row in sampled]
+    rate = dataset.spec.audio.sample_rate
+    centroids = [centroid_hz(dataset.column("audio", [row])[0], rate) for row in sampled]
     measured = {
         "rms (dBFS)": dataset.column("rms_dbfs"),
         "peak": dataset.column("peak"),
@@ -157,23 +163,35 @@ def inspect(dataset: Dataset) -> Inspection:
         distributions={k: [float(q) for q in np.quantile(v, QUANTILES)] for k, v in measured.items()},
         sources=dict(sources),
         importance_weights=dataset.weights_status,
+        other_synth=_compare_synths(dataset),
     )
+
+
+def _compare_synths(dataset: Dataset) -> list[str]:
+    try:
+        ours = installed()
+    except SynthcoreError as error:  # a dataset can be looked at without a synth
+        return [str(error)]
+    return differences(dataset.registry, ours) if ours.fingerprint != dataset.registry.fingerprint else []
 
 
 def measure_coverage(dataset: Dataset) -> Coverage:
     """Compare what the rows hold with what the priors allow."""
-    priors = dataset.priors
-    spans: dict[str, float] = {}
+    priors, registry = dataset.priors, dataset.registry
+    low = np.full(len(registry.continuous), np.inf)
+    high = -low
+    occurring: list[set[int]] = [set() for _ in registry.categorical]
+    for start in range(0, len(dataset), BATCH):
+        rows = slice(start, start + BATCH)
+        values = to_values(registry.continuous, dataset.column("continuous", rows))
+        low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
+        for options, column in zip(occurring, dataset.column("categorical", rows).T, strict=True):
+            options.update(np.unique(column).tolist())
+    reached = {c.name: float(span) for c, span in zip(registry.continuous, high - low, strict=True)}
+    spans = {name: reached[name] / (top - bottom) for name, (bottom, top) in priors.continuous.items()}
     missing: dict[str, list[str]] = {}
-    values = to_values(dataset.registry.continuous, dataset.column("continuous"))
-    for column, control in zip(values.T, dataset.registry.continuous, strict=True):
-        if control.name in priors.continuous:
-            low, high = priors.continuous[control.name]
-            spans[control.name] = float((column.max() - column.min()) / (high - low))
-    options = dataset.column("categorical")
-    for column, control in zip(options.T, dataset.registry.categorical, strict=True):
-        absent = set(priors.categorical.get(control.name, ())) - set(column.tolist())
-        if absent:
+    for control, options in zip(registry.categorical, occurring, strict=True):
+        if absent := set(priors.categorical.get(control.name, ())) - options:
             missing[control.name] = [control.options[i] for i in sorted(absent)]
     return Coverage(
         continuous_varied=len(priors.continuous),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     CliApp,
@@ -39,6 +39,7 @@ Output = Annotated[
     Field(description="The file to make. By default DATA_DIR/tier1-seed0.h5 or alike."),
 ]
 Workers = Annotated[int, Field(ge=1, le=1024, description="Renders at a time; by default one for each core.")]
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_data_dir() -> Path:
@@ -47,7 +48,7 @@ def default_data_dir() -> Path:
     The checkout's `data/`; where the package was installed without one, the user's data directory.
     """
     checkout = Path(__file__).resolve().parent.parent
-    if (checkout / "prefect.yaml").is_file() or (checkout / "pyproject.toml").is_file():
+    if (checkout / "pyproject.toml").is_file():
         return checkout / "data"
     return Path(platformdirs.user_data_path("synthcore"))
 
@@ -71,6 +72,12 @@ class RunSettings(BaseModel):
     retries: int = Field(2, ge=0, le=100, description="How often a shard that met with accidents is tried again.")
     overwrite: bool = Field(False, description="Replace an output that was made from another spec, or is longer.")
 
+    @model_validator(mode="after")
+    def _copied_where_chunked(self) -> RunSettings:
+        if self.merge == "virtual" and self.chunk_rows != 1:
+            raise ValueError("chunk_rows belongs to a copy: a virtual merge leaves the audio in the shards")
+        return self
+
 
 def _command(name: str, shortcuts: dict[str, str], env_prefix: str) -> SettingsConfigDict:
     return SettingsConfigDict(
@@ -90,7 +97,7 @@ def _command(name: str, shortcuts: dict[str, str], env_prefix: str) -> SettingsC
 
 
 def _shortcuts(group: str, model: type[BaseModel]) -> dict[str, str]:
-    """Let `--run.data-dir` be written `--data-dir`."""
+    """Let `--run.merge` be written `--merge`."""
     names = [name.replace("_", "-") for name in model.model_fields]
     return {f"{group}.{name}": name for name in names}
 
@@ -116,7 +123,7 @@ class Generate(DatasetSpec, BaseSettings):
     )
 
     output: Output = None
-    workers: Workers = os.cpu_count() or 1
+    workers: Workers = CORES
     data_dir: DataDir = Field(default_factory=default_data_dir)
     run: RunSettings = Field(default_factory=RunSettings)
     as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
@@ -172,7 +179,7 @@ class Verify(BaseSettings):
     rows: int = Field(10, ge=1, description="How many rows, drawn at random.")
     all: bool = Field(False, description="Every row.")
     tolerance_db: float = Field(-60.0, description="On another type of machine: allowed error, relative to the row.")
-    workers: Workers = os.cpu_count() or 1
+    workers: Workers = CORES
     as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
 
 
@@ -184,6 +191,7 @@ def parse(model: type[BaseSettings], arguments: list[str]) -> Any:
     SpecError
         A flag, variable or line of `synthcore.toml` is unknown or out of range; one line says which and why.
     """
+    _require_known_variables()
     try:
         return CliApp.run(model, cli_args=arguments)
     except SettingsError as error:
@@ -192,6 +200,17 @@ def parse(model: type[BaseSettings], arguments: list[str]) -> Any:
         raise SpecError(explain(error)) from error
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{SETTINGS_FILE} in this folder is no TOML: {error}") from error
+
+
+def _require_known_variables() -> None:
+    known = {"SYNTHCORE_" + name.upper() for name in Generate.model_fields}
+    for group in ("audio", "acceptance", "run"):
+        fields = Generate.model_fields[group].annotation.model_fields  # type: ignore[union-attr]
+        known |= {f"SYNTHCORE_{group}__{name}".upper() for name in fields}
+    others = ("SYNTHCORE_INSPECT_", "SYNTHCORE_VERIFY_")
+    for name in os.environ:
+        if name.startswith("SYNTHCORE_") and name not in known and not name.startswith(others):
+            raise SpecError(f"the environment sets {name}, which is no setting; there are {', '.join(sorted(known))}")
 
 
 def explain(error: ValidationError) -> str:

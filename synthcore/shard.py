@@ -12,25 +12,26 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import scipy
 from pydantic import BaseModel, ConfigDict
 
 from synthcore import progress
 from synthcore.controls import canonical_json, installed
-from synthcore.engine.client import Renderer, renderer
+from synthcore.engine.client import Renderer, borrow_renderer
 from synthcore.engine.machine import engine
 from synthcore.engine.rendering import Outcome
 from synthcore.errors import LowAcceptance
 from synthcore.patch import Patch, init_assets
-from synthcore.sampling.hypercube import Sampler
+from synthcore.sampling.hypercube import Sampler, drawn_with
 from synthcore.sampling.priors import shipped
 from synthcore.spec import DatasetSpec
+from synthcore.storage.merge import ShardRef
 from synthcore.storage.schema import VERSION
-from synthcore.storage.writer import ShardWriter, file_checksum, is_intact, new_file, whole_file
+from synthcore.storage.writer import ShardWriter, file_checksum, new_file, whole_file
 
-#: Candidates tried before a low share of accepted ones means anything.
-FAIR_TRIAL = 100
+#: Candidates tried for one patch before its shard gives up.
+MAX_ATTEMPTS = 100
+#: A shard that accepts a smaller share than this stops, once enough were tried for the share to mean anything.
+MIN_SHARE, FAIR_TRIAL = 0.05, 100
 
 
 class ShardPlan(BaseModel):
@@ -60,35 +61,20 @@ class ShardPlan(BaseModel):
         return f"shards/{self.key[:2]}/{self.key}.h5"
 
 
-class ShardRef(BaseModel):
-    """A finished shard: enough to find it, to know that it is whole, and to report on it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str  # relative to the data directory, which may be mounted elsewhere on another machine
-    size: int
-    checksum: str  # of the file's bytes
-    digest: str
-    rows: int
-    candidates: int
-    faults: dict[str, int]
-    seconds: float
-    synth_cpu_seconds: float
-
-    def is_intact(self, data_dir: Path) -> bool:
-        """Whether the file is there, of its size, and says its digest. `merge` reads every byte as well."""
-        return is_intact(data_dir / self.name, self.size, self.digest)
-
-
 def origin() -> str:
     """Fingerprint of everything besides the spec that decides what a shard holds."""
-    libraries = {m.__name__: m.__version__.rsplit(".", 1)[0] for m in (np, scipy)}
-    parts = [engine().fingerprint, installed().fingerprint, shipped().digest, libraries]
+    parts = [engine().fingerprint, installed().fingerprint, shipped().digest, drawn_with()]
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
 
 
 def plan_shards(spec: DatasetSpec, rows_per_shard: int) -> list[ShardPlan]:
-    """Cut a dataset into shards of whole patches. Every shard is full, also the last: so a larger dataset reuses it."""
+    """Cut a dataset into shards of whole patches. Every shard is full, also the last: so a larger dataset reuses it.
+
+    Raises
+    ------
+    SynthcoreError
+        vita is missing or doesn't load.
+    """
     patches = max(1, rows_per_shard // len(spec.audio.notes))
     made_of = origin()
     return [
@@ -123,11 +109,11 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
         with new_file(temporary) as file:
             writer = ShardWriter(file, plan.spec, installed(), engine(), plan.first_patch, plan.patches)
             work = ShardWork(plan, writer)
-            with renderer(plan.spec.render_format, timeout_seconds) as synth:
+            with borrow_renderer(plan.spec.render_format, timeout_seconds) as renderer:
                 started = time.monotonic()
-                work.run(synth)
+                work.run(renderer)
                 seconds = time.monotonic() - started
-                synth_cpu = synth.cpu  # the next borrower starts from zero
+                synth_cpu = renderer.cpu  # the next borrower starts from zero
             digest = writer.finish()
         return ShardRef(
             name=plan.name,
@@ -146,7 +132,7 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
 class Candidate:
     """A patch waiting for its verdict, written as the preset that will be rendered."""
 
-    slot: int
+    patch_index: int
     attempt: int
     patch: Patch
     preset: bytes
@@ -162,51 +148,50 @@ class ShardWork:
         self._sampler = Sampler(plan.spec, installed())
         self._assets = init_assets(installed())
         self._accepted = 0
-        self._waiting = deque((slot, 0) for slot in range(plan.first_patch, plan.first_patch + plan.patches))
+        self._waiting = deque((i, 0) for i in range(plan.first_patch, plan.first_patch + plan.patches))
 
-    def run(self, synth: Renderer) -> None:
-        """Render until every slot has its patch. The next candidate is made ready while one renders.
+    def run(self, renderer: Renderer) -> None:
+        """Render until every patch is found. The next candidate is made ready while one renders.
 
         Raises
         ------
         LowAcceptance
-            A slot used up its attempts, or nearly every candidate was refused.
+            A patch used up its attempts, or nearly every candidate was refused.
         """
         candidate = self._next()
         while candidate:
-            synth.send(candidate.preset)
+            renderer.send(candidate.preset)
             following = self._next()
-            self._judge(candidate, synth.receive())
+            self._judge(candidate, renderer.receive())
             candidate = following or self._next()  # the one just refused may be the only one left
 
     def _next(self) -> Candidate | None:
         if not self._waiting:
             return None
-        slot, attempt = self._waiting.popleft()
-        patch = self._sampler.candidate(slot, attempt)
-        return Candidate(slot, attempt, patch, patch.to_json(installed(), self._assets).encode())
+        patch_index, attempt = self._waiting.popleft()
+        patch = self._sampler.candidate(patch_index, attempt)
+        return Candidate(patch_index, attempt, patch, patch.to_json(installed(), self._assets).encode())
 
     def _judge(self, candidate: Candidate, outcome: Outcome) -> None:
         self.candidates += 1
         if outcome.fault is None:
             self._accepted += 1
-            self.writer.accept(candidate.slot, candidate.attempt, candidate.patch, outcome.rows)
+            self.writer.accept(candidate.patch_index, candidate.attempt, candidate.patch, outcome.rows)
         else:
             self.faults[outcome.fault.reason] += 1
-            self.writer.reject(candidate.slot, candidate.attempt, outcome.fault)
+            self.writer.reject(candidate.patch_index, candidate.attempt, outcome.fault)
             self._require_worthwhile(candidate)
-            self._waiting.append((candidate.slot, candidate.attempt + 1))
+            self._waiting.append((candidate.patch_index, candidate.attempt + 1))
         progress.publish(
             progress.Progress(rows=len(outcome.rows), fault=outcome.fault.reason if outcome.fault else None)
         )
 
     def _require_worthwhile(self, candidate: Candidate) -> None:
-        limits = self.plan.spec.acceptance
-        low = self.candidates >= FAIR_TRIAL and self._accepted < limits.min_share * self.candidates
-        if low or candidate.attempt + 1 >= limits.max_attempts:
+        low = self.candidates >= FAIR_TRIAL and self._accepted < MIN_SHARE * self.candidates
+        if low or candidate.attempt + 1 >= MAX_ATTEMPTS:
             table = ", ".join(f"{reason} {count}" for reason, count in self.faults.most_common())
             raise LowAcceptance(
                 f"shard {self.plan.index} accepted {self._accepted} of {self.candidates} candidates (patch "
-                f"{candidate.slot} was tried {candidate.attempt + 1} times); refused: {table}. "
+                f"{candidate.patch_index} was tried {candidate.attempt + 1} times); refused: {table}. "
                 "Loosen min_rms_dbfs or max_peak, hold the note longer, or widen the notes"
             )

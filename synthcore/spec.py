@@ -21,7 +21,7 @@ Tier = Annotated[
     Field(description="How much of the synth varies: 1 = 82 controls, 2 = all 448, 3 = modulation as well."),
 ]
 Rows = Annotated[int, Field(ge=1, description="Rows in the dataset: a patch makes one for each of its notes.")]
-Seed = Annotated[int, Field(ge=0, lt=2**63, description="Another seed, another dataset.")]
+Seed = Annotated[int, Field(ge=0, lt=2**32, description="Another seed, another dataset.")]
 FixedModulation = Annotated[bool, Field(description="Tier 2 only: 8 fixed modulation routes, each on or off.")]
 Note = Annotated[int, Field(ge=0, le=127)]
 #: What a row of the priors can be meant for: a tier, or tier 2 with its fixed modulation.
@@ -40,8 +40,8 @@ class AudioSpec(_Frozen):
         (48, 60, 72), min_length=1, max_length=128, description="MIDI notes of every patch."
     )
     velocity: int = Field(100, ge=1, le=127, description="MIDI velocity of every note.")
-    note_seconds: float = Field(1.5, gt=0, le=60, description="How long the note is held, in seconds.")
-    render_seconds: float = Field(2.0, gt=0, le=60, description="How long is recorded, in seconds.")
+    note_seconds: float = Field(1.5, ge=0.01, le=60, description="How long the note is held, in seconds.")
+    render_seconds: float = Field(2.0, ge=0.01, le=60, description="How long is recorded, in seconds.")
 
     @field_validator("notes")
     @classmethod
@@ -66,8 +66,6 @@ class AcceptanceSpec(_Frozen):
     min_rms_dbfs: float = Field(-50.0, ge=-200, lt=0, description="A note quieter than this is silent.")
     max_peak: float = Field(0.99, gt=0, le=10, description="A note with a higher peak clips.")
     cpu_seconds: int = Field(20, ge=1, le=3_600, description="CPU seconds one render process may take; 0.4 are normal.")
-    max_attempts: int = Field(100, ge=1, le=10_000, description="Candidates tried for one patch before giving up.")
-    min_share: float = Field(0.05, ge=0, le=1, description="A shard that accepts a smaller share stops.")
 
 
 class DatasetSpec(_Frozen):

@@ -9,9 +9,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.engine.faults import REASONS
-from synthcore.shard import ShardRef
 from synthcore.spec import DatasetSpec
-from synthcore.storage.merge import DatasetRef
+from synthcore.storage.merge import DatasetRef, ShardRef
 
 
 class Summary(BaseModel):

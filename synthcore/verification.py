@@ -10,18 +10,21 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
-from isal import isal_zlib
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.controls import installed
-from synthcore.engine.client import renderer
+from synthcore.engine.chunk import inflate
+from synthcore.engine.client import borrow_renderer, interruptible
 from synthcore.engine.machine import engine
 from synthcore.engine.rendering import RenderFormat
+from synthcore.errors import DatasetError
 from synthcore.settings import Verify
 from synthcore.storage.dataset import Dataset
-from synthcore.storage.schema import LABEL_CHUNK, ContentDigest
+from synthcore.storage.schema import ContentDigest, to_dense
 
+#: Rows whose labels are read at a time.
+BATCH = 1024
 #: Nothing is refused while verifying: a row that would be, shows as a difference in decibels instead.
 ANY_RMS_DBFS, ANY_PEAK = -1e9, 1e9
 #: Wall clock for one render; verifying is never in a hurry.
@@ -31,7 +34,7 @@ TIMEOUT_SECONDS = 30.0
 class Verdict(BaseModel):
     """What verifying found."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     file: str
     checked: int
@@ -87,7 +90,7 @@ def verify(dataset: Dataset, settings: Verify) -> Verdict:
     damage = list(_find_damage(dataset))
     patches = _rows_by_patch(dataset, _choose_rows(dataset, settings))
     fmt = replace(dataset.spec.render_format, min_rms_dbfs=ANY_RMS_DBFS, max_peak=ANY_PEAK)
-    with ThreadPoolExecutor(settings.workers) as pool:
+    with ThreadPoolExecutor(settings.workers) as pool, interruptible():
         verdicts = [v for found in pool.map(lambda rows: _render_again(dataset, rows, fmt), patches) for v in found]
     damage += [v.damage for v in verdicts if v.damage]
     errors = [v for v in verdicts if v.error_db is not None]
@@ -123,12 +126,12 @@ def _render_again(dataset: Dataset, rows: list[int], fmt: RenderFormat) -> list[
     """Render one patch's rows in a fresh child of a fresh process, and compare."""
     try:
         preset = dataset.patch(rows[0]).to_json(dataset.registry, dataset.assets).encode()
-    except (LookupError, ValueError):  # an index to nowhere, an asset that is no text
+    except (DatasetError, LookupError, ValueError):  # an index to nowhere, an asset that is no text
         return [RowVerdict(row, math.inf, f"row {row}: its label makes no preset") for row in rows]
     stored = dataset[rows]
     notes = tuple(int(n) for n in stored["midi_note"])
-    with renderer(fmt, TIMEOUT_SECONDS) as synth:
-        outcome = synth.render(preset, notes)
+    with borrow_renderer(fmt, TIMEOUT_SECONDS) as renderer:
+        outcome = renderer.render(preset, notes)
     if outcome.fault:
         return [RowVerdict(row, math.inf, f"row {row}: {outcome.fault.reason} when rendered again") for row in rows]
     verdicts = []
@@ -136,15 +139,21 @@ def _render_again(dataset: Dataset, rows: list[int], fmt: RenderFormat) -> list[
         audio, said = stored["audio"][place], stored["audio_sha256"][place].decode()
         is_damaged = hashlib.sha256(audio.tobytes()).hexdigest() != said
         damage = f"row {row}: the audio is not what its audio_sha256 says" if is_damaged else None
+        if "modulation_t3" in stored:
+            dense = to_dense(stored["modulation_slots"][place], dataset.registry)
+            if not np.array_equal(dense, stored["modulation_t3"][place]):
+                damage = f"row {row}: modulation_t3 is not what its modulation_slots say"
         is_exact = rendered.audio_sha256 == said and not is_damaged
+        measured = np.array([rendered.rms_dbfs, rendered.peak], dtype=np.float32)
+        if is_exact and not np.array_equal(measured, [stored["rms_dbfs"][place], stored["peak"][place]]):
+            damage = f"row {row}: rms_dbfs or peak is not what the audio measures"
         verdicts.append(RowVerdict(row, None if is_exact else _error_db(audio, rendered.chunk), damage))
     return verdicts
 
 
 def _error_db(stored: NDArray[np.float32], chunk: bytes) -> float:
     """Energy of the difference relative to the stored row's, in dB."""
-    shuffled = np.frombuffer(isal_zlib.decompress(chunk), np.uint8).reshape(4, -1)
-    rendered = np.ascontiguousarray(shuffled.T).view("<f4").reshape(stored.shape)
+    rendered = inflate(chunk, stored.shape)
     error = float(((rendered.astype("f8") - stored) ** 2).sum())
     energy = float((stored.astype("f8") ** 2).sum())
     if not error:
@@ -159,12 +168,15 @@ def _find_damage(dataset: Dataset) -> Iterator[str]:
         if hashlib.sha256(content).hexdigest() != name:
             yield f"asset {name} is not what its name says"
     digest = ContentDigest(dataset.spec)
-    for start in range(0, len(dataset), LABEL_CHUNK):
-        stop = min(start + LABEL_CHUNK, len(dataset))
+    for start in range(0, len(dataset), BATCH):
+        stop = min(start + BATCH, len(dataset))
         said = dataset.column("preset_hash", slice(start, stop))
-        for row, patch in enumerate(dataset.patches(start, stop), start=start):
-            if patch.hash != said[row - start].decode():
-                yield f"row {row}: the label is not what its preset_hash says"
+        try:
+            for row, patch in enumerate(dataset.patches(start, stop), start=start):
+                if patch.hash != said[row - start].decode():
+                    yield f"row {row}: the label is not what its preset_hash says"
+        except DatasetError as error:
+            yield str(error)
         digest.update({f"metadata/{part}": dataset.column(part, slice(start, stop)) for part in ContentDigest.PARTS})
     if digest.hexdigest() != dataset.digest:
         yield "the content digest is not what the rows add up to"

@@ -10,16 +10,17 @@ from prefect import task
 
 from synthcore.controls import canonical_json, installed
 from synthcore.engine.machine import engine
-from synthcore.shard import ShardRef
 from synthcore.spec import DatasetSpec
 from synthcore.storage import merge
-from synthcore.storage.merge import DatasetRef, MergeMode
+from synthcore.storage.merge import DatasetRef, MergeMode, ShardRef
 
 
 def merge_key(_: Any, parameters: dict[str, Any]) -> str:
-    """Fingerprint of what goes into the file, how, and where it lies."""
-    shards = [ref.digest for ref in parameters["shards"]]
-    how = [str(parameters["output"]), parameters["mode"], parameters["chunk_rows"]]
+    """Fingerprint of what goes into the file, how, and where the file lies."""
+    shards = [[ref.name, ref.digest] for ref in parameters["shards"]]
+    # A view of the shards says where they lie.
+    referred = str(parameters["data_dir"]) if parameters["mode"] == "virtual" else ""
+    how = [str(parameters["output"]), parameters["mode"], parameters["chunk_rows"], referred]
     spec = parameters["spec"]
     made_of = canonical_json([shards, how, spec.fingerprint, spec.n_samples, engine().fingerprint])
     return f"merge-{hashlib.sha256(made_of.encode()).hexdigest()}"

@@ -11,7 +11,8 @@ from prefect.tasks import Task, exponential_backoff
 
 from synthcore import shard
 from synthcore.errors import Accident
-from synthcore.shard import ShardPlan, ShardRef
+from synthcore.shard import ShardPlan
+from synthcore.storage.merge import ShardRef
 
 
 def shard_key(_: Any, parameters: dict[str, Any]) -> str:

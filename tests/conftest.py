@@ -23,9 +23,9 @@ import pytest
 from flows.environment import is_healthy
 from synthcore.controls import Registry, installed
 from synthcore.engine.machine import engine
-from synthcore.shard import ShardPlan, ShardRef, plan_shards, render_shard
+from synthcore.shard import ShardPlan, plan_shards, render_shard
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
-from synthcore.storage.merge import DatasetRef, merge_shards
+from synthcore.storage.merge import DatasetRef, ShardRef, merge_shards
 from synthcore.storage.schema import ContentDigest
 
 # Prefect reads its surroundings once, when it is imported: before that, tests get a home of their own.

@@ -283,7 +283,7 @@ def test_no_more_renderers_than_allowed_are_borrowed_at_a_time() -> None:
 
     def borrow() -> None:
         nonlocal borrowed, most
-        with client.renderer(FORMAT, TIMEOUT_SECONDS):
+        with client.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
             with lock:
                 borrowed += 1
                 most = max(most, borrowed)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthcore.controls import installed
-from synthcore.engine.client import renderer
+from synthcore.engine.client import borrow_renderer
 from synthcore.patch import EMPTY_SLOT, EXTRAS, MAX_SLOTS, SLOT_SETTINGS, Patch, content_hash, init_assets
 from synthcore.spec import DatasetSpec
 
@@ -114,7 +114,7 @@ def test_the_init_patch_holds_every_default():
 def test_the_init_patch_sounds_like_the_init_preset(short, fresh):
     """Alike to 24 bits: a label is a float32 on [0, 1], and gives few of the synth's defaults back to the last bit."""
     init_preset = fresh("import vita; print(vita.Synth().to_json())").stdout.encode()
-    with renderer(DatasetSpec(audio=short).render_format, 60) as synth:
+    with borrow_renderer(DatasetSpec(audio=short).render_format, 60) as synth:
         theirs = synth.render(init_preset).rows
         ours = synth.render(INIT.to_json(REGISTRY, ASSETS).encode()).rows
     assert [r.note for r in ours] == list(short.notes)
@@ -129,7 +129,7 @@ def decoded(row):
 
 
 def test_a_presets_name_changes_no_sound(short):
-    with renderer(DatasetSpec(audio=short).render_format, 60) as synth:
+    with borrow_renderer(DatasetSpec(audio=short).render_format, 60) as synth:
         plain, named = (synth.render(INIT.to_json(REGISTRY, ASSETS, n).encode()).rows for n in ("", "Grüße 🎹"))
     assert plain
     assert [r.audio_sha256 for r in plain] == [r.audio_sha256 for r in named]

@@ -10,7 +10,7 @@ from synthcore.errors import SpecError
 from synthcore.normalize import to_units, to_values
 from synthcore.patch import EMPTY_SLOT, Patch
 from synthcore.sampling.hypercube import BLOCK, Sampler
-from synthcore.sampling.modulation import CONTINUE, MAX_CONNECTIONS, MIN_AMOUNT
+from synthcore.sampling.modulation import MAX_CONNECTIONS, MIN_AMOUNT, STOP
 from synthcore.sampling.priors import ConstraintRow, PriorRow, Priors, RouteRow, marginals, shipped
 from synthcore.spec import DatasetSpec
 
@@ -223,10 +223,10 @@ def test_tier_3_connects_up_to_20_distinct_pairs(block):
 @pytest.mark.parametrize("block", ["tier-3"], indirect=True)
 def test_tier_3s_number_of_connections_is_geometric_less_one_cut_at_20(block):
     counts = [len(used(slots)) for slots in block.slots]
-    expected = sum((1 - CONTINUE) ** k for k in range(1, MAX_CONNECTIONS + 1))
+    expected = sum((1 - STOP) ** k for k in range(1, MAX_CONNECTIONS + 1))
     spread = np.std(counts) / np.sqrt(BLOCK)
     assert np.mean(counts) == pytest.approx(expected, abs=4 * spread)
-    assert counts.count(0) / BLOCK == pytest.approx(CONTINUE, abs=0.05)
+    assert counts.count(0) / BLOCK == pytest.approx(STOP, abs=0.05)
 
 
 @pytest.mark.parametrize("block", ["tier-2-fixed", "tier-3"], indirect=True)

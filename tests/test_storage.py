@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from synthcore.controls import Registry, installed
-from synthcore.engine.client import renderer
+from synthcore.engine.client import borrow_renderer
 from synthcore.engine.faults import REASONS
 from synthcore.engine.machine import Engine, engine
 from synthcore.errors import EngineMismatch, SpecError, SynthcoreError
@@ -202,7 +202,7 @@ def test_a_rejection_can_be_replayed(tier_1, registry):
     with h5py.File(tier_1.path) as file:
         refused = {name: d[0] for name, d in file["rejections"].items()}
     candidate = Sampler(tier_1.spec, registry).candidate(int(refused["patch_index"]), int(refused["attempt"]))
-    with renderer(tier_1.spec.render_format, 60) as synth:
+    with borrow_renderer(tier_1.spec.render_format, 60) as synth:
         fault = synth.render(candidate.to_json(registry, init_assets(registry)).encode()).fault
     assert fault
     assert (fault.reason, fault.note) == (refused["reason"].decode(), refused["midi_note"])
@@ -463,7 +463,7 @@ def test_a_dataset_of_another_synth_is_not_continued(tier_1, forge, forgeries):
 def test_a_dataset_of_another_type_of_machine_is_not_continued(tier_1, forge, forgeries):
     path = forge(tier_1)
     forgeries.engine(path)
-    with pytest.raises(SpecError, match="made on another type of machine"):
+    with pytest.raises(SpecError, match=r"rendered by another engine \(cpu_features\)"):
         require_continuable(path, tier_1.spec, overwrite=False)
 
 

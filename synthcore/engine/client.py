@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from synthcore.engine import faults
 from synthcore.engine.protocol import Message, pack, unpack
@@ -57,9 +58,27 @@ class Zygote:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the process
         # 4 KiB over the raw size: a stream that can't be compressed grows a little, and the head needs room.
         place_bytes = fmt.row_bytes + fmt.row_bytes // 100 + 4096
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "synthcore.engine.zygote"]
-            + [str(n) for n in (fmt.sample_rate, len(fmt.notes), place_bytes)],
+        try:
+            self.process = self._start(place_bytes)
+        except OSError as error:
+            raise Accident(f"can't start a zygote: {error}") from error
+        _living.add(self)
+        if self.process.stdin is None or self.process.stdout is None:
+            raise RuntimeError("a process asked to have pipes has none")
+        self._stdin, self._stdout = self.process.stdin, self.process.stdout
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            for pipe in (self._stdin, self._stdout):
+                with contextlib.suppress(PermissionError):  # the user's pipes may hold only so much together
+                    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        os.set_blocking(self._stdin.fileno(), False)
+        self._is_ready = False
+        self._deadline = 0.0
+        self._notes: tuple[int, ...] = ()
+
+    def _start(self, place_bytes: int) -> subprocess.Popen[bytes]:
+        numbers = (self.fmt.sample_rate, len(self.fmt.notes), place_bytes)
+        return subprocess.Popen(
+            [sys.executable, "-I", "-m", "synthcore.engine.zygote", *map(str, numbers)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
@@ -67,32 +86,13 @@ class Zygote:
             start_new_session=True,  # Ctrl-C is ours to handle, and one kill ends the whole family
             env=_environment(),
         )
-        if self.process.stdin is None or self.process.stdout is None:
-            raise RuntimeError("a process asked to have pipes has none")
-        self._stdin, self._stdout = self.process.stdin, self.process.stdout
-        if hasattr(fcntl, "F_SETPIPE_SZ"):
-            for pipe in (self._stdin, self._stdout):
-                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        os.set_blocking(self._stdin.fileno(), False)
-        self._is_ready = False
-        self._deadline = 0.0
-        self._notes: tuple[int, ...] = ()
-        _living.add(self)
 
     def send(self, preset: bytes, notes: tuple[int, ...], timeout_seconds: float) -> None:
         """Send one candidate, then call `receive`, which also tells what went wrong while sending.
 
         The candidate may take `timeout_seconds` of wall clock for each of its renders, plus loading.
         """
-        head = {
-            "notes": notes,
-            "velocity": self.fmt.velocity,
-            "note_seconds": self.fmt.note_seconds,
-            "render_seconds": self.fmt.render_seconds,
-            "min_rms_dbfs": self.fmt.min_rms_dbfs,
-            "max_peak": self.fmt.max_peak,
-            "cpu_seconds": self.fmt.cpu_seconds,
-        }
+        head = {**asdict(self.fmt), "notes": notes, "samples": self.fmt.samples}
         allowed = LOAD_SECONDS + timeout_seconds * (len(notes) + 1)
         self._deadline = time.monotonic() + allowed + (0 if self._is_ready else START_SECONDS)
         self._notes = notes
@@ -126,7 +126,7 @@ class Zygote:
             if "signal" in head:
                 died = head["signal"]
                 continue
-            cpu += CpuSeconds(head["load_cpu"], head["settle_cpu"], head["render_cpu"])
+            cpu += CpuSeconds(head.get("settle_cpu", 0.0), head.get("render_cpu", 0.0))
             if head["fault"]:
                 fault = Fault(head["note"], head["fault"], _number(head.get("rms_dbfs")), _number(head.get("peak")))
             else:
@@ -168,13 +168,13 @@ class Zygote:
     def _read(self, size: int) -> bytes:
         parts = bytearray()
         while len(parts) < size:
+            if _stopping.is_set():
+                raise Interrupted("rendering was stopped")
             if select.select([self._stdout], [], [], POLL_SECONDS)[0]:
                 part = self._stdout.read(size - len(parts))
                 if not part:
                     break
                 parts += part
-            elif _stopping.is_set():
-                raise Interrupted("rendering was stopped")
             elif time.monotonic() > self._deadline:
                 raise self._accident("it ran out of wall-clock time")
         return bytes(parts)
@@ -265,56 +265,61 @@ class Renderer:
 
 
 @contextlib.contextmanager
-def renderer(fmt: RenderFormat, timeout_seconds: float) -> Iterator[Renderer]:
-    """Borrow a renderer. Its zygote is warm already if one for this format is idle, and stays for the next borrower."""
-    with _turns:
+def borrow_renderer(fmt: RenderFormat, timeout_seconds: float) -> Iterator[Renderer]:
+    """Borrow a renderer. Its zygote is warm already if one for this format is idle, and stays for the next borrower.
+
+    Raises
+    ------
+    Interrupted
+        `stop` was called while waiting for a turn; see `at_most`.
+    """
+    with _turn():
         with _idle_lock:
             kept = _idle.get(fmt, [])
-            borrowed = kept.pop() if kept else Renderer(fmt, timeout_seconds)
-        borrowed.timeout_seconds = timeout_seconds
-        borrowed.cpu = CpuSeconds()
+            renderer = kept.pop() if kept else Renderer(fmt, timeout_seconds)
+        renderer.timeout_seconds = timeout_seconds
+        renderer.cpu = CpuSeconds()
         try:
-            yield borrowed
+            yield renderer
         except BaseException:
-            borrowed.close()  # a candidate may be half rendered
+            renderer.close()  # a candidate may be half rendered
             raise
         with _idle_lock:
-            _idle.setdefault(fmt, []).append(borrowed)
+            _idle.setdefault(fmt, []).append(renderer)
 
 
 @contextlib.contextmanager
 def at_most(renderers: int) -> Iterator[None]:
     """Let at most this many be borrowed at a time, in this process; who wants one more waits for a turn.
 
-    More threads than renderers then keep every core rendering, while a finished shard is hashed and flushed.
+    More threads than renderers then keep every core rendering, while a finished shard is hashed and flushed. In the
+    end no zygote is kept.
     """
-    _turns.limit = renderers
+    global _turns
+    _turns = threading.Semaphore(renderers)
     try:
         yield
     finally:
-        _turns.limit = None
+        _turns = None
+        with _idle_lock:
+            for renderer in [r for kept in _idle.values() for r in kept]:
+                renderer.close()
+            _idle.clear()
 
 
-class Turns:
-    """A semaphore whose size can be set: how many renderers may be borrowed at a time, None for any number."""
-
-    def __init__(self) -> None:
-        self.limit: int | None = None
-        self._taken = 0
-        self._changed = threading.Condition()
-
-    def __enter__(self) -> None:
-        with self._changed:
-            while self.limit is not None and self._taken >= self.limit:
-                self._changed.wait(POLL_SECONDS)
-                if _stopping.is_set():
-                    raise Interrupted("rendering was stopped")
-            self._taken += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._changed:
-            self._taken -= 1
-            self._changed.notify()
+@contextlib.contextmanager
+def _turn() -> Iterator[None]:
+    turns = _turns
+    if turns is None:
+        yield
+        return
+    while not turns.acquire(timeout=POLL_SECONDS):
+        if _stopping.is_set():
+            raise Interrupted("rendering was stopped")
+    try:
+        yield
+    finally:
+        turns.release()
 
 
 def stop() -> None:
@@ -343,7 +348,7 @@ def end_zygotes() -> None:
 
 
 _stopping = threading.Event()
-_turns = Turns()
+_turns: threading.Semaphore | None = None
 _living: set[Zygote] = set()
 _idle: dict[RenderFormat, list[Renderer]] = {}
 _idle_lock = threading.Lock()

@@ -10,6 +10,7 @@ import importlib.metadata
 import importlib.util
 import platform
 import re
+import subprocess
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -52,6 +53,13 @@ class Engine:
         """SHA-256 in hex."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
+    def differences(self, other: Engine) -> list[str]:
+        """Name what another engine has otherwise; nothing if they render the same bits."""
+        theirs = asdict(other)
+        return [
+            f"{name} {theirs[name]!r}, here {ours!r}" for name, ours in asdict(self).items() if ours != theirs[name]
+        ]
+
     def to_json(self) -> str:
         """Serialise to canonical JSON."""
         return canonical_json(asdict(self))
@@ -74,7 +82,8 @@ def engine() -> Engine:
     return Engine(
         vita=importlib.metadata.version("vita"),
         build=digest.hexdigest(),
-        machine=" ".join((platform.system(), platform.machine(), *platform.libc_ver())).strip(),
+        # macOS has its mathematics in the system, so the system's version stands for libc's.
+        machine=" ".join((platform.system(), platform.machine(), *platform.libc_ver(), platform.mac_ver()[0])).strip(),
         cpu_features=_cpu_features(),
     )
 
@@ -82,7 +91,10 @@ def engine() -> Engine:
 def _cpu_features() -> str:
     try:
         text = Path("/proc/cpuinfo").read_text()
-    except OSError:  # macOS: one processor family has one set of features
-        return platform.processor()
+    except OSError:  # macOS names the chip instead
+        asked = subprocess.run(
+            ["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False
+        )
+        return asked.stdout.strip() or platform.processor()
     listed = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
     return " ".join(sorted(w for w in (listed[1].split() if listed else ()) if _MATHEMATICAL.fullmatch(w)))

@@ -68,14 +68,13 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class CpuSeconds:
-    """Thread CPU time spent inside the synth."""
+    """Thread CPU time spent inside the synth's render."""
 
-    load: float = 0.0
     settle: float = 0.0
     render: float = 0.0
 
     def __add__(self, other: CpuSeconds) -> CpuSeconds:
-        return CpuSeconds(self.load + other.load, self.settle + other.settle, self.render + other.render)
+        return CpuSeconds(self.settle + other.settle, self.render + other.render)
 
 
 @dataclass(frozen=True, slots=True)

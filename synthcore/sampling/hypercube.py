@@ -1,7 +1,7 @@
-"""The sampler: which patch fills slot i at attempt k.
+"""The sampler: which candidate patch i gets at attempt k.
 
-A candidate depends on the seed, its slot and its attempt, and on nothing else: not on shards, workers, or what
-became of other slots.
+A candidate depends on the seed, its index and its attempt, and on nothing else: not on shards, workers, or what
+became of other patches.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
@@ -16,11 +17,16 @@ from synthcore.controls import Registry
 from synthcore.normalize import to_units
 from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, Patch
 from synthcore.sampling.modulation import draw_fixed, draw_free
-from synthcore.sampling.priors import ConstraintRow, Marginal, Priors, marginals, shipped
+from synthcore.sampling.priors import ConstraintRow, Priors, marginals, shipped
 from synthcore.spec import DatasetSpec
 
-#: Slots that share one hypercube: large enough to stratify, small enough to draw whole for a single slot.
+#: Patches that share one hypercube: large enough to stratify, small enough to draw whole for a single patch.
 BLOCK = 1024
+
+
+def drawn_with() -> dict[str, str]:
+    """The libraries that candidates depend on, with the versions between which their streams may change."""
+    return {library.__name__: library.__version__.rsplit(".", 1)[0] for library in (np, scipy)}
 
 
 class Sampler:
@@ -32,6 +38,11 @@ class Sampler:
     registry : Registry
     priors : Priors, optional
         Those that come with synthcore unless given.
+
+    Raises
+    ------
+    SpecError
+        The priors ask for what the synth doesn't have.
     """
 
     def __init__(self, spec: DatasetSpec, registry: Registry, priors: Priors | None = None) -> None:
@@ -42,17 +53,17 @@ class Sampler:
         self._ranges = {m.control.name: (m.low, m.high) for m in self.marginals}
         self._column = {c.name: i for i, c in enumerate(registry.controls)}
         self._init = Patch.init(registry)
-        # A shard needs one block at a few attempts; a block is 4 MB.
+        # A shard needs one block at a few attempts; a block is 2 MB.
         self._block = lru_cache(maxsize=16)(self._draw_block)
 
-    def candidate(self, slot: int, attempt: int) -> Patch:
-        """The patch of `slot` (from 0) at `attempt` (from 0), quantised to what is stored."""
-        continuous, categorical = self._block(slot // BLOCK, attempt)
-        row = slot % BLOCK
+    def candidate(self, patch_index: int, attempt: int) -> Patch:
+        """The candidate for a patch (from 0) at an attempt (from 0), quantised to what is stored."""
+        continuous, categorical = self._block(patch_index // BLOCK, attempt)
+        row = patch_index % BLOCK
         return Patch(
             continuous=continuous[row],
             categorical=categorical[row],
-            modulation_slots=self._modulation(slot, attempt),
+            modulation_slots=self._modulation(patch_index, attempt),
             wavetables=self._init.wavetables,
         )
 
@@ -88,13 +99,10 @@ class Sampler:
             prior_low, prior_high = self._ranges[name]
             column[holds] = low + (column[holds] - prior_low) / (prior_high - prior_low) * (high - low)
 
-    def _modulation(self, slot: int, attempt: int) -> NDArray[np.float32]:
-        rng = np.random.default_rng([self.spec.seed, slot, attempt, 1])
+    def _modulation(self, patch_index: int, attempt: int) -> NDArray[np.float32]:
+        rng = np.random.default_rng([self.spec.seed, patch_index, attempt, 1])
         if self.spec.tier == 3:
             return draw_free(rng, self.registry)
         if self.spec.fixed_modulation:
             return draw_fixed(rng, self.registry, self.priors.route)
         return np.tile(EMPTY_SLOT, (MAX_SLOTS, 1))
-
-
-__all__ = ["BLOCK", "Marginal", "Sampler"]

@@ -12,7 +12,7 @@ from synthcore.errors import SpecError
 from synthcore.patch import EMPTY_SLOT, MAX_SLOTS
 from synthcore.sampling.priors import RouteRow
 
-CONTINUE = 0.15  #: p of the geometric distribution of the number of connections: 5.5 on average
+STOP = 0.15  #: p of the geometric distribution of the number of connections: 5.5 on average
 MAX_CONNECTIONS = 20
 MIN_AMOUNT = 0.01  #: an amount of 0 is no connection; below 1 % of the range few can be heard
 MAX_POWER = 10.0  #: the synth's range of the remap curve's bend is -10..10; 0 is a straight line
@@ -26,7 +26,7 @@ def draw_free(rng: np.random.Generator, registry: Registry) -> NDArray[np.float3
     ndarray, shape (64, 7), float32
         See `synthcore.patch.SLOT_FIELDS`.
     """
-    count = min(int(rng.geometric(CONTINUE)) - 1, MAX_CONNECTIONS)
+    count = min(int(rng.geometric(STOP)) - 1, MAX_CONNECTIONS)
     pairs = rng.choice(len(registry.sources) * len(registry.destinations), size=count, replace=False)
     routes = [divmod(int(pair), len(registry.destinations)) for pair in pairs]
     return _fill(rng, routes, np.ones(count, dtype=bool))

@@ -8,6 +8,7 @@ from pathlib import Path
 from synthcore.controls import installed
 from synthcore.engine.machine import engine
 from synthcore.errors import DatasetError, SpecError
+from synthcore.sampling.hypercube import drawn_with
 from synthcore.sampling.priors import shipped
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
@@ -33,15 +34,15 @@ def require_continuable(output: Path, spec: DatasetSpec, *, overwrite: bool) -> 
         raise SpecError(f"{output} exists and can't be continued ({error}); {replace}") from error
     with existing:
         if existing.spec.fingerprint != spec.fingerprint:
-            changed = ", ".join(_differences(existing.spec, spec))
-            raise SpecError(f"{output} was made from another spec ({changed}); {replace}")
+            wishes = ", ".join(_differences(existing.spec, spec))
+            raise SpecError(f"{output} was made from another spec ({wishes}); {replace}")
         installed().require_same(existing.registry, str(output))
         if existing.priors_digest != shipped().digest:
             raise SpecError(f"{output} was drawn from other priors, those of another synthcore; {replace}")
-        if existing.engine.fingerprint != engine().fingerprint:
-            raise SpecError(
-                f"{output} was made on another type of machine, so its rows differ in their bits; {replace}"
-            )
+        if existing.drawn_with != drawn_with():
+            raise SpecError(f"{output} was drawn with {existing.drawn_with}, here is {drawn_with()}; {replace}")
+        if changed := engine().differences(existing.engine):
+            raise SpecError(f"{output} was rendered by another engine ({', '.join(changed)}); {replace}")
         if len(existing) > spec.n_samples:
             raise SpecError(f"{output} has {len(existing)} rows, more than the {spec.n_samples} asked for; {replace}")
 

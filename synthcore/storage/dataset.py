@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -38,7 +39,7 @@ class Dataset:
     Parameters
     ----------
     path : str or Path
-        The file. It is opened on first use, in each process for itself: an instance can be pickled.
+        The file. Each process opens it for itself: an instance can be pickled, and used after a fork.
 
     Raises
     ------
@@ -53,7 +54,8 @@ class Dataset:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
-        self._file = self._open()
+        self._opened: h5py.File | None = self._open()
+        self._opened_by = os.getpid()
 
     def __enter__(self) -> Dataset:
         return self
@@ -65,17 +67,27 @@ class Dataset:
 
     def close(self) -> None:
         """Close the file. Using the dataset afterwards raises ValueError."""
-        self._file.close()
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path.absolute()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"])  # type: ignore[misc]  # a file handle can't cross processes: open anew
+        self.path = state["path"]
+        self._opened, self._opened_by = self._open(), os.getpid()
+
+    @property
+    def _file(self) -> h5py.File:
+        """The file, opened by this process: HDF5's handles survive no fork."""
+        if self._opened is None:
+            raise ValueError(f"{self.path} is closed")
+        if self._opened_by != os.getpid():
+            self._opened, self._opened_by = self._open(), os.getpid()
+        return self._opened
 
     def __len__(self) -> int:
-        if not self._file:
-            raise ValueError(f"{self.path} is closed")
         return int(self._file["metadata/midi_note"].shape[0])
 
     def __repr__(self) -> str:
@@ -111,7 +123,7 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """The content digest that the file says it has; `synthcore verify` proves it."""
+        """The content digest that the file says it has; `synthcore verify --all` proves it."""
         return str(self._file["schema"].attrs["content_digest"])
 
     @property
@@ -133,6 +145,11 @@ class Dataset:
     def priors_digest(self) -> str:
         """SHA-256 of the priors' file: another one draws other patches."""
         return str(self._file["schema"].attrs["priors_digest"])
+
+    @property
+    def drawn_with(self) -> dict[str, str]:
+        """The libraries its patches were drawn with, and their versions."""
+        return dict(json.loads(self._file["schema"].attrs["drawn_with"]))
 
     @property
     def shapes(self) -> dict[str, list[int]]:
@@ -190,9 +207,17 @@ class Dataset:
         return next(self.patches(place, place + 1))
 
     def patches(self, start: int, stop: int) -> Iterator[Patch]:
-        """The patches of consecutive rows, from their stored labels."""
+        """The patches of consecutive rows, from their stored labels.
+
+        Raises
+        ------
+        DatasetError
+            A label refers to an asset that the file doesn't hold.
+        """
         labels = [self._file[f"params/{name}"][start:stop] for name in LABELS]
         order = self._asset_order
+        if not all(((places >= -1) & (places < len(order))).all() for places in labels[3:]):
+            raise DatasetError(f"{self.path}: a row from {start} to {stop - 1} refers to an asset that isn't there")
         for continuous, categorical, slots, wavetables, extras in zip(*labels, strict=True):
             yield Patch(
                 continuous=continuous,
@@ -243,8 +268,21 @@ class Dataset:
         try:
             file = h5py.File(self.path, "r")
         except OSError as error:
-            truncated = "truncated" in str(error)
-            what = "is truncated: it was copied or written only in part" if truncated else "is no HDF5 file"
+            what = "is no HDF5 file"
+            if "truncated" in str(error):
+                what = "is truncated: it was copied or written only in part"
+            elif error.errno:
+                what = f"can't be read: {os.strerror(error.errno)}"
             raise DatasetError(f"{self.path} {what}; name another file, or generate it again") from error
         schema.require_schema(file, str(self.path))
+        self._require_sources(file)
         return file
+
+    def _require_sources(self, file: h5py.File) -> None:
+        """Refuse a view whose shards are gone: HDF5 would read them as silence."""
+        audio = file[schema.AUDIO]
+        for source in audio.virtual_sources() if audio.is_virtual else ():
+            if not (self.path.parent / source.file_name).is_file():
+                raise DatasetError(
+                    f"{self.path} refers to the shard {source.file_name}, which is gone; generate it again"
+                )

@@ -7,7 +7,7 @@ import mmap
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -25,15 +25,24 @@ MergeMode = Literal["copy", "virtual"]
 _ASSET_INDICES = ("params/wavetables", "params/extras")
 
 
-class Shard(Protocol):
-    """What merging needs to know of a shard."""
+class ShardRef(BaseModel):
+    """A finished shard: enough to find it, to know that it is whole, and to report on it."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def checksum(self) -> str: ...
+    model_config = ConfigDict(frozen=True)
+
+    name: str  # relative to the data directory, which may be mounted elsewhere on another machine
+    size: int
+    checksum: str  # of the file's bytes
+    digest: str
+    rows: int
+    candidates: int
+    faults: dict[str, int]
+    seconds: float
+    synth_cpu_seconds: float
+
+    def is_intact(self, data_dir: Path) -> bool:
+        """Whether the file is there, of its size, and says its digest. `merge` reads every byte as well."""
+        return is_intact(data_dir / self.name, self.size, self.digest)
 
 
 class DatasetRef(BaseModel):
@@ -52,7 +61,7 @@ class DatasetRef(BaseModel):
 
 
 def merge_shards(
-    shards: Sequence[Shard],
+    shards: Sequence[ShardRef],
     output: Path,
     *,
     data_dir: Path,
@@ -66,7 +75,7 @@ def merge_shards(
 
     Parameters
     ----------
-    shards : sequence of Shard
+    shards : sequence of ShardRef
         Their names are relative to `data_dir`.
     output : Path
         Appears only when it is whole; what was there before stays until then.
@@ -108,31 +117,26 @@ class _Merge:
         self._wavetables: set[str] = set()
         self._rejections: dict[str, list[NDArray[Any]]] = {c.name: [] for c in schema.REJECTIONS}
         self._digest = schema.ContentDigest(spec)
-        self._dense = [schema.DENSE] if spec.tier == 3 else []
 
-    def reference_audio(self, shards: Sequence[Shard]) -> None:
+    def reference_audio(self, shards: Sequence[ShardRef]) -> None:
         """Make the audio a view of the shards. Paths are relative, so that both can move together."""
-        for name in (schema.AUDIO, *self._dense):
-            layout, start = None, 0
+        for name, tail in schema.audio_shapes(self.spec, self.registry).items():
+            layout, start = h5py.VirtualLayout((self.spec.n_samples, *tail), "<f4"), 0
             for shard in shards:
-                path = self.data_dir / shard.name
-                with h5py.File(path) as source:
-                    shape = source[name].shape
-                take = min(shape[0], self.spec.n_samples - start)
-                layout = layout or h5py.VirtualLayout((self.spec.n_samples, *shape[1:]), "<f4")
-                # h5py opens a relative source from the dataset's own folder.
-                place = os.path.relpath(path.resolve(), self.output.parent.resolve())
-                layout[start : start + take] = h5py.VirtualSource(place, name, shape)[:take]
+                take = min(shard.rows, self.spec.n_samples - start)
+                # HDF5 opens a relative source from the dataset's own folder.
+                place = os.path.relpath((self.data_dir / shard.name).resolve(), self.output.parent.resolve())
+                layout[start : start + take] = h5py.VirtualSource(place, name, (shard.rows, *tail))[:take]
                 start += take
             self.file.create_virtual_dataset(name, layout)
 
-    def add(self, shard: Shard, *, copies_audio: bool, as_bytes: bool) -> None:
+    def add(self, shard: ShardRef, *, copies_audio: bool, as_bytes: bool) -> None:
         """Take over one shard, after reading all of it once to be sure of it."""
         path = self.data_dir / shard.name
         with _verified_bytes(path, shard) as content, h5py.File(path) as source:
-            take = min(len(source[schema.AUDIO]), self.spec.n_samples - self.rows)
+            take = min(shard.rows, self.spec.n_samples - self.rows)
             if copies_audio:
-                for name in (schema.AUDIO, *self._dense):
+                for name in schema.audio_shapes(self.spec, self.registry):
                     if as_bytes:
                         self._copy_chunks(source[name], self.file[name], content, take)
                     else:
@@ -198,7 +202,7 @@ class _Merge:
 
 
 @contextlib.contextmanager
-def _verified_bytes(path: Path, shard: Shard) -> Iterator[mmap.mmap]:
+def _verified_bytes(path: Path, shard: ShardRef) -> Iterator[mmap.mmap]:
     """Map a shard's bytes, having hashed all of them."""
     try:
         with path.open("rb") as file:

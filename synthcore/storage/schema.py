@@ -14,12 +14,13 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from synthcore.controls import Registry
+from synthcore.controls import Registry, canonical_json
 from synthcore.engine.machine import Engine
 from synthcore.errors import DatasetError
 from synthcore.patch import EXTRAS, MAX_SLOTS, OSCILLATORS, SLOT_FIELDS
+from synthcore.sampling.hypercube import drawn_with
 from synthcore.sampling.priors import marginals, shipped
 from synthcore.spec import DatasetSpec
 
@@ -27,8 +28,8 @@ VERSION = "3.0.0"
 AUDIO = "audio/waveforms"
 DENSE = "params/modulation_t3"
 DENSE_CHANNELS = ("amount", "bipolar", "power", "stereo")
-#: Label columns are small: a thousand rows to a chunk read fast and compress well.
-LABEL_CHUNK = 1024
+#: Label columns are small: 64 rows to a chunk still compress well, and one shuffled row inflates little.
+LABEL_CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,6 @@ class Column:
     shape: tuple[int, ...] = ()
 
 
-#: Every label column; the shapes' last numbers are those of the installed synth's registry.
 def columns(registry: Registry) -> tuple[Column, ...]:
     """List the label columns, all of which are stored at every tier."""
     return (
@@ -83,13 +83,16 @@ def create_audio(file: h5py.File, spec: DatasetSpec, registry: Registry, rows: i
     One row to a chunk by default: reading one shuffled row then inflates one row.
     """
     chunk_rows = min(chunk_rows, rows)
-    tails: dict[str, tuple[int, ...]] = {AUDIO: (2, spec.render_format.samples)}
-    if spec.tier == 3:
-        tails[DENSE] = dense_shape(registry)
-    for name, tail in tails.items():
+    for name, tail in audio_shapes(spec, registry).items():
         file.create_dataset(
             name, (rows, *tail), "<f4", chunks=(chunk_rows, *tail), shuffle=True, compression="gzip", compression_opts=1
         )
+
+
+def audio_shapes(spec: DatasetSpec, registry: Registry) -> dict[str, tuple[int, ...]]:
+    """Shape of one row of each large dataset: the audio and, at tier 3, the dense modulation."""
+    shapes: dict[str, tuple[int, ...]] = {AUDIO: (2, spec.render_format.samples)}
+    return {**shapes, DENSE: dense_shape(registry)} if spec.tier == 3 else shapes
 
 
 def create_labels(file: h5py.File, registry: Registry, rows: int) -> None:
@@ -158,6 +161,7 @@ def write_header(file: h5py.File, spec: DatasetSpec, registry: Registry, engine:
             "spec": spec.model_dump_json(),
             "spec_fingerprint": spec.fingerprint,
             "priors_digest": shipped().digest,
+            "drawn_with": canonical_json(drawn_with()),
             "priors": StoredPriors.of(spec, registry).model_dump_json(),
             "vita_version": engine.vita,
             "engine": engine.to_json(),
@@ -175,7 +179,7 @@ def write_header(file: h5py.File, spec: DatasetSpec, registry: Registry, engine:
             "extra_names": list(EXTRAS),
         }
     )
-    # Over the 64 KiB that an attribute may hold.
+    # A dataset, because attributes are never compressed.
     schema.create_dataset("registry", data=np.frombuffer(registry.to_config().encode(), np.uint8), compression="gzip")
 
 
@@ -214,7 +218,10 @@ def read_registry(file: h5py.File) -> Registry:
 
 def read_spec(file: h5py.File) -> DatasetSpec:
     """The spec the file was made from."""
-    return DatasetSpec.model_validate_json(file["schema"].attrs["spec"])
+    try:
+        return DatasetSpec.model_validate_json(file["schema"].attrs["spec"])
+    except ValidationError as error:
+        raise DatasetError(f"{file.filename} has a spec that this synthcore doesn't know; use a newer one") from error
 
 
 def require_schema(file: h5py.File, path: str) -> None:
@@ -249,7 +256,8 @@ class ContentDigest:
     def update(self, metadata: Mapping[str, NDArray[Any]]) -> None:
         """Add rows, in order; `metadata` holds the columns of `PARTS`, shape (rows,)."""
         for row in zip(*(metadata[f"metadata/{part}"] for part in self.PARTS), strict=True):
-            self._digest.update("|".join(p.decode() if isinstance(p, bytes) else str(int(p)) for p in row).encode())
+            parts = (part.decode() if isinstance(part, bytes) else str(int(part)) for part in row)
+            self._digest.update(("|".join(parts) + "\n").encode())
 
     def hexdigest(self) -> str:
         return self._digest.hexdigest()

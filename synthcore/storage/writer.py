@@ -14,9 +14,9 @@ from typing import Any
 import h5py
 import numpy as np
 import xxhash
-from isal import isal_zlib
 
 from synthcore.controls import Registry
+from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import Engine
 from synthcore.engine.rendering import Fault, RenderedRow
 from synthcore.errors import SynthcoreError
@@ -109,7 +109,7 @@ class ShardWriter:
 
     def _dense_chunk(self, patch: Patch) -> bytes:
         dense = schema.to_dense(patch.modulation_slots, self.registry)
-        return bytes(isal_zlib.compress(dense.view(np.uint8).reshape(-1, 4).T.tobytes(), 1))
+        return deflate(dense)
 
 
 class Disk(io.RawIOBase):
@@ -119,7 +119,7 @@ class Disk(io.RawIOBase):
     """
 
     def __init__(self, path: Path) -> None:
-        self.error: OSError | None = None
+        self.error: BaseException | None = None
         self._file = path.open("w+b", buffering=0)
 
     def write(self, data: Any) -> int:
@@ -129,7 +129,7 @@ class Disk(io.RawIOBase):
         try:
             while rest and not self.error:
                 rest = rest[self._file.write(rest) :]
-        except OSError as error:
+        except BaseException as error:  # noqa: BLE001  also Ctrl-C, which may come while HDF5 is calling
             self.error = error
         self._file.seek(start + size)
         return size
