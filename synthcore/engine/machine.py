@@ -55,10 +55,7 @@ class Engine:
 
     def differences(self, other: Engine) -> list[str]:
         """Name what another engine has otherwise; nothing if they render the same bits."""
-        theirs = asdict(other)
-        return [
-            f"{name} {theirs[name]!r}, here {ours!r}" for name, ours in asdict(self).items() if ours != theirs[name]
-        ]
+        return [name for name, ours in asdict(self).items() if ours != getattr(other, name)]
 
     def to_json(self) -> str:
         """Serialise to canonical JSON."""
