@@ -101,7 +101,7 @@ $(READY): | $(LOCKED)
 # --- What it is for --------------------------------------------------------------------------------------------------
 
 dataset: setup
-	@$(BIN)/synthcore generate --tier 1 -n 256 -o data/demo.h5
+	@$(BIN)/synthcore generate --tier 1 -n 256 --rows-per-shard 48 -o data/demo.h5
 
 # --- Working on it ---------------------------------------------------------------------------------------------------
 
@@ -142,4 +142,4 @@ lock:
 
 clean:
 	rm -rf .venv *.egg-info build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
-	find flows tasks synthcore benchmarks deployments tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find flows tasks synthcore benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.measure import Measure, generate
 
 WORKERS = 2
-ROWS = 1152  # six shards
+ROWS = 2304  # twelve shards
 BARS = {1: 0.80, 2: 0.88, 3: 0.88}
 
 

@@ -65,7 +65,9 @@ class RunSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rows_per_shard: int = Field(192, ge=1, le=100_000, description="Rows in a shard, the unit of work and of resuming.")
+    rows_per_shard: int = Field(
+        192, ge=1, le=100_000, description="Rows in a shard, the unit of work. Another size makes other shards."
+    )
     merge: MergeMode = Field("copy", description="Copy the audio into the output, or only refer to the shards.")
     chunk_rows: int = Field(1, ge=1, le=4096, description="Audio rows to an HDF5 chunk of the output.")
     render_timeout: float = Field(5.0, gt=0, description="Wall-clock seconds for one render before it is tried again.")

@@ -7,8 +7,10 @@ the run wants, what its neighbours are, or where files lie.
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +18,9 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore import progress
 from synthcore.controls import canonical_json, installed
-from synthcore.engine.client import Renderer, borrow_renderer
+from synthcore.engine.client import borrow_renderer
 from synthcore.engine.machine import engine
-from synthcore.engine.rendering import Outcome
+from synthcore.engine.rendering import CpuSeconds, Outcome
 from synthcore.errors import LowAcceptance
 from synthcore.patch import Patch, init_assets
 from synthcore.sampling.hypercube import Sampler, drawn_with
@@ -32,6 +34,9 @@ from synthcore.storage.writer import ShardWriter, file_checksum, new_file, whole
 MAX_ATTEMPTS = 100
 #: A shard that accepts a smaller share than this stops, once enough were tried for the share to mean anything.
 MIN_SHARE, FAIR_TRIAL = 0.05, 100
+#: Renderers that a shard may use at a time. They are shared with the other shards, so this many only matters in the
+#: end: the last shard of a run keeps two cores busy, not one.
+RENDERERS = 2
 
 
 class ShardPlan(BaseModel):
@@ -105,15 +110,12 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
     Interrupted
         Rendering was stopped.
     """
+    started = time.monotonic()
     with whole_file(data_dir / plan.name) as temporary:
         with new_file(temporary) as file:
             writer = ShardWriter(file, plan.spec, installed(), engine(), plan.first_patch, plan.patches)
-            work = ShardWork(plan, writer)
-            with borrow_renderer(plan.spec.render_format, timeout_seconds) as renderer:
-                started = time.monotonic()
-                work.run(renderer)
-                seconds = time.monotonic() - started
-                synth_cpu = renderer.cpu  # the next borrower starts from zero
+            work = ShardWork(plan, writer, timeout_seconds)
+            work.run()
             digest = writer.finish()
         return ShardRef(
             name=plan.name,
@@ -123,8 +125,8 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
             rows=plan.rows,
             candidates=work.candidates,
             faults=dict(sorted(work.faults.items())),
-            seconds=round(seconds, 3),
-            synth_cpu_seconds=round(synth_cpu.settle + synth_cpu.render, 3),
+            seconds=round(time.monotonic() - started, 3),
+            synth_cpu_seconds=round(work.cpu.settle + work.cpu.render, 3),
         )
 
 
@@ -141,39 +143,52 @@ class Candidate:
 class ShardWork:
     """The candidates of one shard: those waiting, and what became of the others."""
 
-    def __init__(self, plan: ShardPlan, writer: ShardWriter) -> None:
-        self.plan, self.writer = plan, writer
+    def __init__(self, plan: ShardPlan, writer: ShardWriter, timeout_seconds: float) -> None:
+        self.plan, self.writer, self.timeout_seconds = plan, writer, timeout_seconds
         self.candidates = 0
+        self.cpu = CpuSeconds()
         self.faults: Counter[str] = Counter()
         self._sampler = Sampler(plan.spec, installed())
         self._assets = init_assets(installed())
         self._accepted = 0
+        self._lock = threading.Lock()
         self._waiting = deque((i, 0) for i in range(plan.first_patch, plan.first_patch + plan.patches))
 
-    def run(self, renderer: Renderer) -> None:
-        """Render until every patch is found. The next candidate is made ready while one renders.
+    def run(self) -> None:
+        """Render until every patch is found.
 
         Raises
         ------
         LowAcceptance
             A patch used up its attempts, or nearly every candidate was refused.
         """
-        candidate = self._next()
-        while candidate:
-            renderer.send(candidate.preset)
-            following = self._next()
-            self._judge(candidate, renderer.receive())
-            candidate = following or self._next()  # the one just refused may be the only one left
+        with ThreadPoolExecutor(RENDERERS) as pool:
+            for worker in [pool.submit(self._work) for _ in range(RENDERERS)]:
+                worker.result()
+
+    def _work(self) -> None:
+        """Make candidates, and borrow a renderer for each; stop when none is waiting."""
+        try:
+            while candidate := self._next():
+                with borrow_renderer(self.plan.spec.render_format, self.timeout_seconds) as renderer:
+                    outcome = renderer.render(candidate.preset)
+                with self._lock:
+                    self._judge(candidate, outcome)
+        except BaseException:
+            self._waiting.clear()  # the others needn't go on
+            raise
 
     def _next(self) -> Candidate | None:
-        if not self._waiting:
+        try:
+            patch_index, attempt = self._waiting.popleft()
+        except IndexError:
             return None
-        patch_index, attempt = self._waiting.popleft()
         patch = self._sampler.candidate(patch_index, attempt)
         return Candidate(patch_index, attempt, patch, patch.to_json(installed(), self._assets).encode())
 
     def _judge(self, candidate: Candidate, outcome: Outcome) -> None:
         self.candidates += 1
+        self.cpu += outcome.cpu
         if outcome.fault is None:
             self._accepted += 1
             self.writer.accept(candidate.patch_index, candidate.attempt, candidate.patch, outcome.rows)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,15 +83,17 @@ class Summary(BaseModel):
     def to_text(self) -> str:
         """Say what was made and what to do next, for a terminal."""
         refused = ", ".join(f"{reason} {count}" for reason, count in self.faults.items()) or "none"
+        # Not everyone has activated the virtual environment.
+        command = "synthcore" if shutil.which("synthcore") else str(Path(sys.executable).with_name("synthcore"))
         return f"""
 {self.headline}: {self.what_was_rendered}, in {self.seconds:.1f} s
   file      {self.output} ({self.bytes / 1e6:.1f} MB)
   digest    {self.digest}
-  accepted  {self.acceptance:.1%} of {self.candidates} candidate patches; refused: {refused}
+  accepted  {self.acceptance:.1%} of {self.candidates} candidate patches, in all shards; refused: {refused}
 
 next:
-  synthcore inspect {self.output}
-  synthcore verify {self.output}
+  {command} inspect {shlex.quote(self.output)}
+  {command} verify {shlex.quote(self.output)}
 """
 
     def to_markdown(self) -> str:

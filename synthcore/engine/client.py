@@ -186,27 +186,17 @@ class Zygote:
 
 
 class Renderer:
-    """Renders candidates one after the other, replacing its zygote when something happens to it.
-
-    Attributes
-    ----------
-    cpu : CpuSeconds
-        Spent inside the synth so far, refused candidates included.
-    """
+    """Renders candidates one after the other, replacing its zygote when something happens to it."""
 
     def __init__(self, fmt: RenderFormat, timeout_seconds: float) -> None:
         self.fmt = fmt
         self.timeout_seconds = timeout_seconds
-        self.cpu = CpuSeconds()
         self._zygote: Zygote | None = None
         self._preset = b""
         self._notes = fmt.notes
 
     def send(self, preset: bytes, notes: tuple[int, ...] | None = None) -> None:
-        """Start rendering a candidate, at all of the format's notes or at some.
-
-        The next candidate can be prepared before `receive` is called.
-        """
+        """Start rendering a candidate, at all of the format's notes or at some."""
         self._preset, self._notes = preset, notes or self.fmt.notes
         self._send(self.timeout_seconds)
 
@@ -224,9 +214,7 @@ class Renderer:
         crash: int | None = None
         while True:
             try:
-                outcome = self._expect_zygote().receive()
-                self.cpu += outcome.cpu
-                return outcome
+                return self._expect_zygote().receive()
             except (Accident, Crashed) as befell:
                 self.close()
                 if isinstance(befell, Crashed):
@@ -278,7 +266,6 @@ def borrow_renderer(fmt: RenderFormat, timeout_seconds: float) -> Iterator[Rende
             kept = _idle.get(fmt, [])
             renderer = kept.pop() if kept else Renderer(fmt, timeout_seconds)
         renderer.timeout_seconds = timeout_seconds
-        renderer.cpu = CpuSeconds()
         try:
             yield renderer
         except BaseException:
@@ -292,8 +279,8 @@ def borrow_renderer(fmt: RenderFormat, timeout_seconds: float) -> Iterator[Rende
 def at_most(renderers: int) -> Iterator[None]:
     """Let at most this many be borrowed at a time, in this process; who wants one more waits for a turn.
 
-    More threads than renderers then keep every core rendering, while a finished shard is hashed and flushed. In the
-    end no zygote is kept.
+    With more threads than renderers no core waits for a candidate to be made, judged or stored. In the end no zygote
+    is kept.
     """
     global _turns
     _turns = threading.Semaphore(renderers)

@@ -18,8 +18,13 @@ Message = tuple[dict[str, Any], bytes]
 
 def pack(head: dict[str, Any], body: bytes = b"") -> bytes:
     """Frame one message."""
+    return b"".join(pack_parts(head, body))
+
+
+def pack_parts(head: dict[str, Any], body: bytes = b"") -> tuple[bytes, bytes]:
+    """Frame one message without copying its body: what to write, in order."""
     text = json.dumps(head, separators=(",", ":")).encode()
-    return _LENGTHS.pack(len(text), len(body)) + text + body
+    return _LENGTHS.pack(len(text), len(body)) + text, body
 
 
 def unpack(read: Callable[[int], bytes]) -> Message | None:
