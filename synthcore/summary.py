@@ -84,16 +84,17 @@ class Summary(BaseModel):
         """Say what was made and what to do next, for a terminal."""
         refused = ", ".join(f"{reason} {count}" for reason, count in self.faults.items()) or "none"
         # Not everyone has activated the virtual environment.
-        command = "synthcore" if shutil.which("synthcore") else str(Path(sys.executable).with_name("synthcore"))
+        command = "synthcore" if shutil.which("synthcore") else _short(Path(sys.executable).with_name("synthcore"))
+        output = _short(Path(self.output))
         return f"""
 {self.headline}: {self.what_was_rendered}, in {self.seconds:.1f} s
-  file      {self.output} ({self.bytes / 1e6:.1f} MB)
+  file      {output} ({self.bytes / 1e6:.1f} MB)
   digest    {self.digest}
   accepted  {self.acceptance:.1%} of {self.candidates} candidate patches, in all shards; refused: {refused}
 
 next:
-  {command} inspect {shlex.quote(self.output)}
-  {command} verify {shlex.quote(self.output)}
+  {command} inspect {shlex.quote(output)}
+  {command} verify {shlex.quote(output)}
 """
 
     def to_markdown(self) -> str:
@@ -135,3 +136,8 @@ with Dataset("{self.output}") as dataset:
 {self.spec.model_dump_json(indent=2)}
 ```
 """
+
+
+def _short(path: Path) -> str:
+    """Write a path the way one would type it here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

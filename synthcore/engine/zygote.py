@@ -197,7 +197,7 @@ def release_zeros() -> None:
         if count < 3:
             continue
         memory = memoryview((ctypes.c_char * (count * ZERO_BLOCK)).from_address(first)).cast("B")
-        is_used: list[bool] = frombuffer(memory, dtype="u8").reshape(count, -1).any(axis=1).tolist()
+        is_used = list(map(bool, frombuffer(memory, dtype="u8").reshape(count, -1).any(axis=1)))
         for block in range(1, count - 1):
             if not any(is_used[block - 1 : block + 2]):
                 libc.madvise(first + block * ZERO_BLOCK, ZERO_BLOCK, mmap.MADV_DONTNEED)
