@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import vita
-from numpy import ascontiguousarray, frombuffer
+from numpy import ascontiguousarray, frombuffer, logical_or
 
 from synthcore.engine import faults
 from synthcore.engine.chunk import deflate
@@ -197,9 +197,9 @@ def release_zeros() -> None:
         if count < 3:
             continue
         memory = memoryview((ctypes.c_char * (count * ZERO_BLOCK)).from_address(first)).cast("B")
-        is_used = list(map(bool, frombuffer(memory, dtype="u8").reshape(count, -1).any(axis=1)))
+        is_used = logical_or.reduce(frombuffer(memory, dtype="u8").reshape(count, -1), axis=1)
         for block in range(1, count - 1):
-            if not any(is_used[block - 1 : block + 2]):
+            if not is_used[block - 1 : block + 2].any():
                 libc.madvise(first + block * ZERO_BLOCK, ZERO_BLOCK, mmap.MADV_DONTNEED)
 
 
