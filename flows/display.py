@@ -21,6 +21,7 @@ class Display:
         self.shards_cached = 0
         self._shards, self._shards_done = len(plans), 0
         self._faults: Counter[str] = Counter()
+        self._candidates = 0
         self._lock = threading.Lock()
         self._artifact = start_progress(f"{n_samples} rows in {len(plans)} shards")
         console = Console(stderr=True)
@@ -30,12 +31,12 @@ class Display:
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed_text]}"),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[refused]}"),
+            TextColumn("{task.fields[verdicts]}"),
             console=console,
             disable=not console.is_terminal,
         )
         # The last shard is rendered whole, so there may be a few more rows than were asked for.
-        self._task = self._bar.add_task("rendering", total=sum(p.rows for p in plans), speed_text="", refused="")
+        self._task = self._bar.add_task("rendering", total=sum(p.rows for p in plans), speed_text="", verdicts="")
         self._listening = progress.listening(self._count)
 
     def __enter__(self) -> Display:
@@ -70,12 +71,15 @@ class Display:
 
     def _count(self, event: progress.Progress) -> None:
         with self._lock:
+            self._candidates += 1
             if event.fault:
                 self._faults[event.fault] += 1
+            kept = 1 - self._faults.total() / self._candidates
+            refused = "".join(f" {reason} {count}" for reason, count in self._faults.most_common())
             speed = self._bar.tasks[0].speed
             self._bar.update(
                 self._task,
                 advance=event.rows,
                 speed_text=f"{speed:.1f} rows/s" if speed else "",
-                refused=" ".join(f"{reason} {count}" for reason, count in self._faults.most_common(3)),
+                verdicts=f"{kept:.0%} kept{refused}",
             )

@@ -12,6 +12,7 @@ import time
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -130,6 +131,12 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
         )
 
 
+@lru_cache(maxsize=2)
+def sampler(spec: DatasetSpec) -> Sampler:
+    """The sampler of a spec: shards side by side draw from the same blocks, and share them."""
+    return Sampler(spec, installed())
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A patch waiting for its verdict, written as the preset that will be rendered."""
@@ -148,7 +155,7 @@ class ShardWork:
         self.candidates = 0
         self.cpu = CpuSeconds()
         self.faults: Counter[str] = Counter()
-        self._sampler = Sampler(plan.spec, installed())
+        self._sampler = sampler(plan.spec)
         self._assets = init_assets(installed())
         self._accepted = 0
         self._lock = threading.Lock()

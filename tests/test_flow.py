@@ -22,6 +22,8 @@ from typing import Any
 import h5py
 import pytest
 
+from synthcore.shard import plan_shards, render_shard
+from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 
 pytestmark = pytest.mark.slow
@@ -97,6 +99,14 @@ def test_cached_shards_serve_another_directory(cli: Any, copied: dict[str, Any])
 def test_the_number_of_workers_and_the_directory_change_no_byte(cli: Any, undisturbed: tuple[Path, Any]) -> None:
     report = made_of(cli, "--workers", 1)
     assert (report["shards_cached"], report["digest"]) == (0, undisturbed[1]["digest"])
+
+
+def test_a_shard_rendered_alone_is_the_one_of_a_run(undisturbed: tuple[Path, Any], tmp_path: Path) -> None:
+    spec = DatasetSpec.model_validate(undisturbed[1]["spec"])
+    alone = plan_shards(spec, 12)[3]
+    ref = render_shard(alone, tmp_path, timeout_seconds=60)
+    with Dataset(undisturbed[0] / "data" / alone.name) as within_a_run:
+        assert ref.digest == within_a_run.digest
 
 
 @pytest.mark.parametrize("rows_per_shard", [48, 96, 192])

@@ -166,18 +166,20 @@ class Zygote:
         return message
 
     def _read(self, size: int) -> bytes:
-        parts = bytearray()
-        while len(parts) < size:
-            if _stopping.is_set():
-                raise Interrupted("rendering was stopped")
-            if select.select([self._stdout], [], [], POLL_SECONDS)[0]:
-                part = self._stdout.read(size - len(parts))
-                if not part:
-                    break
-                parts += part
-            elif time.monotonic() > self._deadline:
-                raise self._accident("it ran out of wall-clock time")
-        return bytes(parts)
+        content, received = bytearray(size), 0
+        with memoryview(content) as view:
+            while received < size:
+                if _stopping.is_set():
+                    raise Interrupted("rendering was stopped")
+                if select.select([self._stdout], [], [], POLL_SECONDS)[0]:
+                    # Into place: a pipe gives little at a time, and `read` would make room for all of it every time.
+                    count = os.readv(self._stdout.fileno(), [view[received:]])
+                    if not count:
+                        break
+                    received += count
+                elif time.monotonic() > self._deadline:
+                    raise self._accident("it ran out of wall-clock time")
+        return bytes(content[:received])
 
     def _accident(self, what: str) -> Accident:
         self._stderr.seek(0)

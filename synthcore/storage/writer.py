@@ -51,6 +51,7 @@ class ShardWriter:
         schema.write_header(self.file, spec, registry, engine)
         schema.create_audio(self.file, spec, registry, rows)
         schema.create_labels(self.file, registry, rows)
+        self._audio, self._dense = file[schema.AUDIO], file.get(schema.DENSE)
         self._labels = {c.name: np.zeros((rows, *c.shape), c.dtype) for c in schema.columns(registry)}
         self._rejections: list[tuple[Any, ...]] = []
         self.file["schema"].attrs["first_patch"] = first_patch
@@ -60,9 +61,9 @@ class ShardWriter:
         start = (patch_index - self.first_patch) * len(rows)
         dense = self._dense_chunk(patch) if self.spec.tier == 3 else b""
         for place, row in enumerate(rows, start=start):
-            self.file[schema.AUDIO].id.write_direct_chunk((place, 0, 0), row.chunk)
+            self._audio.id.write_direct_chunk((place, 0, 0), row.chunk)
             if dense:
-                self.file[schema.DENSE].id.write_direct_chunk((place, 0, 0, 0), dense)
+                self._dense.id.write_direct_chunk((place, 0, 0, 0), dense)
             self._label(place, patch_index, attempt, patch, row)
 
     def reject(self, patch_index: int, attempt: int, fault: Fault) -> None:
@@ -216,8 +217,11 @@ def checksum(content: mmap.mmap) -> str:
 
 def file_checksum(path: Path) -> str:
     """`checksum` of a file's bytes."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return checksum(content)
+    digest = xxhash.xxh3_128()
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(1 << 20):  # by blocks: a mapped shard would count as memory
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def is_intact(path: Path, size: int, digest: str) -> bool:
