@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import resource
 import subprocess
 import sys
 import time
@@ -35,11 +33,10 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A process that has ended: what it said, how long it took, and the largest resident set it had, in MB."""
+    """A process that has ended: what it said, and how long it took."""
 
     report: dict[str, Any]
     seconds: float
-    peak_mb: float
 
 
 def synthcore(*arguments: object) -> Finished:
@@ -50,18 +47,12 @@ def synthcore(*arguments: object) -> Finished:
 def run_python(*arguments: str) -> Finished:
     """Run python; its stdout is one JSON document, or nothing."""
     started = time.monotonic()
-    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, env={**os.environ}) as process:
+    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE) as process:
         said, _ = process.communicate()
     seconds = time.monotonic() - started
     if process.returncode:
         raise RuntimeError(f"{' '.join(arguments)} exited with {process.returncode}")
-    return Finished(json.loads(said or "{}"), seconds, peak_of_children_mb())
-
-
-def peak_of_children_mb() -> float:
-    """Largest resident set of any child so far, in MB."""
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+    return Finished(json.loads(said or "{}"), seconds)
 
 
 def generate(folder: Path, *arguments: object) -> Finished:
