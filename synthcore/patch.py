@@ -26,6 +26,8 @@ EMPTY_SLOT = np.array([-1, -1, 0, 0, 0, 0, 0], dtype=np.float32)
 OSCILLATORS = 3
 #: What a patch can hold besides numbers and wavetables; none of it given means the init preset's.
 EXTRAS = ("lfos", "sample", "curves")
+#: One sample of silence, for a patch whose sample is off: decoding one that nobody hears is half of a load.
+NO_SAMPLE = '{"length":1,"name":"","sample_rate":44100,"samples":"AAA="}'
 #: The last public Vital; vita's own mark, 99999.9.9, is refused by the real one. Both give the same audio.
 VITAL_VERSION = "1.5.5"
 
@@ -113,6 +115,7 @@ class Patch:
         """
         lfos, sample, curves = self.extras
         settings: dict[str, Any] = self.values(registry)
+        given_sample = registry.init_texts["sample"] if sample is None else assets[sample].decode()
         modulations = self._modulations(registry, settings)
         if curves is not None:
             for slot, curve in json.loads(assets[curves]).items():
@@ -133,7 +136,7 @@ class Patch:
         # The heavy sections are canonical JSON already: parsing and writing them again is most of the cost.
         sections = {
             "lfos": registry.init_texts["lfos"] if lfos is None else assets[lfos].decode(),
-            "sample": registry.init_texts["sample"] if sample is None else assets[sample].decode(),
+            "sample": given_sample if settings["sample_on"] else NO_SAMPLE,
             "wavetables": f"[{','.join(assets[w].decode() for w in self.wavetables)}]",
             "modulations": canonical_json(modulations),
         }

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from synthcore.controls import installed
 from synthcore.engine.client import borrow_renderer
 from synthcore.patch import EMPTY_SLOT, EXTRAS, MAX_SLOTS, SLOT_SETTINGS, Patch, content_hash, init_assets
+from synthcore.sampling.hypercube import Sampler
 from synthcore.spec import DatasetSpec
 
 REGISTRY = installed()
@@ -48,6 +49,12 @@ def random_patch(seed):
 @pytest.fixture(scope="module")
 def synth():
     return vita.Synth()
+
+
+def with_sample(patch, *, on):
+    categorical = patch.categorical.copy()
+    categorical[[c.name for c in REGISTRY.categorical].index("sample_on")] = on
+    return dataclasses.replace(patch, categorical=categorical)
 
 
 def played(synth, patch):
@@ -89,9 +96,22 @@ def test_the_synth_keeps_the_sample_but_for_rounding(synth):
     """It is 16 bits in a document and float32 in the synth, which writes it back one step off."""
     kept, given_sample = (
         np.frombuffer(base64.b64decode(sample["samples"]), "<i2").astype(int)
-        for sample in (played(synth, random_patch(0))["sample"], REGISTRY.init["sample"])
+        for sample in (played(synth, with_sample(random_patch(0), on=True))["sample"], REGISTRY.init["sample"])
     )
     np.testing.assert_allclose(kept, given_sample, rtol=0, atol=1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_sample_that_is_off_is_left_out_and_nobody_hears_it(seed, short):
+    sampler = Sampler(DatasetSpec(tier=3, seed=seed, audio=short), REGISTRY)
+    document = with_sample(sampler.candidate(0, 0), on=False).to_json(REGISTRY, ASSETS)
+    whole = json.loads(document)
+    assert len(whole["settings"]["sample"]["samples"]) < 10
+    whole["settings"]["sample"] = REGISTRY.init["sample"]
+    everything = dataclasses.replace(sampler.spec.render_format, min_rms_dbfs=-1000.0, max_peak=10.0)
+    with borrow_renderer(everything, 60) as renderer:
+        left_out, given_sample = (renderer.render(d.encode()).rows for d in (document, json.dumps(whole)))
+    assert left_out and left_out == given_sample
 
 
 def test_the_document_is_canonical():

@@ -27,6 +27,7 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -198,9 +199,12 @@ def release_zeros() -> None:
             continue
         memory = memoryview((ctypes.c_char * (count * ZERO_BLOCK)).from_address(first)).cast("B")
         is_used = logical_or.reduce(frombuffer(memory, dtype="u8").reshape(count, -1), axis=1)
-        for block in range(1, count - 1):
-            if not is_used[block - 1 : block + 2].any():
-                libc.madvise(first + block * ZERO_BLOCK, ZERO_BLOCK, mmap.MADV_DONTNEED)
+        # In one call for each run of blocks: only a huge page that goes as a whole can come back as one.
+        edges = [-1, *is_used.nonzero()[0].tolist(), count]
+        for used, next_used in pairwise(edges):
+            start, stop = used + 2, next_used - 1
+            if start < stop:
+                libc.madvise(first + start * ZERO_BLOCK, (stop - start) * ZERO_BLOCK, mmap.MADV_DONTNEED)
 
 
 def main() -> None:
