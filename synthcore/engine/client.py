@@ -29,9 +29,11 @@ from synthcore.errors import Accident, Interrupted
 MAX_ACCIDENTS = 3
 #: Only what the program itself did wrong; SIGKILL and SIGTERM come from outside.
 CRASH_SIGNALS = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+NO_NOTE = -1  #: where a fault is of the document, not of a note
 START_SECONDS = 60  #: for a zygote to warm up: 1 s here, far more on a cold, busy machine
 LOAD_SECONDS = 10  #: the largest real preset took 2.6 s to load
 POLL_SECONDS = 0.1  #: how soon a stop or a passed deadline is noticed while nothing arrives
+DOCUMENT_BYTES = 1 << 26  #: the largest document that a migration may give; the largest real one gave 4 MB
 PIPE_BYTES = 1 << 20  #: Linux's limit for a pipe without privileges
 
 
@@ -56,8 +58,9 @@ class Zygote:
     def __init__(self, fmt: RenderFormat) -> None:
         self.fmt = fmt
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the process
-        # 4 KiB over the raw size: a stream that can't be compressed grows a little, and the head needs room.
-        place_bytes = fmt.row_bytes + fmt.row_bytes // 100 + 4096
+        # A stream that can't be compressed grows a little, and the head needs room. Places that nobody writes to
+        # cost nothing.
+        place_bytes = max(fmt.row_bytes + fmt.row_bytes // 100, DOCUMENT_BYTES) + 4096
         try:
             self.process = self._start(place_bytes)
         except OSError as error:
@@ -76,7 +79,7 @@ class Zygote:
         self._notes: tuple[int, ...] = ()
 
     def _start(self, place_bytes: int) -> subprocess.Popen[bytes]:
-        numbers = (self.fmt.sample_rate, len(self.fmt.notes), place_bytes)
+        numbers = (self.fmt.sample_rate, max(1, len(self.fmt.notes)), place_bytes)
         return subprocess.Popen(
             [sys.executable, "-I", "-m", "synthcore.engine.zygote", *map(str, numbers)],
             stdin=subprocess.PIPE,
@@ -89,6 +92,8 @@ class Zygote:
 
     def send(self, preset: bytes, notes: tuple[int, ...], timeout_seconds: float) -> None:
         """Send one candidate, then call `receive`, which also tells what went wrong while sending.
+
+        Without notes it is not rendered, but migrated: the answer is the document as this synth writes it.
 
         The candidate may take `timeout_seconds` of wall clock for each of its renders, plus loading.
         """
@@ -121,10 +126,14 @@ class Zygote:
         fault: Fault | None = None
         cpu = CpuSeconds()
         died: int | None = None
+        document = b""
         while "end" not in (message := self._receive())[0]:
             head, chunk = message
             if "signal" in head:
                 died = head["signal"]
+                continue
+            if "migrated" in head:
+                document = chunk
                 continue
             cpu += CpuSeconds(head.get("settle_cpu", 0.0), head.get("render_cpu", 0.0))
             if head["fault"]:
@@ -136,16 +145,16 @@ class Zygote:
             raise self._accident("a render child failed")
         died = died or end["signal"]
         if died:
-            note = self._notes[len(rows)]
+            note = self._notes[len(rows)] if self._notes else NO_NOTE
             if died == signal.SIGXCPU:
                 fault = Fault(note, faults.CPU_LIMIT, None, None)
             elif died in CRASH_SIGNALS:
                 raise Crashed(note, died)
             else:
                 raise self._accident(f"a render child died by {signal.Signals(died).name}")
-        if fault is None and len(rows) < len(self._notes):
+        if fault is None and (len(rows) < len(self._notes) or not (self._notes or document)):
             raise self._accident("a render child left no answer")
-        return Outcome(tuple(rows) if fault is None else (), fault, cpu)
+        return Outcome(tuple(rows) if fault is None else (), fault, cpu, document)
 
     def kill(self) -> None:
         """End the zygote and every child of it, at once."""
@@ -199,7 +208,7 @@ class Renderer:
 
     def send(self, preset: bytes, notes: tuple[int, ...] | None = None) -> None:
         """Start rendering a candidate, at all of the format's notes or at some."""
-        self._preset, self._notes = preset, notes or self.fmt.notes
+        self._preset, self._notes = preset, self.fmt.notes if notes is None else notes
         self._send(self.timeout_seconds)
 
     def receive(self) -> Outcome:
@@ -252,6 +261,29 @@ class Renderer:
         if self._zygote is None:
             raise RuntimeError("receive called before send")
         return self._zygote
+
+
+def migrate(document: bytes) -> bytes | None:
+    """Let the synth read a preset and write it again: the same sound, in the form of the installed version.
+
+    Parameters
+    ----------
+    document : bytes
+        A `.vital` document that `presets.validation` let pass.
+
+    Returns
+    -------
+    bytes or None
+        None when the synth refuses the document, or dies of it.
+
+    Raises
+    ------
+    Accident, Interrupted
+        As `Renderer.receive`.
+    """
+    with borrow_renderer(MIGRATION, MIGRATION_SECONDS) as renderer:
+        outcome = renderer.render(document, ())
+    return None if outcome.fault else outcome.document
 
 
 @contextlib.contextmanager
@@ -335,6 +367,19 @@ def end_zygotes() -> None:
     for zygote in list(_living):
         zygote.kill()
 
+
+#: Nothing is heard of a migration: any format will do.
+MIGRATION = RenderFormat(
+    sample_rate=44_100,
+    notes=(),
+    velocity=100,
+    note_seconds=0.1,
+    render_seconds=0.1,
+    min_rms_dbfs=-200,
+    max_peak=10,
+    cpu_seconds=20,
+)
+MIGRATION_SECONDS = 30.0
 
 _stopping = threading.Event()
 _turns: threading.Semaphore | None = None

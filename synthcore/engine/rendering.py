@@ -79,8 +79,12 @@ class CpuSeconds:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one candidate: all its rows, or the fault that ended it."""
+    """What became of one candidate: all its rows, or the fault that ended it.
+
+    A document that was migrated comes back as `document`, and has no rows.
+    """
 
     rows: tuple[RenderedRow, ...]
     fault: Fault | None
     cpu: CpuSeconds
+    document: bytes = b""

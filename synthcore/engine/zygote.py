@@ -4,9 +4,11 @@ Audio is a function of the preset only in a process whose whole past is the same
 things in the same order every time: one synth, one throw-away render, and from then on only forks.
 
 A request is one candidate: a preset's JSON and the notes to play. Its child loads the JSON, checks that it was
-taken, settles, and forks once per note; the last note needs no fork of its own. Every render measures, judges,
-shuffles and compresses its own audio into shared memory, which only the zygote writes to the pipe: a child that
-dies half-way can't break the stream.
+taken, settles, and forks once per note; the last note needs no fork of its own. Without notes, the child writes the
+document as this synth understands it instead: old versions are migrated, what is missing is filled in.
+
+Every render measures, judges, shuffles and compresses its own audio into shared memory, which only the zygote writes
+to the pipe: a child that dies half-way can't break the stream.
 
 It imports neither prefect nor h5py, and ends when its parent does.
 """
@@ -43,6 +45,7 @@ SETTLE_NOTE, SETTLE_NOTE_SECONDS, SETTLE_SECONDS = 60, 0.01, 0.5
 #: How a child exits: 0 for a row, FAULTY for a refused one, BROKEN when this program itself failed.
 FAULTY, BROKEN = 3, 70
 ZERO_BLOCK = 1 << 16
+HEAD_BYTES = 4096  #: what an answer may take besides its body
 _LENGTH = 8  # bytes in front of an answer in shared memory: zero until the answer is whole
 
 
@@ -88,18 +91,32 @@ def render_note(synth: vita.Synth, request: dict[str, Any], place: int) -> tuple
     return {**measured, "audio_sha256": hashlib.sha256(audio.data).hexdigest()}, deflate(audio)
 
 
-def render_candidate(synth: vita.Synth, request: dict[str, Any], preset: str, answers: Answers) -> int:
-    """Load, settle, and answer note after note until one has a fault. Runs in the candidate's own child."""
-    notes = request["notes"]
+def load(synth: vita.Synth, preset: str) -> bool:
+    """Load a preset; say whether the synth took it."""
     try:
-        loaded = synth.load_json(preset)
+        return bool(synth.load_json(preset))
     except (RuntimeError, ValueError):  # what the bindings raise for types they can't take
-        loaded = False
+        return False
     except MemoryError:
         # A length that makes no sense, or a machine that has run out. A crash tells them apart: only the first
         # happens twice.
         os.abort()
-    if not loaded:
+
+
+def migrate(synth: vita.Synth, preset: str, answers: Answers) -> int:
+    """Load, and answer with the document that the synth writes. Runs in a child of its own."""
+    document = synth.to_json().encode() if load(synth, preset) else b""
+    if not 0 < len(document) < answers.size - HEAD_BYTES:
+        answers.put(0, {"note": SETTLE_NOTE, "fault": faults.NOT_LOADED})
+        return FAULTY
+    answers.put(0, {"migrated": True}, document)
+    return 0
+
+
+def render_candidate(synth: vita.Synth, request: dict[str, Any], preset: str, answers: Answers) -> int:
+    """Load, settle, and answer note after note until one has a fault. Runs in the candidate's own child."""
+    notes = request["notes"]
+    if not load(synth, preset):
         answers.put(0, {"note": notes[0], "fault": faults.NOT_LOADED})
         return FAULTY
     started = time.thread_time()
@@ -160,12 +177,14 @@ def serve(synth: vita.Synth, answers: Answers) -> None:
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     while (message := unpack(stdin.read)) is not None:
         request, preset = message
-        places = range(len(request["notes"]))
+        places = range(max(1, len(request["notes"])))
         answers.clear(len(places))
         done, held = os.pipe()
 
         def work(request: dict[str, Any] = request, preset: bytes = preset) -> int:
             _limit(request["cpu_seconds"])
+            if not request["notes"]:
+                return migrate(synth, preset.decode(), answers)
             return render_candidate(synth, request, preset.decode(), answers)
 
         child = fork_into(work)
