@@ -1,0 +1,63 @@
+"""Make a wavetable catalog: places to search -> catalog_wavetables (cached) -> where it is and what is in it.
+
+`python flows/discover_wavetables.py --help` tells its flags; `synthcore discover-wt` is the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from flows import environment
+
+environment.prepare()  # Prefect reads its surroundings once, when it is imported
+
+from prefect import flow
+
+from synthcore.engine.client import at_most, interruptible
+from synthcore.settings import CORES, CatalogOutput, DataDir, DiscoverWavetables, ExtraDirs, ExtraFiles
+from synthcore.wavetables.discovery import CatalogRef, places_to_search
+from synthcore.wavetables.folders import vital_folders
+from tasks.catalog import catalog_wavetables
+
+
+@flow(name="discover-wavetables")
+def discover_wavetables(
+    output: CatalogOutput = None,
+    extra_dir: ExtraDirs = (),
+    extra_file: ExtraFiles = (),
+    data_dir: DataDir | None = None,
+) -> CatalogRef:
+    """Make a catalog of the built-in wavetables, and of those in Vital's folders and the ones given.
+
+    Returns
+    -------
+    CatalogRef
+        Where the catalog is, and what was found.
+
+    Raises
+    ------
+    SpecError
+        A folder or file given isn't there.
+    SynthcoreError
+        The catalog can't be written.
+    Accident
+        The synth met with accidents again and again.
+    """
+    # Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
+    where: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
+    settings = DiscoverWavetables(output=output, extra_dir=extra_dir, extra_file=extra_file, **where)
+    places = places_to_search(vital_folders(), wished=(*settings.extra_dir, *settings.extra_file))
+
+    catalog = catalog_wavetables.with_options(result_storage=settings.results_dir)
+    with interruptible(), at_most(CORES):
+        made = catalog(places, settings.output_path, CORES)
+        if not made.is_intact():  # it was cached, but the file is gone or changed
+            made = catalog.with_options(refresh_cache=True)(places, settings.output_path, CORES)
+    return made
+
+
+if __name__ == "__main__":
+    from flows.cli import main
+
+    sys.exit(main(["discover-wt", *sys.argv[1:]]))

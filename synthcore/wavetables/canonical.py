@@ -1,0 +1,61 @@
+"""The one form of a wavetable: what the synth makes the same table of has equal bytes, whatever people call it.
+
+Owns what belongs to a wavetable's content and what doesn't, and the way back to what is played.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from synthcore.controls import VITAL_VERSION, canonical_json
+
+#: What vita writes beside the sound. Of these only a missing version changes how a table is read again.
+_LABELS = ("author", "name", "version")
+_VOCODED = 2  #: the phase style of an audio file source whose phases are drawn by its `random_seed`
+
+
+def canonical_wavetable(migrated: Mapping[str, Any]) -> bytes:
+    """Write one wavetable in its canonical form. Its SHA-256 is the wavetable's id.
+
+    Parameters
+    ----------
+    migrated : mapping
+        One entry of `settings.wavetables`, as vita wrote it: another version's form is another text.
+
+    Returns
+    -------
+    bytes
+        Canonical JSON without author, name, version, and without seeds that nothing is drawn by: vita makes up a new
+        one whenever it loads a table that has none.
+    """
+    content = {key: value for key, value in migrated.items() if key not in _LABELS}
+    content["groups"] = [
+        {**group, "components": [_without_idle_seed(component) for component in group["components"] or ()]}
+        for group in migrated["groups"] or ()
+    ]
+    return canonical_json(content).encode()
+
+
+def playable(canonical: str) -> str:
+    """Write a canonical wavetable as it is played and opened by Vital: canonical JSON again, with nobody's labels.
+
+    A table without a version would be read as one of the oldest, whose samples mean something else.
+    """
+    head, key, tail = canonical[1:-1].rpartition(',"remove_all_dc":')
+    return f'{{"author":"",{head},"name":""{key}{tail},"version":"{VITAL_VERSION}"}}'
+
+
+def count_frames(wavetable: Mapping[str, Any]) -> int:
+    """Count the frames the synth makes of a wavetable, 1..257: up to its last keyframe. `wave_frame` stops there."""
+    last = 0
+    for group in wavetable["groups"] or ():
+        for component in group["components"] or ():
+            last = max([last, *(keyframe["position"] for keyframe in component["keyframes"] or ())])
+    return last + 1
+
+
+def _without_idle_seed(component: Mapping[str, Any]) -> dict[str, Any]:
+    if component.get("phase_style") == _VOCODED:
+        return dict(component)
+    return {key: value for key, value in component.items() if key != "random_seed"}

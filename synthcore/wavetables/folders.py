@@ -1,0 +1,47 @@
+"""Where Vital keeps what people bought, made and downloaded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+#: Windows' homes, as its Linux sees them.
+WINDOWS_USERS = Path("/mnt/c/Users")
+#: The free build of Vital's source calls itself Vial.
+_NAMES = ("Vital", "Vial")
+
+
+def vital_folders(home: Path | None = None, windows_users: Path = WINDOWS_USERS) -> list[Path]:
+    """List Vital's folders that exist here: macOS, Linux, and Windows seen from its Linux.
+
+    Parameters
+    ----------
+    home : Path
+        By default the user's, and then `XDG_DATA_HOME` counts as well.
+    windows_users : Path
+        The folder of all the homes of Windows.
+    """
+    data_homes = [os.environ["XDG_DATA_HOME"]] if home is None and os.environ.get("XDG_DATA_HOME") else []
+    home = home or Path.home()
+    possible = [
+        *(parent / name.lower() for parent in (home / ".local/share", *map(Path, data_homes)) for name in _NAMES),
+        *(home / "Music" / name for name in _NAMES),
+        *(home / "Documents" / name for name in _NAMES),
+    ]
+    for documents in ("Documents", "OneDrive/Documents"):
+        possible += [path for name in _NAMES for path in _matching(windows_users, f"*/{documents}/{name}")]
+    return [folder for folder in possible if _is_folder(folder)]
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:  # some homes are closed to us
+        return []
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

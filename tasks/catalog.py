@@ -1,0 +1,34 @@
+"""Searching for wavetables, as a task: the same files again, no search."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+
+from synthcore.controls import canonical_json
+from synthcore.wavetables import discovery
+from synthcore.wavetables.discovery import CatalogRef
+from tasks.shards import heals
+
+
+def catalog_key(_: Any, parameters: dict[str, Any]) -> str:
+    """Fingerprint of every file that would be read, and where the catalog goes; never of names of folders or times."""
+    made_of = [discovery.contents_digest(parameters["places"]), str(parameters["output"])]
+    return f"catalog-{hashlib.sha256(canonical_json(made_of).encode()).hexdigest()}"
+
+
+@task(
+    name="catalog_wavetables",
+    task_run_name="catalog {output.name}",
+    cache_key_fn=catalog_key,
+    persist_result=True,
+    result_serializer="json",
+    retries=2,
+    retry_condition_fn=heals,
+)
+def catalog_wavetables(places: list[Path], output: Path, workers: int) -> CatalogRef:
+    """Search folders and files for wavetables, or find the catalog made of them already."""
+    return discovery.catalog_wavetables(places, output, workers)
