@@ -4,6 +4,8 @@
     |- SpecError                     a wish that makes no sense, or clashes with what exists
     |- DatasetError                  a file that is no dataset, or a damaged one
     |  `- DamagedShard               a shard whose bytes changed since it was made
+    |- PresetError                   a file that is no preset, or one that the synth wouldn't survive
+    |- DownloadError                 a source that could not be downloaded: gone, refused, too large, too slow
     |- EngineMismatch                the synth here is not the synth that made this
     `- RenderError                   a shard that could not be made
        |- Accident                   of the moment: a kill, a time-out, a broken pipe; heals by trying again
@@ -37,6 +39,14 @@ class DamagedShard(DatasetError):
 
     def __reduce__(self) -> tuple[type[DamagedShard], tuple[str]]:
         return type(self), (self.name,)
+
+
+class PresetError(SynthcoreError):
+    """A file that is no preset or wavetable, or one that the synth must not see: the message is the reason."""
+
+
+class DownloadError(SynthcoreError):
+    """A source of presets that could not be downloaded. The others still are."""
 
 
 class EngineMismatch(SynthcoreError):

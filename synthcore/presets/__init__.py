@@ -1,0 +1,1 @@
+"""Presets that people wrote: finding, checking, reading, collecting and downloading them."""
