@@ -1,0 +1,86 @@
+"""Download presets: for each source, ask which version there is -> download_source (cached) -> report.
+
+`python flows/download_presets.py --help` tells its flags; `synthcore download-presets` is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flows import environment
+
+environment.prepare()  # Prefect reads its surroundings once, when it is imported
+
+from prefect import flow
+from rich.console import Console
+from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+
+from synthcore.presets import transfer
+from synthcore.presets.download import DownloadReport, require_writable
+from synthcore.presets.sources import KNOWN, PresetSource, Sources
+from synthcore.presets.transfer import Limits
+from synthcore.settings import DataDir, DownloadPresets, PresetsDir, Strict
+from tasks.download import fetch
+
+LIMITS = Limits()  # the defaults are its own
+
+
+@flow(name="download-presets", flow_run_name="{output}")
+def download_presets(
+    output: PresetsDir = Path("presets/community"),
+    sources: Sources = KNOWN,
+    strict: Strict = False,
+    limits: Limits = LIMITS,
+    data_dir: DataDir | None = None,
+) -> DownloadReport:
+    """Download the presets of public repositories and archives, each into a folder that says where it is from.
+
+    Returns
+    -------
+    DownloadReport
+        What became of every source.
+
+    Raises
+    ------
+    SpecError
+        A parameter makes no sense, or the folder can't be written.
+    IncompleteDownload
+        Every source failed, or one did and `strict` is set.
+    """
+    # Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
+    where: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
+    settings = DownloadPresets(output=output, sources=sources, strict=strict, limits=limits, **where)
+    require_writable(settings.output)
+
+    outcomes = []
+    for source in settings.sources:
+        with shown(source):
+            outcomes.append(fetch(source, settings.output, settings.limits, settings.results_dir))
+
+    report = DownloadReport(outcomes=tuple(outcomes))
+    report.require_success(strict=settings.strict)
+    return report
+
+
+@contextlib.contextmanager
+def shown(source: PresetSource) -> Iterator[None]:
+    """Say what is about to be downloaded and under which licence; on a terminal, show how far it is."""
+    console = Console(stderr=True)
+    console.print(f"{source.url} (licence: {source.licence})", markup=False, highlight=False, soft_wrap=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn())
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        line = bar.add_task("downloading", total=None)
+        with transfer.listening(lambda size: bar.update(line, completed=size)):
+            yield
+
+
+if __name__ == "__main__":
+    from flows.cli import main
+
+    sys.exit(main(["download-presets", *sys.argv[1:]]))
