@@ -1,0 +1,88 @@
+"""Ingest presets: survey the folders -> make_collection (cached) -> report.
+
+`python flows/ingest_presets.py --help` tells its flags; `synthcore ingest` is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flows import environment
+
+environment.prepare()  # Prefect reads its surroundings once, when it is imported
+
+from prefect import flow
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from synthcore import progress
+from synthcore.engine.client import at_most, interruptible
+from synthcore.presets.folders import factory_folders
+from synthcore.presets.ingest import Survey, survey
+from synthcore.presets.report import Ingested
+from synthcore.settings import CORES, Check, CollectionFile, DataDir, Factory, Ingest, PresetDirs, Workers
+from tasks.ingest import make_collection
+
+
+@flow(name="ingest-presets", flow_run_name="{folders}")
+def ingest_presets(
+    folders: PresetDirs = (),
+    factory: Factory = False,
+    output: CollectionFile = None,
+    check: Check = False,
+    workers: Workers = CORES,
+    data_dir: DataDir | None = None,
+) -> Ingested:
+    """Read presets that people wrote into one file of patches, each sound once.
+
+    Returns
+    -------
+    Ingested
+        The file, and what became of each preset.
+
+    Raises
+    ------
+    SpecError
+        A parameter makes no sense, or a folder isn't there.
+    Accident
+        A preset met with accidents again and again.
+    SynthcoreError
+        The disk is full.
+    """
+    # Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
+    where: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
+    settings = Ingest(folders=folders, factory=factory, output=output, check=check, workers=workers, **where)
+    searched = [*settings.folders, *(factory_folders() if settings.factory else [])]
+    found = survey(searched)
+    with shown(found), interruptible(), at_most(settings.workers):
+        return collect(searched, found, settings)
+
+
+def collect(folders: list[Path], found: Survey, settings: Ingest) -> Ingested:
+    """Make the collection, unless it is there; once more if it was made, but is gone or changed."""
+    arguments = (folders, found, settings.output_path, settings.check, settings.workers)
+    made: Ingested = make_collection.with_options(result_storage=settings.results_dir)(*arguments)
+    if made.is_intact():
+        return made
+    return make_collection.with_options(result_storage=settings.results_dir, refresh_cache=True)(*arguments)
+
+
+@contextlib.contextmanager
+def shown(found: Survey) -> Iterator[None]:
+    """On a terminal, show how many presets have been read."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=12), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        reading = bar.add_task("reading presets", total=found.files)
+        with progress.listening(lambda _: bar.advance(reading)):
+            yield
+
+
+if __name__ == "__main__":
+    from flows.cli import main
+
+    sys.exit(main(["ingest", *sys.argv[1:]]))

@@ -1,0 +1,118 @@
+"""The file of a collection of presets: labels, assets and sources as in a dataset, one row for each patch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from synthcore.candidates import Provenance
+from synthcore.controls import Registry
+from synthcore.errors import DatasetError
+from synthcore.patch import Patch
+from synthcore.storage import schema
+from synthcore.storage.writer import new_file, whole_file
+
+VERSION = "1.0.0"
+KIND = "synthcore presets"  #: tells the file from a dataset
+MACROS = "sources/macros"  #: the names of the macro knobs, as JSON
+LABELS = ("continuous", "categorical", "modulation_slots")
+
+
+@dataclass(frozen=True)
+class StoredPresets:
+    """What the file holds; `patches`, `sources` and `macros` are of one length, sorted by patch hash."""
+
+    patches: Sequence[Patch]
+    sources: Sequence[Provenance]
+    macros: Sequence[tuple[str, ...]]
+    assets: Mapping[str, bytes]
+    wavetable_names: Mapping[str, str]
+    digest: str
+
+
+def write(path: Path, stored: StoredPresets, registry: Registry) -> None:
+    """Write the file, whole or not at all.
+
+    Raises
+    ------
+    SynthcoreError
+        The disk is full or the folder can't be written.
+    """
+    with whole_file(path) as temporary, new_file(temporary) as file:
+        header = {"kind": KIND, "version": VERSION, "digest": stored.digest, "registry": registry.fingerprint}
+        file.create_group("schema").attrs.update(header)
+        place = {name: i for i, name in enumerate(sorted(stored.assets))}
+        values: dict[str, list[Any]] = {f"params/{n}": [getattr(p, n) for p in stored.patches] for n in LABELS}
+        values["params/wavetables"] = [[place[w] for w in p.wavetables] for p in stored.patches]
+        values["params/extras"] = [[-1 if e is None else place[e] for e in p.extras] for p in stored.patches]
+        for column in schema.columns(registry):
+            if column.name in values:
+                rows = np.array(values[column.name], column.dtype).reshape(-1, *column.shape)
+                file.create_dataset(column.name, data=rows, compression="gzip" if len(rows) else None)
+        notes = {name: schema.WavetableNote(text, -1) for name, text in stored.wavetable_names.items()}
+        schema.write_assets(file, dict(sorted(stored.assets.items())), notes)
+        schema.write_sources(file, stored.sources)
+        macros = [json.dumps(names) for names in stored.macros]
+        file.create_dataset(MACROS, shape=(len(macros),), data=macros or None, dtype=h5py.string_dtype())
+
+
+def read(path: Path, registry: Registry) -> StoredPresets:
+    """Read the file.
+
+    Raises
+    ------
+    DatasetError
+        It is missing, damaged, another kind of file, or was made with another synth.
+    """
+    again = "ingest the presets again"
+    try:
+        with h5py.File(path) as file:
+            header = file["schema"].attrs
+            if header.get("kind") != KIND:
+                raise DatasetError(f"{path} is no collection of presets; name what synthcore ingest made")
+            if header["version"] != VERSION:
+                raise DatasetError(f"{path} has version {header['version']}, this synthcore reads {VERSION}; {again}")
+            if header["registry"] != registry.fingerprint:
+                raise DatasetError(f"{path} was made with another synth than the installed one; {again}")
+            return _read(file)
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        reason = "there is no such file" if not path.exists() else str(error).splitlines()[0]
+        raise DatasetError(f"{path} can't be read as a collection of presets: {reason}; {again}") from error
+
+
+def _read(file: h5py.File) -> StoredPresets:
+    order, notes = schema.read_assets(file)
+    labels = (file[f"params/{name}"][:] for name in (*LABELS, "wavetables", "extras"))
+    return StoredPresets(
+        patches=[
+            Patch(
+                continuous=continuous,
+                categorical=categorical,
+                modulation_slots=slots,
+                wavetables=tuple(order[place] for place in wavetables),
+                extras=tuple(order[place] if place >= 0 else None for place in extras),
+            )
+            for continuous, categorical, slots, wavetables, extras in zip(*labels, strict=True)
+        ],
+        sources=schema.read_sources(file),
+        macros=[tuple(json.loads(text)) for text in file[MACROS].asstr()[:]],
+        assets={name: file[f"assets/{name}"][:].tobytes() for name in order},
+        wavetable_names={name: note.name for name, note in notes.items()},
+        digest=str(file["schema"].attrs["digest"]),
+    )
+
+
+def digest_of(path: Path) -> str | None:
+    """The digest that a collection file says it has; None if there is no such file, or another kind of file."""
+    try:
+        with h5py.File(path) as file:
+            header = file["schema"].attrs
+            return str(header["digest"]) if header.get("kind") == KIND else None
+    except (OSError, KeyError):
+        return None

@@ -1,0 +1,37 @@
+"""Ingesting presets, as a task."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.tasks import exponential_backoff
+
+from synthcore.controls import canonical_json, installed
+from synthcore.presets import ingest
+from synthcore.presets.ingest import Survey
+from synthcore.presets.report import Ingested
+from tasks.shards import heals
+
+
+def ingest_key(_: Any, parameters: dict[str, Any]) -> str:
+    """Fingerprint of what was found, what is asked of it, and where the file lies."""
+    made_of = [parameters["survey"].fingerprint, parameters["check"], str(parameters["output"])]
+    return f"ingest-{hashlib.sha256(canonical_json(made_of).encode()).hexdigest()}"
+
+
+@task(
+    name="ingest_presets",
+    task_run_name="ingest {survey.files} files",
+    cache_key_fn=ingest_key,
+    persist_result=True,
+    result_serializer="json",
+    retries=2,
+    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_condition_fn=heals,
+)
+def make_collection(folders: list[Path], survey: Survey, output: Path, check: bool, workers: int) -> Ingested:  # noqa: ARG001  the survey is the key
+    """Read presets into a collection, or find it made already."""
+    return ingest.make_collection(folders, output, installed(), check=check, workers=workers)

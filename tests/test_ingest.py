@@ -1,0 +1,628 @@
+"""Presets that people wrote become patches that sound the same, each once, and no file is lost without a reason."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import dataclasses
+import json
+import random
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synthcore import progress
+from synthcore.controls import installed
+from synthcore.engine.client import borrow_renderer, migrate
+from synthcore.errors import DatasetError, PresetError, SpecError
+from synthcore.patch import EMPTY_SLOT, EXTRAS, MAX_SLOTS, Patch, init_assets
+from synthcore.presets import fidelity
+from synthcore.presets.collection import Collection
+from synthcore.presets.fidelity import CLOSE, NEAR, VERDICTS, measure
+from synthcore.presets.folders import factory_folders, is_factory
+from synthcore.presets.ingest import ingest, make_collection, survey
+from synthcore.presets.reading import MAX_NAME, UNKNOWN_ROUTE, read_preset
+from synthcore.spec import AudioSpec, DatasetSpec
+
+REGISTRY = installed()
+INIT = Patch.init(REGISTRY)
+#: Presets by real people, where this checkout has them beside it.
+SHARED = Path(__file__).parents[2] / "shared" / "presets"
+SAW = {"name": "mine", "num_points": 2, "points": [0.0, 1.0, 1.0, 0.0], "powers": [0.0, 0.0], "smooth": False}
+CURVE = {**SAW, "points": [0.0, 0.8, 1.0, 0.1], "powers": [2.0, 0.0]}
+
+
+def document(**changes):
+    """The init preset with other settings; `head__name` changes what is beside the settings."""
+    made = json.loads(INIT.to_json(REGISTRY, init_assets(REGISTRY), "init"))
+    for name, value in changes.items():
+        if name.startswith("head__"):
+            made[name.removeprefix("head__")] = value
+        else:
+            made["settings"][name] = value
+    return made
+
+
+def routes(**by_slot):
+    """Modulation slots, counted from 1 as Vital does: `_3=("lfo_1", "volume")`."""
+    slots = [{"source": "", "destination": ""} for _ in range(MAX_SLOTS)]
+    for slot, (source, destination, *curve) in by_slot.items():
+        mapping = {"line_mapping": curve[0]} if curve else {}
+        slots[int(slot[1:]) - 1] = {"source": source, "destination": destination, **mapping}
+    return slots
+
+
+def content(made):
+    return json.dumps(made).encode()
+
+
+def read(**changes):
+    return read_preset(content(document(**changes)), REGISTRY)
+
+
+def control(patch, name):
+    return patch.values(REGISTRY)[name]
+
+
+def noise(seed, length=2000):
+    samples = np.random.default_rng(seed).integers(-20_000, 20_000, length).astype("<i2")
+    text = base64.b64encode(samples.tobytes()).decode()
+    return {"length": length, "name": "mine", "sample_rate": 44100, "samples": text}
+
+
+def wavetable(seed, **component):
+    """A wavetable of one drawn wave; another component type gets what `component` says."""
+    wave = np.random.default_rng(seed).uniform(-1, 1, 2048).astype("<f4")
+    keyframe = {"position": 0, "wave_data": base64.b64encode(wave.tobytes()).decode()}
+    source = {"type": "Wave Source", "interpolation": 1, "interpolation_style": 1, "keyframes": [keyframe]}
+    made = {"author": "", "full_normalize": True, "name": f"wave {seed}", "remove_all_dc": True, "version": "1.5.5"}
+    return {**made, "groups": [{"components": [component or source]}]}
+
+
+def recording(random_seed):
+    """A wavetable made of a recording, with phases that are drawn at random."""
+    audio = np.random.default_rng(0).integers(-9000, 9000, 20_000).astype("<i2")
+    place = {"window_fade": 1.0, "window_size": 2048.0}
+    return wavetable(
+        0,
+        type="Audio File Source",
+        interpolation_style=1,
+        keyframes=[
+            {"position": 0, "start_position": 0.0, **place},
+            {"position": 256, "start_position": 9000.0, **place},
+        ],
+        normalize_gain=False,
+        normalize_mult=False,
+        window_size=400.0,
+        fade_style=0,
+        phase_style=2,
+        random_seed=random_seed,
+        audio_sample_rate=44100,
+        audio_file=base64.b64encode(audio.tobytes()).decode(),
+    )
+
+
+RICH = {
+    "osc_1_random_phase": 0.0,
+    "filter_1_on": 1.0,
+    "filter_1_cutoff": 71.3,
+    "lfo_1_frequency": 3.3,
+    "reverb_on": 1.0,
+    "sample_on": 1.0,
+    "sample": noise(1),
+    "wavetables": [wavetable(1), recording(5), wavetable(2)],
+    "osc_2_on": 1.0,
+    "lfos": [SAW] + [REGISTRY.init["lfos"][0]] * 7,
+    "modulations": routes(
+        _2=("lfo_1", "filter_1_cutoff", CURVE), _7=("env_2", "osc_1_level"), _9=("lfo_2", "modulation_2_amount")
+    ),
+    "modulation_2_amount": 0.41,
+    "modulation_7_amount": -0.3,
+    "modulation_9_amount": 0.2,
+    "modulation_9_power": 2.5,
+}
+
+
+@pytest.fixture(scope="module")
+def rich():
+    return read(**RICH)
+
+
+# -------------------------------------------------------------------------------------------------- reading the label
+
+
+def test_every_control_is_read():
+    rng = np.random.default_rng(0)
+    asked = {c.name: float(rng.uniform(c.low, c.high)) for c in REGISTRY.continuous if not c.is_whole}
+    asked |= {
+        c.name: float(rng.integers(int(c.low), int(c.high) + 1)) for c in REGISTRY.controls if c.is_whole or c.options
+    }
+    got = read(**asked)
+    played = got.patch.values(REGISTRY)
+    spans = {c.name: c.high - c.low for c in REGISTRY.controls}
+    wrong = {n: (v, played[n]) for n, v in asked.items() if abs(played[n] - v) > 2e-7 * spans[n]}
+    assert (wrong, dict(got.changes)) == ({}, {})
+
+
+def test_the_init_preset_is_the_init_patch():
+    got = read()
+    assert got.patch == INIT
+    assert got.assets.keys() == set(INIT.wavetables)
+
+
+def test_what_is_missing_is_the_default():
+    made = document()
+    for name in ("mpe_enabled", "volume", "filter_2_style"):
+        del made["settings"][name]
+    got = read_preset(content(made), REGISTRY)
+    assert (got.patch, dict(got.changes)) == (INIT, {"missing": 3})
+
+
+def test_values_are_brought_into_range_and_options_made_whole():
+    got = read(flanger_dry_wet=0.7071, filter_1_style=1.6, osc_1_transpose=2.4)
+    assert [control(got.patch, n) for n in ("flanger_dry_wet", "filter_1_style", "osc_1_transpose")] == [0.5, 2, 2]
+    assert dict(got.changes) == {"clamped": 1, "rounded": 2}
+
+
+def test_modulations_keep_their_slots(rich):
+    used = {
+        slot + 1: (REGISTRY.sources[int(row[0])], REGISTRY.destinations[int(row[1])], *row[2:].tolist())
+        for slot, row in enumerate(rich.patch.modulation_slots)
+        if row[0] >= 0
+    }
+    f = lambda number: float(np.float32(number))  # noqa: E731
+    assert used == {
+        2: ("lfo_1", "filter_1_cutoff", f(0.41), 0, 0, 0, 0),
+        7: ("env_2", "osc_1_level", f(-0.3), 0, 0, 0, 0),
+        9: ("lfo_2", "modulation_2_amount", f(0.2), 0, 2.5, 0, 0),
+    }
+
+
+def test_a_bypassed_modulation_stays_and_says_so():
+    got = read(modulations=routes(_1=("lfo_1", "volume")), modulation_1_amount=0.5, modulation_1_bypass=1.0)
+    assert got.patch.modulation_slots[0, 2:].tolist() == [0.5, 0, 0, 0, 1]
+
+
+def test_what_an_empty_slot_holds_is_dropped():
+    assert read(modulation_5_amount=0.7, modulation_5_bipolar=1.0).patch == INIT
+
+
+def test_a_modulation_that_the_synth_lacks_is_dropped_and_counted():
+    got = read(modulations=routes(_1=("lfo_1", "osc_9_level"), _2=("moon", "volume"), _3=("lfo_1", "volume")))
+    assert got.patch.modulation_slots[:, 0].tolist().count(-1) == MAX_SLOTS - 1
+    assert np.array_equal(got.patch.modulation_slots[0], EMPTY_SLOT)
+    assert got.changes[UNKNOWN_ROUTE] == 2
+
+
+def test_a_drawn_curve_belongs_to_its_slot(rich):
+    curves = json.loads(rich.assets[rich.patch.extras[2]])
+    assert list(curves) == ["1"]
+    assert curves["1"]["points"] == pytest.approx(CURVE["points"])
+    assert "name" not in curves["1"]
+
+
+def test_lfo_shapes_are_kept_without_their_names(rich):
+    lfos = json.loads(rich.assets[rich.patch.extras[0]])
+    assert len(lfos) == 8
+    assert lfos[0] == {key: value for key, value in SAW.items() if key != "name"}
+
+
+def test_lfos_named_otherwise_are_the_init_presets():
+    assert read(lfos=[{**lfo, "name": "another"} for lfo in REGISTRY.init["lfos"]]).patch == INIT
+
+
+def test_a_sample_that_is_on_is_kept_as_it_was_written(rich):
+    kept = json.loads(rich.assets[rich.patch.extras[1]])
+    assert kept == {key: value for key, value in noise(1).items() if key != "name"}
+
+
+def test_a_sample_that_is_off_is_no_part_of_the_patch():
+    assert read(sample=noise(1)).patch == INIT
+
+
+def test_the_init_presets_own_noise_needs_no_asset():
+    assert read(sample_on=1.0, sample=REGISTRY.init["sample"]).patch.extras == INIT.extras
+
+
+def test_wavetables_are_named_by_content_whatever_people_call_them():
+    one, renamed = read(wavetables=[wavetable(1)] * 3), read(wavetables=[{**wavetable(1), "name": "other"}] * 3)
+    assert one.patch == renamed.patch != INIT
+    (digest,) = set(one.patch.wavetables)
+    assert (one.wavetable_names[digest], renamed.wavetable_names[digest]) == ("wave 1", "other")
+
+
+def test_names_are_fit_for_a_line_whatever_strangers_wrote():
+    got = read(head__preset_name="a\nb\t🎹\x00 " + "x" * 10_000, head__author="Ümläut", head__macro2="")
+    assert got.name.startswith("a b 🎹 xxx")
+    assert len(got.name) == MAX_NAME
+    assert (got.author, got.macros) == ("Ümläut", ("MACRO 1", "MACRO 2", "MACRO 3", "MACRO 4"))
+
+
+def test_macros_keep_their_names():
+    assert read(head__macro1="Wobble").macros[0] == "Wobble"
+
+
+def test_a_preset_that_the_synth_takes_for_one_of_the_future_is_refused():
+    with pytest.raises(PresetError, match="the synth refuses it"):
+        read(head__synth_version="100000.0.0")
+
+
+# ------------------------------------------------------------------------------------------------------------ fidelity
+
+
+def test_a_patch_sounds_like_its_preset(rich, short):
+    measured = measure(content(document(**RICH)), rich, REGISTRY, short)
+    assert measured.difference is not None
+    assert measured.difference <= CLOSE
+    assert measured.cause == ""
+
+
+def test_of_a_route_given_twice_the_synth_decides(short):
+    twice = routes(_1=("lfo_1", "osc_1_level"), _4=("lfo_1", "osc_1_level"), _6=("env_2", "osc_1_pan"))
+    made = document(modulations=twice, modulation_1_amount=0.5, modulation_4_amount=-0.2, modulation_6_amount=0.3)
+    got = read_preset(content(made), REGISTRY)
+    assert measure(content(made), got, REGISTRY, short).verdict in VERDICTS[:2]
+
+
+def test_the_seed_of_drawn_phases_is_part_of_the_sound(short):
+    made = {"wavetables": [recording(5), wavetable(1), wavetable(1)]}
+    other = read(wavetables=[recording(6), wavetable(1), wavetable(1)])
+    assert measure(content(document(**made)), other, REGISTRY, short).verdict == "worse"
+
+
+@pytest.mark.parametrize(("extra", "name"), list(enumerate(EXTRAS)))
+def test_nobody_hears_the_names_that_are_left_out(rich, short, extra, name):
+    kept = json.loads(rich.assets[rich.patch.extras[extra]])
+    plain = kept if name == "lfos" else kept.values() if name == "curves" else [kept]
+    for named in plain:
+        named["name"] = "spoken"
+    with borrow_renderer(DatasetSpec(audio=short).render_format, 60) as renderer:
+        ours = rich.patch.to_json(REGISTRY, rich.assets)
+        theirs = rich.patch.to_json(REGISTRY, {**rich.assets, rich.patch.extras[extra]: json.dumps(kept).encode()})
+        assert theirs != ours
+        heard = [[row.audio_sha256 for row in renderer.render(text.encode()).rows] for text in (ours, theirs)]
+    assert heard[0] == heard[1] != []
+
+
+def test_what_changes_the_sound_most_is_named(rich, short):
+    loud = document(**RICH, volume=9000.0)
+    measured = measure(content(loud), read_preset(content(loud), REGISTRY), REGISTRY, short)
+    assert (measured.verdict, measured.cause) == ("worse", fidelity.MENDING)
+
+
+def test_an_original_that_has_no_audio_is_said_not_to_be_compared(rich, short):
+    measured = measure(b"{}", rich, REGISTRY, short)
+    assert measured.verdict == "not compared"
+    assert "the original can't be rendered" in measured.cause
+
+
+# ------------------------------------------------------------------------------------------------- folders of presets
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Five files: two of one sound, one in a bank, and two that can't be used."""
+    root = tmp_path / "presets"
+    (root / "deep").mkdir(parents=True)
+    (root / "a.vital").write_bytes(content(document(volume=4000.0, head__preset_name="")))
+    (root / "deep" / "b.vital").write_bytes(content(document(volume=4000.0, head__preset_name="b")))
+    with zipfile.ZipFile(root / "bank.vitalbank", "w", zipfile.ZIP_DEFLATED) as bank:
+        bank.writestr("Me/Presets/c.vital", content(document(volume=5000.0, wavetables=[wavetable(1)] * 3)))
+    (root / "broken.vital").write_text("{")
+    (root / "killer.vital").write_bytes(content(document(lfos=[SAW] * 9)))
+    (root / "README.md").write_text("no preset")
+    return root
+
+
+def ingested(*folders, check=False, workers=2, **how):
+    return ingest(folders, REGISTRY, check=check, workers=workers, **how)
+
+
+def test_every_file_is_accepted_a_duplicate_or_refused_with_its_reason(folder):
+    collection, report = ingested(folder)
+    told = {f.file: (f.verdict, f.duplicate_of, bool(f.reason)) for f in report.files}
+    assert told == {
+        "a.vital": ("accepted", "", False),
+        "bank.vitalbank!Me/Presets/c.vital": ("accepted", "", False),
+        "broken.vital": ("refused", "", True),
+        "deep/b.vital": ("duplicate", "a.vital", False),
+        "killer.vital": ("refused", "", True),
+    }
+    assert [p.patch.hash for p in collection.presets] == sorted({f.patch for f in report.files if f.patch})
+    assert report.totals == {"accepted": 2, "duplicate": 1, "refused": 2, "changed": 0}
+    assert "killer.vital: 9 lfos" in report.to_text()
+
+
+def test_a_preset_without_a_name_is_called_as_its_file(folder):
+    names = {p.file: p.name for p in ingested(folder)[0].presets}
+    assert names == {"a.vital": "a", "bank.vitalbank!Me/Presets/c.vital": "init"}
+
+
+@pytest.mark.parametrize("name", ["Hello!", "a.zip", "Grüße 🎹"])
+def test_any_file_name_will_do(tmp_path, name):
+    (tmp_path / "x!y").mkdir()
+    state(tmp_path / "x!y", licence="CC0")
+    (tmp_path / "x!y" / f"{name}.vital").write_bytes(content(document(head__preset_name="")))
+    (preset,) = ingested(tmp_path)[0].presets
+    assert (preset.name, preset.file, preset.licence) == (name, f"x!y/{name}.vital", "CC0")
+
+
+def test_order_workers_and_place_change_no_byte_of_the_digest(folder, tmp_path):
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "d.vital").write_bytes(content(document(volume=5000.0, wavetables=[wavetable(1)] * 3)))
+    (second / "e.vital").write_bytes(content(document(volume=6000.0)))
+    digests = {
+        ingested(*order, workers=workers)[0].digest
+        for order in ((folder, second), (second, folder))
+        for workers in (1, 3)
+    }
+    moved = second.rename(tmp_path / "moved")
+    assert digests == {ingested(folder, moved)[0].digest}
+    assert digests != {ingested(folder)[0].digest}
+
+
+def test_a_folder_named_twice_counts_once(folder):
+    assert len(ingested(folder, folder / ".")[1].files) == 5
+
+
+def test_a_single_file_will_do(folder):
+    collection, _ = ingested(folder / "a.vital")
+    assert [p.file for p in collection.presets] == ["a.vital"]
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(SpecError, match="there is no .*nowhere"):
+        ingested(tmp_path / "nowhere")
+
+
+def test_nothing_found_is_an_empty_collection(tmp_path):
+    collection, report = ingested(tmp_path)
+    assert (collection.presets, report.files) == ((), ())
+    assert report.to_text().startswith("0 presets")
+
+
+def test_each_file_is_told_to_who_listens(folder):
+    heard: list[progress.Progress] = []
+    with progress.listening(heard.append):
+        ingested(folder)
+    assert sorted(event.rows for event in heard) == [0, 0, 1, 1, 1]
+
+
+def test_fidelity_is_in_the_report_where_it_was_measured(folder, short):
+    report = ingested(folder, check=True, audio=short)[1]
+    assert report.notes == short.notes
+    assert sum(report.fidelity.values()) == 2
+    assert {f.fidelity is None for f in report.files if f.verdict == "refused"} == {True}
+    assert "notes 48, 60" in report.to_text()
+
+
+def places(value, path=()):
+    """Every place in a document, as the keys that lead there."""
+    yield path
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(part, (*path, key))
+
+
+WEIRD: tuple[object, ...] = (None, True, -1, 0, 3, 1e9, -1e30, "", "x", "AAAA", [], {}, [[]], [{}], "\ud800", 2**70)
+PLACES = sorted(places(document(**RICH)), key=str)[1:]
+#: Most places are numbers of controls: half of the tries go elsewhere.
+ELSEWHERE = [path for path in PLACES if len(path) > 2]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.sampled_from(PLACES) | st.sampled_from(ELSEWHERE), st.sampled_from(WEIRD), st.booleans())
+def test_a_damaged_preset_is_refused_or_read(path, value, is_removed):
+    made = copy.deepcopy(document(**RICH))
+    parent = made
+    for key in path[:-1]:
+        parent = parent[key]
+    if is_removed:
+        del parent[path[-1]]
+    else:
+        parent[path[-1]] = value
+    try:
+        got = read_preset(content(made), REGISTRY)
+    except PresetError:
+        return
+    assert migrate(got.patch.to_json(REGISTRY, got.assets).encode()) is not None
+
+
+# ------------------------------------------------------------------------------------------------------------- origins
+
+
+def state(folder, **said):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "synthcore-source.json").write_text(json.dumps(said))
+
+
+def test_the_nearest_statement_of_origin_holds(folder):
+    state(folder, repository="https://example.org/all", commit="1", licence="MIT", fetched="2026")
+    state(folder / "deep", repository="https://example.org/deep", licence="CC0")
+    (folder / "deep" / "b.vital").write_bytes(content(document(volume=7000.0)))
+    told = {p.file: (p.repository, p.commit, p.licence) for p in ingested(folder)[0].presets}
+    assert told == {
+        "a.vital": ("https://example.org/all", "1", "MIT"),
+        "bank.vitalbank!Me/Presets/c.vital": ("https://example.org/all", "1", "MIT"),
+        "deep/b.vital": ("https://example.org/deep", "", "CC0"),
+    }
+
+
+def test_above_the_folder_nothing_is_looked_for(folder):
+    state(folder, repository="https://example.org/all", licence="MIT")
+    (preset,) = ingested(folder / "deep")[0].presets
+    assert (preset.repository, preset.commit, preset.licence, preset.source) == ("", "", "unknown", "community")
+
+
+@pytest.mark.parametrize("said", ["{", "[]", '{"licence": 5}', "[" * 100_000, '{"licence": "' + "x" * 100_000 + '"}'])
+def test_a_statement_that_makes_no_sense_says_nothing(folder, said):
+    (folder / "synthcore-source.json").write_text(said)
+    assert {p.licence for p in ingested(folder / "a.vital")[0].presets} == {"unknown"}
+
+
+def test_of_two_files_of_one_sound_the_one_of_known_origin_is_kept(folder):
+    state(folder / "deep", repository="https://example.org/deep", licence="CC0")
+    kept = {p.file for p in ingested(folder)[0].presets}
+    assert kept == {"deep/b.vital", "bank.vitalbank!Me/Presets/c.vital"}
+
+
+def test_factory_presets_are_told_from_the_users_own(folder, tmp_path, monkeypatch):
+    vital = tmp_path / "home" / "vital"
+    vital.mkdir(parents=True)
+    folder.rename(vital / "Factory")
+    (vital / "User").mkdir()
+    (vital / "User" / "u.vital").write_bytes(content(document(volume=4000.0)))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    (factory,) = factory_folders()
+    assert is_factory(vital / "Factory" / "a.vital", [factory])
+    sources = {p.file: p.source for p in ingested(vital)[0].presets}
+    assert sources == {"Factory/a.vital": "factory", "Factory/bank.vitalbank!Me/Presets/c.vital": "factory"}
+
+
+def test_a_machine_without_vital_has_no_factory_presets():
+    assert factory_folders([]) == []
+
+
+# ------------------------------------------------------------------------------------------------------ the collection
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory):
+    root = tmp_path_factory.mktemp("collected")
+    (root / "rich.vital").write_bytes(content(document(**RICH, head__preset_name="Grüße 🎹", head__author="me")))
+    (root / "plain.vital").write_bytes(content(document()))
+    return ingest([root], REGISTRY, check=False, workers=2)[0]
+
+
+def test_a_collection_comes_back_from_its_file(collection, tmp_path):
+    collection.write(tmp_path / "presets.h5")
+    again = Collection.read(tmp_path / "presets.h5")
+    assert again == collection
+    assert again.digest == collection.digest
+    assert all(preset.patch.to_json(REGISTRY, again.assets) for preset in again.presets)
+
+
+def test_an_empty_collection_comes_back_as_well(tmp_path):
+    Collection((), {}, {}).write(tmp_path / "none.h5")
+    assert Collection.read(tmp_path / "none.h5") == Collection((), {}, {})
+
+
+def test_the_digest_knows_patches_and_where_they_come_from(collection):
+    first, *rest = collection.presets
+    for change in ({"name": "x"}, {"licence": "x"}, {"file": "x"}, {"macros": ("x",) * 4}, {"patch": rest[0].patch}):
+        other = dataclasses.replace(collection, presets=(dataclasses.replace(first, **change), *rest))
+        assert other.digest != collection.digest
+
+
+def test_a_changed_file_is_found_out(collection, tmp_path):
+    path = tmp_path / "presets.h5"
+    for change in ("params/continuous", "sources/licence", "assets"):
+        collection.write(path)
+        with h5py.File(path, "r+") as file:
+            if change == "assets":
+                asset = next(iter(file["assets"].values()))
+                asset[0] = asset[0] + 1
+            else:
+                file[change][0] = 0.123 if change.startswith("params") else "free for all"
+        with pytest.raises(DatasetError, match="damaged"):
+            Collection.read(path)
+
+
+@pytest.mark.parametrize("what", ["nothing", "text", "cut", "a dataset", "another version", "another synth"])
+def test_what_is_no_collection_is_said_in_a_line(collection, tmp_path, tier_1, what):
+    path = tmp_path / "presets.h5"
+    collection.write(path)
+    if what == "nothing":
+        path.unlink()
+    elif what == "text":
+        path.write_text("presets")
+    elif what == "cut":
+        path.write_bytes(path.read_bytes()[:5000])
+    elif what == "a dataset":
+        path.write_bytes(tier_1.path.read_bytes())
+    else:
+        with h5py.File(path, "r+") as file:
+            file["schema"].attrs["version" if "version" in what else "registry"] = "0"
+    with pytest.raises(DatasetError, match=str(path)) as error:
+        Collection.read(path)
+    assert "\n" not in str(error.value)
+
+
+def test_making_a_collection_leaves_file_and_report(folder, tmp_path):
+    output = tmp_path / "made" / "presets.h5"
+    made = make_collection([folder], output, REGISTRY, check=False, workers=2)
+    assert Collection.read(output).digest == made.digest
+    assert json.loads(Path(made.report_file).read_text())["totals"]["accepted"] == 2
+    assert type(made).model_validate_json(made.model_dump_json()) == made
+    assert made.is_intact()
+    output.unlink()
+    assert not made.is_intact()
+
+
+def test_another_file_is_never_replaced(folder, tmp_path):
+    (tmp_path / "thesis.h5").write_text("ten years")
+    with pytest.raises(SpecError, match="no collection of presets"):
+        make_collection([folder], tmp_path / "thesis.h5", REGISTRY, check=False, workers=1)
+    assert (tmp_path / "thesis.h5").read_text() == "ten years"
+
+
+def test_the_fingerprint_of_a_survey_is_of_content_and_origin(folder):
+    first = survey([folder])
+    assert first.files == 5
+    (folder / "a.vital").touch()
+    (folder / "README.md").write_text("other")
+    assert survey([folder]) == first
+    state(folder, licence="MIT")
+    licensed = survey([folder])
+    (folder / "a.vital").write_bytes(content(document(volume=1.0)))
+    assert len({first, licensed, survey([folder])}) == 3
+
+
+# -------------------------------------------------------------------------------------------- presets that people wrote
+
+
+needs_presets = pytest.mark.skipif(not SHARED.is_dir(), reason="no presets beside this checkout")
+
+
+@needs_presets
+def test_some_real_presets_sound_as_their_originals(tmp_path):
+    some = random.Random(0).sample(sorted(SHARED.rglob("*.vital")), 12)
+    audio = AudioSpec(notes=(60,), note_seconds=0.3, render_seconds=0.4)
+    _, report = ingested(*some, check=True, audio=audio)
+    assert report.totals["accepted"] == len(some)
+    assert [f.file for f in report.files if f.fidelity.difference > NEAR] == []
+
+
+@needs_presets
+@pytest.mark.slow
+def test_real_presets_sound_as_their_originals():
+    """At the notes and lengths of a dataset; what is lost is what 24 bits of a label can't hold."""
+    collection, report = ingested(SHARED, check=True)
+    assert report.totals["refused"] == 0
+    differences = [f.fidelity.difference for f in report.files if f.verdict == "accepted"]
+    assert len(differences) == len(collection.presets)
+    assert np.mean([d <= NEAR for d in differences]) >= 0.95
+
+
+@pytest.mark.slow
+def test_the_command_makes_a_collection_once(cli, folder):
+    def run():
+        return cli.json("ingest", folder, "--data-dir", "data", "-o", "presets.h5")
+
+    first = run()
+    path = Path(first["collection"])
+    made = path.stat().st_mtime_ns
+    assert run() == first
+    assert path.stat().st_mtime_ns == made
+    path.unlink()
+    assert run() == first
+    assert Collection.read(path).digest == first["digest"]
+    (folder / "a.vital").unlink()
+    assert run()["report"]["totals"] == {"accepted": 2, "duplicate": 0, "refused": 2, "changed": 0}
+    missing = cli.run("ingest", "nowhere")
+    assert (missing.returncode, missing.stderr.count("nowhere")) == (2, 1)
