@@ -1,4 +1,4 @@
-"""Whether the priors give what they promise, on 1,000 rows a recipe: candidates accepted, and ranges reached.
+"""Whether the priors give what they promise, on 1,000 rows a kind: candidates accepted, and ranges reached.
 
 It doubles as the recorded run of 1,000 rows: time, refusals by reason, size.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.measure import Measure, generate, synthcore
 
 ROWS = 1000
-RECIPES: dict[str, tuple[tuple[object, ...], float]] = {
+KINDS: dict[str, tuple[tuple[object, ...], float]] = {
     "tier 1": (("--tier", 1), 0.75),
     "tier 2": (("--tier", 2), 0.60),
     "tier 2 fixed modulation": (("--tier", 2, "--fixed-modulation"), 0.60),
@@ -20,17 +20,17 @@ RECIPES: dict[str, tuple[tuple[object, ...], float]] = {
 
 
 def run(folder: Path) -> Iterator[Measure]:
-    """Measure each recipe."""
-    for recipe, (flags, bar) in RECIPES.items():
-        place = folder / recipe.replace(" ", "-")
+    """Measure each kind."""
+    for kind, (flags, bar) in KINDS.items():
+        place = folder / kind.replace(" ", "-")
         made = generate(place, "-n", ROWS, *flags)
         found = synthcore("inspect", place / "out.h5").report
         coverage = found["coverage"]
-        yield Measure(f"acceptance {recipe}", found["acceptance"], bar)
-        yield Measure(f"lowest span of a prior {recipe}", coverage["lowest_span"], 0.90)
+        yield Measure(f"acceptance {kind}", found["acceptance"], bar)
+        yield Measure(f"lowest span of a prior {kind}", coverage["lowest_span"], 0.90)
         missing = sum(map(len, coverage["missing_options"].values()))
-        yield Measure(f"options that never occur {recipe}", missing, 0, at_least=False)
-        yield Measure(f"1,000 rows {recipe}", made.report["seconds"], unit="s")
-        yield Measure(f"bytes per row {recipe}", found["bytes"] / ROWS)
+        yield Measure(f"options that never occur {kind}", missing, 0, at_least=False)
+        yield Measure(f"1,000 rows {kind}", made.report["seconds"], unit="s")
+        yield Measure(f"bytes per row {kind}", found["bytes"] / ROWS)
         for reason, count in found["faults"].items():
-            yield Measure(f"refused as {reason} {recipe}", count)
+            yield Measure(f"refused as {reason} {kind}", count)

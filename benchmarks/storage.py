@@ -75,6 +75,7 @@ def compare_merge(folder: Path) -> float:
         shards.append(
             ShardRef(
                 name=plan.name, size=path.stat().st_size, checksum=digest, digest="", rows=plan.rows,
+                source=plan.source,
                 candidates=0, faults={}, seconds=0, synth_cpu_seconds=0,
             )
         )  # fmt: skip

@@ -9,17 +9,32 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from synthcore.errors import RenderError, SynthcoreError
-from synthcore.settings import Generate, Inspect, Verify, parse
+from synthcore.errors import DownloadError, RenderError, SynthcoreError
+from synthcore.settings import (
+    DiscoverWavetables,
+    DownloadPresets,
+    Generate,
+    Ingest,
+    Inspect,
+    RenderRecipe,
+    Verify,
+    WriteRecipe,
+    parse,
+)
 
 USAGE = """usage: synthcore COMMAND [OPTIONS]
 
 Datasets of (audio, parameters) pairs for inverse synthesis with Vital.
 
 commands:
-  generate   make a dataset, or continue one
-  inspect    say what is in a dataset
-  verify     render rows again from their labels, and compare bit for bit
+  generate          make a dataset, or continue one
+  inspect           say what is in a dataset
+  verify            render rows again from their labels, and compare bit for bit
+  discover-wt       make a catalog of the wavetables on this machine
+  download-presets  download the presets of public repositories and archives
+  ingest            read presets into one file of patches
+  recipe            write a dataset without audio and other people's assets
+  render            make a dataset again from its recipe
 
 synthcore COMMAND --help tells a command's options. To begin:
 
@@ -46,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         code = command(parse(model, words[1:]))
         sys.stdout.flush()
         return code
-    except RenderError as error:
+    except (RenderError, DownloadError) as error:
         return _complain(error, FAILED)
     except SynthcoreError as error:
         return _complain(error, BAD_INPUT)
@@ -64,20 +79,19 @@ def _complain(what: object, code: int) -> int:
 
 def run_generate(settings: Generate) -> int:
     """Run the flow, and say what it made."""
-    from synthcore.storage.continuing import require_continuable
+    from synthcore import library
+    from synthcore.storage.continuing import require_continuable, require_writable
 
-    require_continuable(settings.output_path, settings.spec, overwrite=settings.run.overwrite)
+    require_writable(settings.output_path)
+    if not settings.has_presets:  # else the spec is known only when they have been read
+        spec = settings.spec_of(library.given_catalog(settings.catalog, settings.data_dir), "")
+        require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
     _say(f"data directory: {settings.data_dir}")
-    # The run speaks for itself here; Prefect's own log goes to its server. Set the variable to see it as well.
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    from flows import environment
-
-    _say(environment.prepare())
+    _meet_prefect()
     from flows.generate import generate
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and server with it
-    environment.start_server()
-    summary = generate(**{name: getattr(settings, name) for name in Generate.model_fields if name != "as_json"})
+    left_out = {"as_json", "catalog_digest", "presets_digest"}
+    summary = generate(**{name: getattr(settings, name) for name in Generate.model_fields if name not in left_out})
     if settings.as_json:
         sys.stdout.write(summary.model_dump_json() + "\n")
     else:
@@ -109,6 +123,88 @@ def run_verify(settings: Verify) -> int:
     return 0 if verdict.holds else FAILED
 
 
+def run_discover_wavetables(settings: DiscoverWavetables) -> int:
+    """Run the flow, and say what it found."""
+    from synthcore.wavetables.discovery import places_to_search
+
+    places_to_search((), wished=(*settings.extra_dir, *settings.extra_file))  # what isn't there needs no server
+    _meet_prefect()
+    from flows.discover_wavetables import discover_wavetables
+
+    wishes = {name: getattr(settings, name) for name in DiscoverWavetables.model_fields if name != "as_json"}
+    made = discover_wavetables(**wishes)
+    sys.stdout.write(made.model_dump_json() + "\n" if settings.as_json else made.to_text())
+    return 0
+
+
+def run_download_presets(settings: DownloadPresets) -> int:
+    """Run the flow, and say what became of each source; 1 when too many failed."""
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from flows import environment
+
+    _say(environment.prepare())
+    from flows.download_presets import download_presets
+    from synthcore.presets.download import IncompleteDownload
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: git and server with it
+    environment.start_server()
+    code = 0
+    try:
+        wishes = {name: getattr(settings, name) for name in DownloadPresets.model_fields if name != "as_json"}
+        report = download_presets(**wishes)
+    except IncompleteDownload as incomplete:
+        report, code = incomplete.report, _complain(incomplete, FAILED)
+    sys.stdout.write(report.model_dump_json() + "\n" if settings.as_json else report.to_text())
+    return code
+
+
+def run_ingest(settings: Ingest) -> int:
+    """Run the flow, and say what became of each preset."""
+    _meet_prefect()
+    from flows.ingest_presets import ingest_presets
+
+    made = ingest_presets(**{name: getattr(settings, name) for name in Ingest.model_fields if name != "as_json"})
+    sys.stdout.write(made.model_dump_json() + "\n" if settings.as_json else made.to_text())
+    return 0
+
+
+def run_recipe(settings: WriteRecipe) -> int:
+    """Write a recipe."""
+    from synthcore import recipe
+    from synthcore.storage.continuing import require_writable
+    from synthcore.storage.dataset import Dataset
+
+    require_writable(settings.output)
+    with Dataset(settings.file) as dataset:
+        written = recipe.write_recipe(dataset, settings.output)
+    sys.stdout.write(written.model_dump_json() + "\n" if settings.as_json else written.to_text())
+    return 0
+
+
+def run_render(settings: RenderRecipe) -> int:
+    """Render a recipe; 1 when a row differs where it shouldn't."""
+    from synthcore import recipe
+    from synthcore.storage.continuing import require_writable
+    from synthcore.storage.dataset import Dataset
+
+    require_writable(settings.output)
+    with Dataset(settings.file) as dataset:
+        made = recipe.render_recipe(dataset, settings.assets, settings.output, settings.workers)
+    sys.stdout.write(made.model_dump_json() + "\n" if settings.as_json else made.to_text())
+    return 0 if made.holds or not made.same_machine_type else FAILED
+
+
+def _meet_prefect() -> None:
+    """Have a Prefect server ready. Only after this may a flow be imported."""
+    # The run speaks for itself here; Prefect's own log goes to its server. Set the variable to see it as well.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from flows import environment
+
+    _say(environment.prepare())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and server with it
+    environment.start_server()
+
+
 def _say(line: str) -> None:
     sys.stderr.write(line + "\n")
 
@@ -117,6 +213,11 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "generate": (Generate, run_generate),
     "inspect": (Inspect, run_inspect),
     "verify": (Verify, run_verify),
+    "discover-wt": (DiscoverWavetables, run_discover_wavetables),
+    "download-presets": (DownloadPresets, run_download_presets),
+    "ingest": (Ingest, run_ingest),
+    "recipe": (WriteRecipe, run_recipe),
+    "render": (RenderRecipe, run_render),
 }
 
 if __name__ == "__main__":

@@ -17,13 +17,13 @@ from tasks.report import show_progress, start_progress
 class Display:
     """Follows one run. Rows are counted as they are rendered, or by the shard when it was cached."""
 
-    def __init__(self, plans: list[ShardPlan], n_samples: int) -> None:
+    def __init__(self, plans: list[ShardPlan]) -> None:
         self.shards_cached = 0
         self._shards, self._shards_done = len(plans), 0
         self._faults: Counter[str] = Counter()
         self._candidates = 0
         self._lock = threading.Lock()
-        self._artifact = start_progress(f"{n_samples} rows in {len(plans)} shards")
+        self._artifact = start_progress(f"{sum(p.rows for p in plans)} rows in {len(plans)} shards")
         console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),

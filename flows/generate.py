@@ -1,5 +1,7 @@
 """Make a dataset: plan -> render_shard (mapped, retried, cached) -> merge_shards (cached) -> summary.
 
+With presets, they are downloaded and ingested first, by flows of their own.
+
 `python flows/generate.py --help` tells its flags; `synthcore generate` is the same.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from flows import environment
@@ -18,11 +21,37 @@ from prefect.futures import as_completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.display import Display
+from flows.download_presets import download_presets
+from flows.ingest_presets import ingest_presets
+from synthcore import library
 from synthcore.engine.client import at_most, interruptible
 from synthcore.errors import DamagedShard
-from synthcore.settings import CORES, DataDir, Generate, Output, RunSettings, Workers
+from synthcore.presets.collection import Collection
+from synthcore.settings import (
+    CORES,
+    CatalogFile,
+    CommunityDirs,
+    DataDir,
+    DownloadPresets,
+    Factory,
+    Generate,
+    Output,
+    Repos,
+    RunSettings,
+    Workers,
+)
 from synthcore.shard import ShardPlan, plan_shards
-from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec, FixedModulation, Rows, Seed, Tier
+from synthcore.spec import (
+    AcceptanceSpec,
+    AudioSpec,
+    DatasetSpec,
+    FixedModulation,
+    Rows,
+    Seed,
+    Tier,
+    Variations,
+    WavetablesFromTier,
+)
 from synthcore.storage.continuing import require_continuable
 from synthcore.storage.merge import DatasetRef, ShardRef
 from synthcore.summary import Summary
@@ -42,6 +71,12 @@ def generate(
     workers: Workers = CORES,
     data_dir: DataDir | None = None,
     fixed_modulation: FixedModulation = SPEC.fixed_modulation,
+    wavetables_from_tier: WavetablesFromTier = SPEC.wavetables_from_tier,
+    catalog: CatalogFile = None,
+    community_dir: CommunityDirs = (),
+    factory: Factory = False,
+    repos: Repos = False,
+    variations: Variations = SPEC.variations,
     audio: AudioSpec = SPEC.audio,
     acceptance: AcceptanceSpec = SPEC.acceptance,
     run: RunSettings = RUN,
@@ -73,27 +108,36 @@ def generate(
         seed=seed,
         workers=workers,
         fixed_modulation=fixed_modulation,
+        wavetables_from_tier=wavetables_from_tier,
+        catalog=catalog,
+        community_dir=community_dir,
+        factory=factory,
+        repos=repos,
+        variations=variations,
         audio=audio,
         acceptance=acceptance,
         run=run,
         **where,
     )
-    require_continuable(settings.output_path, settings.spec, overwrite=settings.run.overwrite)
-    plans = plan_shards(settings.spec, settings.run.rows_per_shard)
+    presets = gather_presets(settings)
+    catalog_digest = library.given_catalog(settings.catalog, settings.data_dir)
+    spec = settings.spec_of(catalog_digest, presets.digest if presets else "")
+    require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
+    plans = plan_shards(spec, settings.run.rows_per_shard, presets)
 
     with (
         task_runner(settings) as runner,
-        Display(plans, settings.n_samples) as display,
+        Display(plans) as display,
         interruptible(),
         at_most(settings.workers),
     ):
         started = time.monotonic()
         shards = render_shards(plans, settings, runner, display)
-        dataset = merge(plans, shards, settings, runner, display)
+        dataset = merge(plans, shards, spec, settings, runner, display)
         seconds = time.monotonic() - started
 
     summary = Summary.of(
-        settings.spec,
+        spec,
         dataset,
         shards,
         cached=display.shards_cached,
@@ -102,6 +146,25 @@ def generate(
     )
     summarize(summary)
     return summary
+
+
+def gather_presets(settings: Generate) -> Collection | None:
+    """Read the presets that rows are to be made from, after downloading those of the repositories if that is asked."""
+    if not settings.has_presets:
+        return None
+    folders = settings.community_dir
+    if settings.repos:
+        known = DownloadPresets(output=settings.data_dir / "community", data_dir=settings.data_dir)
+        download_presets(output=known.output, sources=known.sources, limits=known.limits, data_dir=known.data_dir)
+        folders = (*folders, known.output)
+    made = ingest_presets(
+        folders=folders,
+        factory=settings.factory,
+        output=library.collection_of(folders, settings.data_dir),
+        workers=settings.workers,
+        data_dir=settings.data_dir,
+    )
+    return library.given_collection(Path(made.collection), settings.data_dir)
 
 
 def task_runner(settings: Generate) -> TaskRunner[Any]:
@@ -147,7 +210,12 @@ def render_again(
 
 
 def merge(
-    plans: list[ShardPlan], shards: list[ShardRef], settings: Generate, runner: TaskRunner[Any], display: Display
+    plans: list[ShardPlan],
+    shards: list[ShardRef],
+    spec: DatasetSpec,
+    settings: Generate,
+    runner: TaskRunner[Any],
+    display: Display,
 ) -> DatasetRef:
     """Merge the shards. Reading every byte may find one damaged: it is rendered again, alone."""
     named = {plan.name: plan for plan in plans}
@@ -160,7 +228,7 @@ def merge(
                 shards,
                 settings.output_path,
                 settings.data_dir,
-                settings.spec,
+                spec,
                 settings.run.merge,
                 settings.run.chunk_rows,
             )

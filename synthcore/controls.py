@@ -27,6 +27,8 @@ NOT_A_LABEL = re.compile(r"modulation_\d+_(amount|bipolar|bypass|power|stereo)|v
 TIER_1 = re.compile(r"osc_[12]_.*|filter_1_.*|env_1_.*|volume")
 #: The parts of a preset that are not numbers; a patch that changes one stores it as an asset.
 SECTIONS = ("lfos", "sample", "wavetables")
+#: The last public Vital; vita's own mark, 99999.9.9, is refused by the real one. Both give the same audio.
+VITAL_VERSION = "1.5.5"
 
 
 @dataclass(frozen=True, slots=True)

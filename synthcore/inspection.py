@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
 
+from synthcore.candidates import PRESET_SOURCES, Provenance
 from synthcore.controls import differences, installed
 from synthcore.engine.faults import REASONS
 from synthcore.errors import DatasetError, SynthcoreError
@@ -25,6 +26,8 @@ QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 SPAN = 0.9
 #: Rows whose labels are read at a time: memory doesn't grow with the dataset.
 BATCH = 4096
+#: Refused presets that the text lists.
+SHOWN = 20
 #: Columns of a terminal that everyone has.
 WIDTH = 80
 
@@ -41,6 +44,20 @@ class Coverage(BaseModel):
     missing_options: dict[str, list[str]]  # allowed options that no row has
 
 
+class SourceOfPresets(BaseModel):
+    """Presets of one place and one licence."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    repository: str
+    commit: str
+    licence: str
+    authors: list[str]
+    presets: int
+    rows: int  # made from them, variations included
+
+
 class Inspection(BaseModel):
     """What is in a dataset."""
 
@@ -53,6 +70,7 @@ class Inspection(BaseModel):
     patches: int
     tier: int
     digest: str
+    is_recipe: bool
     spec: dict[str, Any]
     engine: dict[str, Any]
     shapes: dict[str, list[int]]
@@ -62,6 +80,8 @@ class Inspection(BaseModel):
     coverage: Coverage
     distributions: dict[str, list[float]]  # at QUANTILES
     sources: dict[str, int]
+    presets: list[SourceOfPresets]
+    refused_presets: dict[str, str]  # file -> reason
     importance_weights: str
     other_synth: list[str]  # how the synth installed here differs from the one it was made with
 
@@ -74,6 +94,7 @@ class Inspection(BaseModel):
         for name, value in {
             "file": f"{self.file} ({self.bytes / 1e6:.1f} MB, schema {self.version})",
             "rows": f"{self.rows} of tier {self.tier}, {self.patches} patches ({_counted(self.sources)})",
+            "recipe": "without audio: synthcore render makes it again" if self.is_recipe else "",
             "digest": self.digest,
             "accepted": f"{self.acceptance:.1%} of {self.candidates} candidate patches",
             "weights": self.importance_weights,
@@ -82,7 +103,19 @@ class Inspection(BaseModel):
             "vita": f"{self.engine['vita']} on {self.engine['machine']}",
             "synth here": "; ".join(self.other_synth) or "the same",
         }.items():
-            about.add_row(name, str(value))
+            if value:
+                about.add_row(name, str(value))
+        presets = _table("presets", "from", "commit", "licence", "by", "presets", "rows")
+        for found_at in self.presets:
+            by = ", ".join(found_at.authors[:3]) + (", ..." if len(found_at.authors) > 3 else "")
+            where = found_at.repository or found_at.source
+            counts = (str(found_at.presets), str(found_at.rows))
+            presets.add_row(where, found_at.commit[:10], found_at.licence, by, *counts)
+        refused = _table("refused presets", "file", "reason")
+        for file, reason in list(self.refused_presets.items())[:SHOWN]:
+            refused.add_row(file, reason)
+        if len(self.refused_presets) > SHOWN:
+            refused.add_row(f"... and {len(self.refused_presets) - SHOWN} more (--json lists all)", "")
         shapes = _table("columns", "name", "shape")
         for name, shape in self.shapes.items():
             shapes.add_row(name, " x ".join(map(str, shape)))
@@ -100,7 +133,7 @@ class Inspection(BaseModel):
         covered.add_row("lowest span", f"{found.lowest_span:.1%} of a prior's range")
         covered.add_row(f"under {SPAN:.0%}", _counted({k: f"{v:.0%}" for k, v in found.narrow.items()}) or "none")
         covered.add_row("missing options", _counted(found.missing_options) or "none")
-        return [about, shapes, faults, spread, covered]
+        return [about, presets, refused, shapes, faults, spread, covered]
 
 
 class RowWords(BaseModel):
@@ -131,18 +164,13 @@ class RowWords(BaseModel):
 def inspect(dataset: Dataset) -> Inspection:
     """Gather what is in a dataset. Reads all labels, and the audio of at most `CENTROID_ROWS` rows."""
     rejected = dataset.rejections()
-    patches = len(np.unique(dataset.column("patch_index")))
+    patches = len(set(zip(dataset.column("source").tolist(), dataset.column("patch_index").tolist(), strict=True)))
     faults = Counter(reason.decode() for reason in rejected["reason"].tolist())
     sources = Counter(source.decode() for source in dataset.column("source").tolist())
     candidates = patches + sum(faults.values())
-    sampled = np.unique(np.linspace(0, len(dataset) - 1, CENTROID_ROWS).astype(int)).tolist()
-    rate = dataset.spec.audio.sample_rate
-    centroids = [centroid_hz(dataset.column("audio", [row])[0], rate) for row in sampled]
-    measured = {
-        "rms (dBFS)": dataset.column("rms_dbfs"),
-        "peak": dataset.column("peak"),
-        "centroid (Hz)": np.array(centroids),
-    }
+    measured = {"rms (dBFS)": dataset.column("rms_dbfs"), "peak": dataset.column("peak")}
+    if not dataset.is_recipe:
+        measured["centroid (Hz)"] = _sample_centroids(dataset)
     return Inspection(
         file=str(dataset.path),
         bytes=dataset.path.stat().st_size,
@@ -151,6 +179,7 @@ def inspect(dataset: Dataset) -> Inspection:
         patches=patches,
         tier=dataset.spec.tier,
         digest=dataset.digest,
+        is_recipe=dataset.is_recipe,
         spec=dataset.spec.model_dump(mode="json"),
         engine={
             name: getattr(dataset.engine, name) for name in ("vita", "build", "machine", "cpu_features", "version")
@@ -162,9 +191,51 @@ def inspect(dataset: Dataset) -> Inspection:
         coverage=measure_coverage(dataset),
         distributions={k: [float(q) for q in np.quantile(v, QUANTILES)] for k, v in measured.items()},
         sources=dict(sources),
+        presets=_count_presets(dataset),
+        refused_presets=_refused_presets(dataset),
         importance_weights=dataset.weights_status,
         other_synth=_compare_synths(dataset),
     )
+
+
+def _sample_centroids(dataset: Dataset) -> NDArray[np.float64]:
+    """Spectral centroids of some rows, evenly spaced."""
+    rows = np.unique(np.linspace(0, len(dataset) - 1, CENTROID_ROWS).astype(int)).tolist()
+    rate = dataset.spec.audio.sample_rate
+    return np.array([centroid_hz(dataset.column("audio", [row])[0], rate) for row in rows])
+
+
+def _count_presets(dataset: Dataset) -> list[SourceOfPresets]:
+    """Group the presets by place and licence, and count the rows that descend from each group."""
+    groups: dict[tuple[str, str, str, str], list[Provenance]] = {}
+    for preset in dataset.sources():
+        place = (preset.source, preset.repository, preset.commit, preset.licence)
+        groups.setdefault(place, []).append(preset)
+    parents = dataset.column("parents")
+    found = []
+    for (source, repository, commit, licence), presets in sorted(groups.items()):
+        hashes = np.array([p.preset_hash for p in presets], dtype="S64")
+        found.append(
+            SourceOfPresets(
+                source=source,
+                repository=repository,
+                commit=commit,
+                licence=licence,
+                authors=sorted({p.author for p in presets if p.author}),
+                presets=len(presets),
+                rows=int(np.isin(parents, hashes).any(axis=1).sum()),
+            )
+        )
+    return found
+
+
+def _refused_presets(dataset: Dataset) -> dict[str, str]:
+    """The presets that made no row, and why."""
+    files = {p.preset_hash: f"{p.repository} {p.file}".strip() for p in dataset.sources()}
+    rejected = dataset.rejections()
+    of_presets = np.isin(rejected["source"], [source.encode() for source in PRESET_SOURCES])
+    hashes, reasons = rejected["parents"][of_presets, 0].tolist(), rejected["reason"][of_presets].tolist()
+    return {files[p.decode()]: reason.decode() for p, reason in zip(hashes, reasons, strict=True)}
 
 
 def _compare_synths(dataset: Dataset) -> list[str]:
@@ -176,17 +247,21 @@ def _compare_synths(dataset: Dataset) -> list[str]:
 
 
 def measure_coverage(dataset: Dataset) -> Coverage:
-    """Compare what the rows hold with what the priors allow."""
+    """Compare what the synthetic rows hold with what the priors allow."""
     priors, registry = dataset.priors, dataset.registry
     low = np.full(len(registry.continuous), np.inf)
     high = -low
     occurring: list[set[int]] = [set() for _ in registry.categorical]
     for start in range(0, len(dataset), BATCH):
         rows = slice(start, start + BATCH)
-        values = to_values(registry.continuous, dataset.column("continuous", rows))
+        drawn = dataset.column("source", rows) == b"synthetic"
+        if not drawn.any():
+            continue
+        values = to_values(registry.continuous, dataset.column("continuous", rows)[drawn])
         low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
-        for options, column in zip(occurring, dataset.column("categorical", rows).T, strict=True):
+        for options, column in zip(occurring, dataset.column("categorical", rows)[drawn].T, strict=True):
             options.update(np.unique(column).tolist())
+    low = np.minimum(low, high)  # a shard of presets has no synthetic row
     reached = {c.name: float(span) for c, span in zip(registry.continuous, high - low, strict=True)}
     spans = {name: reached[name] / (top - bottom) for name, (bottom, top) in priors.continuous.items()}
     missing: dict[str, list[str]] = {}
@@ -229,11 +304,15 @@ def describe_row(dataset: Dataset, row: int) -> RowWords:
         for slot, (s, d, amount, bipolar, power, stereo, _) in enumerate(patch.modulation_slots.tolist(), start=1)
         if s >= 0
     ]
-    metadata = {
-        name: stored[name].decode() if isinstance(stored[name], bytes) else stored[name].item()
-        for name in dataset.metadata_names
-    }
+    metadata = {name: _plain(stored[name]) for name in dataset.metadata_names}
     return RowWords(file=str(dataset.path), row=row, metadata=metadata, controls=told, modulation=routes)
+
+
+def _plain(value: Any) -> Any:
+    """Turn what is stored into what people read."""
+    if isinstance(value, np.ndarray):
+        return ", ".join(v.decode() for v in value.tolist() if v)
+    return value.decode() if isinstance(value, bytes) else value.item()
 
 
 def centroid_hz(audio: NDArray[np.float32], sample_rate: int) -> float:

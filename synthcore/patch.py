@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synthcore.controls import Registry, canonical_json
+from synthcore.controls import VITAL_VERSION, Registry, canonical_json
 from synthcore.normalize import to_units, to_values
+from synthcore.wavetables.canonical import canonical_wavetable, playable
 
 MAX_SLOTS = 64  #: of modulation; a 65th kills the synth
 SLOT_FIELDS = ("source", "destination", "amount", "bipolar", "power", "stereo", "bypass")
@@ -28,8 +29,6 @@ OSCILLATORS = 3
 EXTRAS = ("lfos", "sample", "curves")
 #: One sample of silence, for a patch whose sample is off: decoding one that nobody hears is half of a load.
 NO_SAMPLE = '{"length":1,"name":"","sample_rate":44100,"samples":"AAA="}'
-#: The last public Vital; vita's own mark, 99999.9.9, is refused by the real one. Both give the same audio.
-VITAL_VERSION = "1.5.5"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +79,7 @@ class Patch:
             continuous=to_units(registry.continuous, values),
             categorical=options,
             modulation_slots=np.tile(EMPTY_SLOT, (MAX_SLOTS, 1)),
-            wavetables=tuple(content_hash(w) for w in registry.init["wavetables"]),
+            wavetables=tuple(hashlib.sha256(text).hexdigest() for text in _init_wavetables(registry)),
         )
 
     def values(self, registry: Registry) -> dict[str, float]:
@@ -137,7 +136,7 @@ class Patch:
         sections = {
             "lfos": registry.init_texts["lfos"] if lfos is None else assets[lfos].decode(),
             "sample": given_sample if settings["sample_on"] else NO_SAMPLE,
-            "wavetables": f"[{','.join(assets[w].decode() for w in self.wavetables)}]",
+            "wavetables": f"[{','.join(playable(assets[w].decode()) for w in self.wavetables)}]",
             "modulations": canonical_json(modulations),
         }
         body = canonical_json(settings)[:-1] + "".join(f',"{k}":{v}' for k, v in sections.items()) + "}"
@@ -165,5 +164,13 @@ def content_hash(value: Any) -> str:
 
 def init_assets(registry: Registry) -> dict[str, bytes]:
     """The init preset's wavetables as assets, by SHA-256."""
-    texts = (canonical_json(w).encode() for w in registry.init["wavetables"])
-    return {hashlib.sha256(text).hexdigest(): text for text in texts}
+    return {hashlib.sha256(text).hexdigest(): text for text in _init_wavetables(registry)}
+
+
+def init_names(registry: Registry) -> dict[str, str]:
+    """What the init preset calls its wavetables, by SHA-256."""
+    return dict(zip(Patch.init(registry).wavetables, (w["name"] for w in registry.init["wavetables"]), strict=True))
+
+
+def _init_wavetables(registry: Registry) -> list[bytes]:
+    return [canonical_wavetable(wavetable) for wavetable in registry.init["wavetables"]]

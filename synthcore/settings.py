@@ -17,14 +17,17 @@ from pydantic_settings import (
     BaseSettings,
     CliApp,
     CliPositionalArg,
+    CliSuppress,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    TomlConfigSettingsSource,
 )
 
 from synthcore.errors import SpecError
-from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
+from synthcore.presets.sources import KNOWN, Sources
+from synthcore.presets.transfer import Limits
+from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec, Digest
 from synthcore.storage.merge import MergeMode
 
 
@@ -33,11 +36,51 @@ def _absolute(path: Path | None) -> Path | None:
 
 
 SETTINGS_FILE = Path("synthcore.toml")  #: in the current folder
+DOWNLOADS = "download-presets"  #: its table in the settings file; what is in no table is generate's
 Output = Annotated[
     Path | None,
     AfterValidator(_absolute),
     Field(description="The file to make. By default DATA_DIR/tier1-seed0.h5 or alike."),
 ]
+RequiredOutput = Annotated[Path, AfterValidator(_absolute), Field(description="The file to make.")]
+CatalogFile = Annotated[
+    Path | None,
+    AfterValidator(_absolute),
+    Field(description="Wavetable catalog that discover-wt made. By default the built-in one."),
+]
+CommunityDirs = Annotated[
+    tuple[Annotated[Path, AfterValidator(_absolute)], ...],
+    Field(description="Folder of presets (.vital, .vitalbank), whose rows come first. Can be given again."),
+]
+PresetDirs = Annotated[
+    tuple[Annotated[Path, AfterValidator(_absolute)], ...],
+    Field(description="Folders of presets; also single presets, banks and zip archives."),
+]
+CollectionFile = Annotated[
+    Path | None,
+    AfterValidator(_absolute),
+    Field(description="The file to make. By default DATA_DIR/presets.h5."),
+]
+Check = Annotated[bool, Field(description="Render each preset and its patch, and say how near they are.")]
+Factory = Annotated[bool, Field(description="Also the factory presets, if Vital is installed here.")]
+Repos = Annotated[bool, Field(description="Also the presets of the repositories that download-presets knows.")]
+PresetsDir = Annotated[
+    Path,
+    AfterValidator(_absolute),
+    Field(description="Folder in which each source gets a folder of its own.", validate_default=True),
+]
+CatalogOutput = Annotated[
+    Path | None, AfterValidator(_absolute), Field(description="The catalog to make. By default DATA_DIR/catalog.json.")
+]
+ExtraDirs = Annotated[
+    tuple[Annotated[Path, AfterValidator(_absolute)], ...],
+    Field(description="Folder to search besides Vital's own. Can be given again."),
+]
+ExtraFiles = Annotated[
+    tuple[Annotated[Path, AfterValidator(_absolute)], ...],
+    Field(description="File to read: .vital, .vitalbank, .vitaltable or .zip. Can be given again."),
+]
+Strict = Annotated[bool, Field(description="Fail when one source fails, not only when all do.")]
 Workers = Annotated[int, Field(ge=1, le=1024, description="Renders at a time; by default one for each core.")]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -124,6 +167,12 @@ class Generate(DatasetSpec, BaseSettings):
         "SYNTHCORE_",
     )
 
+    catalog_digest: CliSuppress[Digest] = Field("", description="Found out by the flow.")
+    presets_digest: CliSuppress[Digest] = Field("", description="Found out by the flow.")
+    catalog: CatalogFile = None
+    community_dir: CommunityDirs = ()
+    factory: Factory = False
+    repos: Repos = False
     output: Output = None
     workers: Workers = CORES
     data_dir: DataDir = Field(default_factory=default_data_dir)
@@ -140,12 +189,24 @@ class Generate(DatasetSpec, BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read no .env and no secrets: flags, environment, synthcore.toml."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, SETTINGS_FILE)
+        in_file = {name: value for name, value in _settings_file().items() if name != DOWNLOADS}
+        return init_settings, env_settings, InitSettingsSource(settings_cls, in_file)
+
+    @model_validator(mode="after")
+    def _variations_are_of_presets(self) -> Generate:
+        if self.variations and not self.has_presets:
+            raise ValueError("variations are made from presets: name a folder of them with --community-dir as well")
+        return self
 
     @property
-    def spec(self) -> DatasetSpec:
-        """The part that says what the dataset is."""
-        return DatasetSpec(**{name: getattr(self, name) for name in DatasetSpec.model_fields})
+    def has_presets(self) -> bool:
+        """Whether rows are to be made from presets as well."""
+        return bool(self.community_dir or self.factory or self.repos)
+
+    def spec_of(self, catalog_digest: str, presets_digest: str) -> DatasetSpec:
+        """The part that says what the dataset is, with what was found."""
+        found = {"catalog_digest": catalog_digest, "presets_digest": presets_digest}
+        return DatasetSpec(**{name: getattr(self, name) for name in DatasetSpec.model_fields} | found)
 
     @property
     def results_dir(self) -> Path:
@@ -155,7 +216,7 @@ class Generate(DatasetSpec, BaseSettings):
     @property
     def output_path(self) -> Path:
         """The file to make, absolute."""
-        return self.output or self.data_dir / f"{self.recipe.replace('-', '')}-seed{self.seed}.h5"
+        return self.output or self.data_dir / f"{self.kind.replace('-', '')}-seed{self.seed}.h5"
 
 
 class Inspect(BaseSettings):
@@ -185,6 +246,146 @@ class Verify(BaseSettings):
     as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
 
 
+class DownloadPresets(BaseSettings):
+    """Download the presets of public repositories and archives, each into a folder that says where it is from.
+
+    A source that can't be had is reported, and the others still come. Running the same command again downloads only
+    what changed. Other sources than the known ones can be listed in ./synthcore.toml, each as a table
+    [[download-presets.sources]] with url, ref, licence and sha256, or given as JSON.
+    """
+
+    model_config = _command(
+        "download-presets",
+        {"output": "o", "as-json": "json", **_shortcuts("limits", Limits)},
+        "SYNTHCORE_DOWNLOAD_PRESETS_",
+    )
+
+    output: PresetsDir = Path("presets/community")
+    sources: Sources = KNOWN
+    strict: Strict = False
+    limits: Limits = Field(default_factory=Limits)
+    data_dir: DataDir = Field(default_factory=default_data_dir)
+    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read no .env and no secrets: flags, environment, the table of synthcore.toml."""
+        in_file = _settings_file().get(DOWNLOADS, {})
+        if not isinstance(in_file, dict):
+            raise SpecError(f"{DOWNLOADS} in {SETTINGS_FILE} is no table: begin it with [{DOWNLOADS}]")
+        return init_settings, env_settings, InitSettingsSource(settings_cls, in_file)
+
+    @property
+    def results_dir(self) -> Path:
+        """Where Prefect keeps what tasks returned."""
+        return self.data_dir / "results"
+
+
+class DiscoverWavetables(BaseSettings):
+    """Make a wavetable catalog of what is built in, and of what Vital's folders and the ones given hold.
+
+    Finding nothing is no failure: then the catalog is the built-in one. Nothing but the catalog is written.
+    """
+
+    model_config = _command("discover-wt", {"output": "o", "as-json": "json"}, "SYNTHCORE_DISCOVER_WT_")
+
+    output: CatalogOutput = None
+    extra_dir: ExtraDirs = ()
+    extra_file: ExtraFiles = ()
+    data_dir: DataDir = Field(default_factory=default_data_dir)
+    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+
+    @property
+    def results_dir(self) -> Path:
+        """Where Prefect keeps what tasks returned."""
+        return self.data_dir / "results"
+
+    @property
+    def output_path(self) -> Path:
+        """The catalog to make, absolute."""
+        return self.output or self.data_dir / "catalog.json"
+
+
+class Ingest(BaseSettings):
+    """Read presets that people wrote (.vital, .vitalbank, zip) into one file of patches, each sound once.
+
+    Whatever the synth wouldn't survive is refused before it gets there, and named with its reason. Beside the file
+    lies a report of every preset as JSON.
+    """
+
+    model_config = _command("ingest", {"output": "o", "as-json": "json"}, "SYNTHCORE_INGEST_")
+
+    folders: CliPositionalArg[PresetDirs] = ()
+    factory: Factory = False
+    output: CollectionFile = None
+    check: Check = False
+    workers: Workers = CORES
+    data_dir: DataDir = Field(default_factory=default_data_dir)
+    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+
+    @model_validator(mode="after")
+    def _of_something(self) -> Ingest:
+        if not self.folders and not self.factory:
+            raise ValueError("name a folder of presets: synthcore ingest DIR, or --factory")
+        return self
+
+    @property
+    def output_path(self) -> Path:
+        """The file to make, absolute."""
+        return self.output or self.data_dir / "presets.h5"
+
+    @property
+    def results_dir(self) -> Path:
+        """Where Prefect keeps what tasks returned."""
+        return self.data_dir / "results"
+
+
+class WriteRecipe(BaseSettings):
+    """Write a dataset without its audio, and without the wavetables, LFO shapes, samples and curves of other people.
+
+    What is left can be shared freely: labels, measurements, hashes and where each preset is from. Whoever has the
+    presets makes the audio again with synthcore render.
+    """
+
+    model_config = _command("recipe", {"output": "o", "as-json": "json"}, "SYNTHCORE_RECIPE_")
+
+    file: CliPositionalArg[Path] = Field(description="The dataset.")
+    output: RequiredOutput
+    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+
+
+class RenderRecipe(BaseSettings):
+    """Make a dataset again from its recipe and the presets it was made from, and say whether it is the same.
+
+    Exits with 1 when a row's audio differs on the type of machine that the recipe was made on.
+    """
+
+    model_config = _command("render", {"output": "o", "as-json": "json"}, "SYNTHCORE_RENDER_")
+
+    file: CliPositionalArg[Path] = Field(description="The recipe.")
+    output: RequiredOutput
+    assets: CommunityDirs = Field(
+        (), description="Folder of presets, or catalog that discover-wt made. Can be given again."
+    )
+    workers: Workers = CORES
+    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+
+
+def _settings_file() -> dict[str, Any]:
+    """Read all of `synthcore.toml` in the current folder, if there is one."""
+    if not SETTINGS_FILE.exists():
+        return {}
+    with SETTINGS_FILE.open("rb") as file:
+        return tomllib.load(file)
+
+
 def parse(model: type[BaseSettings], arguments: list[str]) -> Any:
     """Build a command's settings from its command line.
 
@@ -209,7 +410,8 @@ def _require_known_variables() -> None:
     for group in ("audio", "acceptance", "run"):
         fields = Generate.model_fields[group].annotation.model_fields  # type: ignore[union-attr]
         known |= {f"SYNTHCORE_{group}__{name}".upper() for name in fields}
-    others = ("SYNTHCORE_INSPECT_", "SYNTHCORE_VERIFY_")
+    commands = ("INSPECT", "VERIFY", "DOWNLOAD_PRESETS", "DISCOVER_WT", "INGEST", "RECIPE", "RENDER")
+    others = tuple(f"SYNTHCORE_{command}_" for command in commands)
     for name in os.environ:
         if name.startswith("SYNTHCORE_") and name not in known and not name.startswith(others):
             raise SpecError(f"the environment sets {name}, which is no setting; there are {', '.join(sorted(known))}")

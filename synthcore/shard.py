@@ -9,30 +9,32 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections import Counter, deque
+from collections import ChainMap, Counter, deque
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from synthcore import progress
+from synthcore import library, progress
+from synthcore.candidates import PRESET_SOURCES, SOURCES, Candidate, Provenance, Source, Supply
 from synthcore.controls import canonical_json, installed
 from synthcore.engine.client import borrow_renderer
 from synthcore.engine.machine import engine
-from synthcore.engine.rendering import CpuSeconds, Outcome
+from synthcore.engine.rendering import CpuSeconds, Outcome, RenderedRow
 from synthcore.errors import LowAcceptance
-from synthcore.patch import Patch, init_assets
+from synthcore.presets.collection import Collection
+from synthcore.presets.given import Given, contents_digest, presets_of
+from synthcore.presets.variations import Variations
 from synthcore.sampling.hypercube import Sampler, drawn_with
 from synthcore.sampling.priors import shipped
 from synthcore.spec import DatasetSpec
 from synthcore.storage.merge import ShardRef
-from synthcore.storage.schema import VERSION
+from synthcore.storage.schema import VERSION, StoredPriors, WavetableNote
 from synthcore.storage.writer import ShardWriter, file_checksum, new_file, whole_file
+from synthcore.wavetables.catalog import Catalog, builtin
 
-#: Candidates tried for one patch before its shard gives up.
-MAX_ATTEMPTS = 100
 #: A shard that accepts a smaller share than this stops, once enough were tried for the share to mean anything.
 MIN_SHARE, FAIR_TRIAL = 0.05, 100
 #: Renderers that a shard may use at a time. They are shared with the other shards, so this many only matters in the
@@ -41,25 +43,29 @@ RENDERERS = 2
 
 
 class ShardPlan(BaseModel):
-    """One shard to make: the patches `first_patch` to `first_patch + patches - 1` of a spec."""
+    """One shard to make: the patches `first_patch` to `first_patch + patches - 1` of one source."""
 
     model_config = ConfigDict(frozen=True)
 
     index: int
+    source: Source
     first_patch: int
     patches: int
-    spec: DatasetSpec
+    spec: DatasetSpec  # only what this source depends on
     origin: str  # fingerprint of what candidates and audio depend on besides the spec
+    contents: str = ""  # digest of the presets in it
+    collection: str = ""  # where they are kept; says nothing of what the shard holds
 
     @property
     def rows(self) -> int:
+        """Rows if no preset is refused."""
         return self.patches * len(self.spec.audio.notes)
 
     @property
     def key(self) -> str:
         """SHA-256 in hex: names the shard's content, its file and its cache entry."""
-        parts = [VERSION, self.spec.fingerprint, self.origin, self.first_patch, self.patches]
-        return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+        made_of = [VERSION, self.source, self.spec.fingerprint, self.origin, self.contents]
+        return hashlib.sha256(canonical_json([*made_of, self.first_patch, self.patches]).encode()).hexdigest()
 
     @property
     def name(self) -> str:
@@ -69,24 +75,42 @@ class ShardPlan(BaseModel):
 
 def origin() -> str:
     """Fingerprint of everything besides the spec that decides what a shard holds."""
-    parts = [engine().fingerprint, installed().fingerprint, shipped().digest, drawn_with()]
+    parts = [engine().fingerprint, installed().fingerprint, shipped().digest, drawn_with(), builtin().digest]
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
 
 
-def plan_shards(spec: DatasetSpec, rows_per_shard: int) -> list[ShardPlan]:
-    """Cut a dataset into shards of whole patches. Every shard is full, also the last: so a larger dataset reuses it.
+def plan_shards(spec: DatasetSpec, rows_per_shard: int, presets: Collection | None = None) -> list[ShardPlan]:
+    """Cut a dataset into shards of whole patches, source after source.
+
+    Shards of drawn patches are full, also the last: so a larger dataset reuses it. What a shard is planned with is
+    only what its source depends on: synthetic shards know nothing of presets.
 
     Raises
     ------
     SynthcoreError
         vita is missing or doesn't load.
     """
-    patches = max(1, rows_per_shard // len(spec.audio.notes))
+    size = max(1, rows_per_shard // len(spec.audio.notes))
     made_of = origin()
-    return [
-        ShardPlan(index=i, first_patch=first, patches=patches, spec=spec, origin=made_of)
-        for i, first in enumerate(range(0, spec.patches, patches))
-    ]
+    plans: list[ShardPlan] = []
+
+    def plan(source: Source, first: int, patches: int, of_source: DatasetSpec, contents: str = "") -> None:
+        of_presets = {} if source == "synthetic" else {"contents": contents, "collection": spec.presets_digest}
+        part = {"first_patch": first, "patches": patches, "spec": of_source, "origin": made_of, **of_presets}
+        plans.append(ShardPlan(index=len(plans), source=source, **part))
+
+    given = spec.model_copy(update={"presets_digest": "", "variations": 0, "seed": 0})
+    for source in PRESET_SOURCES:
+        mine = presets_of(presets, source) if presets else ()
+        for first in range(0, len(mine), size):
+            part = mine[first : first + size]
+            plan(source, first, len(part), given, contents_digest(part))
+    for first in range(0, spec.variations, size):
+        plan("variation", first, size, spec.model_copy(update={"variations": 0}))
+    drawn = spec.model_copy(update={"presets_digest": "", "variations": 0})
+    for first in range(0, spec.patches, size):
+        plan("synthetic", first, size, drawn)
+    return plans
 
 
 def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> ShardRef:
@@ -114,16 +138,19 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
     started = time.monotonic()
     with whole_file(data_dir / plan.name) as temporary:
         with new_file(temporary) as file:
-            writer = ShardWriter(file, plan.spec, installed(), engine(), plan.first_patch, plan.patches)
-            work = ShardWork(plan, writer, timeout_seconds)
+            candidates = supply(plan, data_dir)
+            priors = StoredPriors.of(candidates.marginals)
+            writer = ShardWriter(file, plan.spec, installed(), engine(), priors, plan.patches)
+            work = ShardWork(plan, candidates, writer, timeout_seconds)
             work.run()
-            digest = writer.finish()
+            digest = writer.finish(work.wavetables(library.catalog(plan.spec, data_dir)), work.sources())
         return ShardRef(
             name=plan.name,
             size=temporary.stat().st_size,
             checksum=file_checksum(temporary),
             digest=digest,
-            rows=plan.rows,
+            source=plan.source,
+            rows=work.rows,
             candidates=work.candidates,
             faults=dict(sorted(work.faults.items())),
             seconds=round(time.monotonic() - started, 3),
@@ -131,38 +158,41 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
         )
 
 
-@lru_cache(maxsize=2)
-def sampler(spec: DatasetSpec) -> Sampler:
-    """The sampler of a spec: shards side by side draw from the same blocks, and share them."""
-    return Sampler(spec, installed())
+def supply(plan: ShardPlan, data_dir: Path) -> Supply:
+    """Where the candidates of a shard come from."""
+    return _supply(plan.source, plan.spec.model_copy(update={"n_samples": 1}), plan.collection, data_dir)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A patch waiting for its verdict, written as the preset that will be rendered."""
-
-    patch_index: int
-    attempt: int
-    patch: Patch
-    preset: bytes
+@lru_cache(maxsize=len(SOURCES))
+def _supply(source: Source, spec: DatasetSpec, collection: str, data_dir: Path) -> Supply:
+    """Shards side by side draw from the same blocks, and share them."""
+    if source == "synthetic":
+        return Sampler(spec, installed(), catalog=library.catalog(spec, data_dir))
+    presets = library.collection(collection, data_dir)
+    if source == "variation":
+        return Variations(spec, installed(), presets)
+    return Given(spec, installed(), presets, source)
 
 
 class ShardWork:
     """The candidates of one shard: those waiting, and what became of the others."""
 
-    def __init__(self, plan: ShardPlan, writer: ShardWriter, timeout_seconds: float) -> None:
-        self.plan, self.writer, self.timeout_seconds = plan, writer, timeout_seconds
+    def __init__(self, plan: ShardPlan, supply: Supply, writer: ShardWriter, timeout_seconds: float) -> None:
+        self.plan, self.supply, self.writer, self.timeout_seconds = plan, supply, writer, timeout_seconds
         self.candidates = 0
+        self.rows = 0
         self.cpu = CpuSeconds()
         self.faults: Counter[str] = Counter()
-        self._sampler = sampler(plan.spec)
-        self._assets = init_assets(installed())
         self._accepted = 0
+        self._parents: set[str] = set()
         self._lock = threading.Lock()
         self._waiting = deque((i, 0) for i in range(plan.first_patch, plan.first_patch + plan.patches))
+        # Decided, but not stored: rows are stored in the order of the patches.
+        self._decided: dict[int, tuple[Candidate, tuple[RenderedRow, ...]]] = {}
+        self._next_stored = plan.first_patch
 
     def run(self) -> None:
-        """Render until every patch is found.
+        """Render until every patch is found, or, if they are given, tried.
 
         Raises
         ------
@@ -173,47 +203,73 @@ class ShardWork:
             for worker in [pool.submit(self._work) for _ in range(RENDERERS)]:
                 worker.result()
 
+    def sources(self) -> list[Provenance]:
+        """The presets behind the candidates."""
+        return self.supply.provenance(self._parents)
+
+    def wavetables(self, catalog: Catalog) -> dict[str, WavetableNote]:
+        """What is known of the wavetables that candidates may have."""
+        names = self.supply.wavetable_names
+        places = {digest: catalog.index(digest) for digest in names}
+        return {d: WavetableNote(name, -1 if (at := places[d]) is None else at) for d, name in names.items()}
+
     def _work(self) -> None:
         """Make candidates, and borrow a renderer for each; stop when none is waiting."""
         try:
-            while candidate := self._next():
+            while made := self._next():
+                candidate, preset = made
                 with borrow_renderer(self.plan.spec.render_format, self.timeout_seconds) as renderer:
-                    outcome = renderer.render(candidate.preset)
+                    outcome = renderer.render(preset)
                 with self._lock:
                     self._judge(candidate, outcome)
         except BaseException:
             self._waiting.clear()  # the others needn't go on
             raise
 
-    def _next(self) -> Candidate | None:
+    def _next(self) -> tuple[Candidate, bytes] | None:
+        """Make the next candidate, and write it as the preset that will be rendered."""
         try:
-            patch_index, attempt = self._waiting.popleft()
+            index, attempt = self._waiting.popleft()
         except IndexError:
             return None
-        patch = self._sampler.candidate(patch_index, attempt)
-        return Candidate(patch_index, attempt, patch, patch.to_json(installed(), self._assets).encode())
+        candidate = self.supply.candidate(index, attempt)
+        return candidate, candidate.patch.to_json(installed(), self._assets(candidate)).encode()
+
+    def _assets(self, candidate: Candidate) -> Mapping[str, bytes]:
+        return ChainMap(dict(candidate.assets), dict(self.supply.assets)) if candidate.assets else self.supply.assets
 
     def _judge(self, candidate: Candidate, outcome: Outcome) -> None:
         self.candidates += 1
         self.cpu += outcome.cpu
+        self._parents.update(candidate.parents)
         if outcome.fault is None:
             self._accepted += 1
-            self.writer.accept(candidate.patch_index, candidate.attempt, candidate.patch, outcome.rows)
+            self._decide(candidate, outcome.rows)
         else:
             self.faults[outcome.fault.reason] += 1
-            self.writer.reject(candidate.patch_index, candidate.attempt, outcome.fault)
-            self._require_worthwhile(candidate)
-            self._waiting.append((candidate.patch_index, candidate.attempt + 1))
+            self.writer.reject(candidate, outcome.fault)
+            if self.supply.attempts == 1:
+                self._decide(candidate, ())
+            else:
+                self._require_worthwhile(candidate)
+                self._waiting.appendleft((candidate.index, candidate.attempt + 1))
         progress.publish(
             progress.Progress(rows=len(outcome.rows), fault=outcome.fault.reason if outcome.fault else None)
         )
 
+    def _decide(self, candidate: Candidate, rows: tuple[RenderedRow, ...]) -> None:
+        self._decided[candidate.index] = candidate, rows
+        while decided := self._decided.pop(self._next_stored, None):
+            self.writer.append(*decided, self._assets(decided[0]))
+            self.rows += len(decided[1])
+            self._next_stored += 1
+
     def _require_worthwhile(self, candidate: Candidate) -> None:
         low = self.candidates >= FAIR_TRIAL and self._accepted < MIN_SHARE * self.candidates
-        if low or candidate.attempt + 1 >= MAX_ATTEMPTS:
+        if low or candidate.attempt + 1 >= self.supply.attempts:
             table = ", ".join(f"{reason} {count}" for reason, count in self.faults.most_common())
             raise LowAcceptance(
                 f"shard {self.plan.index} accepted {self._accepted} of {self.candidates} candidates (patch "
-                f"{candidate.patch_index} was tried {candidate.attempt + 1} times); refused: {table}. "
+                f"{candidate.index} was tried {candidate.attempt + 1} times); refused: {table}. "
                 "Loosen min_rms_dbfs or max_peak, hold the note longer, or widen the notes"
             )

@@ -23,9 +23,18 @@ Tier = Annotated[
 Rows = Annotated[int, Field(ge=1, description="Rows in the dataset: a patch makes one for each of its notes.")]
 Seed = Annotated[int, Field(ge=0, lt=2**32, description="Another seed, another dataset.")]
 FixedModulation = Annotated[bool, Field(description="Tier 2 only: 8 fixed modulation routes, each on or off.")]
+Variations = Annotated[
+    int, Field(ge=0, le=10_000_000, description="New patches to make from presets, by changing and mixing them.")
+]
+WavetablesFromTier = Annotated[
+    Literal[1, 2],
+    BeforeValidator(lambda tier: int(tier) if isinstance(tier, str) and tier.isdecimal() else tier),
+    Field(description="The lowest tier whose rows vary the wavetables; below, every row has the init preset's."),
+]
+Digest = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 Note = Annotated[int, Field(ge=0, le=127)]
 #: What a row of the priors can be meant for: a tier, or tier 2 with its fixed modulation.
-Recipe = Literal["tier-1", "tier-2", "tier-2-fixed", "tier-3"]
+Kind = Literal["tier-1", "tier-2", "tier-2-fixed", "tier-3"]
 
 
 class _Frozen(BaseModel):
@@ -71,13 +80,18 @@ class AcceptanceSpec(_Frozen):
 class DatasetSpec(_Frozen):
     """One dataset.
 
-    `n_samples` is how much of it: specs that differ only there share their beginning.
+    `n_samples` is how much of it: specs that differ only there share their beginning. It counts the synthetic rows;
+    those made from presets come in front of them.
     """
 
     tier: Tier = 1
     n_samples: Rows = 1_000
     seed: Seed = 0
     fixed_modulation: FixedModulation = False
+    wavetables_from_tier: WavetablesFromTier = 1
+    catalog_digest: Digest = Field("", description="The wavetable catalog, by digest; the built-in one if empty.")
+    presets_digest: Digest = Field("", description="The collection of presets, by digest; none if empty.")
+    variations: Variations = 0
     audio: AudioSpec = AudioSpec()
     acceptance: AcceptanceSpec = AcceptanceSpec()
 
@@ -87,10 +101,21 @@ class DatasetSpec(_Frozen):
             raise ValueError(f"fixed_modulation belongs to tier 2, not to tier {self.tier}")
         return self
 
+    @model_validator(mode="after")
+    def _variations_are_of_presets(self) -> DatasetSpec:
+        if self.variations and not self.presets_digest:
+            raise ValueError("variations are made from presets: name a folder of presets as well")
+        return self
+
     @property
-    def recipe(self) -> Recipe:
+    def varies_wavetables(self) -> bool:
+        """Whether the oscillators of the tier get wavetables of the catalog."""
+        return self.tier >= self.wavetables_from_tier
+
+    @property
+    def kind(self) -> Kind:
         """The name under which the priors know this kind of dataset."""
-        plain: dict[int, Recipe] = {1: "tier-1", 2: "tier-2", 3: "tier-3"}
+        plain: dict[int, Kind] = {1: "tier-1", 2: "tier-2", 3: "tier-3"}
         return "tier-2-fixed" if self.fixed_modulation else plain[self.tier]
 
     @property

@@ -82,9 +82,13 @@ def verify(dataset: Dataset, settings: Verify) -> Verdict:
 
     Raises
     ------
+    DatasetError
+        The file is a recipe.
     EngineMismatch
         The installed vita has other controls than the dataset's.
     """
+    if dataset.is_recipe:
+        raise DatasetError(f"{dataset.path} is a recipe, without audio; make it again with synthcore render")
     installed().require_same(dataset.registry, str(dataset.path))
     same_machine_type = engine().fingerprint == dataset.engine.fingerprint
     damage = list(_find_damage(dataset))

@@ -64,7 +64,7 @@ def make_dataset(spec: DatasetSpec, data_dir: Path) -> Made:
     """Render and merge a dataset, without a workflow around it."""
     plans = plan_shards(spec, ROWS_PER_SHARD)
     shards = [render_shard(plan, data_dir, TIMEOUT_SECONDS) for plan in plans]
-    output = data_dir / f"{spec.recipe}.h5"
+    output = data_dir / f"{spec.kind}.h5"
     ref = merge_shards(shards, output, data_dir=data_dir, spec=spec, registry=installed(), engine=engine())
     return Made(spec, data_dir, plans, shards, ref)
 

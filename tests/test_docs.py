@@ -38,7 +38,7 @@ def test_the_python_of_the_format_page_reads_without_this_package(tier_1: Any, t
 
 
 def test_every_command_of_the_readme_is_understood() -> None:
-    commands = re.findall(r"^synthcore (\w+)(.*?)(?:#.*)?$", "".join(code(ROOT / "README.md", "bash")), re.MULTILINE)
+    commands = re.findall(r"^synthcore ([\w-]+)(.*?)(?:#.*)?$", "".join(code(ROOT / "README.md", "bash")), re.MULTILINE)
     assert {name for name, _ in commands} == set(COMMANDS)
     for name, flags in commands:
         parse(COMMANDS[name][0], flags.split())

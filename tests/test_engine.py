@@ -19,7 +19,7 @@ import pytest
 
 from synthcore.controls import Registry
 from synthcore.engine import client, faults
-from synthcore.engine.client import Renderer
+from synthcore.engine.client import Renderer, migrate
 from synthcore.engine.rendering import RenderFormat
 from synthcore.errors import Accident, Interrupted
 from synthcore.patch import Patch, init_assets
@@ -45,8 +45,7 @@ Render = Callable[..., list[str]]
 def presets(registry: Registry) -> list[bytes]:
     """Patches of tier 3, with random phases, noise, effects and modulation."""
     sampler = Sampler(DatasetSpec(tier=3, seed=5), registry)
-    assets = init_assets(registry)
-    return [sampler.candidate(slot, 0).to_json(registry, assets).encode() for slot in range(6)]
+    return [sampler.draw(slot, 0).to_json(registry, sampler.assets).encode() for slot in range(6)]
 
 
 @pytest.fixture
@@ -254,7 +253,7 @@ def test_a_zygote_ends_when_its_parent_is_killed(fresh: Callable[..., subprocess
     code = """
 import os, signal
 from synthcore.controls import installed
-from synthcore.engine.client import Renderer
+from synthcore.engine.client import Renderer, migrate
 from synthcore.engine.rendering import RenderFormat
 from synthcore.patch import Patch, init_assets
 registry = installed()
@@ -307,3 +306,24 @@ def test_the_zygote_takes_nothing_from_our_environment(presets: list[bytes], mon
         monkeypatch.setenv(name, value)
     with a_renderer() as renderer:
         assert bytes_of(renderer, presets[2]) == before
+
+
+# ----------------------------------------------------------------------------------------------------------- migration
+
+
+def test_an_old_document_is_written_again_as_this_synth_understands_it(init_preset: dict) -> None:
+    old = {**init_preset, "synth_version": "1.0.3"}
+    old["settings"] = {**init_preset["settings"], "volume": 3000.0}
+    del old["settings"]["osc_1_level"], old["settings"]["lfos"]
+    migrated = json.loads(migrate(json.dumps(old).encode()) or b"")
+    assert migrated["settings"]["volume"] == 3000.0
+    assert "osc_1_level" in migrated["settings"]
+    assert len(migrated["settings"]["lfos"]) == 8
+
+
+def test_a_document_that_the_synth_refuses_or_dies_of_is_none(init_preset: dict) -> None:
+    deadly = json.loads(json.dumps(init_preset))
+    deadly["settings"]["wavetables"] *= 2
+    assert migrate(b"{}") is None
+    assert migrate(json.dumps(deadly).encode()) is None
+    assert migrate(json.dumps(init_preset).encode()) is not None

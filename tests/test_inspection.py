@@ -10,7 +10,7 @@ from synthcore.errors import DatasetError
 from synthcore.inspection import Inspection, centroid_hz, describe_row, inspect
 from synthcore.normalize import to_units
 from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, Patch
-from synthcore.sampling.priors import marginals, shipped
+from synthcore.sampling.hypercube import Sampler
 from synthcore.storage.dataset import Dataset
 
 
@@ -64,7 +64,7 @@ def test_distributions_are_of_the_rows(dataset, each_tier):
 
 def test_coverage_is_of_the_priors_the_dataset_was_drawn_from(dataset, each_tier, registry):
     found = inspect(dataset).coverage
-    drawn = {m.control.name: m for m in marginals(registry, each_tier.spec.recipe, each_tier.spec.tier, shipped())}
+    drawn = {m.control.name: m for m in Sampler(each_tier.spec, registry).marginals}
     assert found.continuous_varied + found.categorical_varied == len(drawn)
     played = [patch.values(registry) for patch in dataset.patches(0, len(dataset))]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import shutil
 
@@ -10,11 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from synthcore.controls import canonical_json, installed
 from synthcore.errors import DamagedShard
-from synthcore.patch import Patch, content_hash, init_assets
 from synthcore.storage.dataset import Dataset
-from synthcore.storage.writer import file_checksum
 
 
 def assert_same_rows(path, other, rows=slice(None)):
@@ -201,56 +197,13 @@ def test_the_error_of_a_damaged_shard_crosses_processes():
 # -------------------------------------------------------------------------------------------------------------- assets
 
 
-def with_another_wavetable(path, name):
-    """Let oscillator 2 of a shard's first patch play another wavetable, as a shard of presets would."""
-    wavetable = {**installed().init["wavetables"][1], "name": name}
-    text = canonical_json(wavetable).encode()
-    with h5py.File(path, "r+") as file:
-        assets = {**init_assets(installed()), content_hash(wavetable): text}
-        old = list(file["schema"].attrs["assets"])
-        order = sorted(assets)
-        labels = np.array([order.index(h) for h in old])[file["params/wavetables"][:]]
-        labels[:2, 1] = order.index(content_hash(wavetable))
-        file["params/wavetables"][:] = labels
-        file["assets"].create_dataset(content_hash(wavetable), data=np.frombuffer(text, np.uint8))
-        file["schema"].attrs["assets"] = order
-    return content_hash(wavetable)
+def test_labels_of_assets_are_renumbered_since_each_shard_numbers_its_own(tier_1):
+    def played(path):
+        with Dataset(path) as dataset:
+            return [patch.wavetables for patch in dataset.patches(0, len(dataset))], [*dataset.assets]
 
-
-@pytest.fixture
-def two_wavetables(tier_1, elsewhere):
-    """Shards that each bring a wavetable of their own: merged, and the wavetables' hashes in the shards' order."""
-    init = Patch.init(installed()).wavetables[1]
-    # Names whose hashes sort before and after the init preset's, so that the merged order is neither shard's.
-    names = [f"name {i}" for i in range(1000)]
-    hashes = [content_hash({**installed().init["wavetables"][1], "name": n}) for n in names]
-    last, first = (
-        next(n for n, h in zip(names, hashes, strict=True) if test(h)) for test in (init.__lt__, init.__gt__)
-    )
-    shards, added = [], []
-    for ref, name in zip(tier_1.shards, (last, first), strict=True):
-        path = elsewhere / ref.name
-        added.append(with_another_wavetable(path, name))
-        shards.append(ref.model_copy(update={"checksum": file_checksum(path), "size": path.stat().st_size}))
-    merged = tier_1.merge(elsewhere / "x.h5", shards, data_dir=elsewhere)
-    return merged, added, (last, first)
-
-
-def test_labels_of_assets_are_renumbered_when_shards_bring_different_ones(two_wavetables):
-    merged, (in_first, in_second), _ = two_wavetables
-    init = Patch.init(installed()).wavetables
-    with Dataset(merged.path) as dataset:
-        played = [patch.wavetables for patch in dataset.patches(0, len(dataset))]
-    expected = [init] * 15
-    expected[0] = expected[1] = (init[0], in_first, init[2])
-    expected[10] = expected[11] = (init[0], in_second, init[2])
-    assert played == expected
-
-
-def test_each_asset_is_stored_once_and_by_its_name(two_wavetables):
-    merged, added, names = two_wavetables
-    with Dataset(merged.path) as dataset:
-        assert {*dataset.assets} == {*Patch.init(installed()).wavetables, *added}
-        assert all(hashlib.sha256(content).hexdigest() == name for name, content in dataset.assets.items())
-    with h5py.File(merged.path) as file:
-        assert {*file["schema"].attrs["wavetable_names"]} == {"Init", *names}
+    of_shards = [played(tier_1.data_dir / ref.name) for ref in tier_1.shards]
+    patches, assets = played(tier_1.path)
+    assert patches == [p for of_shard, _ in of_shards for p in of_shard][: len(patches)]
+    assert len({tuple(its) for _, its in of_shards}) == len(of_shards)
+    assert assets == [*dict.fromkeys(wavetable for patch in patches for wavetable in patch)]

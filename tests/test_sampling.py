@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -13,9 +15,10 @@ from synthcore.sampling.hypercube import BLOCK, Sampler
 from synthcore.sampling.modulation import MAX_CONNECTIONS, MIN_AMOUNT, STOP
 from synthcore.sampling.priors import ConstraintRow, PriorRow, Priors, RouteRow, marginals, shipped
 from synthcore.spec import DatasetSpec
+from synthcore.wavetables.catalog import Catalog, builtin
 
 REGISTRY = installed()
-RECIPES = {
+KINDS = {
     "tier-1": {"tier": 1},
     "tier-2": {"tier": 2},
     "tier-2-fixed": {"tier": 2, "fixed_modulation": True},
@@ -28,24 +31,25 @@ CATEGORICAL = {c.name: i for i, c in enumerate(REGISTRY.categorical)}
 class Block:
     """All first candidates of one hypercube, as columns."""
 
-    def __init__(self, recipe):
-        self.sampler = Sampler(DatasetSpec(**RECIPES[recipe], seed=7), REGISTRY)
-        self.patches = [self.sampler.candidate(slot, 0) for slot in range(BLOCK)]
+    def __init__(self, kind):
+        self.sampler = Sampler(DatasetSpec(**KINDS[kind], seed=7), REGISTRY)
+        self.patches = [self.sampler.draw(slot, 0) for slot in range(BLOCK)]
         self.units = np.array([p.continuous for p in self.patches])
         self.options = np.array([p.categorical for p in self.patches])
         self.slots = np.array([p.modulation_slots for p in self.patches])
         values = to_values(REGISTRY.continuous, self.units)
         self.values = dict(zip(CONTINUOUS, values.T, strict=True))
         priors = self.sampler.priors
-        self.constraints = [row for row in priors.constraint if recipe in row.recipes]
+        self.constraints = [row for row in priors.constraint if kind in row.kinds]
         self.constrained = {name for row in self.constraints for name in (*row.set, *row.squeeze)}
-        self.rows = {c.name: priors.of(c, recipe) for c in REGISTRY.controls}
+        self.constrained |= {f"osc_{n}_wave_frame" for n in (1, 2, 3)}  # each to its wavetable's frames
+        self.rows = {c.name: priors.of(c, self.sampler.spec) for c in REGISTRY.controls}
 
     def option_names(self, name):
         return np.array(REGISTRY.by_name[name].options)[self.options[:, CATEGORICAL[name]]]
 
 
-@pytest.fixture(scope="module", params=list(RECIPES))
+@pytest.fixture(scope="module", params=list(KINDS))
 def block(request):
     return Block(request.param)
 
@@ -148,8 +152,47 @@ def test_constraints_hold_in_every_candidate(block):
                 assert ((squeezed >= low - rounding) & (squeezed <= high + rounding)).all(), row
 
 
-def test_the_wavetables_are_the_init_presets(block):
-    assert {p.wavetables for p in block.patches} == {Patch.init(REGISTRY).wavetables}
+def test_an_oscillator_that_is_on_draws_each_wavetable_as_often_as_any_other(block):
+    init = Patch.init(REGISTRY).wavetables
+    varied = (1, 2) if block.sampler.spec.tier == 1 else (1, 2, 3)
+    for n in (1, 2, 3):
+        played = np.array([p.wavetables[n - 1] for p in block.patches])
+        is_on = block.option_names(f"osc_{n}_on") == "On"
+        assert (played[~is_on] == init[n - 1]).all()
+        if n in varied:
+            counts = Counter(played[is_on].tolist())
+            assert {*counts} == {*builtin().assets}
+            fair = is_on.sum() / len(builtin())
+            assert max(counts.values()) < fair + 6 * fair**0.5
+        else:
+            assert (played == init[n - 1]).all()
+
+
+def test_the_frame_goes_as_far_as_its_wavetable_and_no_farther(block):
+    for n in (1, 2) if block.sampler.spec.tier == 1 else (1, 2, 3):
+        frame, is_on = block.values[f"osc_{n}_wave_frame"], block.option_names(f"osc_{n}_on") == "On"
+        assert (frame[~is_on] == 0).all()
+        assert 60 < frame[is_on].max() <= 64
+        assert frame[is_on].min() < 4
+
+
+def test_the_frame_of_a_longer_wavetable_goes_farther():
+    longest = Catalog(tuple(e.model_copy(update={"frames": 257}) for e in builtin().entries), builtin().assets)
+    sampler = Sampler(DatasetSpec(), REGISTRY, catalog=longest)
+    column = [c.name for c in REGISTRY.continuous].index("osc_1_wave_frame")
+    assert max(sampler.draw(i, 0).continuous[column] for i in range(100)) > 0.9
+    (marginal,) = (m for m in sampler.marginals if m.control.name == "osc_1_wave_frame")
+    assert (marginal.low, marginal.high) == (0, 256)
+
+
+def test_wavetables_can_begin_at_tier_2():
+    tier_1, tier_2 = (Sampler(DatasetSpec(tier=tier, wavetables_from_tier=2), REGISTRY) for tier in (1, 2))
+    init = Patch.init(REGISTRY).wavetables
+    assert {tier_1.draw(i, 0).wavetables for i in range(20)} == {init}
+    assert len({tier_2.draw(i, 0).wavetables for i in range(20)}) > 10
+    names = {m.control.name for m in tier_1.marginals}
+    assert "osc_1_wave_frame" not in names
+    assert "osc_1_wave_frame" in {m.control.name for m in tier_2.marginals}
 
 
 # ---------------------------------------------------------------------------------------------------------- the purity
@@ -157,13 +200,13 @@ def test_the_wavetables_are_the_init_presets(block):
 SOME = [(0, 0), (5, 3), (BLOCK - 1, 0), (BLOCK, 0), (BLOCK + 5, 3), (10 * BLOCK, 99)]
 
 
-@pytest.fixture(scope="module", params=list(RECIPES))
+@pytest.fixture(scope="module", params=list(KINDS))
 def spec(request):
-    return DatasetSpec(**RECIPES[request.param])
+    return DatasetSpec(**KINDS[request.param])
 
 
 def hashes(sampler, candidates=SOME):
-    return [sampler.candidate(slot, attempt).hash for slot, attempt in candidates]
+    return [sampler.draw(slot, attempt).hash for slot, attempt in candidates]
 
 
 def test_a_candidate_depends_on_its_slot_and_attempt_alone(spec):
@@ -174,14 +217,14 @@ def test_a_candidate_depends_on_its_slot_and_attempt_alone(spec):
 
 
 def test_a_candidate_is_the_same_in_another_process(fresh):
-    specs = [DatasetSpec(**fields) for fields in RECIPES.values()]
+    specs = [DatasetSpec(**fields) for fields in KINDS.values()]
     code = f"""
 from synthcore.controls import installed
 from synthcore.sampling.hypercube import Sampler
 from synthcore.spec import DatasetSpec
 for spec in sys.argv[1:]:
     sampler = Sampler(DatasetSpec.model_validate_json(spec), installed())
-    print(*(sampler.candidate(slot, attempt).hash for slot, attempt in {SOME}))
+    print(*(sampler.draw(slot, attempt).hash for slot, attempt in {SOME}))
 """
     theirs = fresh(code, *(s.model_dump_json() for s in specs)).stdout.splitlines()
     assert [line.split() for line in theirs] == [hashes(Sampler(s, REGISTRY)) for s in specs]
@@ -272,7 +315,7 @@ def test_a_fixed_route_that_the_synth_cannot_take_is_an_error():
     priors = shipped().model_copy(update={"route": (RouteRow(source="lfo_1", destination="osc_1_on"),)})
     sampler = Sampler(DatasetSpec(tier=2, fixed_modulation=True), REGISTRY, priors)
     with pytest.raises(SpecError, match="'osc_1_on' is no modulation destination"):
-        sampler.candidate(0, 0)
+        sampler.draw(0, 0)
 
 
 # --------------------------------------------------------------------------------------------------------- priors.toml
@@ -282,8 +325,16 @@ def test_every_row_says_why():
     assert [row for row in (*shipped().prior, *shipped().constraint) if not row.reason.strip()] == []
 
 
+def of_kinds(row):
+    """A spec of each kind that a row is for, without wavetables where that is all the row is for."""
+    return [
+        DatasetSpec(**KINDS[kind], wavetables_from_tier=2 if row.without_wavetables and kind == "tier-1" else 1)
+        for kind in row.kinds
+    ]
+
+
 def matched(row):
-    return [c for c in REGISTRY.controls if any(Priors.of(_only(row), c, r) for r in row.recipes)]
+    return [c for c in REGISTRY.controls if any(Priors.of(_only(row), c, spec) for spec in of_kinds(row))]
 
 
 def _only(row):
@@ -297,9 +348,9 @@ def test_a_range_cut_by_more_than_a_fifth_says_what_was_measured():
             assert share >= 0.8 - 1e-9 or row.measured.strip(), (row.controls, share)
 
 
-@pytest.mark.parametrize("recipe", list(RECIPES))
-def test_the_synth_has_all_that_priors_toml_names(recipe):
-    assert marginals(REGISTRY, recipe, 3, shipped())
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_the_synth_has_all_that_priors_toml_names(kind):
+    assert marginals(REGISTRY, DatasetSpec(**KINDS[kind]), shipped())
 
 
 def prior(**row):
@@ -338,7 +389,7 @@ def test_priors_that_the_synth_cannot_meet_are_refused_by_name(wrong, said):
 def test_of_several_rows_for_a_control_the_last_holds():
     rows = tuple(PriorRow(controls=("osc_?_level",), range=r, reason="a test") for r in ((0.0, 0.5), (0.25, 0.75)))
     priors = shipped().model_copy(update={"prior": rows, "constraint": ()})
-    (level,) = (m for m in marginals(REGISTRY, "tier-1", 1, priors) if m.control.name == "osc_1_level")
+    (level,) = (m for m in marginals(REGISTRY, DatasetSpec(), priors) if m.control.name == "osc_1_level")
     assert (level.low, level.high) == (0.25, 0.75)
 
 
@@ -350,7 +401,7 @@ def test_an_option_that_shares_its_name_is_weighted_by_its_number():
     weights = {"None": 1.0, f"#{twins[0]}": 1.0}
     rows = (PriorRow(controls=(control.name,), options=weights, reason="a test"),)
     priors = shipped().model_copy(update={"prior": rows, "constraint": ()})
-    (marginal,) = (m for m in marginals(REGISTRY, "tier-1", 1, priors) if m.control == control)
+    (marginal,) = (m for m in marginals(REGISTRY, DatasetSpec(), priors) if m.control == control)
     drawn = marginal.draw(np.linspace(0, 1, 100, endpoint=False))
     assert set(drawn) == {control.options.index("None"), twins[0]}
 

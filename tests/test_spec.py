@@ -12,6 +12,10 @@ OTHERS = {
     "tier": 2,
     "seed": 1,
     "fixed_modulation": True,
+    "wavetables_from_tier": 2,
+    "catalog_digest": "0" * 64,
+    "presets_digest": "1" * 64,
+    "variations": 3,
     "audio.sample_rate": 48_000,
     "audio.notes": (48, 60),
     "audio.velocity": 101,
@@ -21,7 +25,7 @@ OTHERS = {
     "acceptance.max_peak": 0.9,
     "acceptance.cpu_seconds": 10,
 }
-TIER_2 = DatasetSpec(tier=2)  # it takes every field's other value
+TIER_2 = DatasetSpec(tier=2, presets_digest="2" * 64)  # it takes every field's other value
 
 
 def fields(model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -76,7 +80,7 @@ def test_rows_need_so_many_patches_of_two_notes(rows, patches):
 
 
 @pytest.mark.parametrize(
-    ("spec", "recipe"),
+    ("spec", "kind"),
     [
         ({"tier": 1}, "tier-1"),
         ({"tier": 2}, "tier-2"),
@@ -84,8 +88,8 @@ def test_rows_need_so_many_patches_of_two_notes(rows, patches):
         ({"tier": 3}, "tier-3"),
     ],
 )
-def test_the_recipe_follows_from_the_tier(spec, recipe):
-    assert DatasetSpec(**spec).recipe == recipe
+def test_the_recipe_follows_from_the_tier(spec, kind):
+    assert DatasetSpec(**spec).kind == kind
 
 
 def test_what_a_zygote_is_started_for_is_the_specs():

@@ -22,12 +22,13 @@ from synthcore.engine.client import borrow_renderer
 from synthcore.engine.faults import REASONS
 from synthcore.engine.machine import Engine, engine
 from synthcore.errors import EngineMismatch, SpecError, SynthcoreError
-from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, Patch, init_assets
+from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, Patch
 from synthcore.sampling.hypercube import Sampler
 from synthcore.spec import DatasetSpec
 from synthcore.storage.continuing import require_continuable
 from synthcore.storage.schema import to_dense
 from synthcore.storage.writer import whole_file
+from synthcore.wavetables.catalog import builtin
 
 #: Every column with a row per render: its type and the shape of one row.
 COLUMNS = {
@@ -44,6 +45,7 @@ COLUMNS = {
     "metadata/tier": ("<i4", ()),
     "metadata/preset_hash": ("|S64", ()),
     "metadata/preset_name": ("|S80", ()),
+    "metadata/parents": ("|S64", (2,)),
     "metadata/patch_index": ("<i8", ()),
     "metadata/attempt": ("<i4", ()),
     "metadata/rms_dbfs": ("<f4", ()),
@@ -121,10 +123,12 @@ def test_rows_are_patch_after_patch_and_note_after_note(opened, each_tier):
 def test_labels_are_those_of_the_candidate_that_was_kept(opened, each_tier):
     sampler = Sampler(each_tier.spec, installed())
     for row, (slot, attempt) in enumerate(zip(opened["metadata/patch_index"], opened["metadata/attempt"], strict=True)):
-        patch = sampler.candidate(int(slot), int(attempt))
+        patch = sampler.draw(int(slot), int(attempt))
         np.testing.assert_array_equal(opened["params/continuous"][row], patch.continuous)
         np.testing.assert_array_equal(opened["params/categorical"][row], patch.categorical)
         np.testing.assert_array_equal(opened["params/modulation_slots"][row], patch.modulation_slots)
+        order = opened["schema/assets"][:]
+        assert tuple(order[i].decode() for i in opened["params/wavetables"][row]) == patch.wavetables
         assert opened["metadata/preset_hash"][row].decode() == patch.hash
 
 
@@ -155,19 +159,30 @@ def test_the_header_explains_the_columns(opened, each_tier, registry):
 
 
 def test_assets_are_named_by_their_sha256(opened):
-    order = list(opened["schema"].attrs["assets"])
-    assert order == sorted(opened["assets"])
+    order = list(opened["schema/assets"].asstr()[:])
+    assert sorted(order) == sorted(opened["assets"])
     assert order
     assert [hashlib.sha256(opened["assets"][name][:].tobytes()).hexdigest() for name in order] == order
 
 
-def test_labels_of_assets_are_their_places_in_the_list(opened, registry):
-    order = list(opened["schema"].attrs["assets"])
-    named = {tuple(order[i] for i in row) for row in opened["params/wavetables"][:]}
-    assert named == {Patch.init(registry).wavetables}
+def test_wavetables_have_their_names_and_places_in_the_catalog(opened, registry):
+    names = opened["schema/wavetable_names"].asstr()[:]
+    places = opened["schema/wavetable_catalog_index"][:]
+    init = Patch.init(registry).wavetables[0].encode()
+    for digest, name, place in zip(opened["schema/assets"][:], names, places, strict=True):
+        entry = None if digest == init else builtin().entries[place]
+        assert (name, place) == (("Init", -1) if entry is None else (entry.name, place))
+        assert entry is None or entry.digest.encode() == digest
+    assert (places >= 0).sum() > 3
     assert set(opened["params/extras"][:].ravel()) == {-1}
-    assert len(opened["schema"].attrs["wavetable_names"]) == len(order)
-    assert opened["schema"].attrs["wavetable_names"][opened["params/wavetables"][0, 0]] == "Init"
+
+
+def test_the_wavetable_of_an_oscillator_that_is_off_is_the_init_presets(opened, registry):
+    column = [c.name for c in registry.categorical]
+    is_on = np.stack([opened["params/categorical"][:, column.index(f"osc_{n}_on")] for n in (1, 2, 3)], axis=1)
+    is_init = opened["schema/assets"][:][opened["params/wavetables"][:]] == Patch.init(registry).wavetables[0].encode()
+    assert is_init[is_on == 0].all()
+    assert not is_init[is_on == 1].all()
 
 
 def test_importance_weights_are_reserved_and_marked_absent(opened):
@@ -188,7 +203,9 @@ def test_rejections_say_what_was_refused_and_why(each_tier):
     with h5py.File(each_tier.path) as file:
         found = {name: d[:] for name, d in file["rejections"].items()}
         kept = dict(zip(file["metadata/patch_index"][:].tolist(), file["metadata/attempt"][:].tolist(), strict=True))
-    assert {*found} == {"patch_index", "attempt", "midi_note", "reason", "rms_dbfs", "peak", "seed"}
+    asked = {"source", "patch_index", "attempt", "midi_note", "reason", "rms_dbfs", "peak", "seed", "parents"}
+    assert {*found} == asked
+    assert {*found["source"]} == {b"synthetic"}
     assert len(found["reason"])
     assert {r.decode() for r in found["reason"]} <= {*REASONS}
     assert {*found["midi_note"]} <= {*each_tier.spec.audio.notes}
@@ -201,9 +218,10 @@ def test_rejections_say_what_was_refused_and_why(each_tier):
 def test_a_rejection_can_be_replayed(tier_1, registry):
     with h5py.File(tier_1.path) as file:
         refused = {name: d[0] for name, d in file["rejections"].items()}
-    candidate = Sampler(tier_1.spec, registry).candidate(int(refused["patch_index"]), int(refused["attempt"]))
+    sampler = Sampler(tier_1.spec, registry)
+    candidate = sampler.draw(int(refused["patch_index"]), int(refused["attempt"]))
     with borrow_renderer(tier_1.spec.render_format, 60) as synth:
-        fault = synth.render(candidate.to_json(registry, init_assets(registry)).encode()).fault
+        fault = synth.render(candidate.to_json(registry, sampler.assets).encode()).fault
     assert fault
     assert (fault.reason, fault.note) == (refused["reason"].decode(), refused["midi_note"])
     assert np.float32(fault.peak) == refused["peak"]
@@ -425,7 +443,7 @@ def test_the_same_dataset_may_be_made_again_or_grow(tier_1):
 
 def test_a_longer_dataset_is_not_cut(tier_1):
     fewer = tier_1.spec.model_copy(update={"n_samples": 7})
-    with pytest.raises(SpecError, match="has 15 rows, more than the 7 asked for; .*--overwrite"):
+    with pytest.raises(SpecError, match="has 15 synthetic rows, more than the 7 asked for; .*--overwrite"):
         require_continuable(tier_1.path, fewer, overwrite=False)
 
 

@@ -19,22 +19,23 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from synthcore.controls import Control, Registry
 from synthcore.errors import SpecError
-from synthcore.spec import Recipe
+from synthcore.spec import DatasetSpec, Kind
 
 
 class _Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    recipes: tuple[Recipe, ...] = ("tier-1", "tier-2", "tier-2-fixed", "tier-3")
+    kinds: tuple[Kind, ...] = ("tier-1", "tier-2", "tier-2-fixed", "tier-3")
     reason: str
     measured: str = ""
 
 
 class PriorRow(_Row):
-    """How some controls are drawn, in the recipes named; every number in the control's own units."""
+    """How some controls are drawn, in the kinds named; every number in the control's own units."""
 
     controls: tuple[str, ...]  # names or shell patterns
     pin: bool = False  # to the default
+    without_wavetables: bool = False  # only where every row has the init preset's wavetables
     range: tuple[float, float] | None = None
     skew: float = Field(1.0, gt=0)  # above 1 favours the low end: the unit draw is raised to it
     options: dict[str, float] | None = None  # option, or "#8" where two share a name -> weight; none: never drawn
@@ -83,11 +84,13 @@ class Priors(BaseModel):
     def _written_out(cls, rows: tuple[ConstraintRow, ...]) -> tuple[ConstraintRow, ...]:
         return tuple(single for row in rows for single in row.one_by_one())
 
-    def of(self, control: Control, recipe: Recipe) -> PriorRow | None:
+    def of(self, control: Control, spec: DatasetSpec) -> PriorRow | None:
         """The row for one control; the last that matches, so that an exception can follow its rule."""
         found = None
         for row in self.prior:
-            if recipe in row.recipes and any(fnmatchcase(control.name, pattern) for pattern in row.controls):
+            if row.without_wavetables and spec.varies_wavetables:
+                continue
+            if spec.kind in row.kinds and any(fnmatchcase(control.name, pattern) for pattern in row.controls):
                 found = row
         return found
 
@@ -134,7 +137,7 @@ class Marginal:
         return self.low + skewed * (self.high - self.low)
 
 
-def marginals(registry: Registry, recipe: Recipe, tier: int, priors: Priors) -> list[Marginal]:
+def marginals(registry: Registry, spec: DatasetSpec, priors: Priors) -> list[Marginal]:
     """How each control that varies is drawn; pinned ones are left out.
 
     Raises
@@ -143,7 +146,7 @@ def marginals(registry: Registry, recipe: Recipe, tier: int, priors: Priors) -> 
         The priors name a control, an option or a range that the synth doesn't have.
     """
     _require_known(priors, registry)
-    rows = ((c, priors.of(c, recipe)) for c in registry.of_tier(tier))
+    rows = ((c, priors.of(c, spec)) for c in registry.of_tier(spec.tier))
     return [Marginal(control, row) for control, row in rows if not (row and row.pin)]
 
 

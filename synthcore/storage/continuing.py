@@ -24,7 +24,7 @@ def require_continuable(output: Path, spec: DatasetSpec, *, overwrite: bool) -> 
     EngineMismatch
         The file was made with another synth.
     """
-    _require_writable(output)
+    require_writable(output)
     if not output.exists() or overwrite:
         return
     replace = "name another output, or replace it with --overwrite"
@@ -43,11 +43,18 @@ def require_continuable(output: Path, spec: DatasetSpec, *, overwrite: bool) -> 
             raise SpecError(f"{output} was drawn with {existing.drawn_with}, here is {drawn_with()}; {replace}")
         if changed := engine().differences(existing.engine):
             raise SpecError(f"{output} was rendered by another engine ({', '.join(changed)}); {replace}")
-        if len(existing) > spec.n_samples:
-            raise SpecError(f"{output} has {len(existing)} rows, more than the {spec.n_samples} asked for; {replace}")
+        if existing.spec.n_samples > spec.n_samples:
+            there = f"{output} has {existing.spec.n_samples} synthetic rows"
+            raise SpecError(f"{there}, more than the {spec.n_samples} asked for; {replace}")
 
 
-def _require_writable(output: Path) -> None:
+def require_writable(output: Path) -> None:
+    """Refuse an output that can't be written.
+
+    Raises
+    ------
+    SpecError
+    """
     if output.is_dir():
         raise SpecError(f"{output} is a folder; name a file, such as {output / 'train.h5'}")
     try:

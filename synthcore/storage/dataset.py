@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from synthcore.candidates import Provenance
 from synthcore.controls import Control, Registry
 from synthcore.engine.machine import Engine
 from synthcore.errors import DatasetError
@@ -131,15 +132,27 @@ class Dataset:
         """The schema's version."""
         return str(self._file["schema"].attrs["version"])
 
+    @property
+    def is_recipe(self) -> bool:
+        """Whether the file holds everything but audio and other people's assets; `synthcore render` makes it whole."""
+        return schema.AUDIO not in self._file
+
     @cached_property
     def assets(self) -> Mapping[str, bytes]:
-        """Every wavetable, LFO set, sample and curve used, by SHA-256."""
-        return {name: bytes(self._file["assets"][name][:]) for name in self._asset_order}
+        """Every wavetable, LFO set, sample and curve used, by SHA-256; of a recipe, those that it may hold."""
+        held = self._file["assets"]
+        return {name: bytes(held[name][:]) for name in self.asset_names if name in held}
+
+    @property
+    def missing_assets(self) -> list[str]:
+        """The SHA-256 of each asset that a recipe leaves out."""
+        held = self._file["assets"]
+        return [name for name in self.asset_names if name not in held]
 
     @cached_property
     def priors(self) -> StoredPriors:
         """What each varied control was drawn from."""
-        return StoredPriors.model_validate_json(self._file["schema"].attrs["priors"])
+        return schema.read_priors(self._file)
 
     @property
     def priors_digest(self) -> str:
@@ -215,7 +228,7 @@ class Dataset:
             A label refers to an asset that the file doesn't hold.
         """
         labels = [self._file[f"params/{name}"][start:stop] for name in LABELS]
-        order = self._asset_order
+        order = self.asset_names
         if not all(((places >= -1) & (places < len(order))).all() for places in labels[3:]):
             raise DatasetError(f"{self.path}: a row from {start} to {stop - 1} refers to an asset that isn't there")
         for continuous, categorical, slots, wavetables, extras in zip(*labels, strict=True):
@@ -228,8 +241,12 @@ class Dataset:
             )
 
     def rejections(self) -> dict[str, NDArray[Any]]:
-        """The refused candidates, by column: patch_index, attempt, midi_note, reason, rms_dbfs, peak, seed."""
+        """The refused candidates, by column: source, patch_index, attempt, midi_note, reason, and so on."""
         return {c.name.split("/")[1]: self._file[c.name][:] for c in schema.REJECTIONS}
+
+    def sources(self) -> list[Provenance]:
+        """The presets that rows and rejections descend from, with repository, commit, licence, author and file."""
+        return schema.read_sources(self._file)
 
     @property
     def weights_status(self) -> str:
@@ -238,14 +255,16 @@ class Dataset:
         return status[()].decode() if status is not None else "absent"
 
     @cached_property
-    def _asset_order(self) -> list[str]:
-        return [str(name) for name in self._file["schema"].attrs["assets"]]
+    def asset_names(self) -> list[str]:
+        """The SHA-256 of each asset, in the order that labels refer to."""
+        return [name.decode() for name in self._file["schema/assets"][:].tolist()]
 
     @cached_property
     def _names(self) -> dict[str, str]:
         names = [c.name for c in schema.columns(self.registry)]
         names += [schema.DENSE] if schema.DENSE in self._file else []
-        return {"audio": schema.AUDIO} | {name.split("/")[1]: name for name in names}
+        audio = {} if self.is_recipe else {"audio": schema.AUDIO}
+        return audio | {name.split("/")[1]: name for name in names}
 
     def _place(self, row: int) -> int:
         place = int(row) + len(self) if row < 0 else int(row)
@@ -280,8 +299,8 @@ class Dataset:
 
     def _require_sources(self, file: h5py.File) -> None:
         """Refuse a view whose shards are gone: HDF5 would read them as silence."""
-        audio = file[schema.AUDIO]
-        for source in audio.virtual_sources() if audio.is_virtual else ():
+        audio = file.get(schema.AUDIO)
+        for source in audio.virtual_sources() if audio is not None and audio.is_virtual else ():
             if not (self.path.parent / source.file_name).is_file():
                 raise DatasetError(
                     f"{self.path} refers to the shard {source.file_name}, which is gone; generate it again"

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from synthcore.candidates import Provenance, Source
 from synthcore.controls import Registry
 from synthcore.engine.machine import Engine
 from synthcore.errors import DamagedShard
@@ -22,7 +23,6 @@ from synthcore.storage import schema
 from synthcore.storage.writer import checksum, is_intact, new_file, whole_file
 
 MergeMode = Literal["copy", "virtual"]
-_ASSET_INDICES = ("params/wavetables", "params/extras")
 
 
 class ShardRef(BaseModel):
@@ -34,6 +34,7 @@ class ShardRef(BaseModel):
     size: int
     checksum: str  # of the file's bytes
     digest: str
+    source: Source
     rows: int
     candidates: int
     faults: dict[str, int]
@@ -71,7 +72,7 @@ def merge_shards(
     mode: MergeMode = "copy",
     chunk_rows: int = 1,
 ) -> DatasetRef:
-    """Join shards, in order, into exactly `spec.n_samples` rows.
+    """Join shards, in order: all rows made from presets, and exactly `spec.n_samples` synthetic ones.
 
     Parameters
     ----------
@@ -91,65 +92,88 @@ def merge_shards(
     SynthcoreError
         The disk is full.
     """
+    parts = taken(shards, spec)
+    rows = sum(take for _, take in parts)
     with whole_file(output) as temporary:
         with new_file(temporary) as file:
-            schema.write_header(file, spec, registry, engine)
+            schema.write_header(file, spec, registry, engine, _priors_of(shards, data_dir))
             merge = _Merge(file, output, data_dir, spec, registry)
             if mode == "copy":
-                schema.create_audio(file, spec, registry, spec.n_samples, chunk_rows)
-            schema.create_labels(file, registry, spec.n_samples)
-            for shard in shards:
-                merge.add(shard, copies_audio=mode == "copy", as_bytes=chunk_rows == 1)
+                schema.create_audio(file, schema.audio_shapes(spec, registry), rows, chunk_rows)
+            schema.create_labels(file, registry, rows)
+            for shard, take in parts:
+                merge.add(shard, take, copies_audio=mode == "copy", as_bytes=chunk_rows == 1)
             if mode == "virtual":  # only now: each shard has been read and found whole
-                merge.reference_audio(shards)
+                merge.reference_audio(parts)
             digest = merge.finish()
         size = temporary.stat().st_size
-    return DatasetRef(path=str(output), size=size, digest=digest, rows=spec.n_samples)
+    return DatasetRef(path=str(output), size=size, digest=digest, rows=rows)
+
+
+def taken(shards: Sequence[ShardRef], spec: DatasetSpec) -> list[tuple[ShardRef, int]]:
+    """How many rows of each shard a dataset takes: the last one of drawn patches may hold more than were asked for."""
+    left = {"synthetic": spec.n_samples, "variation": spec.variations * len(spec.audio.notes)}
+    parts = []
+    for shard in shards:
+        take = min(shard.rows, left.get(shard.source, shard.rows))
+        if shard.source in left:
+            left[shard.source] -= take
+        parts.append((shard, take))
+    return parts
+
+
+def _priors_of(shards: Sequence[ShardRef], data_dir: Path) -> schema.StoredPriors:
+    """What the synthetic rows were drawn from: each of their shards says so."""
+    synthetic = next(shard for shard in shards if shard.source == "synthetic")
+    with _verified_bytes(data_dir / synthetic.name, synthetic), h5py.File(data_dir / synthetic.name) as file:
+        return schema.read_priors(file)
 
 
 class _Merge:
-    """One merge under way: the rows so far, the assets met, the rejections of the patches included."""
+    """One merge under way: the rows so far, the assets and sources met, the rejections of the patches included."""
 
     def __init__(self, file: h5py.File, output: Path, data_dir: Path, spec: DatasetSpec, registry: Registry) -> None:
         self.file, self.output, self.data_dir, self.spec, self.registry = file, output, data_dir, spec, registry
         self.rows = 0
         self._assets: dict[str, bytes] = {}
-        self._wavetables: set[str] = set()
+        self._wavetables: dict[str, schema.WavetableNote] = {}
+        self._sources: dict[str, Provenance] = {}
         self._rejections: dict[str, list[NDArray[Any]]] = {c.name: [] for c in schema.REJECTIONS}
         self._digest = schema.ContentDigest(spec)
 
-    def reference_audio(self, shards: Sequence[ShardRef]) -> None:
+    def reference_audio(self, parts: Sequence[tuple[ShardRef, int]]) -> None:
         """Make the audio a view of the shards. Paths are relative, so that both can move together."""
         for name, tail in schema.audio_shapes(self.spec, self.registry).items():
-            layout, start = h5py.VirtualLayout((self.spec.n_samples, *tail), "<f4"), 0
-            for shard in shards:
-                take = min(shard.rows, self.spec.n_samples - start)
+            layout, start = h5py.VirtualLayout((self.rows, *tail), "<f4"), 0
+            for shard, take in parts:
                 # HDF5 opens a relative source from the dataset's own folder.
                 place = os.path.relpath((self.data_dir / shard.name).resolve(), self.output.parent.resolve())
-                layout[start : start + take] = h5py.VirtualSource(place, name, (shard.rows, *tail))[:take]
+                if take:
+                    layout[start : start + take] = h5py.VirtualSource(place, name, (shard.rows, *tail))[:take]
                 start += take
             self.file.create_virtual_dataset(name, layout)
 
-    def add(self, shard: ShardRef, *, copies_audio: bool, as_bytes: bool) -> None:
-        """Take over one shard, after reading all of it once to be sure of it."""
+    def add(self, shard: ShardRef, take: int, *, copies_audio: bool, as_bytes: bool) -> None:
+        """Take over the first rows of one shard, after reading all of it once to be sure of it."""
         path = self.data_dir / shard.name
         with _verified_bytes(path, shard) as content, h5py.File(path) as source:
-            take = min(shard.rows, self.spec.n_samples - self.rows)
             if copies_audio:
                 for name in schema.audio_shapes(self.spec, self.registry):
                     if as_bytes:
                         self._copy_chunks(source[name], self.file[name], content, take)
                     else:
                         self._copy_rows(source[name], self.file[name], take)
-            self._take_labels(source, take)
-            self._take_rejections(source)
+            if take:
+                self._take_labels(source, take)
+            self._take_rejections(source, shard.source)
+            self._sources.update({s.preset_hash: s for s in schema.read_sources(source)})
         self.rows += take
 
     def finish(self) -> str:
         """Write what is known only at the end; return the content digest."""
         schema.write_rejections(self.file, {k: np.concatenate(v) for k, v in self._rejections.items()})
         schema.write_assets(self.file, self._assets, self._wavetables)
-        self._renumber_assets()
+        schema.write_sources(self.file, self._sources.values())
         schema.reserve_weights(self.file, self.registry)
         digest = self._digest.hexdigest()
         self.file["schema"].attrs["content_digest"] = digest
@@ -171,34 +195,25 @@ class _Merge:
     def _take_labels(self, source: h5py.File, take: int) -> None:
         labels = {c.name: source[c.name][:take] for c in schema.columns(self.registry)}
         self._digest.update(labels)
-        order = [str(name) for name in source["schema"].attrs["assets"]]
-        for name in order:
-            self._assets.setdefault(name, bytes(source["assets"][name][:]))
-        self._wavetables.update(order[i] for i in np.unique(labels["params/wavetables"]) if i >= 0)
-        # Until every asset is known, indices count them in the order in which they were met.
-        met = {name: i for i, name in enumerate(self._assets)}
-        to_met = np.array([met[name] for name in order], dtype=np.int32)
-        for name in _ASSET_INDICES:
-            labels[name] = np.where(labels[name] >= 0, to_met[labels[name]], -1)
+        order, wavetables = schema.read_assets(source)
+        used = {order[i] for name in schema.ASSET_INDICES for i in np.unique(labels[name]).tolist() if i >= 0}
+        for name in order:  # not all, if the last patches are cut off
+            if name in used and name not in self._assets:
+                self._assets[name] = bytes(source["assets"][name][:])
+        self._wavetables.update({name: note for name, note in wavetables.items() if name in used})
+        place = {name: i for i, name in enumerate(self._assets)}
+        to_place = np.array([place.get(name, -1) for name in order], dtype=np.int32)
+        for name in schema.ASSET_INDICES:
+            labels[name] = np.where(labels[name] >= 0, to_place[labels[name]], -1)
         for name, values in labels.items():
             self.file[name][self.rows : self.rows + take] = values
 
-    def _take_rejections(self, source: h5py.File) -> None:
-        included = source["rejections/patch_index"][:] < self.spec.patches
+    def _take_rejections(self, source: h5py.File, of: Source) -> None:
+        """Take those of the patches that the dataset has asked for."""
+        asked = {"synthetic": self.spec.patches, "variation": self.spec.variations}
+        included = source["rejections/patch_index"][:] < asked.get(of, np.inf)
         for name, parts in self._rejections.items():
             parts.append(source[name][:][included])
-
-    def _renumber_assets(self) -> None:
-        """Turn the order of meeting into the file's order, which is by hash."""
-        place = {name: i for i, name in enumerate(sorted(self._assets))}
-        to_place = np.array([place[name] for name in self._assets], dtype=np.int32)
-        if (to_place == np.arange(len(to_place))).all():
-            return
-        for name in _ASSET_INDICES:
-            column = self.file[name]
-            for start in range(0, len(column), schema.LABEL_CHUNK):
-                indices = column[start : start + schema.LABEL_CHUNK]
-                column[start : start + schema.LABEL_CHUNK] = np.where(indices >= 0, to_place[indices], -1)
 
 
 @contextlib.contextmanager

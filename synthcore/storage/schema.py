@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import h5py
@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from synthcore.candidates import Provenance
 from synthcore.controls import Registry, canonical_json
 from synthcore.engine.machine import Engine
 from synthcore.errors import DatasetError
 from synthcore.patch import EXTRAS, MAX_SLOTS, OSCILLATORS, SLOT_FIELDS
 from synthcore.sampling.hypercube import drawn_with
-from synthcore.sampling.priors import marginals, shipped
+from synthcore.sampling.priors import Marginal, shipped
 from synthcore.spec import DatasetSpec
 
 VERSION = "3.0.0"
@@ -30,6 +31,8 @@ DENSE = "params/modulation_t3"
 DENSE_CHANNELS = ("amount", "bipolar", "power", "stereo")
 #: Label columns are small: 64 rows to a chunk still compress well, and one shuffled row inflates little.
 LABEL_CHUNK = 64
+ASSET_INDICES = ("params/wavetables", "params/extras")
+PARENTS = 2  #: presets that a row can descend from
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ def columns(registry: Registry) -> tuple[Column, ...]:
         Column("metadata/tier", "<i4"),
         Column("metadata/preset_hash", "S64"),
         Column("metadata/preset_name", "S80"),
+        Column("metadata/parents", "S64", (PARENTS,)),
         Column("metadata/patch_index", "<i8"),
         Column("metadata/attempt", "<i4"),
         Column("metadata/rms_dbfs", "<f4"),
@@ -64,6 +68,7 @@ def columns(registry: Registry) -> tuple[Column, ...]:
 
 
 REJECTIONS = (
+    Column("rejections/source", "S10"),
     Column("rejections/patch_index", "<i8"),
     Column("rejections/attempt", "<i4"),
     Column("rejections/midi_note", "<i4"),
@@ -71,21 +76,31 @@ REJECTIONS = (
     Column("rejections/rms_dbfs", "<f4"),
     Column("rejections/peak", "<f4"),
     Column("rejections/seed", "<i8"),
+    Column("rejections/parents", "S64", (PARENTS,)),
 )
+#: The presets that rows and rejections descend from, sorted by hash: text of any length.
+PROVENANCE = tuple(f.name for f in fields(Provenance))
 
 #: Reserved when merging, so that weights can be filled in later without changing the file's structure.
 ABSENT = b"absent"
 
 
-def create_audio(file: h5py.File, spec: DatasetSpec, registry: Registry, rows: int, chunk_rows: int = 1) -> None:
-    """Create the audio and, at tier 3, the dense modulation, empty.
+def create_audio(file: h5py.File, shapes: Mapping[str, tuple[int, ...]], rows: int, chunk_rows: int = 1) -> None:
+    """Create large datasets, empty, with the shapes of one row that `audio_shapes` gives.
 
     One row to a chunk by default: reading one shuffled row then inflates one row.
     """
-    chunk_rows = min(chunk_rows, rows)
-    for name, tail in audio_shapes(spec, registry).items():
+    chunk_rows = max(1, min(chunk_rows, rows))
+    for name, tail in shapes.items():
         file.create_dataset(
-            name, (rows, *tail), "<f4", chunks=(chunk_rows, *tail), shuffle=True, compression="gzip", compression_opts=1
+            name,
+            (rows, *tail),
+            "<f4",
+            maxshape=(rows, *tail),  # what is resizable can become smaller: presets may be refused
+            chunks=(chunk_rows, *tail),
+            shuffle=True,
+            compression="gzip",
+            compression_opts=1,
         )
 
 
@@ -99,7 +114,7 @@ def create_labels(file: h5py.File, registry: Registry, rows: int) -> None:
     """Create the label columns, empty."""
     for column in columns(registry):
         shape = (rows, *column.shape)
-        chunks = (min(LABEL_CHUNK, rows), *column.shape)
+        chunks = (max(1, min(LABEL_CHUNK, rows)), *column.shape)
         packed: dict[str, Any] = {"shuffle": True, "compression": "gzip", "compression_opts": 1}
         file.create_dataset(column.name, shape, column.dtype, chunks=chunks, **packed)
 
@@ -139,16 +154,15 @@ class StoredPriors(BaseModel):
     categorical: dict[str, tuple[int, ...]]
 
     @classmethod
-    def of(cls, spec: DatasetSpec, registry: Registry) -> StoredPriors:
-        """Write down the priors of a spec."""
-        drawn = marginals(registry, spec.recipe, spec.tier, shipped())
+    def of(cls, drawn: Sequence[Marginal]) -> StoredPriors:
+        """Write down what is drawn from."""
         return cls(
             continuous={m.control.name: (m.low, m.high) for m in drawn if not m.control.is_categorical},
             categorical={m.control.name: tuple(map(int, m.allowed)) for m in drawn if m.control.is_categorical},
         )
 
 
-def write_header(file: h5py.File, spec: DatasetSpec, registry: Registry, engine: Engine) -> None:
+def write_header(file: h5py.File, spec: DatasetSpec, registry: Registry, engine: Engine, priors: StoredPriors) -> None:
     """Write `schema/`: everything a reader needs to understand the columns, without this package."""
     schema = file.create_group("schema")
     schema.attrs.update(
@@ -162,7 +176,7 @@ def write_header(file: h5py.File, spec: DatasetSpec, registry: Registry, engine:
             "spec_fingerprint": spec.fingerprint,
             "priors_digest": shipped().digest,
             "drawn_with": canonical_json(drawn_with()),
-            "priors": StoredPriors.of(spec, registry).model_dump_json(),
+            "priors": priors.model_dump_json(),
             "vita_version": engine.vita,
             "engine": engine.to_json(),
             "engine_fingerprint": engine.fingerprint,
@@ -183,16 +197,52 @@ def write_header(file: h5py.File, spec: DatasetSpec, registry: Registry, engine:
     schema.create_dataset("registry", data=np.frombuffer(registry.to_config().encode(), np.uint8), compression="gzip")
 
 
-def write_assets(file: h5py.File, assets: Mapping[str, bytes], wavetables: Iterable[str]) -> None:
-    """Write every asset once, named by its SHA-256; the index of a label is its place in `schema/assets`."""
-    order = sorted(assets)
+@dataclass(frozen=True, slots=True)
+class WavetableNote:
+    """What is known of a wavetable besides its content: its name, and its place in the catalog (-1: not in it)."""
+
+    name: str
+    catalog_index: int
+
+
+def write_assets(file: h5py.File, assets: Mapping[str, bytes], wavetables: Mapping[str, WavetableNote]) -> None:
+    """Write every asset once, named by its SHA-256; the index of a label is its place in `schema/assets`.
+
+    They come in the order in which rows first refer to them: so the labels of a dataset's beginning stay as they are
+    when it grows.
+    """
+    order = list(assets)
     group = file.create_group("assets")
     for name in order:
         group.create_dataset(name, data=np.frombuffer(assets[name], np.uint8), compression="gzip")
-    file["schema"].attrs["assets"] = order
-    is_wavetable = set(wavetables)
-    names = [json.loads(assets[n]).get("name", "") if n in is_wavetable else "" for n in order]
-    file["schema"].attrs["wavetable_names"] = names
+    none = WavetableNote("", -1)
+    notes = [wavetables.get(name, none) for name in order]
+    # A dataset, because attributes hold no more than 64 KB, and each hash takes 64 bytes.
+    file["schema"].create_dataset("assets", data=np.array(order, dtype="S64"))
+    file["schema"].create_dataset("wavetable_names", data=[n.name for n in notes], dtype=h5py.string_dtype())
+    file["schema"].create_dataset("wavetable_catalog_index", data=np.array([n.catalog_index for n in notes], "<i4"))
+
+
+def read_assets(file: h5py.File) -> tuple[list[str], dict[str, WavetableNote]]:
+    """The names of the assets in the order that labels refer to, and what is known of those that are wavetables."""
+    stored = file["schema"]
+    order = [name.decode() for name in stored["assets"][:].tolist()]
+    names, places = stored["wavetable_names"].asstr()[:], stored["wavetable_catalog_index"][:]
+    return order, {a: WavetableNote(n, int(i)) for a, n, i in zip(order, names, places, strict=True) if n or i >= 0}
+
+
+def write_sources(file: h5py.File, sources: Iterable[Provenance]) -> None:
+    """Write where the presets come from, sorted by hash."""
+    rows = sorted(sources, key=lambda source: source.preset_hash)
+    for name in PROVENANCE:
+        values = [getattr(row, name) for row in rows]
+        file.create_dataset(f"sources/{name}", shape=(len(rows),), data=values or None, dtype=h5py.string_dtype())
+
+
+def read_sources(file: h5py.File) -> list[Provenance]:
+    """Where the presets come from."""
+    fields_of_all = [file[f"sources/{name}"].asstr()[:] for name in PROVENANCE]
+    return [Provenance(*row) for row in zip(*fields_of_all, strict=True)]
 
 
 def write_rejections(file: h5py.File, rejections: Mapping[str, NDArray[Any]]) -> None:
@@ -214,6 +264,11 @@ def reserve_weights(file: h5py.File, registry: Registry) -> None:
 def read_registry(file: h5py.File) -> Registry:
     """Build the registry the file was made with, without a synth."""
     return Registry.from_config(bytes(file["schema/registry"][:]).decode())
+
+
+def read_priors(file: h5py.File) -> StoredPriors:
+    """What the synthetic rows were drawn from."""
+    return StoredPriors.model_validate_json(file["schema"].attrs["priors"])
 
 
 def read_spec(file: h5py.File) -> DatasetSpec:

@@ -7,7 +7,7 @@ import io
 import mmap
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,102 +15,146 @@ import h5py
 import numpy as np
 import xxhash
 
+from synthcore.candidates import Candidate, Provenance
 from synthcore.controls import Registry
 from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import Engine
 from synthcore.engine.rendering import Fault, RenderedRow
 from synthcore.errors import SynthcoreError
-from synthcore.patch import Patch, init_assets
+from synthcore.patch import Patch
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema
 
-SOURCE = b"synthetic"
-
 
 class ShardWriter:
-    """Fills one shard file. Labels are kept in memory (4 KB a row) and written by `finish`.
+    """Fills one shard file, patch after patch. Labels are kept in memory (4 KB a row) and written by `finish`.
 
     Parameters
     ----------
     file : h5py.File
         Open for writing, empty.
-    spec, registry, engine
+    spec, registry, engine, priors
         What the header says.
-    first_patch, patches : int
-        The patch slots of this shard.
+    patches : int
+        How many patches there can be; those that are never appended take no room.
     """
 
     def __init__(
-        self, file: h5py.File, spec: DatasetSpec, registry: Registry, engine: Engine, first_patch: int, patches: int
+        self,
+        file: h5py.File,
+        spec: DatasetSpec,
+        registry: Registry,
+        engine: Engine,
+        priors: schema.StoredPriors,
+        patches: int,
     ) -> None:
         self.file = file
-        self.spec, self.registry, self.first_patch = spec, registry, first_patch
-        self._assets = init_assets(registry)
-        self._asset_index = {name: i for i, name in enumerate(sorted(self._assets))}
+        self.spec, self.registry = spec, registry
+        self._assets: dict[str, bytes] = {}
+        self._place: dict[str, int] = {}
         rows = patches * len(spec.audio.notes)
-        schema.write_header(self.file, spec, registry, engine)
-        schema.create_audio(self.file, spec, registry, rows)
-        schema.create_labels(self.file, registry, rows)
-        self._audio, self._dense = file[schema.AUDIO], file.get(schema.DENSE)
+        schema.write_header(self.file, spec, registry, engine, priors)
+        schema.create_audio(self.file, schema.audio_shapes(spec, registry), rows)
         self._labels = {c.name: np.zeros((rows, *c.shape), c.dtype) for c in schema.columns(registry)}
         self._rejections: list[tuple[Any, ...]] = []
-        self.file["schema"].attrs["first_patch"] = first_patch
+        self._rows = 0
 
-    def accept(self, patch_index: int, attempt: int, patch: Patch, rows: tuple[RenderedRow, ...]) -> None:
-        """Store one patch's rows at the place its index gives."""
-        start = (patch_index - self.first_patch) * len(rows)
-        dense = self._dense_chunk(patch) if self.spec.tier == 3 else b""
-        for place, row in enumerate(rows, start=start):
-            self._audio.id.write_direct_chunk((place, 0, 0), row.chunk)
+    def append(self, candidate: Candidate, rows: tuple[RenderedRow, ...], assets: Mapping[str, bytes]) -> None:
+        """Store the rows of an accepted candidate behind those that are there.
+
+        Parameters
+        ----------
+        assets : mapping of str to bytes
+            Those that its patch refers to, and any others.
+        """
+        dense = self._dense_chunk(candidate.patch) if self.spec.tier == 3 else b""
+        for place, row in enumerate(rows, start=self._rows):
+            self.file[schema.AUDIO].id.write_direct_chunk((place, 0, 0), row.chunk)
             if dense:
-                self._dense.id.write_direct_chunk((place, 0, 0, 0), dense)
-            self._label(place, patch_index, attempt, patch, row)
+                self.file[schema.DENSE].id.write_direct_chunk((place, 0, 0, 0), dense)
+            self._label(place, candidate, row, assets)
+        self._rows += len(rows)
 
-    def reject(self, patch_index: int, attempt: int, fault: Fault) -> None:
+    def reject(self, candidate: Candidate, fault: Fault) -> None:
         """Write down a refused candidate."""
         nan = float("nan")
         measured = (nan if fault.rms_dbfs is None else fault.rms_dbfs, nan if fault.peak is None else fault.peak)
-        self._rejections.append((patch_index, attempt, fault.note, fault.reason.encode(), *measured, self.spec.seed))
+        which = (candidate.source.encode(), candidate.index, candidate.attempt, fault.note, fault.reason.encode())
+        self._rejections.append((*which, *measured, self.spec.seed, _parents(candidate)))
 
-    def finish(self) -> str:
-        """Write labels, rejections and assets; return the content digest."""
-        for name, values in self._labels.items():
+    def finish(self, wavetables: Mapping[str, schema.WavetableNote], sources: Iterable[Provenance]) -> str:
+        """Write labels, rejections, assets and sources; return the content digest.
+
+        Parameters
+        ----------
+        wavetables : mapping of str to WavetableNote
+            What is known of wavetables; those that no row plays are left out.
+        sources : iterable of Provenance
+        """
+        for name in schema.audio_shapes(self.spec, self.registry):
+            self.file[name].resize(self._rows, axis=0)
+        labels = {name: values[: self._rows] for name, values in self._labels.items()}
+        schema.create_labels(self.file, self.registry, self._rows)
+        for name, values in labels.items():
             self.file[name][...] = values
-        self._rejections.sort()  # by patch and attempt: the order in which they were rendered says nothing
+        self._rejections.sort(key=lambda row: row[:3])  # the order in which they were rendered says nothing
         fields = zip(*self._rejections, strict=True) if self._rejections else ((),) * len(schema.REJECTIONS)
-        rejections = {c.name: np.array(f, dtype=c.dtype) for c, f in zip(schema.REJECTIONS, fields, strict=True)}
+        columns = zip(schema.REJECTIONS, fields, strict=True)
+        rejections = {c.name: np.array(f, dtype=c.dtype).reshape(-1, *c.shape) for c, f in columns}
         schema.write_rejections(self.file, rejections)
-        schema.write_assets(self.file, self._assets, wavetables=self._assets)
+        schema.write_assets(self.file, self._assets, {k: v for k, v in wavetables.items() if k in self._assets})
+        schema.write_sources(self.file, sources)
         digest = schema.ContentDigest(self.spec)
-        digest.update(self._labels)
+        digest.update(labels)
         self.file["schema"].attrs["content_digest"] = digest.hexdigest()
         return digest.hexdigest()
 
-    def _label(self, place: int, patch_index: int, attempt: int, patch: Patch, row: RenderedRow) -> None:
+    def _label(self, place: int, candidate: Candidate, row: RenderedRow, assets: Mapping[str, bytes]) -> None:
+        patch = candidate.patch
         values = {
             "params/continuous": patch.continuous,
             "params/categorical": patch.categorical,
             "params/modulation_slots": patch.modulation_slots,
-            "params/wavetables": [self._asset_index[w] for w in patch.wavetables],
-            "params/extras": [-1 if e is None else self._asset_index[e] for e in patch.extras],
+            "params/wavetables": [self._meet(name, assets) for name in patch.wavetables],
+            "params/extras": [self._meet(name, assets) for name in patch.extras],
             "metadata/audio_sha256": row.audio_sha256.encode(),
             "metadata/midi_note": row.note,
             "metadata/velocity": self.spec.audio.velocity,
-            "metadata/source": SOURCE,
+            "metadata/source": candidate.source.encode(),
             "metadata/tier": self.spec.tier,
             "metadata/preset_hash": patch.hash.encode(),
-            "metadata/preset_name": f"synthetic {patch_index}".encode(),
-            "metadata/patch_index": patch_index,
-            "metadata/attempt": attempt,
+            "metadata/preset_name": cut(candidate.name, 80),
+            "metadata/parents": _parents(candidate),
+            "metadata/patch_index": candidate.index,
+            "metadata/attempt": candidate.attempt,
             "metadata/rms_dbfs": row.rms_dbfs,
             "metadata/peak": row.peak,
         }
         for name, value in values.items():
             self._labels[name][place] = value
 
+    def _meet(self, name: str | None, assets: Mapping[str, bytes]) -> int:
+        """Number an asset, in the order in which rows first refer to them; -1 stands for the init preset's."""
+        if name is None:
+            return -1
+        if name not in self._assets:
+            self._assets[name] = assets[name]
+            self._place[name] = len(self._place)
+        return self._place[name]
+
     def _dense_chunk(self, patch: Patch) -> bytes:
         dense = schema.to_dense(patch.modulation_slots, self.registry)
         return deflate(dense)
+
+
+def _parents(candidate: Candidate) -> list[bytes]:
+    hashes = [parent.encode() for parent in candidate.parents]
+    return hashes + [b""] * (schema.PARENTS - len(hashes))
+
+
+def cut(text: str, size: int) -> bytes:
+    """Encode to at most `size` bytes of UTF-8, cut between two characters."""
+    return text.encode()[:size].decode(errors="ignore").encode()
 
 
 class Disk(io.RawIOBase):

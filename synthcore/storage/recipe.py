@@ -1,0 +1,101 @@
+"""The file of a recipe: a dataset's, without audio and without some of its assets; and the way back to the whole."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from synthcore.engine.machine import engine
+from synthcore.engine.rendering import RenderedRow
+from synthcore.storage import schema
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.writer import new_file, whole_file
+
+
+def write(dataset: Dataset, assets: Mapping[str, bytes], output: Path) -> None:
+    """Write a dataset without its audio, and with these assets alone.
+
+    Raises
+    ------
+    SynthcoreError
+        The disk is full or the folder can't be written.
+    """
+    with whole_file(output) as temporary, new_file(temporary) as file:
+        _copy(dataset.path, file, leave_out={schema.AUDIO, "assets"})
+        _write_assets(file, assets)
+
+
+class Restoring:
+    """A dataset being made from its recipe."""
+
+    def __init__(self, file: h5py.File, recipe: Dataset) -> None:
+        self.differing: list[int] = []
+        self._file, self._recipe = file, recipe
+        self._said = recipe.column("audio_sha256")
+
+    def put(self, place: int, row: RenderedRow) -> None:
+        """Store one row's audio; where it is not the recipe's, say what it is."""
+        self._file[schema.AUDIO].id.write_direct_chunk((place, 0, 0), row.chunk)
+        if row.audio_sha256.encode() != self._said[place]:
+            self.differing.append(place)
+            self._file["metadata/audio_sha256"][place] = row.audio_sha256.encode()
+            self._file["metadata/rms_dbfs"][place] = row.rms_dbfs
+            self._file["metadata/peak"][place] = row.peak
+
+    def finish(self) -> None:
+        """Let the header tell of the engine and the content that the file has now."""
+        if not self.differing:
+            return
+        here, digest = engine(), schema.ContentDigest(self._recipe.spec)
+        digest.update({f"metadata/{part}": self._file[f"metadata/{part}"][:] for part in schema.ContentDigest.PARTS})
+        self._file["schema"].attrs.update(
+            {
+                "vita_version": here.vita,
+                "engine": here.to_json(),
+                "engine_fingerprint": here.fingerprint,
+                "content_digest": digest.hexdigest(),
+            }
+        )
+
+
+@contextlib.contextmanager
+def restoring(recipe: Dataset, assets: Mapping[str, bytes], output: Path) -> Iterator[Restoring]:
+    """Make a dataset from its recipe and all its assets; it gets its name when the block ends well.
+
+    Raises
+    ------
+    SynthcoreError
+        The disk is full or the folder can't be written.
+    """
+    with whole_file(output) as temporary, new_file(temporary) as file:
+        _copy(recipe.path, file, leave_out={"assets"})
+        _write_assets(file, {name: assets[name] for name in recipe.asset_names})
+        shapes = schema.audio_shapes(recipe.spec, recipe.registry)
+        schema.create_audio(file, {schema.AUDIO: shapes[schema.AUDIO]}, len(recipe))
+        under_way = Restoring(file, recipe)
+        yield under_way
+        under_way.finish()
+
+
+def _copy(path: Path, file: h5py.File, leave_out: set[str]) -> None:
+    with h5py.File(path) as source:
+        for group in source:
+            if group in leave_out:
+                continue
+            if not any(name.startswith(f"{group}/") for name in leave_out):
+                source.copy(group, file)
+                continue
+            file.create_group(group)
+            for name in source[group]:
+                if f"{group}/{name}" not in leave_out:
+                    source.copy(f"{group}/{name}", file[group])
+
+
+def _write_assets(file: h5py.File, assets: Mapping[str, bytes]) -> None:
+    group = file.create_group("assets")
+    for name, content in assets.items():
+        group.create_dataset(name, data=np.frombuffer(content, np.uint8), compression="gzip")
