@@ -92,10 +92,7 @@ def run_generate(settings: Generate) -> int:
 
     left_out = {"as_json", "catalog_digest", "presets_digest"}
     summary = generate(**{name: getattr(settings, name) for name in Generate.model_fields if name not in left_out})
-    if settings.as_json:
-        sys.stdout.write(summary.model_dump_json() + "\n")
-    else:
-        sys.stdout.write(summary.to_text())
+    _tell(summary, as_json=settings.as_json)
     return 0
 
 
@@ -108,18 +105,21 @@ def run_inspect(settings: Inspect) -> int:
         found = (
             inspection.describe_row(dataset, settings.row) if settings.row is not None else inspection.inspect(dataset)
         )
-    sys.stdout.write(found.model_dump_json() + "\n" if settings.as_json else found.to_text())
+    _tell(found, as_json=settings.as_json)
     return 0
 
 
 def run_verify(settings: Verify) -> int:
     """Verify a dataset; 1 when a row differs."""
+    from flows.bar import rows_shown
     from synthcore import verification
     from synthcore.storage.dataset import Dataset
 
     with Dataset(settings.file) as dataset:
-        verdict = verification.verify(dataset, settings)
-    sys.stdout.write(verdict.model_dump_json() + "\n" if settings.as_json else verdict.to_text())
+        rows = len(dataset) if settings.all else min(settings.rows, len(dataset))
+        with rows_shown("verifying", rows):
+            verdict = verification.verify(dataset, settings)
+    _tell(verdict, as_json=settings.as_json)
     return 0 if verdict.holds else FAILED
 
 
@@ -133,28 +133,23 @@ def run_discover_wavetables(settings: DiscoverWavetables) -> int:
 
     wishes = {name: getattr(settings, name) for name in DiscoverWavetables.model_fields if name != "as_json"}
     made = discover_wavetables(**wishes)
-    sys.stdout.write(made.model_dump_json() + "\n" if settings.as_json else made.to_text())
+    _tell(made, as_json=settings.as_json)
     return 0
 
 
 def run_download_presets(settings: DownloadPresets) -> int:
     """Run the flow, and say what became of each source; 1 when too many failed."""
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    from flows import environment
-
-    _say(environment.prepare())
+    _meet_prefect()
     from flows.download_presets import download_presets
     from synthcore.presets.download import IncompleteDownload
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: git and server with it
-    environment.start_server()
     code = 0
     try:
         wishes = {name: getattr(settings, name) for name in DownloadPresets.model_fields if name != "as_json"}
         report = download_presets(**wishes)
     except IncompleteDownload as incomplete:
         report, code = incomplete.report, _complain(incomplete, FAILED)
-    sys.stdout.write(report.model_dump_json() + "\n" if settings.as_json else report.to_text())
+    _tell(report, as_json=settings.as_json)
     return code
 
 
@@ -164,33 +159,34 @@ def run_ingest(settings: Ingest) -> int:
     from flows.ingest_presets import ingest_presets
 
     made = ingest_presets(**{name: getattr(settings, name) for name in Ingest.model_fields if name != "as_json"})
-    sys.stdout.write(made.model_dump_json() + "\n" if settings.as_json else made.to_text())
+    _tell(made, as_json=settings.as_json)
     return 0
 
 
 def run_recipe(settings: WriteRecipe) -> int:
     """Write a recipe."""
     from synthcore import recipe
-    from synthcore.storage.continuing import require_writable
+    from synthcore.storage.continuing import require_new
     from synthcore.storage.dataset import Dataset
 
-    require_writable(settings.output)
+    require_new(settings.output)
     with Dataset(settings.file) as dataset:
         written = recipe.write_recipe(dataset, settings.output)
-    sys.stdout.write(written.model_dump_json() + "\n" if settings.as_json else written.to_text())
+    _tell(written, as_json=settings.as_json)
     return 0
 
 
 def run_render(settings: RenderRecipe) -> int:
     """Render a recipe; 1 when a row differs where it shouldn't."""
+    from flows.bar import rows_shown
     from synthcore import recipe
-    from synthcore.storage.continuing import require_writable
+    from synthcore.storage.continuing import require_new
     from synthcore.storage.dataset import Dataset
 
-    require_writable(settings.output)
-    with Dataset(settings.file) as dataset:
+    require_new(settings.output)
+    with Dataset(settings.file) as dataset, rows_shown("rendering", len(dataset)):
         made = recipe.render_recipe(dataset, settings.assets, settings.output, settings.workers)
-    sys.stdout.write(made.model_dump_json() + "\n" if settings.as_json else made.to_text())
+    _tell(made, as_json=settings.as_json)
     return 0 if made.holds or not made.same_machine_type else FAILED
 
 
@@ -203,6 +199,10 @@ def _meet_prefect() -> None:
     _say(environment.prepare())
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and server with it
     environment.start_server()
+
+
+def _tell(report: Any, *, as_json: bool) -> None:
+    sys.stdout.write(report.model_dump_json() + "\n" if as_json else report.to_text())
 
 
 def _say(line: str) -> None:

@@ -25,7 +25,7 @@ from flows.download_presets import download_presets
 from flows.ingest_presets import ingest_presets
 from synthcore import library
 from synthcore.engine.client import at_most, interruptible
-from synthcore.errors import DamagedShard
+from synthcore.errors import DamagedShard, SpecError
 from synthcore.presets.collection import Collection
 from synthcore.settings import (
     CORES,
@@ -91,7 +91,11 @@ def generate(
     Raises
     ------
     SpecError
-        A parameter is out of range, or the output can't be continued.
+        A parameter is out of range, the output can't be continued, or no preset could be read.
+    DatasetError
+        The catalog is none.
+    DownloadError
+        No repository could be had.
     LowAcceptance
         Nearly every candidate was refused.
     Accident
@@ -119,8 +123,8 @@ def generate(
         run=run,
         **where,
     )
-    presets = gather_presets(settings)
     catalog_digest = library.given_catalog(settings.catalog, settings.data_dir)
+    presets = gather_presets(settings)
     spec = settings.spec_of(catalog_digest, presets.digest if presets else "")
     require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
     plans = plan_shards(spec, settings.run.rows_per_shard, presets)
@@ -160,11 +164,15 @@ def gather_presets(settings: Generate) -> Collection | None:
     made = ingest_presets(
         folders=folders,
         factory=settings.factory,
-        output=library.collection_of(folders, settings.data_dir),
+        output=library.collection_of(folders, settings.factory, settings.data_dir),
         workers=settings.workers,
         data_dir=settings.data_dir,
     )
-    return library.given_collection(Path(made.collection), settings.data_dir)
+    presets = library.given_collection(Path(made.collection), settings.data_dir)
+    if not presets.presets:
+        where = ", ".join(map(str, folders)) or "the factory folders"
+        raise SpecError(f"no preset could be read from {where}; {made.report_file} says why")
+    return presets
 
 
 def task_runner(settings: Generate) -> TaskRunner[Any]:

@@ -58,6 +58,15 @@ class SourceOfPresets(BaseModel):
     rows: int  # made from them, variations included
 
 
+class RefusedPreset(BaseModel):
+    """A preset that made no row."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    reason: str
+
+
 class Inspection(BaseModel):
     """What is in a dataset."""
 
@@ -81,7 +90,7 @@ class Inspection(BaseModel):
     distributions: dict[str, list[float]]  # at QUANTILES
     sources: dict[str, int]
     presets: list[SourceOfPresets]
-    refused_presets: dict[str, str]  # file -> reason
+    refused_presets: list[RefusedPreset]
     importance_weights: str
     other_synth: list[str]  # how the synth installed here differs from the one it was made with
 
@@ -112,8 +121,8 @@ class Inspection(BaseModel):
             counts = (str(found_at.presets), str(found_at.rows))
             presets.add_row(where, found_at.commit[:10], found_at.licence, by, *counts)
         refused = _table("refused presets", "file", "reason")
-        for file, reason in list(self.refused_presets.items())[:SHOWN]:
-            refused.add_row(file, reason)
+        for preset in self.refused_presets[:SHOWN]:
+            refused.add_row(preset.file, preset.reason)
         if len(self.refused_presets) > SHOWN:
             refused.add_row(f"... and {len(self.refused_presets) - SHOWN} more (--json lists all)", "")
         shapes = _table("columns", "name", "shape")
@@ -169,7 +178,7 @@ def inspect(dataset: Dataset) -> Inspection:
     sources = Counter(source.decode() for source in dataset.column("source").tolist())
     candidates = patches + sum(faults.values())
     measured = {"rms (dBFS)": dataset.column("rms_dbfs"), "peak": dataset.column("peak")}
-    if not dataset.is_recipe:
+    if not dataset.is_recipe and len(dataset):
         measured["centroid (Hz)"] = _sample_centroids(dataset)
     return Inspection(
         file=str(dataset.path),
@@ -185,11 +194,11 @@ def inspect(dataset: Dataset) -> Inspection:
             name: getattr(dataset.engine, name) for name in ("vita", "build", "machine", "cpu_features", "version")
         },
         shapes=dataset.shapes,
-        acceptance=patches / candidates,
+        acceptance=patches / max(1, candidates),
         candidates=candidates,
         faults=dict(faults.most_common()),
         coverage=measure_coverage(dataset),
-        distributions={k: [float(q) for q in np.quantile(v, QUANTILES)] for k, v in measured.items()},
+        distributions={k: [float(q) for q in np.quantile(v, QUANTILES)] for k, v in measured.items() if len(v)},
         sources=dict(sources),
         presets=_count_presets(dataset),
         refused_presets=_refused_presets(dataset),
@@ -229,13 +238,14 @@ def _count_presets(dataset: Dataset) -> list[SourceOfPresets]:
     return found
 
 
-def _refused_presets(dataset: Dataset) -> dict[str, str]:
+def _refused_presets(dataset: Dataset) -> list[RefusedPreset]:
     """The presets that made no row, and why."""
     files = {p.preset_hash: f"{p.repository} {p.file}".strip() for p in dataset.sources()}
     rejected = dataset.rejections()
     of_presets = np.isin(rejected["source"], [source.encode() for source in PRESET_SOURCES])
     hashes, reasons = rejected["parents"][of_presets, 0].tolist(), rejected["reason"][of_presets].tolist()
-    return {files[p.decode()]: reason.decode() for p, reason in zip(hashes, reasons, strict=True)}
+    refused = zip(hashes, reasons, strict=True)
+    return [RefusedPreset(file=files[p.decode()], reason=reason.decode()) for p, reason in refused]
 
 
 def _compare_synths(dataset: Dataset) -> list[str]:
@@ -261,7 +271,8 @@ def measure_coverage(dataset: Dataset) -> Coverage:
         low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
         for options, column in zip(occurring, dataset.column("categorical", rows)[drawn].T, strict=True):
             options.update(np.unique(column).tolist())
-    low = np.minimum(low, high)  # a shard of presets has no synthetic row
+    if not np.isfinite(high).any():  # a shard of presets has no synthetic row
+        return Coverage(continuous_varied=0, categorical_varied=0, lowest_span=1.0, narrow={}, missing_options={})
     reached = {c.name: float(span) for c, span in zip(registry.continuous, high - low, strict=True)}
     spans = {name: reached[name] / (top - bottom) for name, (bottom, top) in priors.continuous.items()}
     missing: dict[str, list[str]] = {}

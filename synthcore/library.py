@@ -27,8 +27,9 @@ def given_catalog(path: Path | None, data_dir: Path) -> str:
     if path is None:
         return builtin().digest
     given = Catalog.load(path)
-    if given.digest != builtin().digest:
-        given.save(_catalog_path(given.digest, data_dir))
+    kept = _catalog_path(given.digest, data_dir)
+    if given.digest != builtin().digest and not kept.is_file():
+        given.save(kept)
     return given.digest
 
 
@@ -41,13 +42,15 @@ def given_collection(path: Path, data_dir: Path) -> Collection:
         It is no collection, or damaged.
     """
     given = Collection.read(path)
-    given.write(_collection_path(given.digest, data_dir))
+    kept = _collection_path(given.digest, data_dir)
+    if not kept.is_file():
+        given.write(kept)
     return given
 
 
-def collection_of(folders: Sequence[Path], data_dir: Path) -> Path:
+def collection_of(folders: Sequence[Path], factory: bool, data_dir: Path) -> Path:
     """Where the collection that is read from these folders lies: the same file each time."""
-    named = hashlib.sha256("\0".join(map(str, folders)).encode()).hexdigest()
+    named = hashlib.sha256("\0".join([str(factory), *map(str, folders)]).encode()).hexdigest()
     return data_dir / "presets" / f"from-{named[:16]}.h5"
 
 

@@ -6,13 +6,13 @@ whether it is the same.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from synthcore import progress
@@ -27,7 +27,7 @@ from synthcore.presets.ingest import ingest
 from synthcore.presets.variations import Variations
 from synthcore.storage import recipe as storage
 from synthcore.storage.dataset import Dataset
-from synthcore.verification import ANY_PEAK, ANY_RMS_DBFS, TIMEOUT_SECONDS
+from synthcore.verification import TIMEOUT_SECONDS
 from synthcore.wavetables.catalog import Catalog, builtin
 from synthcore.wavetables.discovery import discover
 
@@ -118,7 +118,7 @@ def render_recipe(recipe: Dataset, folders: Sequence[Path], output: Path, worker
     if not recipe.is_recipe:
         raise DatasetError(f"{recipe.path} is no recipe, it has its audio already; synthcore verify renders it again")
     assets = {**recipe.assets, **_gather(recipe, folders, workers)}
-    fmt = replace(recipe.spec.render_format, min_rms_dbfs=ANY_RMS_DBFS, max_peak=ANY_PEAK)
+    fmt = recipe.spec.render_format.refusing_nothing()
     with storage.restoring(recipe, assets, output) as restoring:
         for place, row in _render(recipe, assets, fmt, workers):
             restoring.put(place, row)
@@ -152,20 +152,27 @@ def _render(
         return [(rows.first + i, row) for i, row in enumerate(outcome.rows)]
 
     with ThreadPoolExecutor(workers) as pool, interruptible():
-        for start in range(0, len(recipe), BATCH):
-            patches = _patches(recipe, start, min(start + BATCH, len(recipe)), assets)
-            for rendered in pool.map(render, patches):
-                yield from rendered
+        ahead: deque[Future[list[tuple[int, RenderedRow]]]] = deque()
+        for rows in _patches(recipe, assets):
+            ahead.append(pool.submit(render, rows))
+            if len(ahead) > 2 * workers:  # documents have megabytes: a few at a time
+                yield from ahead.popleft().result()
+        for rendered in ahead:
+            yield from rendered.result()
 
 
-def _patches(recipe: Dataset, start: int, stop: int, assets: Mapping[str, bytes]) -> Iterator[_PatchRows]:
-    notes = recipe.column("midi_note", slice(start, stop)).tolist()
-    hashes = recipe.column("preset_hash", slice(start, stop)).tolist()
-    patches = list(recipe.patches(start, stop))
-    for _, group in groupby(range(stop - start), key=hashes.__getitem__):
-        rows = list(group)
-        preset = patches[rows[0]].to_json(recipe.registry, assets).encode()
-        yield _PatchRows(start + rows[0], tuple(notes[row] for row in rows), preset)
+def _patches(recipe: Dataset, assets: Mapping[str, bytes]) -> Iterator[_PatchRows]:
+    for start in range(0, len(recipe), BATCH):
+        stop = min(start + BATCH, len(recipe))
+        notes = recipe.column("midi_note", slice(start, stop)).tolist()
+        sources = recipe.column("source", slice(start, stop)).tolist()
+        indices = recipe.column("patch_index", slice(start, stop)).tolist()
+        patches = list(recipe.patches(start, stop))
+        which = list(zip(sources, indices, strict=True))
+        for _, group in groupby(range(stop - start), key=which.__getitem__):
+            rows = list(group)
+            preset = patches[rows[0]].to_json(recipe.registry, assets).encode()
+            yield _PatchRows(start + rows[0], tuple(notes[row] for row in rows), preset)
 
 
 def _gather(recipe: Dataset, folders: Sequence[Path], workers: int) -> dict[str, bytes]:
@@ -196,14 +203,16 @@ def _gather(recipe: Dataset, folders: Sequence[Path], workers: int) -> dict[str,
 
 
 def _made_for_variations(recipe: Dataset, collection: Collection, wanted: Iterable[str]) -> dict[str, bytes]:
-    """Mix again what was mixed for a variation; that takes the very presets it was drawn from."""
-    if collection.digest != recipe.spec.presets_digest:
+    """Mix again what was mixed for variations; that takes all the presets that they were drawn from."""
+    known = {source.preset_hash for source in recipe.sources()}
+    presets = tuple(preset for preset in collection.presets if preset.patch.hash in known)
+    if len(presets) < len(known):
         return {}
-    supply = Variations(recipe.spec, recipe.registry, collection)
-    made: dict[str, bytes] = {}
+    supply = Variations(recipe.spec, recipe.registry, replace(collection, presets=presets))
     is_variation = recipe.column("source") == b"variation"
-    for row in np.flatnonzero(is_variation).tolist():
-        index, attempt = int(recipe.column("patch_index", [row])[0]), int(recipe.column("attempt", [row])[0])
+    indices, attempts = (recipe.column(name)[is_variation].tolist() for name in ("patch_index", "attempt"))
+    made: dict[str, bytes] = {}
+    for index, attempt in dict.fromkeys(zip(indices, attempts, strict=True)):
         made.update(supply.candidate(index, attempt).assets)
     return {name: made[name] for name in wanted if name in made}
 

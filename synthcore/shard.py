@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections import ChainMap, Counter, deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -40,6 +40,7 @@ MIN_SHARE, FAIR_TRIAL = 0.05, 100
 #: Renderers that a shard may use at a time. They are shared with the other shards, so this many only matters in the
 #: end: the last shard of a run keeps two cores busy, not one.
 RENDERERS = 2
+_supplying = threading.Lock()
 
 
 class ShardPlan(BaseModel):
@@ -101,10 +102,12 @@ def plan_shards(spec: DatasetSpec, rows_per_shard: int, presets: Collection | No
 
     given = spec.model_copy(update={"presets_digest": "", "variations": 0, "seed": 0})
     for source in PRESET_SOURCES:
-        mine = presets_of(presets, source) if presets else ()
+        if presets is None:
+            continue
+        mine = presets_of(presets, source)
         for first in range(0, len(mine), size):
             part = mine[first : first + size]
-            plan(source, first, len(part), given, contents_digest(part))
+            plan(source, first, len(part), given, contents_digest(part, presets.wavetable_names))
     for first in range(0, spec.variations, size):
         plan("variation", first, size, spec.model_copy(update={"variations": 0}))
     drawn = spec.model_copy(update={"presets_digest": "", "variations": 0})
@@ -160,7 +163,8 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
 
 def supply(plan: ShardPlan, data_dir: Path) -> Supply:
     """Where the candidates of a shard come from."""
-    return _supply(plan.source, plan.spec.model_copy(update={"n_samples": 1}), plan.collection, data_dir)
+    with _supplying:  # shards begin side by side, and one of them makes it for all
+        return _supply(plan.source, plan.spec.model_copy(update={"n_samples": 1}), plan.collection, data_dir)
 
 
 @lru_cache(maxsize=len(SOURCES))
@@ -236,7 +240,7 @@ class ShardWork:
         return candidate, candidate.patch.to_json(installed(), self._assets(candidate)).encode()
 
     def _assets(self, candidate: Candidate) -> Mapping[str, bytes]:
-        return ChainMap(dict(candidate.assets), dict(self.supply.assets)) if candidate.assets else self.supply.assets
+        return {**self.supply.assets, **candidate.assets} if candidate.assets else self.supply.assets
 
     def _judge(self, candidate: Candidate, outcome: Outcome) -> None:
         self.candidates += 1

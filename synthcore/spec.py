@@ -108,9 +108,11 @@ class DatasetSpec(_Frozen):
         return self
 
     @property
-    def varies_wavetables(self) -> bool:
-        """Whether the oscillators of the tier get wavetables of the catalog."""
-        return self.tier >= self.wavetables_from_tier
+    def varied_oscillators(self) -> int:
+        """How many oscillators, from the first on, play other wavetables than the init preset's."""
+        if self.tier < self.wavetables_from_tier:
+            return 0
+        return 2 if self.tier == 1 else 3
 
     @property
     def kind(self) -> Kind:

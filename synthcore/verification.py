@@ -6,13 +6,14 @@ import hashlib
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from synthcore import progress
 from synthcore.controls import installed
 from synthcore.engine.chunk import inflate
 from synthcore.engine.client import borrow_renderer, interruptible
@@ -25,8 +26,6 @@ from synthcore.storage.schema import ContentDigest, to_dense
 
 #: Rows whose labels are read at a time.
 BATCH = 1024
-#: Nothing is refused while verifying: a row that would be, shows as a difference in decibels instead.
-ANY_RMS_DBFS, ANY_PEAK = -1e9, 1e9
 #: Wall clock for one render; verifying is never in a hurry.
 TIMEOUT_SECONDS = 30.0
 
@@ -93,7 +92,8 @@ def verify(dataset: Dataset, settings: Verify) -> Verdict:
     same_machine_type = engine().fingerprint == dataset.engine.fingerprint
     damage = list(_find_damage(dataset))
     patches = _rows_by_patch(dataset, _choose_rows(dataset, settings))
-    fmt = replace(dataset.spec.render_format, min_rms_dbfs=ANY_RMS_DBFS, max_peak=ANY_PEAK)
+    # A row that would be refused shows as a difference in decibels instead.
+    fmt = dataset.spec.render_format.refusing_nothing()
     with ThreadPoolExecutor(settings.workers) as pool, interruptible():
         verdicts = [v for found in pool.map(lambda rows: _render_again(dataset, rows, fmt), patches) for v in found]
     damage += [v.damage for v in verdicts if v.damage]
@@ -121,9 +121,9 @@ def _choose_rows(dataset: Dataset, settings: Verify) -> NDArray[np.intp]:
 
 
 def _rows_by_patch(dataset: Dataset, rows: NDArray[np.intp]) -> list[list[int]]:
-    """Group rows of one patch: it is loaded and settled once for all of them."""
-    hashes = dataset.column("preset_hash")
-    return [[int(r) for r in group] for _, group in groupby(rows, key=lambda row: hashes[row])]
+    """Group rows of one patch: it is loaded and settled once for all of them. Its hash may be its neighbour's too."""
+    sources, indices = dataset.column("source"), dataset.column("patch_index")
+    return [[int(r) for r in group] for _, group in groupby(rows, key=lambda row: (sources[row], indices[row]))]
 
 
 def _render_again(dataset: Dataset, rows: list[int], fmt: RenderFormat) -> list[RowVerdict]:
@@ -136,6 +136,7 @@ def _render_again(dataset: Dataset, rows: list[int], fmt: RenderFormat) -> list[
     notes = tuple(int(n) for n in stored["midi_note"])
     with borrow_renderer(fmt, TIMEOUT_SECONDS) as renderer:
         outcome = renderer.render(preset, notes)
+    progress.publish(progress.Progress(rows=len(rows), fault=None))
     if outcome.fault:
         return [RowVerdict(row, math.inf, f"row {row}: {outcome.fault.reason} when rendered again") for row in rows]
     verdicts = []

@@ -23,6 +23,9 @@ import pytest
 from flows.environment import is_healthy
 from synthcore.controls import Registry, installed
 from synthcore.engine.machine import engine
+from synthcore.patch import Patch, init_assets
+from synthcore.presets.collection import Collection
+from synthcore.sampling.hypercube import Sampler
 from synthcore.shard import ShardPlan, plan_shards, render_shard
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 from synthcore.storage.merge import DatasetRef, ShardRef, merge_shards
@@ -60,9 +63,11 @@ class Made:
         return merge_shards(self.shards if shards is None else shards, output, **{**fixed, **how})
 
 
-def make_dataset(spec: DatasetSpec, data_dir: Path) -> Made:
+def make_dataset(
+    spec: DatasetSpec, data_dir: Path, presets: Collection | None = None, rows_per_shard: int = ROWS_PER_SHARD
+) -> Made:
     """Render and merge a dataset, without a workflow around it."""
-    plans = plan_shards(spec, ROWS_PER_SHARD)
+    plans = plan_shards(spec, rows_per_shard, presets)
     shards = [render_shard(plan, data_dir, TIMEOUT_SECONDS) for plan in plans]
     output = data_dir / f"{spec.kind}.h5"
     ref = merge_shards(shards, output, data_dir=data_dir, spec=spec, registry=installed(), engine=engine())
@@ -95,6 +100,45 @@ def tier_2(short: AudioSpec, tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture(scope="session")
 def tier_3(short: AudioSpec, tmp_path_factory: pytest.TempPathFactory) -> Made:
     return make_dataset(DatasetSpec(tier=3, n_samples=ROWS, audio=short), tmp_path_factory.mktemp("tier-3"))
+
+
+CURVE = {"name": "x", "num_points": 2, "points": [0.0, 0.9, 1.0, 0.2], "powers": [1.0, 0.0], "smooth": False}
+SAW = {"name": "saw", "num_points": 2, "points": [0.0, 1.0, 1.0, 0.0], "powers": [0.0, 0.0], "smooth": False}
+
+
+@pytest.fixture
+def preset_documents() -> dict[str, dict[str, Any]]:
+    """Presets such as people make, by file: with wavetables, LFO shapes, curves and modulated modulations."""
+    return _preset_documents()
+
+
+@pytest.fixture(scope="session")
+def preset_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those presets as a folder that was downloaded; one of them can't be heard."""
+    folder = tmp_path_factory.mktemp("presets")
+    for name, document in _preset_documents().items():
+        (folder / name).write_text(json.dumps(document))
+    said = {"repository": "https://example.org/sounds", "commit": "c0ffee", "licence": "CC-BY-4.0"}
+    (folder / "synthcore-source.json").write_text(json.dumps(said))
+    return folder
+
+
+def _preset_documents() -> dict[str, dict[str, Any]]:
+    registry = installed()
+    sampler = Sampler(DatasetSpec(tier=3, seed=77), registry)
+    made = {}
+    for number in range(6):
+        text = sampler.draw(number, 0).to_json(registry, sampler.assets, name=f"sound {number}")
+        made[f"sound {number}.vital"] = json.loads(text)
+    made["sound 1.vital"]["settings"]["lfos"][0] = SAW
+    slots = made["sound 2.vital"]["settings"]["modulations"]
+    slots[40] = {"source": "lfo_1", "destination": "osc_1_level", "line_mapping": CURVE}
+    slots[41] = {"source": "env_2", "destination": "modulation_41_amount"}
+    made["sound 2.vital"]["settings"] |= {"modulation_41_amount": 0.5, "modulation_42_amount": 0.25}
+    made["sound 3.vital"]["author"] = "Zoë"
+    made["still.vital"] = json.loads(Patch.init(registry).to_json(registry, init_assets(registry), "still"))
+    made["still.vital"]["settings"]["volume"] = 0.0
+    return made
 
 
 @pytest.fixture(params=[1, 2, 3], ids="tier-{}".format)

@@ -25,6 +25,7 @@ import pytest
 from synthcore.shard import plan_shards, render_shard
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
+from synthcore.wavetables.catalog import builtin
 
 pytestmark = pytest.mark.slow
 
@@ -172,6 +173,11 @@ def test_a_virtual_merge_refers_to_the_shards(cli: Any, copied: dict[str, Any]) 
 
 def test_random_kills_change_no_byte(cli: Any, undisturbed: tuple[Path, Any]) -> None:
     process = cli.start("generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT, "--workers", 2, "--json")
+    assert under_fire(process)["digest"] == undisturbed[1]["digest"]
+
+
+def under_fire(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Kill zygotes and their children now and then, until a run has ended well; return its report."""
     chance, over, killed = random.Random(7), threading.Event(), []
 
     def kill_now_and_then() -> None:
@@ -180,7 +186,7 @@ def test_random_kills_change_no_byte(cli: Any, undisturbed: tuple[Path, Any]) ->
             zygotes = [pid for pid, command in family.items() if "synthcore.engine.zygote" in command]
             if zygotes:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(chance.choice(zygotes), signal.SIGKILL)  # a zygote, or a child of one
+                    os.kill(chance.choice(zygotes), signal.SIGKILL)
                     killed.append(1)
 
     killer = threading.Thread(target=kill_now_and_then)
@@ -190,7 +196,8 @@ def test_random_kills_change_no_byte(cli: Any, undisturbed: tuple[Path, Any]) ->
     killer.join()
     assert process.returncode == 0, err
     assert killed
-    assert json.loads(out)["digest"] == undisturbed[1]["digest"]
+    report: dict[str, Any] = json.loads(out)
+    return report
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM"])
@@ -321,3 +328,78 @@ def test_growing_keeps_the_beginning_and_every_row_verifies(cli: Any, flags: tup
             assert (one.column(column) == other.column(column, slice(0, 24))).all(), column
     verdict = cli.json("verify", "long.h5", "--all")
     assert (verdict["checked"], verdict["exact"], verdict["differing"]) == (48, 48, 0)
+
+
+# ------------------------------------------------------------------------------------------------ presets and catalogs
+
+
+def mixed(folder: Path, *flags: object) -> tuple[object, ...]:
+    """A run of presets, variations and few synthetic rows, at tier 3."""
+    wishes = ("generate", "--tier", 3, "-n", 12, "--community-dir", folder, "--variations", 6, *flags)
+    return (*wishes, "--data-dir", "data", "-o", "out.h5", *SHORT)
+
+
+def test_presets_and_variations_obey_the_same_laws(cli_in: Any, preset_folder: Path, tmp_path: Path) -> None:
+    (calm, stormy) = (cli_in(tmp_path / name) for name in ("calm", "stormy"))
+    for cli in (calm, stormy):
+        cli.folder.mkdir()
+    first = calm.json(*mixed(preset_folder, "--workers", 2))
+    disturbed = under_fire(stormy.start(*mixed(preset_folder, "--workers", 1, "--json", "--rows-per-shard", 24)))
+    assert disturbed["digest"] == first["digest"]
+    assert calm.json("verify", "out.h5", "--all")["exact"] == first["rows"]
+
+    again = calm.json(*mixed(preset_folder))
+    assert (again["shards_cached"], again["digest"]) == (again["shards"], first["digest"])
+
+    other = tmp_path / "more"
+    shutil.copytree(preset_folder, other)
+    loud = json.loads((other / "sound 0.vital").read_text())
+    loud["settings"]["volume"] *= 0.9
+    (other / "another.vital").write_text(json.dumps(loud))
+    refused = calm.run(*mixed(other))
+    assert refused.returncode == 2
+    assert "another spec" in refused.stderr
+    more = calm.json(*mixed(other, "--overwrite"))
+    assert more["rows"] > first["rows"]
+    assert more["shards_cached"] >= 1  # the synthetic ones
+
+
+def test_one_command_clones_ingests_and_renders(cli: Any, preset_folder: Path) -> None:
+    repository = cli.folder / "remote"
+    shutil.copytree(preset_folder, repository)
+    (repository / "synthcore-source.json").unlink()
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(repository))
+    for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "sounds")):
+        subprocess.run([*git, *command], check=True, capture_output=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    (cli.folder / "synthcore.toml").write_text(
+        f'[[download-presets.sources]]\nurl = "{repository.as_uri()}"\nlicence = "CC0-1.0"\n'
+    )
+    report = cli.json("generate", "--repos", "--tier", 1, "-n", 6, "--data-dir", "data", "-o", "out.h5", *SHORT)
+    with Dataset(cli.folder / "out.h5") as dataset:
+        assert len(dataset) == report["rows"] > 6
+        assert {(s.commit, s.licence, s.repository) for s in dataset.sources()} == {
+            (commit, "CC0-1.0", repository.as_uri())
+        }
+
+
+def test_wavetables_are_drawn_from_the_catalog_that_is_named(
+    cli: Any, preset_documents: dict[str, dict[str, Any]]
+) -> None:
+    (cli.folder / "mine").mkdir()
+    document = preset_documents["sound 0.vital"]
+    keyframe = document["settings"]["wavetables"][0]["groups"][0]["components"][0]["keyframes"][0]
+    keyframe["wave_data"] = f"{keyframe['wave_data'][:40]}AAAA{keyframe['wave_data'][44:]}"
+    (cli.folder / "mine" / "own.vital").write_text(json.dumps(document))
+    found = cli.json("discover-wt", "--extra-dir", "mine", "-o", "catalog.json", "--data-dir", "data")
+    assert found["wavetables"] == len(builtin()) + 1
+    report = made_of(cli, "--catalog", "catalog.json", rows=24)
+    assert report["spec"]["catalog_digest"] == found["digest"]
+    assert cli.json("verify", "out.h5", "--all")["exact"] == 24
+
+    refused = cli.run("generate", "-n", 24, "--data-dir", "data", "-o", "out.h5", *SHORT)
+    assert refused.returncode == 2
+    assert "another spec (catalog_digest" in refused.stderr
+    missing = cli.run("generate", "-n", 24, "--data-dir", "data", "--catalog", "no.json", *SHORT)
+    assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
+    assert "no.json" in missing.stderr

@@ -185,6 +185,15 @@ def test_the_frame_of_a_longer_wavetable_goes_farther():
     assert (marginal.low, marginal.high) == (0, 256)
 
 
+def test_a_catalog_larger_than_a_block_is_drawn_from_whole():
+    entries = tuple(
+        e.model_copy(update={"digest": f"{50 * n + i:064}"}) for i in range(50) for n, e in enumerate(builtin().entries)
+    )
+    sampler = Sampler(DatasetSpec(), REGISTRY, catalog=Catalog(entries, {}))
+    drawn = {w for i in range(4 * BLOCK) for w in sampler.draw(i, 0).wavetables}
+    assert len(drawn) > 0.85 * len(entries)
+
+
 def test_wavetables_can_begin_at_tier_2():
     tier_1, tier_2 = (Sampler(DatasetSpec(tier=tier, wavetables_from_tier=2), REGISTRY) for tier in (1, 2))
     init = Patch.init(REGISTRY).wavetables

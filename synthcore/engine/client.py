@@ -29,7 +29,6 @@ from synthcore.errors import Accident, Interrupted
 MAX_ACCIDENTS = 3
 #: Only what the program itself did wrong; SIGKILL and SIGTERM come from outside.
 CRASH_SIGNALS = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
-NO_NOTE = -1  #: where a fault is of the document, not of a note
 START_SECONDS = 60  #: for a zygote to warm up: 1 s here, far more on a cold, busy machine
 LOAD_SECONDS = 10  #: the largest real preset took 2.6 s to load
 POLL_SECONDS = 0.1  #: how soon a stop or a passed deadline is noticed while nothing arrives
@@ -58,9 +57,8 @@ class Zygote:
     def __init__(self, fmt: RenderFormat) -> None:
         self.fmt = fmt
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the process
-        # A stream that can't be compressed grows a little, and the head needs room. Places that nobody writes to
-        # cost nothing.
-        place_bytes = max(fmt.row_bytes + fmt.row_bytes // 100, DOCUMENT_BYTES) + 4096
+        # A stream that can't be compressed grows a little, and the head needs room.
+        place_bytes = (fmt.row_bytes + fmt.row_bytes // 100 if fmt.notes else DOCUMENT_BYTES) + 4096
         try:
             self.process = self._start(place_bytes)
         except OSError as error:
@@ -145,7 +143,7 @@ class Zygote:
             raise self._accident("a render child failed")
         died = died or end["signal"]
         if died:
-            note = self._notes[len(rows)] if self._notes else NO_NOTE
+            note = self._notes[len(rows)] if self._notes else faults.NO_NOTE
             if died == signal.SIGXCPU:
                 fault = Fault(note, faults.CPU_LIMIT, None, None)
             elif died in CRASH_SIGNALS:

@@ -32,6 +32,8 @@ REASONS = {
     CPU_LIMIT: "rendering took more CPU time than the spec's cpu_seconds",
 }
 
+#: Where a fault is of a document, not of a note.
+NO_NOTE = -1
 #: What a silent row measures; a true minus infinity would not survive JSON.
 SILENCE_DBFS = -999.0
 

@@ -107,7 +107,7 @@ def migrate(synth: vita.Synth, preset: str, answers: Answers) -> int:
     """Load, and answer with the document that the synth writes. Runs in a child of its own."""
     document = synth.to_json().encode() if load(synth, preset) else b""
     if not 0 < len(document) < answers.size - HEAD_BYTES:
-        answers.put(0, {"note": SETTLE_NOTE, "fault": faults.NOT_LOADED})
+        answers.put(0, {"note": faults.NO_NOTE, "fault": faults.NOT_LOADED})
         return FAULTY
     answers.put(0, {"migrated": True}, document)
     return 0

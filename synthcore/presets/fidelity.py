@@ -16,13 +16,13 @@ from synthcore.engine.client import borrow_renderer, migrate
 from synthcore.engine.rendering import RenderFormat
 from synthcore.presets import validation
 from synthcore.presets.reading import ReadPreset
-from synthcore.spec import AudioSpec
+from synthcore.presets.validation import parse
+from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 
 CLOSE, NEAR = 1e-4, 1e-3  #: largest difference of two samples, where full scale is 1
 VERDICTS = ("identical", "within 1e-4", "within 1e-3", "worse", "not compared")
 TIMEOUT_SECONDS = 30.0
 CPU_SECONDS = 60
-ANY_PEAK = 1e9
 #: What a preset goes through on its way to a patch, and what is said when the audio changes there.
 MENDING = "values brought into range"
 MIGRATION = "the synth's own rewriting of an old preset or of its wavetables"
@@ -79,11 +79,10 @@ def measure(content: bytes, preset: ReadPreset, registry: Registry, audio: Audio
         As `Renderer.receive`.
     """
     # Nothing is refused: silence and clipping are compared as well.
-    fmt = RenderFormat(
-        **audio.model_dump(), min_rms_dbfs=2 * faults.SILENCE_DBFS, max_peak=ANY_PEAK, cpu_seconds=CPU_SECONDS
-    )
+    fmt = DatasetSpec(audio=audio, acceptance=AcceptanceSpec(cpu_seconds=CPU_SECONDS)).render_format.refusing_nothing()
     try:
-        original = _render(content, fmt, "original")
+        # As its writer left it, but in the words of the parser that let it pass: duplicate keys mean one thing only.
+        original = _render(canonical_json(parse(content)).encode(), fmt, "original")
         patch = _render(preset.patch.to_json(registry, preset.assets).encode(), fmt, "patch")
         difference = _difference(original, patch)
         cause = _cause(content, registry, fmt, original, patch) if difference > CLOSE else ""

@@ -11,12 +11,9 @@ from numpy.typing import NDArray
 
 from synthcore.candidates import Candidate, Provenance, Source
 from synthcore.controls import Control, Registry, canonical_json
-from synthcore.patch import EMPTY_SLOT, EXTRAS, MAX_SLOTS, OSCILLATORS, Patch, init_assets, init_names
+from synthcore.patch import EMPTY_SLOT, EXTRAS, MAX_SLOTS, Patch, init_assets, init_names
 from synthcore.presets.collection import Collection, Preset
 from synthcore.spec import DatasetSpec
-
-#: The oscillators of tier 1, whose wavetables it varies.
-TIER_1_OSCILLATORS = 2
 
 
 class Given:
@@ -60,7 +57,7 @@ class Projection:
         """Project one patch."""
         if self._spec.tier == 3:
             return patch
-        kept = (TIER_1_OSCILLATORS if self._spec.tier == 1 else OSCILLATORS) if self._spec.varies_wavetables else 0
+        kept = self._spec.varied_oscillators
         lfos, sample, _ = patch.extras if self._spec.tier == 2 else (None,) * len(EXTRAS)
         return replace(
             patch,
@@ -82,9 +79,10 @@ def provenance_of(collection: Collection) -> dict[str, Provenance]:
     return {preset.patch.hash: preset.provenance for preset in collection.presets}
 
 
-def contents_digest(presets: Sequence[Preset]) -> str:
-    """SHA-256 in hex of what a shard of these presets says of them."""
-    return hashlib.sha256(canonical_json([astuple(preset.provenance) for preset in presets]).encode()).hexdigest()
+def contents_digest(presets: Sequence[Preset], wavetable_names: Mapping[str, str]) -> str:
+    """SHA-256 in hex of what a shard of these presets says of them, and of their wavetables."""
+    told = [[*astuple(p.provenance), *(wavetable_names.get(w, "") for w in p.patch.wavetables)] for p in presets]
+    return hashlib.sha256(canonical_json(told).encode()).hexdigest()
 
 
 def _of_tier(controls: Sequence[Control], tier: int) -> NDArray[np.bool_]:

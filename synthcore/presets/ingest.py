@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore import progress
 from synthcore.controls import Registry, canonical_json, installed
+from synthcore.engine.client import interruptible
 from synthcore.engine.machine import engine
 from synthcore.errors import PresetError, SpecError
 from synthcore.presets.collection import Collection, Preset, PresetSource
@@ -119,11 +120,11 @@ def ingest(
         As `Renderer.receive`.
     """
     work = _Ingest(registry, audio if check else None)
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool, interruptible():
         try:
             work.read(find_in(folders), pool, ahead=2 * workers)
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)  # before `interruptible` stops those under way
             raise
     return work.finish()
 

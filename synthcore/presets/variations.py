@@ -21,7 +21,7 @@ from synthcore.controls import Registry, canonical_json
 from synthcore.normalize import to_units, to_values
 from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, Patch, content_hash, init_assets, init_names
 from synthcore.presets.collection import Collection
-from synthcore.presets.families import family_of, split_of
+from synthcore.presets.families import SHARES, family_of, split_of
 from synthcore.presets.given import Projection, provenance_of
 from synthcore.sampling.hypercube import MAX_ATTEMPTS
 from synthcore.sampling.priors import marginals, shipped
@@ -57,7 +57,8 @@ class Variations:
         self._patches = [projection(patch) for patch in self._originals]
         self._names = [preset.name for preset in collection.presets]
         splits = np.array([split_of(family_of(patch)) for patch in self._originals])
-        self._relatives = [np.flatnonzero(splits == split) for split in splits]
+        self._splits = splits
+        self._of_split = {split: np.flatnonzero(splits == split) for split in SHARES}
         self._modules = np.array([_module(c.name) for c in registry.controls])
         self._is_categorical = np.array([c.is_categorical for c in registry.controls])
 
@@ -65,7 +66,8 @@ class Variations:
         """The variation with this index, at an attempt."""
         rng = np.random.default_rng([self.spec.seed, index, attempt, 3])
         first = int(rng.integers(len(self._patches)))
-        others = self._relatives[first][self._relatives[first] != first]
+        relatives = self._of_split[self._splits[first]]
+        others = relatives[relatives != first]
         way = int(rng.integers(3)) if len(others) else 0
         parents = [first] if way == 0 else [first, int(rng.choice(others))]
         patches = [self._patches[parent] for parent in parents]

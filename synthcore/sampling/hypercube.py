@@ -133,11 +133,12 @@ class Sampler:
 
     def _draw_wavetables(self, block: int, attempt: int, is_on: NDArray[np.bool_]) -> NDArray[np.int32]:
         """Draw places in the catalog, each as often as any other; an oscillator that is off keeps the init preset's."""
-        varied = (2 if self.spec.tier == 1 else OSCILLATORS) if self.spec.varies_wavetables else 0
         rng = np.random.default_rng([self.spec.seed, block, attempt, 2])
         strata = rng.permuted(np.tile(np.arange(BLOCK), (OSCILLATORS, 1)), axis=1).T
-        places = (strata * len(self.catalog) // BLOCK).astype(np.int32)
-        return np.where(is_on & (np.arange(OSCILLATORS) < varied), places, -1)
+        # Somewhere within its stratum, counted in whole places: also a catalog larger than a block is drawn evenly.
+        within = rng.integers(len(self.catalog), size=strata.shape)
+        places = ((strata * len(self.catalog) + within) // BLOCK).astype(np.int32)
+        return np.where(is_on & (np.arange(OSCILLATORS) < self.spec.varied_oscillators), places, -1)
 
     def _keep_to_frames(self, drawn: NDArray[np.float64], wavetables: NDArray[np.int32]) -> None:
         """Let `wave_frame` go as far as each wavetable does, in place: beyond its last frame it changes nothing."""

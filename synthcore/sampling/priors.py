@@ -88,7 +88,7 @@ class Priors(BaseModel):
         """The row for one control; the last that matches, so that an exception can follow its rule."""
         found = None
         for row in self.prior:
-            if row.without_wavetables and spec.varies_wavetables:
+            if row.without_wavetables and spec.varied_oscillators:
                 continue
             if spec.kind in row.kinds and any(fnmatchcase(control.name, pattern) for pattern in row.controls):
                 found = row

@@ -81,7 +81,7 @@ def read(path: Path, registry: Registry) -> StoredPresets:
             if header["registry"] != registry.fingerprint:
                 raise DatasetError(f"{path} was made with another synth than the installed one; {again}")
             return _read(file)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, LookupError, ValueError, RuntimeError) as error:
         reason = "there is no such file" if not path.exists() else str(error).splitlines()[0]
         raise DatasetError(f"{path} can't be read as a collection of presets: {reason}; {again}") from error
 

@@ -48,6 +48,18 @@ def require_continuable(output: Path, spec: DatasetSpec, *, overwrite: bool) -> 
             raise SpecError(f"{there}, more than the {spec.n_samples} asked for; {replace}")
 
 
+def require_new(output: Path) -> None:
+    """Refuse an output that can't be written, or that is there already.
+
+    Raises
+    ------
+    SpecError
+    """
+    require_writable(output)
+    if output.exists():
+        raise SpecError(f"{output} exists; name another output with -o")
+
+
 def require_writable(output: Path) -> None:
     """Refuse an output that can't be written.
 

@@ -166,7 +166,7 @@ class _Merge:
             if take:
                 self._take_labels(source, take)
             self._take_rejections(source, shard.source)
-            self._sources.update({s.preset_hash: s for s in schema.read_sources(source)})
+            self._take_sources(source, take)
         self.rows += take
 
     def finish(self) -> str:
@@ -207,6 +207,13 @@ class _Merge:
             labels[name] = np.where(labels[name] >= 0, to_place[labels[name]], -1)
         for name, values in labels.items():
             self.file[name][self.rows : self.rows + take] = values
+
+    def _take_sources(self, source: h5py.File, take: int) -> None:
+        """Take those that rows and rejections taken descend from: the last shard may know of more."""
+        of_rejections = self._rejections["rejections/parents"][-1]
+        parents = {*source["metadata/parents"][:take].ravel().tolist(), *of_rejections.ravel().tolist()}
+        found = schema.read_sources(source)
+        self._sources.update({s.preset_hash: s for s in found if s.preset_hash.encode() in parents})
 
     def _take_rejections(self, source: h5py.File, of: Source) -> None:
         """Take those of the patches that the dataset has asked for."""

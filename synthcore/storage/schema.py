@@ -114,9 +114,10 @@ def create_labels(file: h5py.File, registry: Registry, rows: int) -> None:
     """Create the label columns, empty."""
     for column in columns(registry):
         shape = (rows, *column.shape)
-        chunks = (max(1, min(LABEL_CHUNK, rows)), *column.shape)
-        packed: dict[str, Any] = {"shuffle": True, "compression": "gzip", "compression_opts": 1}
-        file.create_dataset(column.name, shape, column.dtype, chunks=chunks, **packed)
+        chunks = (min(LABEL_CHUNK, rows), *column.shape)
+        packed: dict[str, Any] = {"chunks": chunks, "shuffle": True, "compression": "gzip", "compression_opts": 1}
+        # A shard whose presets were all refused has no row, and nothing to pack.
+        file.create_dataset(column.name, shape, column.dtype, **(packed if rows else {}))
 
 
 def dense_shape(registry: Registry) -> tuple[int, int, int]:
@@ -286,7 +287,10 @@ def require_schema(file: h5py.File, path: str) -> None:
     ------
     DatasetError
     """
-    version = file["schema"].attrs.get("version") if "schema" in file else None
+    header = file["schema"].attrs if "schema" in file else {}
+    if "kind" in header:
+        raise DatasetError(f"{path} holds {header['kind']} and no dataset; presets are made into one by generate")
+    version = header.get("version")
     if version is None:
         raise DatasetError(f"{path} is an HDF5 file, but no synthcore dataset: it has no schema/version")
     if str(version).split(".")[0] != VERSION.split(".")[0]:

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.controls import VITAL_VERSION, canonical_json
-from synthcore.engine.client import migrate
+from synthcore.engine.client import interruptible, migrate
 from synthcore.engine.machine import engine
 from synthcore.errors import PresetError, SpecError
 from synthcore.patch import NO_SAMPLE, OSCILLATORS
@@ -181,7 +181,7 @@ def catalog_wavetables(places: Sequence[Path], output: Path, workers: int) -> Ca
 def _read_all(places: Sequence[Path], workers: int) -> Iterator[list[Sighting] | Refusal]:
     """Read every file, several at a time but never all."""
     found = _find(places)
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool, interruptible():
         while batch := list(islice(found, BATCH * workers)):
             yield from pool.map(_read, batch)
 
