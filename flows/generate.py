@@ -49,7 +49,7 @@ from synthcore.spec import (
     Rows,
     Seed,
     Tier,
-    Variations,
+    VariationCount,
     WavetablesFromTier,
 )
 from synthcore.storage.continuing import require_continuable
@@ -76,7 +76,7 @@ def generate(
     community_dir: CommunityDirs = (),
     factory: Factory = False,
     repos: Repos = False,
-    variations: Variations = SPEC.variations,
+    variations: VariationCount = SPEC.variations,
     audio: AudioSpec = SPEC.audio,
     acceptance: AcceptanceSpec = SPEC.acceptance,
     run: RunSettings = RUN,

@@ -23,7 +23,7 @@ Tier = Annotated[
 Rows = Annotated[int, Field(ge=1, description="Rows in the dataset: a patch makes one for each of its notes.")]
 Seed = Annotated[int, Field(ge=0, lt=2**32, description="Another seed, another dataset.")]
 FixedModulation = Annotated[bool, Field(description="Tier 2 only: 8 fixed modulation routes, each on or off.")]
-Variations = Annotated[
+VariationCount = Annotated[
     int, Field(ge=0, le=10_000_000, description="New patches to make from presets, by changing and mixing them.")
 ]
 WavetablesFromTier = Annotated[
@@ -91,7 +91,7 @@ class DatasetSpec(_Frozen):
     wavetables_from_tier: WavetablesFromTier = 1
     catalog_digest: Digest = Field("", description="The wavetable catalog, by digest; the built-in one if empty.")
     presets_digest: Digest = Field("", description="The collection of presets, by digest; none if empty.")
-    variations: Variations = 0
+    variations: VariationCount = 0
     audio: AudioSpec = AudioSpec()
     acceptance: AcceptanceSpec = AcceptanceSpec()
 

@@ -16,7 +16,7 @@ from tasks.shards import heals
 
 def catalog_key(_: Any, parameters: dict[str, Any]) -> str:
     """Fingerprint of every file that would be read, and where the catalog goes; never of names of folders or times."""
-    made_of = [discovery.contents_digest(parameters["places"]), str(parameters["output"])]
+    made_of = [discovery.contents_fingerprint(parameters["places"]), str(parameters["output"])]
     return f"catalog-{hashlib.sha256(canonical_json(made_of).encode()).hexdigest()}"
 
 

@@ -186,7 +186,7 @@ def fetched(source: PresetSource, folder: Path, limits: Limits = QUICK) -> Downl
 def files_in(folder: Path) -> dict[str, bytes]:
     """What was downloaded, by path; the provenance is looked at elsewhere."""
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in found.items() if name != download.PROVENANCE}
+    return {name: path.read_bytes() for name, path in found.items() if name != download.STATEMENT}
 
 
 def nothing_but(folder: Path, *names: str) -> bool:
@@ -816,7 +816,7 @@ def test_a_folder_that_changed_is_not_intact(remote: Remote, tmp_path: Path) -> 
     assert damage(lambda: (out / "a.vital").write_bytes(PRESET[::-1]))
     assert damage(lambda: (out / "b" / "c.vital").rename(out / "c.vital"))
     assert damage(lambda: (out / "added.vital").write_bytes(b""))
-    assert damage(lambda: (out / download.PROVENANCE).write_text("{}"))
+    assert damage(lambda: (out / download.STATEMENT).write_text("{}"))
     assert damage(lambda: out.rename(tmp_path / "moved"))
 
 

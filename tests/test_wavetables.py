@@ -28,7 +28,7 @@ from synthcore.wavetables import discovery
 from synthcore.wavetables.builtin import LAST_FRAME, LEVEL, PEAK, STEP
 from synthcore.wavetables.canonical import canonical_wavetable, playable
 from synthcore.wavetables.catalog import Catalog, CatalogEntry, Sighting, builtin, catalog_of
-from synthcore.wavetables.discovery import CatalogRef, contents_digest, places_to_search
+from synthcore.wavetables.discovery import CatalogRef, contents_fingerprint, places_to_search
 from synthcore.wavetables.folders import vital_folders
 
 FORMAT = RenderFormat(
@@ -391,13 +391,13 @@ def test_the_same_files_give_the_same_catalog_in_whatever_order_and_wherever(lib
 
 
 def test_a_catalog_is_made_again_only_when_contents_change(library, tmp_path):
-    digest = contents_digest([library])
+    digest = contents_fingerprint([library])
     copied = tmp_path / "elsewhere"
     shutil.copytree(library, copied)
     (copied / "README.md").touch()
-    assert contents_digest([copied]) == digest
+    assert contents_fingerprint([copied]) == digest
     (copied / "two.vital").write_bytes(document_of(table("Growl", 9)))
-    assert contents_digest([copied]) != digest
+    assert contents_fingerprint([copied]) != digest
 
 
 def test_bad_files_are_reported_and_cost_nothing_else(library, tmp_path):

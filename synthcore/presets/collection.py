@@ -7,16 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
-from synthcore.candidates import Provenance
+from synthcore.candidates import Provenance, Source
 from synthcore.controls import canonical_json, installed
 from synthcore.errors import DatasetError
 from synthcore.patch import Patch
 from synthcore.storage import collection as file_format
 from synthcore.storage.collection import StoredPresets
-
-PresetSource = Literal["community", "factory"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class Preset:
 
     patch: Patch
     name: str
-    source: PresetSource
+    source: Source
     file: str
     repository: str
     commit: str
@@ -115,7 +112,7 @@ class Collection:
 
 
 def _preset(patch: Patch, source: Provenance, macros: tuple[str, ...]) -> Preset:
-    kind: PresetSource = "factory" if source.source == "factory" else "community"
+    kind: Source = "factory" if source.source == "factory" else "community"
     return Preset(
         patch=patch,
         name=source.name,

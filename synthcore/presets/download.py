@@ -23,10 +23,10 @@ from synthcore.presets import archives, repositories
 from synthcore.presets.sources import PresetSource
 from synthcore.presets.transfer import MEGABYTE, Limits
 
-PROVENANCE = "synthcore-source.json"  #: in the root of every downloaded folder
+STATEMENT = "synthcore-source.json"  #: in the root of every downloaded folder
 
 
-class Provenance(BaseModel):
+class Statement(BaseModel):
     """Where a folder of presets comes from. It lies in the folder's root, for `ingest` and for people."""
 
     model_config = ConfigDict(frozen=True)
@@ -53,7 +53,7 @@ class Downloaded(BaseModel):
         """Whether the folder is there with the content it was downloaded with."""
         folder = Path(self.folder)
         try:
-            said = Provenance.model_validate_json((folder / PROVENANCE).read_bytes())
+            said = Statement.model_validate_json((folder / STATEMENT).read_bytes())
             return (said.commit, said.licence) == (self.commit, self.licence) and _content(folder)[0] == self.digest
         except (OSError, ValidationError):
             return False
@@ -143,14 +143,14 @@ def download(source: PresetSource, version: str, folder: Path, limits: Limits) -
     DownloadError
         It failed. The folder is as it was before.
     """
-    if folder.exists() and not (folder / PROVENANCE).is_file() and any(folder.iterdir()):
+    if folder.exists() and not (folder / STATEMENT).is_file() and any(folder.iterdir()):
         raise DownloadError(f"would replace {folder}, which was not downloaded; move it away, or name another -o")
     try:
         with _whole_folder(folder) as temporary:
             commit = _fill(temporary, source, version, limits)
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            said = Provenance(repository=source.url, commit=commit, licence=source.licence, fetched=now)
-            (temporary / PROVENANCE).write_text(said.model_dump_json(indent=1) + "\n")
+            said = Statement(repository=source.url, commit=commit, licence=source.licence, fetched=now)
+            (temporary / STATEMENT).write_text(said.model_dump_json(indent=1) + "\n")
             digest, files, size = _content(temporary)
     except OSError as error:
         raise DownloadError(f"can't be written to {folder}: {error.strerror or error}") from error
@@ -214,5 +214,5 @@ def _files(folder: Path) -> Iterator[str]:
     for parent, _, names in os.walk(folder):
         inner = os.path.relpath(parent, folder)
         for name in names:
-            if (path := os.path.normpath(os.path.join(inner, name))) != PROVENANCE:  # noqa: PTH118
+            if (path := os.path.normpath(os.path.join(inner, name))) != STATEMENT:  # noqa: PTH118
                 yield path

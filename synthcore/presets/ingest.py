@@ -20,12 +20,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from synthcore import progress
+from synthcore.candidates import Source
 from synthcore.controls import Registry, canonical_json, installed
 from synthcore.engine.client import interruptible
 from synthcore.engine.machine import engine
 from synthcore.errors import PresetError, SpecError
-from synthcore.presets.collection import Collection, Preset, PresetSource
-from synthcore.presets.download import PROVENANCE
+from synthcore.presets.collection import Collection, Preset
+from synthcore.presets.download import STATEMENT
 from synthcore.presets.fidelity import Fidelity, measure
 from synthcore.presets.files import Found, Refused, find
 from synthcore.presets.folders import factory_folders, is_factory
@@ -37,7 +38,7 @@ from synthcore.storage.writer import whole_file
 
 UNKNOWN = "unknown"
 IN_ARCHIVE = re.compile(r"(?<=\.vitalbank)!|(?<=\.zip)!", re.IGNORECASE)  #: between an archive and what is in it
-PROVENANCE_BYTES = 1 << 16  #: more is none that we wrote
+STATEMENT_BYTES = 1 << 16  #: more is none that we wrote
 CHECKED = AudioSpec()  #: what fidelity is measured at
 
 
@@ -46,7 +47,7 @@ class Origin(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    source: PresetSource
+    source: Source
     repository: str = ""
     commit: str = ""
     licence: str = UNKNOWN
@@ -157,9 +158,9 @@ class _OriginOf:
         self.factory = factory
 
     def __call__(self, folder: PurePosixPath) -> Origin:
-        source: PresetSource = "factory" if is_factory(self.root / folder, self.factory) else "community"
+        source: Source = "factory" if is_factory(self.root / folder, self.factory) else "community"
         for place in (folder, *folder.parents):
-            said = _stated(self.root / place / PROVENANCE)
+            said = _stated(self.root / place / STATEMENT)
             if said is not None:
                 told = {name: clean(said.get(name)) for name in ("repository", "commit", "licence")}
                 return Origin(source=source, **{name: text for name, text in told.items() if text})
@@ -169,7 +170,7 @@ class _OriginOf:
 def _stated(path: Path) -> dict[str, Any] | None:
     """Read a folder's statement of its origin; one that can't be read says nothing."""
     try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > PROVENANCE_BYTES:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > STATEMENT_BYTES:
             return None
         said = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

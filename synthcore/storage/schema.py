@@ -79,7 +79,7 @@ REJECTIONS = (
     Column("rejections/parents", "S64", (PARENTS,)),
 )
 #: The presets that rows and rejections descend from, sorted by hash: text of any length.
-PROVENANCE = tuple(f.name for f in fields(Provenance))
+SOURCE_COLUMNS = tuple(f.name for f in fields(Provenance))
 
 #: Reserved when merging, so that weights can be filled in later without changing the file's structure.
 ABSENT = b"absent"
@@ -235,14 +235,14 @@ def read_assets(file: h5py.File) -> tuple[list[str], dict[str, WavetableNote]]:
 def write_sources(file: h5py.File, sources: Iterable[Provenance]) -> None:
     """Write where the presets come from, sorted by hash."""
     rows = sorted(sources, key=lambda source: source.preset_hash)
-    for name in PROVENANCE:
+    for name in SOURCE_COLUMNS:
         values = [getattr(row, name) for row in rows]
         file.create_dataset(f"sources/{name}", shape=(len(rows),), data=values or None, dtype=h5py.string_dtype())
 
 
 def read_sources(file: h5py.File) -> list[Provenance]:
     """Where the presets come from."""
-    fields_of_all = [file[f"sources/{name}"].asstr()[:] for name in PROVENANCE]
+    fields_of_all = [file[f"sources/{name}"].asstr()[:] for name in SOURCE_COLUMNS]
     return [Provenance(*row) for row in zip(*fields_of_all, strict=True)]
 
 

@@ -44,7 +44,7 @@ class Refusal(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class SearchReport:
     """What a search came across besides the wavetables: how many files, and those it refused."""
 
     files: int
@@ -120,14 +120,14 @@ def places_to_search(known: Sequence[Path], wished: Sequence[Path]) -> list[Path
     return [place for place in places if not any(other in place.parents for other in places)]
 
 
-def contents_digest(places: Sequence[Path]) -> str:
+def contents_fingerprint(places: Sequence[Path]) -> str:
     """SHA-256 in hex of everything that a search would find, and of what would read it."""
     found = sorted(_describe(file) for file in _find(places))
     made_of = [FORMAT, builtin().digest, engine().fingerprint, found]
     return hashlib.sha256(canonical_json(made_of).encode()).hexdigest()
 
 
-def discover(places: Sequence[Path], workers: int) -> tuple[Catalog, Survey]:
+def discover(places: Sequence[Path], workers: int) -> tuple[Catalog, SearchReport]:
     """Search folders and files: the catalog of what was found, without what is built in, and what else there was.
 
     Raises
@@ -148,7 +148,7 @@ def discover(places: Sequence[Path], workers: int) -> tuple[Catalog, Survey]:
                 yield from seen
 
     found = catalog_of(sightings())
-    return found, Survey(files, tuple(sorted(refused, key=lambda refusal: (refusal.file, refusal.reason))))
+    return found, SearchReport(files, tuple(sorted(refused, key=lambda refusal: (refusal.file, refusal.reason))))
 
 
 def catalog_wavetables(places: Sequence[Path], output: Path, workers: int) -> CatalogRef:
