@@ -35,6 +35,7 @@ from synthcore.settings import (
     DownloadPresets,
     Factory,
     Generate,
+    GrowBy,
     Output,
     Repos,
     RunSettings,
@@ -52,7 +53,7 @@ from synthcore.spec import (
     Variations,
     WavetablesFromTier,
 )
-from synthcore.storage.continuing import require_continuable
+from synthcore.storage.continuing import grown, require_continuable
 from synthcore.storage.merge import DatasetRef, ShardRef
 from synthcore.summary import Summary
 from tasks.merge import merge_shards
@@ -79,6 +80,7 @@ def generate(
     variations: Variations = SPEC.variations,
     audio: AudioSpec = SPEC.audio,
     acceptance: AcceptanceSpec = SPEC.acceptance,
+    grow_by: GrowBy = 0,
     run: RunSettings = RUN,
 ) -> Summary:
     """Make a dataset of (audio, parameters) pairs, or continue one.
@@ -116,12 +118,14 @@ def generate(
         variations=variations,
         audio=audio,
         acceptance=acceptance,
+        grow_by=grow_by,
         run=run,
         **where,
     )
     presets = gather_presets(settings)
     catalog_digest = library.given_catalog(settings.catalog, settings.data_dir)
     spec = settings.spec_of(catalog_digest, presets.digest if presets else "")
+    spec = grown(spec, settings.output_path, settings.grow_by)
     require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
     plans = plan_shards(spec, settings.run.rows_per_shard, presets)
 

@@ -81,6 +81,10 @@ ExtraFiles = Annotated[
     Field(description="File to read: .vital, .vitalbank, .vitaltable or .zip. Can be given again."),
 ]
 Strict = Annotated[bool, Field(description="Fail when one source fails, not only when all do.")]
+GrowBy = Annotated[
+    int,
+    Field(ge=0, description="Rows to add to the output. If there is none yet, n-samples says how many to begin with."),
+]
 Workers = Annotated[int, Field(ge=1, le=1024, description="Renders at a time; by default one for each core.")]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -174,6 +178,7 @@ class Generate(DatasetSpec, BaseSettings):
     factory: Factory = False
     repos: Repos = False
     output: Output = None
+    grow_by: GrowBy = 0
     workers: Workers = CORES
     data_dir: DataDir = Field(default_factory=default_data_dir)
     run: RunSettings = Field(default_factory=RunSettings)
@@ -196,6 +201,12 @@ class Generate(DatasetSpec, BaseSettings):
     def _variations_are_of_presets(self) -> Generate:
         if self.variations and not self.has_presets:
             raise ValueError("variations are made from presets: name a folder of them with --community-dir as well")
+        return self
+
+    @model_validator(mode="after")
+    def _grows_or_replaces(self) -> Generate:
+        if self.grow_by and self.run.overwrite:
+            raise ValueError("grow_by continues the output, and overwrite replaces it: choose one")
         return self
 
     @property
