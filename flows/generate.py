@@ -22,6 +22,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.display import Display
 from flows.download_presets import download_presets
+from flows.form import described
 from flows.ingest_presets import ingest_presets
 from synthcore import library
 from synthcore.engine.client import at_most, interruptible
@@ -64,6 +65,7 @@ SPEC, RUN = DatasetSpec(), RunSettings()  # the defaults are theirs
 
 
 @flow(name="generate", flow_run_name="tier{tier} {n_samples} rows seed {seed}")
+@described
 def generate(
     tier: Tier = SPEC.tier,
     n_samples: Rows = SPEC.n_samples,
