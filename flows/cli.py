@@ -80,11 +80,12 @@ def _complain(what: object, code: int) -> int:
 def run_generate(settings: Generate) -> int:
     """Run the flow, and say what it made."""
     from synthcore import library
-    from synthcore.storage.continuing import require_continuable, require_writable
+    from synthcore.storage.continuing import grown, require_continuable, require_writable
 
     require_writable(settings.output_path)
     if not settings.has_presets:  # else the spec is known only when they have been read
         spec = settings.spec_of(library.given_catalog(settings.catalog, settings.data_dir), "")
+        spec = grown(spec, settings.output_path, settings.grow_by)
         require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
     _say(f"data directory: {settings.data_dir}")
     _meet_prefect()

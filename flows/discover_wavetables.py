@@ -14,6 +14,7 @@ environment.prepare()  # Prefect reads its surroundings once, when it is importe
 
 from prefect import flow
 
+from flows.form import described
 from synthcore.engine.client import at_most, interruptible
 from synthcore.settings import CORES, CatalogOutput, DataDir, DiscoverWavetables, ExtraDirs, ExtraFiles
 from synthcore.wavetables.discovery import CatalogRef, places_to_search
@@ -22,6 +23,7 @@ from tasks.catalog import catalog_wavetables
 
 
 @flow(name="discover-wavetables")
+@described
 def discover_wavetables(
     output: CatalogOutput = None,
     extra_dir: ExtraDirs = (),

@@ -19,6 +19,7 @@ from prefect import flow
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
+from flows.form import described
 from synthcore.presets import transfer
 from synthcore.presets.download import DownloadReport, require_writable
 from synthcore.presets.sources import KNOWN, PresetSource, Sources
@@ -30,6 +31,7 @@ LIMITS = Limits()  # the defaults are its own
 
 
 @flow(name="download-presets", flow_run_name="{output}")
+@described
 def download_presets(
     output: PresetsDir = Path("presets/community"),
     sources: Sources = KNOWN,

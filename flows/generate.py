@@ -22,6 +22,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.display import Display
 from flows.download_presets import download_presets
+from flows.form import described
 from flows.ingest_presets import ingest_presets
 from synthcore import library
 from synthcore.engine.client import at_most, interruptible
@@ -35,6 +36,7 @@ from synthcore.settings import (
     DownloadPresets,
     Factory,
     Generate,
+    GrowBy,
     Output,
     Repos,
     RunSettings,
@@ -52,7 +54,7 @@ from synthcore.spec import (
     VariationCount,
     WavetablesFromTier,
 )
-from synthcore.storage.continuing import require_continuable
+from synthcore.storage.continuing import grown, require_continuable
 from synthcore.storage.merge import DatasetRef, ShardRef
 from synthcore.summary import Summary
 from tasks.merge import merge_shards
@@ -63,6 +65,7 @@ SPEC, RUN = DatasetSpec(), RunSettings()  # the defaults are theirs
 
 
 @flow(name="generate", flow_run_name="tier{tier} {n_samples} rows seed {seed}")
+@described
 def generate(
     tier: Tier = SPEC.tier,
     n_samples: Rows = SPEC.n_samples,
@@ -79,6 +82,7 @@ def generate(
     variations: VariationCount = SPEC.variations,
     audio: AudioSpec = SPEC.audio,
     acceptance: AcceptanceSpec = SPEC.acceptance,
+    grow_by: GrowBy = 0,
     run: RunSettings = RUN,
 ) -> Summary:
     """Make a dataset of (audio, parameters) pairs, or continue one.
@@ -120,12 +124,14 @@ def generate(
         variations=variations,
         audio=audio,
         acceptance=acceptance,
+        grow_by=grow_by,
         run=run,
         **where,
     )
     catalog_digest = library.given_catalog(settings.catalog, settings.data_dir)
     presets = gather_presets(settings)
     spec = settings.spec_of(catalog_digest, presets.digest if presets else "")
+    spec = grown(spec, settings.output_path, settings.grow_by)
     require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
     plans = plan_shards(spec, settings.run.rows_per_shard, presets)
 

@@ -19,6 +19,7 @@ from prefect import flow
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from flows.form import described
 from synthcore import progress
 from synthcore.engine.client import at_most, interruptible
 from synthcore.presets.folders import factory_folders
@@ -29,6 +30,7 @@ from tasks.ingest import make_collection
 
 
 @flow(name="ingest-presets", flow_run_name="{folders}")
+@described
 def ingest_presets(
     folders: PresetDirs = (),
     factory: Factory = False,

@@ -81,6 +81,15 @@ ExtraFiles = Annotated[
     Field(description="File to read: .vital, .vitalbank, .vitaltable or .zip. Can be given again."),
 ]
 Strict = Annotated[bool, Field(description="Fail when one source fails, not only when all do.")]
+GrowBy = Annotated[
+    int,
+    Field(ge=0, description="Rows to add to the output. If there is none yet, n-samples says how many to begin with."),
+]
+DatasetFile = Annotated[Path, Field(description="The dataset or shard.")]
+Row = Annotated[int | None, Field(description="Describe one row in words instead.")]
+RowsToVerify = Annotated[int, Field(ge=1, description="How many rows, drawn at random.")]
+EveryRow = Annotated[bool, Field(description="Every row.")]
+ToleranceDb = Annotated[float, Field(description="On another type of machine: allowed error, relative to the row.")]
 Workers = Annotated[int, Field(ge=1, le=1024, description="Renders at a time; by default one for each core.")]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -174,6 +183,7 @@ class Generate(DatasetSpec, BaseSettings):
     factory: Factory = False
     repos: Repos = False
     output: Output = None
+    grow_by: GrowBy = 0
     workers: Workers = CORES
     data_dir: DataDir = Field(default_factory=default_data_dir)
     run: RunSettings = Field(default_factory=RunSettings)
@@ -196,6 +206,12 @@ class Generate(DatasetSpec, BaseSettings):
     def _variations_are_of_presets(self) -> Generate:
         if self.variations and not self.has_presets:
             raise ValueError("variations are made from presets: name a folder of them with --community-dir as well")
+        return self
+
+    @model_validator(mode="after")
+    def _grows_or_replaces(self) -> Generate:
+        if self.grow_by and self.run.overwrite:
+            raise ValueError("grow_by continues the output, and overwrite replaces it: choose one")
         return self
 
     @property
@@ -224,8 +240,8 @@ class Inspect(BaseSettings):
 
     model_config = _command("inspect", {"as-json": "json"}, "SYNTHCORE_INSPECT_")
 
-    file: CliPositionalArg[Path] = Field(description="The dataset or shard.")
-    row: int | None = Field(None, description="Describe one row in words instead.")
+    file: CliPositionalArg[DatasetFile]
+    row: Row = None
     as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
 
 
@@ -238,10 +254,10 @@ class Verify(BaseSettings):
 
     model_config = _command("verify", {"as-json": "json"}, "SYNTHCORE_VERIFY_")
 
-    file: CliPositionalArg[Path] = Field(description="The dataset or shard.")
-    rows: int = Field(10, ge=1, description="How many rows, drawn at random.")
-    all: bool = Field(False, description="Every row.")
-    tolerance_db: float = Field(-60.0, description="On another type of machine: allowed error, relative to the row.")
+    file: CliPositionalArg[DatasetFile]
+    rows: RowsToVerify = 10
+    all: EveryRow = False
+    tolerance_db: ToleranceDb = -60.0
     workers: Workers = CORES
     as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
 

@@ -49,6 +49,16 @@ class Verdict(BaseModel):
     def holds(self) -> bool:
         return not self.differing and not self.damage
 
+    def require_hold(self) -> None:
+        """Refuse a file that is not what it says.
+
+        Raises
+        ------
+        DatasetError
+        """
+        if not self.holds:
+            raise DatasetError("; ".join(line.strip() for line in self.to_text().splitlines()))
+
     def to_text(self) -> str:
         """Say it, for a terminal."""
         how = (

@@ -26,3 +26,9 @@ def show_progress(artifact: UUID, done: int, total: int) -> None:
 def summarize(summary: Summary) -> None:
     """Publish what was made as a page in the UI."""
     create_markdown_artifact(summary.to_markdown(), key="summary", description=summary.headline)
+
+
+@task(name="show_text", task_run_name="{key}")
+def show_text(key: str, headline: str, text: str) -> None:
+    """Publish what a terminal would show as a page in the UI."""
+    create_markdown_artifact(f"```\n{text}```\n", key=key, description=headline)

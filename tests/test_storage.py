@@ -25,7 +25,7 @@ from synthcore.errors import EngineMismatch, SpecError, SynthcoreError
 from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, Patch
 from synthcore.sampling.hypercube import Sampler
 from synthcore.spec import DatasetSpec
-from synthcore.storage.continuing import require_continuable
+from synthcore.storage.continuing import grown, require_continuable
 from synthcore.storage.schema import to_dense
 from synthcore.storage.writer import whole_file
 from synthcore.wavetables.catalog import builtin
@@ -439,6 +439,12 @@ def test_a_new_output_may_be_made_its_folder_with_it(tmp_path):
 def test_the_same_dataset_may_be_made_again_or_grow(tier_1):
     require_continuable(tier_1.path, tier_1.spec, overwrite=False)
     require_continuable(tier_1.path, tier_1.spec.model_copy(update={"n_samples": 1000}), overwrite=False)
+
+
+def test_a_dataset_grows_from_what_it_has_and_begins_with_what_the_spec_says(tier_1, tmp_path):
+    spec = tier_1.spec.model_copy(update={"n_samples": 100})
+    assert grown(spec, tier_1.path, 30).n_samples == tier_1.spec.n_samples + 30
+    assert grown(spec, tier_1.path, 0) == grown(spec, tmp_path / "none.h5", 30) == spec
 
 
 def test_a_longer_dataset_is_not_cut(tier_1):

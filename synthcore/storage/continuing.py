@@ -14,6 +14,17 @@ from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 
 
+def grown(spec: DatasetSpec, output: Path, by: int) -> DatasetSpec:
+    """Ask for so many rows more than the output has, if it is there; for what the spec says if it isn't."""
+    if not by or not output.exists():
+        return spec
+    try:
+        with Dataset(output) as existing:
+            return spec.model_copy(update={"n_samples": existing.spec.n_samples + by})
+    except DatasetError:
+        return spec  # require_continuable says what is wrong with the file
+
+
 def require_continuable(output: Path, spec: DatasetSpec, *, overwrite: bool) -> None:
     """Refuse an output that can't be written, or that holds something else.
 

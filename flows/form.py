@@ -1,0 +1,29 @@
+"""The form that Prefect's UI shows for a flow: ranges and choices are the types'; descriptions it reads elsewhere."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from pydantic.fields import FieldInfo
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def described(function: Function) -> Function:
+    """Put the descriptions of the parameters' types into the docstring, where Prefect looks for them."""
+    hints = get_type_hints(function, include_extras=True)
+    told = {name: next(_descriptions(hints[name]), None) for name in inspect.signature(function).parameters}
+    lines = "".join(f"\n    {name}: {description}" for name, description in told.items() if description)
+    function.__doc__ = f"{inspect.getdoc(function)}\n\nArgs:{lines}\n"
+    return function
+
+
+def _descriptions(hint: Any) -> Iterator[str]:
+    """Find the descriptions within a type, outermost first."""
+    for part in getattr(hint, "__metadata__", ()):
+        if isinstance(part, FieldInfo) and part.description:
+            yield part.description
+    for part in get_args(hint):
+        yield from _descriptions(part)
