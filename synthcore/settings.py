@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -116,11 +116,23 @@ class RunSettings(BaseModel):
     render_timeout: float = Field(5.0, gt=0, description="Wall-clock seconds for one render before it is tried again.")
     retries: int = Field(2, ge=0, le=100, description="How often a shard that met with accidents is tried again.")
     overwrite: bool = Field(False, description="Replace an output that was made from another spec, or is longer.")
+    runner: Literal["threads", "dask"] = Field(
+        "threads", description="What renders shards side by side: threads of this machine, or a Dask cluster."
+    )
+    runner_address: str | None = Field(
+        None, description="Dask scheduler, as in tcp://host:8786. By default a cluster of this machine, for this run."
+    )
 
     @model_validator(mode="after")
     def _copied_where_chunked(self) -> RunSettings:
         if self.merge == "virtual" and self.chunk_rows != 1:
             raise ValueError("chunk_rows belongs to a copy: a virtual merge leaves the audio in the shards")
+        return self
+
+    @model_validator(mode="after")
+    def _rendered_in_one_way(self) -> RunSettings:
+        if self.runner_address and self.runner != "dask":
+            raise ValueError("runner_address belongs to the runner dask: add --runner dask")
         return self
 
 
