@@ -20,6 +20,7 @@ from prefect import flow
 from prefect.task_runners import TaskRunner
 
 from flows.display import Display
+from flows.distribution import distribute
 from flows.download_presets import download_presets
 from flows.ingest_presets import ingest_presets
 from flows.runners import hand_out, task_runner
@@ -36,6 +37,7 @@ from synthcore.settings import (
     Factory,
     Generate,
     Output,
+    RenderShards,
     Repos,
     RunSettings,
     Workers,
@@ -132,6 +134,8 @@ def generate(
         at_most(settings.workers),
     ):
         started = time.monotonic()
+        if settings.run.distribute:  # afterwards, all shards are there
+            distribute(plans, spec, settings, display)
         shards = render_shards(plans, settings, runner, display)
         dataset = merge(plans, shards, spec, settings, runner, display)
         seconds = time.monotonic() - started
@@ -168,7 +172,7 @@ def gather_presets(settings: Generate) -> Collection | None:
 
 
 def render_shards(
-    plans: list[ShardPlan], settings: Generate, runner: TaskRunner[Any], display: Display
+    plans: list[ShardPlan], settings: Generate | RenderShards, runner: TaskRunner[Any], display: Display
 ) -> list[ShardRef]:
     """Render every shard that is not rendered yet, and those whose files are gone."""
     shards = render(plans, settings, runner, display)
@@ -180,7 +184,7 @@ def render_shards(
 
 def render(
     plans: list[ShardPlan],
-    settings: Generate,
+    settings: Generate | RenderShards,
     runner: TaskRunner[Any],
     display: Display,
     *,
@@ -199,7 +203,7 @@ def render(
 
 
 def render_again(
-    lost: list[ShardPlan], settings: Generate, runner: TaskRunner[Any], display: Display
+    lost: list[ShardPlan], settings: Generate | RenderShards, runner: TaskRunner[Any], display: Display
 ) -> list[ShardRef]:
     """Render shards that were cached, but whose files are gone or damaged."""
     for plan in lost:

@@ -11,7 +11,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from synthcore.errors import SpecError
-from synthcore.settings import Generate
+from synthcore.settings import Generate, RenderShards
 from synthcore.shard import ShardPlan
 
 #: Shards that a runner has at a time. More than a cluster usually has cores; few enough to cost neither the scheduler
@@ -19,7 +19,7 @@ from synthcore.shard import ShardPlan
 AHEAD = 256
 
 
-def task_runner(settings: Generate) -> TaskRunner[Any]:
+def task_runner(settings: Generate | RenderShards) -> TaskRunner[Any]:
     """What runs shards side by side. The one seam for another of Prefect's runners.
 
     Raises

@@ -122,6 +122,15 @@ class RunSettings(BaseModel):
     runner_address: str | None = Field(
         None, description="Dask scheduler, as in tcp://host:8786. By default a cluster of this machine, for this run."
     )
+    distribute: str | None = Field(
+        None,
+        pattern=r"^pool:[^/%&<>]+$",
+        description="pool:NAME lets workers of that work pool render, as runs of the deployment render-shards/NAME.",
+    )
+    batch: int = Field(50, ge=1, le=1_000, description="Shards in each run that distribute submits.")
+    lost_after: float = Field(
+        600.0, gt=0, description="Seconds without a finished shard after which a submitted run counts as lost."
+    )
 
     @model_validator(mode="after")
     def _copied_where_chunked(self) -> RunSettings:
@@ -133,6 +142,8 @@ class RunSettings(BaseModel):
     def _rendered_in_one_way(self) -> RunSettings:
         if self.runner_address and self.runner != "dask":
             raise ValueError("runner_address belongs to the runner dask: add --runner dask")
+        if self.distribute and self.runner != "threads":
+            raise ValueError("distribute leaves the rendering to a work pool: leave out --runner")
         return self
 
 
@@ -229,6 +240,27 @@ class Generate(DatasetSpec, BaseSettings):
     def output_path(self) -> Path:
         """The file to make, absolute."""
         return self.output or self.data_dir / f"{self.kind.replace('-', '')}-seed{self.seed}.h5"
+
+
+class RenderShards(BaseSettings):
+    """Where and how a worker renders the shards it is given. Its own environment says so, as SYNTHCORE_DATA_DIR."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SYNTHCORE_",
+        env_nested_delimiter="__",
+        extra="ignore",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    data_dir: DataDir = Field(default_factory=default_data_dir)
+    workers: Workers = CORES
+    run: RunSettings = Field(default_factory=RunSettings)
+
+    @property
+    def results_dir(self) -> Path:
+        """Where Prefect keeps what tasks returned."""
+        return self.data_dir / "results"
 
 
 class Inspect(BaseSettings):
