@@ -18,8 +18,8 @@ class Display:
     """Follows one run. Rows are counted as they are rendered, or by the shard when it was cached."""
 
     def __init__(self, plans: list[ShardPlan]) -> None:
-        self.shards_cached = 0
-        self._shards, self._shards_done = len(plans), 0
+        self._shards = len(plans)
+        self._done: dict[int, bool] = {}  # by the shard's index: was it cached?
         self._faults: Counter[str] = Counter()
         self._candidates = 0
         self._lock = threading.Lock()
@@ -50,20 +50,38 @@ class Display:
         self._bar.stop()
         self._listening.__exit__(kind, error, trace)
 
-    def shard_done(self, plan: ShardPlan, *, is_cached: bool) -> None:
-        """Count a finished shard."""
-        self._shards_done += 1
-        if is_cached:
-            self.shards_cached += 1
+    @property
+    def shards_cached(self) -> int:
+        """How many of the shards were there already."""
+        return sum(self._done.values())
+
+    def shard_done(self, plan: ShardPlan, *, is_cached: bool, is_counted: bool = True) -> None:
+        """Count a finished shard, once; its rows as well, unless they were counted when they were rendered.
+
+        Parameters
+        ----------
+        plan : ShardPlan
+        is_cached : bool
+            Nothing was rendered.
+        is_counted : bool
+            What was rendered was rendered in this process, and told of its rows.
+        """
+        if plan.index in self._done:
+            return
+        self._done[plan.index] = is_cached
+        if is_cached or not is_counted:
             self._bar.advance(self._task, plan.rows)
-        show_progress(self._artifact, self._shards_done, self._shards)
+        show_progress(self._artifact, len(self._done), self._shards)
 
     def shard_lost(self, plan: ShardPlan) -> None:
-        """Take back a cached shard: its file is gone or damaged, and it will be rendered again."""
-        self._bar.console.print(f"{plan.name} is gone or damaged: rendering shard {plan.index} again", style="yellow")
-        self.shards_cached -= 1
-        self._shards_done -= 1
+        """Take back a finished shard: its file is gone or damaged, and it will be rendered again."""
+        self.say(f"{plan.name} is gone or damaged: rendering shard {plan.index} again")
+        self._done.pop(plan.index, None)
         self._bar.update(self._task, description="rendering", advance=-plan.rows)
+
+    def say(self, line: str) -> None:
+        """Tell people what they should know, above the bar."""
+        self._bar.console.print(line, style="yellow")
 
     def merging(self) -> None:
         """Say that rendering is over."""

@@ -16,14 +16,15 @@ from flows import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
-from prefect import flow, unmapped
-from prefect.futures import as_completed
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect import flow
+from prefect.task_runners import TaskRunner
 
 from flows.display import Display
+from flows.distribution import distribute
 from flows.download_presets import download_presets
 from flows.form import described
 from flows.ingest_presets import ingest_presets
+from flows.runners import hand_out, task_runner
 from synthcore import library
 from synthcore.engine.client import at_most, interruptible
 from synthcore.errors import DamagedShard, SpecError
@@ -38,6 +39,7 @@ from synthcore.settings import (
     Generate,
     GrowBy,
     Output,
+    RenderShards,
     Repos,
     RunSettings,
     Workers,
@@ -142,6 +144,8 @@ def generate(
         at_most(settings.workers),
     ):
         started = time.monotonic()
+        if settings.run.distribute:  # afterwards, all shards are there
+            distribute(plans, spec, settings, display)
         shards = render_shards(plans, settings, runner, display)
         dataset = merge(plans, shards, spec, settings, runner, display)
         seconds = time.monotonic() - started
@@ -181,14 +185,8 @@ def gather_presets(settings: Generate) -> Collection | None:
     return presets
 
 
-def task_runner(settings: Generate) -> TaskRunner[Any]:
-    """What runs shards side by side. The one seam for another of Prefect's runners."""
-    # One more than render at a time: a finished shard is hashed and flushed while the next one renders.
-    return ThreadPoolTaskRunner(max_workers=settings.workers + 1)
-
-
 def render_shards(
-    plans: list[ShardPlan], settings: Generate, runner: TaskRunner[Any], display: Display
+    plans: list[ShardPlan], settings: Generate | RenderShards, runner: TaskRunner[Any], display: Display
 ) -> list[ShardRef]:
     """Render every shard that is not rendered yet, and those whose files are gone."""
     shards = render(plans, settings, runner, display)
@@ -199,23 +197,27 @@ def render_shards(
 
 
 def render(
-    plans: list[ShardPlan], settings: Generate, runner: TaskRunner[Any], display: Display, *, refresh: bool = False
+    plans: list[ShardPlan],
+    settings: Generate | RenderShards,
+    runner: TaskRunner[Any],
+    display: Display,
+    *,
+    refresh: bool = False,
 ) -> list[ShardRef]:
     """Render shards side by side; cached ones are there already, unless refreshed."""
     task: Any = render_shard.with_options(
         retries=settings.run.retries, result_storage=settings.results_dir, refresh_cache=refresh
     )
-    same = {"data_dir": unmapped(settings.data_dir), "render_timeout": unmapped(settings.run.render_timeout)}
-    futures = runner.map(task, {"plan": plans, **same})
-    planned = dict(zip(futures, plans, strict=True))
-    for future in as_completed(list(futures)):
-        future.result()  # raises what went wrong, while the others are still being stopped
-        display.shard_done(planned[future], is_cached=future.state.name == "Cached")
-    return [future.result() for future in futures]
+    rendered: dict[int, ShardRef] = {}
+    same = {"data_dir": settings.data_dir, "render_timeout": settings.run.render_timeout}
+    for plan, future in hand_out(plans, runner, task, **same):
+        rendered[plan.index] = future.result()  # raises what went wrong, while the others are still being stopped
+        display.shard_done(plan, is_cached=future.state.name == "Cached", is_counted=settings.run.runner == "threads")
+    return [rendered[plan.index] for plan in plans]
 
 
 def render_again(
-    lost: list[ShardPlan], settings: Generate, runner: TaskRunner[Any], display: Display
+    lost: list[ShardPlan], settings: Generate | RenderShards, runner: TaskRunner[Any], display: Display
 ) -> list[ShardRef]:
     """Render shards that were cached, but whose files are gone or damaged."""
     for plan in lost:

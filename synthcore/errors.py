@@ -6,7 +6,7 @@
     |  `- DamagedShard               a shard whose bytes changed since it was made
     |- PresetError                   a file that is no preset, or one that the synth wouldn't survive
     |- DownloadError                 a source that could not be downloaded: gone, refused, too large, too slow
-    |- EngineMismatch                the synth here is not the synth that made this
+    |- EngineMismatch                the synth here is not the synth that made this, or that is asked for
     `- RenderError                   a shard that could not be made
        |- Accident                   of the moment: a kill, a time-out, a broken pipe; heals by trying again
        |- LowAcceptance              of the spec: nearly every candidate is refused
@@ -50,7 +50,7 @@ class DownloadError(SynthcoreError):
 
 
 class EngineMismatch(SynthcoreError):
-    """The installed synth has other controls than the file was made with."""
+    """The synth here has other controls than a file was made with, or would make other rows than were asked for."""
 
 
 class RenderError(SynthcoreError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -125,11 +125,34 @@ class RunSettings(BaseModel):
     render_timeout: float = Field(5.0, gt=0, description="Wall-clock seconds for one render before it is tried again.")
     retries: int = Field(2, ge=0, le=100, description="How often a shard that met with accidents is tried again.")
     overwrite: bool = Field(False, description="Replace an output that was made from another spec, or is longer.")
+    runner: Literal["threads", "dask"] = Field(
+        "threads", description="What renders shards side by side: threads of this machine, or a Dask cluster."
+    )
+    runner_address: str | None = Field(
+        None, description="Dask scheduler, as in tcp://host:8786. By default a cluster of this machine, for this run."
+    )
+    distribute: str | None = Field(
+        None,
+        pattern=r"^pool:[^/%&<>]+$",
+        description="pool:NAME lets workers of that work pool render, as runs of the deployment render-shards/NAME.",
+    )
+    batch: int = Field(50, ge=1, le=1_000, description="Shards in each run that distribute submits.")
+    lost_after: float = Field(
+        600.0, gt=0, description="Seconds without a finished shard after which a submitted run counts as lost."
+    )
 
     @model_validator(mode="after")
     def _copied_where_chunked(self) -> RunSettings:
         if self.merge == "virtual" and self.chunk_rows != 1:
             raise ValueError("chunk_rows belongs to a copy: a virtual merge leaves the audio in the shards")
+        return self
+
+    @model_validator(mode="after")
+    def _rendered_in_one_way(self) -> RunSettings:
+        if self.runner_address and self.runner != "dask":
+            raise ValueError("runner_address belongs to the runner dask: add --runner dask")
+        if self.distribute and self.runner != "threads":
+            raise ValueError("distribute leaves the rendering to a work pool: leave out --runner")
         return self
 
 
@@ -233,6 +256,27 @@ class Generate(DatasetSpec, BaseSettings):
     def output_path(self) -> Path:
         """The file to make, absolute."""
         return self.output or self.data_dir / f"{self.kind.replace('-', '')}-seed{self.seed}.h5"
+
+
+class RenderShards(BaseSettings):
+    """Where and how a worker renders the shards it is given. Its own environment says so, as SYNTHCORE_DATA_DIR."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SYNTHCORE_",
+        env_nested_delimiter="__",
+        extra="ignore",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    data_dir: DataDir = Field(default_factory=default_data_dir)
+    workers: Workers = CORES
+    run: RunSettings = Field(default_factory=RunSettings)
+
+    @property
+    def results_dir(self) -> Path:
+        """Where Prefect keeps what tasks returned."""
+        return self.data_dir / "results"
 
 
 class Inspect(BaseSettings):

@@ -23,7 +23,7 @@ from synthcore.controls import canonical_json, installed
 from synthcore.engine.client import borrow_renderer
 from synthcore.engine.machine import engine
 from synthcore.engine.rendering import CpuSeconds, Outcome, RenderedRow
-from synthcore.errors import LowAcceptance
+from synthcore.errors import EngineMismatch, LowAcceptance
 from synthcore.presets.collection import Collection
 from synthcore.presets.given import Given, contents_digest, presets_of
 from synthcore.presets.variations import Variations
@@ -129,6 +129,8 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
 
     Raises
     ------
+    EngineMismatch
+        It was planned on another type of machine, or with other versions: the rows would not be those of its key.
     Accident
         The same candidate met accident after accident.
     LowAcceptance
@@ -138,6 +140,11 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
     Interrupted
         Rendering was stopped.
     """
+    if plan.origin != origin():
+        raise EngineMismatch(
+            f"shard {plan.index} was planned where other rows would be made than here ({engine().machine}, synth "
+            f"{engine().build[:12]}); render on one type of machine, with one version of synthcore and its dependencies"
+        )
     started = time.monotonic()
     with whole_file(data_dir / plan.name) as temporary:
         with new_file(temporary) as file:

@@ -1,0 +1,364 @@
+"""Many processes, one dataset: Dask workers, pools of workers, one data directory at several places."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import runners
+from synthcore.batch import MARK, Batch, cut, find, mark
+from synthcore.errors import EngineMismatch, SpecError
+from synthcore.shard import plan_shards, render_shard
+from synthcore.spec import AudioSpec, DatasetSpec
+from synthcore.storage.dataset import Dataset
+
+ROOT = Path(__file__).parent.parent
+#: Renders of a tenth of the usual length, in shards of four patches.
+SHORT: tuple[object, ...] = ("--notes", 48, "--notes", 60, "--notes", 72, "--sample-rate", 22050)
+SHORT += ("--note-seconds", 0.25, "--render-seconds", 0.4, "--rows-per-shard", 12)
+ROWS, SHARDS, BATCH, BATCHES = 180, 15, 4, 4
+slow = pytest.mark.slow
+
+
+# ---------------------------------------------------------------------------------------------------- without a server
+
+
+@pytest.fixture
+def spec(short: AudioSpec) -> DatasetSpec:
+    return DatasetSpec(n_samples=40, audio=short)
+
+
+def test_batches_hold_every_shard_once_and_stay_the_same_when_a_dataset_grows(
+    spec: DatasetSpec, tmp_path: Path
+) -> None:
+    plans = plan_shards(spec, 4)
+    batches = cut(plans, spec, 4, 3)
+    assert [batch.shards for batch in batches] == [3, 3, 3, 1]
+    assert [plan for batch in batches for plan in batch.plans(tmp_path)] == plans
+    larger = spec.model_copy(update={"n_samples": 80})
+    assert [b.key for b in cut(plan_shards(larger, 4), larger, 4, 3)][:3] == [b.key for b in batches][:3]
+
+
+def test_a_batch_that_would_become_other_shards_here_is_refused(spec: DatasetSpec, tmp_path: Path) -> None:
+    batch = cut(plan_shards(spec, 4), spec, 4, 3)[1]
+    travelled = Batch.model_validate_json(batch.model_dump_json())
+    assert travelled == batch
+    with pytest.raises(EngineMismatch, match="shards 0003 to 0005: this worker would make other shards"):
+        travelled.model_copy(update={"key": "0" * 64}).plans(tmp_path)
+
+
+def test_a_shard_planned_on_another_type_of_machine_is_refused(spec: DatasetSpec, tmp_path: Path) -> None:
+    plan = plan_shards(spec, 4)[0].model_copy(update={"origin": "0" * 64})
+    with pytest.raises(EngineMismatch, match="shard 0 was planned where other rows would be made"):
+        render_shard(plan, tmp_path, 60)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_data_directory_is_known_by_its_mark_wherever_it_is_mounted(tmp_path: Path) -> None:
+    data, other, link = tmp_path / "data", tmp_path / "other", tmp_path / "mounted" / "here"
+    marked = mark(data)
+    assert (mark(data), len(marked)) == (marked, 32)
+    assert mark(other) != marked
+    link.parent.mkdir()
+    link.symlink_to(data)
+    assert find(marked, [other, link]) == link
+    with pytest.raises(SpecError, match=r"neither at .*other nor .*gone; mount it here, .*SYNTHCORE_DATA_DIR"):
+        find(marked, [other, tmp_path / "gone"])
+    assert [path.name for path in data.iterdir()] == [MARK]
+
+
+class Counting:
+    """A runner that finishes what it has when it can take no more, and remembers how many futures lived at once."""
+
+    def __init__(self, shards: int) -> None:
+        self.left, self.most = shards, 0
+        self._live: list[Future[None]] = []
+
+    def submit(self, task: Any, parameters: dict[str, Any]) -> Future[None]:
+        future: Future[None] = Future()
+        self._live.append(future)
+        self.left -= 1
+        self.most = max(self.most, len(self._live))
+        if len(self._live) == runners.AHEAD or not self.left:
+            for live in self._live:
+                live.set_result(None)
+            self._live.clear()
+        return future
+
+
+def test_ten_thousand_shards_are_never_ten_thousand_futures() -> None:
+    plans: Any = list(range(10_000))
+    runner: Any = Counting(len(plans))
+    task: Any = None
+    given: Any = [plan for plan, _ in runners.hand_out(plans, runner, task)]
+    assert sorted(given) == plans
+    assert runner.most == runners.AHEAD < 300
+
+
+# --------------------------------------------------------------------------------------------------------- with servers
+
+
+def made_of(cli: Any, *flags: object, data: object = "data", rows: int = ROWS) -> dict[str, Any]:
+    return cli.json("generate", "-n", rows, "--data-dir", data, "-o", "out.h5", *SHORT, *flags)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory, cli_in: Callable[[Path], Any]) -> tuple[Path, dict[str, Any]]:
+    """A run by threads of one process: its folder, and what it reported."""
+    cli = cli_in(tmp_path_factory.mktemp("local"))
+    return cli.folder, made_of(cli)
+
+
+@slow
+def test_two_processes_of_dask_make_the_dataset_of_one_and_find_it_cached(cli: Any, local: tuple[Path, Any]) -> None:
+    first = made_of(cli, "--runner", "dask", "--workers", 2)
+    assert (first["digest"], first["shards_cached"]) == (local[1]["digest"], 0)
+    again = made_of(cli, "--runner", "dask", "--workers", 2)
+    assert (again["digest"], again["shards_cached"]) == (first["digest"], SHARDS)
+    here = made_of(cli)
+    assert (here["digest"], here["shards_cached"]) == (first["digest"], SHARDS)
+
+
+@contextlib.contextmanager
+def running(command: list[str], folder: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A program beside the test, with a log of its own; in the end all of its family is killed."""
+    named = "-".join(word.strip("/").replace("/", "_")[:20] for word in command[1:4])
+    with (folder / f"{named}.{len(list(folder.glob('*.log')))}.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command] if command[0] != "unshare" else command,
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            kill_family(process.pid)
+            process.wait()
+
+
+def kill_family(pid: int) -> None:
+    for member in [pid, *family_of(pid)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
+
+
+def family_of(pid: int) -> dict[int, str]:
+    """Every process that a process started, directly or not, with its command."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
+    found: dict[int, str] = {}
+    parents = {pid}
+    while parents:
+        children = {int(p): args for p, parent, args in rows if int(parent) in parents and int(p) not in found}
+        found.update(children)
+        parents = set(children)
+    return found
+
+
+def renders(pid: int) -> list[int]:
+    """The zygotes among a process's descendants."""
+    return [member for member, command in family_of(pid).items() if "synthcore.engine.zygote" in command]
+
+
+@slow
+def test_a_crash_inside_of_a_render_never_reaches_a_worker_of_dask(
+    cli: Any, local: tuple[Path, Any], tmp_path: Path
+) -> None:
+    with running_cluster(cli) as (address, workers):
+        process = cli.start(
+            "generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT, "--json",
+            "--runner", "dask", "--runner-address", address,
+        )  # fmt: skip
+        before = {worker.pid: set(family_of(worker.pid)) for worker in workers}
+        for worker in workers:
+            cli.wait_until(lambda worker=worker: bool(renders(worker.pid)), seconds=120)
+            for zygote in renders(worker.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(zygote, signal.SIGSEGV)
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        assert json.loads(out)["digest"] == local[1]["digest"]
+        for worker in workers:  # the nanny and the worker are those that there were
+            assert before[worker.pid] <= set(family_of(worker.pid))
+            assert len(renders(worker.pid)) == 1  # as many as Dask gave it threads
+
+
+@contextlib.contextmanager
+def running_cluster(cli: Any) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """A Dask cluster as one would start it: a scheduler, and two workers of one thread."""
+    address = cli.folder / "scheduler.json"
+    common = ("--scheduler-file", str(address), "--no-dashboard")
+    with contextlib.ExitStack() as stack:
+        scheduler = ["dask", "scheduler", *common, "--port", "0", "--host", "127.0.0.1"]
+        stack.enter_context(running(scheduler, cli.folder))
+        cli.wait_until(address.is_file, seconds=60)
+        workers = [
+            stack.enter_context(running(["dask", "worker", *common, "--nthreads", "1", "--name", name], cli.folder))
+            for name in ("one", "two")
+        ]
+        for worker in workers:
+            cli.wait_until(lambda worker=worker: bool(family_of(worker.pid)), seconds=60)
+        yield json.loads(address.read_text())["address"], workers
+
+
+@slow
+def test_a_worker_of_dask_that_is_killed_costs_what_it_was_rendering(cli: Any, local: tuple[Path, Any]) -> None:
+    with running_cluster(cli) as (address, workers):
+        process = cli.start(
+            "generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT, "--json",
+            "--runner", "dask", "--runner-address", address,
+        )  # fmt: skip
+        cli.wait_until(lambda: bool(renders(workers[0].pid)), seconds=120)
+        kill_family(workers[0].pid)
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        assert json.loads(out)["digest"] == local[1]["digest"]
+
+
+@slow
+def test_a_runner_without_a_cluster_or_a_pool_without_a_deployment_is_said_in_one_line(cli: Any) -> None:
+    flags = ("generate", "-n", 12, "--data-dir", "data", "-o", "out.h5", *SHORT)
+    for wish, code, said in (
+        (("--distribute", "pool:none"), 2, "has no deployment render-shards/none, which --distribute needs"),
+        (("--distribute", "render"), 2, "distribute"),
+        (("--runner-address", "tcp://127.0.0.1:1"), 2, "add --runner dask"),
+        (("--runner", "dask", "--distribute", "pool:x"), 2, "leave out --runner"),
+    ):
+        done = cli.run(*flags, *wish)
+        assert (done.returncode, said in done.stderr.splitlines()[-1]) == (code, True), done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def post(address: str, question: dict[str, Any]) -> Any:
+    request = urllib.request.Request(
+        address, json.dumps(question).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+def runs_of(cli: Any, pool: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = post(f"{cli.api}/flow_runs/filter", {"work_pools": {"name": {"any_": [pool]}}})
+    return found
+
+
+@pytest.fixture
+def deploy(cli: Any) -> Callable[[str], None]:
+    """Make a work pool of processes, and the deployment that renders on it."""
+
+    def make(pool: str) -> None:
+        code = f"""
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from flows.render_shards import render_shards
+with get_client(sync_client=True) as client:
+    client.create_work_pool(WorkPoolCreate(name={pool!r}, type="process"))
+stored = render_shards.from_source({str(ROOT)!r}, "flows/render_shards.py:render_shards")
+stored.to_deployment({pool!r}, work_pool_name={pool!r}).apply()
+"""
+        environment = {**os.environ, "PREFECT_API_URL": cli.api}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=cli.folder, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+
+    return make
+
+
+def worker(cli: Any, pool: str, name: str, wrapper: tuple[str, ...] = (), **environment: str) -> Any:
+    """A worker of a pool, which takes one run at a time."""
+    command = ["prefect", "worker", "start", "--pool", pool, "--type", "process", "--limit", "1", "--name", name]
+    quick = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_API_URL": cli.api}
+    if wrapper:
+        command = [*wrapper, sys.executable, "-m", *command]
+    return running(command, cli.folder, **{**quick, **environment})
+
+
+@slow
+def test_workers_of_a_pool_share_a_run_that_is_killed_and_restarted_while_one_of_them_dies(
+    cli: Any, local: tuple[Path, Any], deploy: Callable[[str], None]
+) -> None:
+    deploy("shared")
+    asked = ("generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT, "--json", "--batch", BATCH)
+    asked += ("--distribute", "pool:shared", "--lost-after", 40, "--retries", 5)
+
+    first = cli.start(*asked)
+    cli.wait_until(lambda: len(runs_of(cli, "shared")) == BATCHES, seconds=120)
+    kill_family(first.pid)
+    first.kill()
+    first.communicate()
+
+    second = cli.start(*asked)  # attaches to the runs that the first has asked for
+    with worker(cli, "shared", "doomed") as doomed, worker(cli, "shared", "steady"):
+        cli.wait_until(lambda: bool(renders(doomed.pid)), seconds=180)
+        kill_family(doomed.pid)
+        out, err = second.communicate(timeout=280)
+    assert second.returncode == 0, err
+    report = json.loads(out)
+    assert (report["digest"], report["shards"]) == (local[1]["digest"], SHARDS)
+    states = [run["state"]["type"] for run in runs_of(cli, "shared")]
+    assert states.count("COMPLETED") == BATCHES
+    assert len(states) == BATCHES + states.count("CRASHED")
+    assert "CRASHED" in states
+    assert not renders(second.pid)
+
+    again = made_of(cli, "--distribute", "pool:shared", "--batch", BATCH)  # without any worker
+    assert (again["digest"], again["shards_cached"]) == (local[1]["digest"], SHARDS)
+
+
+CAN_MOUNT = (
+    sys.platform == "linux"
+    and shutil.which("unshare")
+    and subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0
+)
+
+
+@slow
+@pytest.mark.skipif(not CAN_MOUNT, reason="needs to be allowed to mount")
+def test_a_worker_that_mounts_the_data_directory_elsewhere_works_on_the_same_data(
+    cli: Any, local: tuple[Path, Any], deploy: Callable[[str], None]
+) -> None:
+    deploy("elsewhere")
+    mounted, data = cli.folder / "mounted", cli.folder / "data"
+    for folder in (mounted, data, cli.folder / "nothing"):
+        folder.mkdir()
+    # In the worker's own view of the disk the data is elsewhere, and where the run has it there is something else.
+    script = f'mount --bind {data} {mounted} && mount --bind {cli.folder / "nothing"} {data} && exec "$@"'
+    wrapper = ("unshare", "-m", "sh", "-ec", script, "sh")
+    with worker(cli, "elsewhere", "other", wrapper, SYNTHCORE_DATA_DIR=str(mounted)):
+        report = made_of(cli, "--distribute", "pool:elsewhere", "--batch", 8, rows=60)
+    assert (report["rows"], report["shards_cached"]) == (60, 0)
+    assert not list((cli.folder / "nothing").iterdir())
+    with Dataset(cli.folder / "out.h5") as some, Dataset(local[0] / "out.h5") as all_rows:
+        assert (some.column("audio_sha256") == all_rows.column("audio_sha256", slice(0, 60))).all()
+
+
+@slow
+def test_two_runs_at_once_share_one_data_directory_under_two_paths(cli: Any, local: tuple[Path, Any]) -> None:
+    (cli.folder / "data").mkdir()
+    (cli.folder / "link").symlink_to(cli.folder / "data")
+    asked = ("generate", "-n", ROWS, *SHORT, "--json", "--workers", 1)
+    both = [cli.start(*asked, "--data-dir", data, "-o", f"{data}.h5") for data in ("data", "link")]
+    reports = []
+    for process in both:
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        reports.append(json.loads(out))
+    assert [report["digest"] for report in reports] == [local[1]["digest"]] * 2
+    assert reports[0]["data_dir"] != reports[1]["data_dir"]
+    assert len(list((cli.folder / "data" / "shards").rglob("*.h5"))) == SHARDS
+    assert not list(cli.folder.rglob("*.tmp"))
+    assert made_of(cli, data="link")["shards_cached"] == SHARDS
