@@ -7,6 +7,7 @@ import platform
 import signal
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any
 
 from synthcore.errors import DownloadError, RenderError, SynthcoreError
@@ -55,6 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
         if not words or words[0] in ("-h", "--help", "help"):
             sys.stdout.write(USAGE)
             return 0
+        if words[0] == "--version":
+            sys.stdout.write(f"synthcore {metadata.version('synthcore')}\n")
+            return 0
         if words[0] not in COMMANDS:
             raise SynthcoreError(f"there is no command {words[0]!r}; there are {', '.join(COMMANDS)}")
         model, command = COMMANDS[words[0]]
@@ -81,8 +85,11 @@ def run_generate(settings: Generate) -> int:
     """Run the flow, and say what it made."""
     from synthcore import library
     from synthcore.storage.continuing import grown, require_continuable, require_writable
+    from synthcore.wavetables.discovery import places_to_search
 
     require_writable(settings.output_path)
+    if settings.community_dir:
+        places_to_search((), wished=settings.community_dir)  # what isn't there needs no server
     if not settings.has_presets:  # else the spec is known only when they have been read
         spec = settings.spec_of(library.given_catalog(settings.catalog, settings.data_dir), "")
         spec = grown(spec, settings.output_path, settings.grow_by)
@@ -100,9 +107,9 @@ def run_generate(settings: Generate) -> int:
 def run_inspect(settings: Inspect) -> int:
     """Say what is in a dataset."""
     from synthcore import inspection
-    from synthcore.storage.dataset import Dataset
+    from synthcore.storage.dataset import Dataset, damage_named
 
-    with Dataset(settings.file) as dataset:
+    with damage_named(settings.file), Dataset(settings.file) as dataset:
         found = (
             inspection.describe_row(dataset, settings.row) if settings.row is not None else inspection.inspect(dataset)
         )
@@ -114,9 +121,9 @@ def run_verify(settings: Verify) -> int:
     """Verify a dataset; 1 when a row differs."""
     from flows.bar import rows_shown
     from synthcore import verification
-    from synthcore.storage.dataset import Dataset
+    from synthcore.storage.dataset import Dataset, damage_named
 
-    with Dataset(settings.file) as dataset:
+    with damage_named(settings.file), Dataset(settings.file) as dataset:
         rows = len(dataset) if settings.all else min(settings.rows, len(dataset))
         with rows_shown("verifying", rows):
             verdict = verification.verify(dataset, settings)

@@ -39,7 +39,7 @@ def prepare() -> str:
         os.environ["PREFECT_API_URL"] = LOCAL_API
         return f"Prefect server: {LOCAL_API}"
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", EPHEMERAL_START_SECONDS)
-    return "Prefect server: starting one for this run (`prefect server start` keeps one)"
+    return "Prefect server: starting one for this run, 10 to 40 s (`prefect server start` keeps one)"
 
 
 def start_server() -> None:

@@ -171,10 +171,12 @@ def gather_presets(settings: Generate) -> Collection | None:
         known = DownloadPresets(output=settings.data_dir / "community", data_dir=settings.data_dir)
         download_presets(output=known.output, sources=known.sources, limits=known.limits, data_dir=known.data_dir)
         folders = (*folders, known.output)
+    output = library.collection_of(folders, settings.factory, settings.data_dir)
+    library.forget_damaged(output)
     made = ingest_presets(
         folders=folders,
         factory=settings.factory,
-        output=library.collection_of(folders, settings.factory, settings.data_dir),
+        output=output,
         workers=settings.workers,
         data_dir=settings.data_dir,
     )

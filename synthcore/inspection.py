@@ -316,7 +316,7 @@ def describe_row(dataset: Dataset, row: int) -> RowWords:
         if s >= 0
     ]
     metadata = {name: _plain(stored[name]) for name in dataset.metadata_names}
-    return RowWords(file=str(dataset.path), row=row, metadata=metadata, controls=told, modulation=routes)
+    return RowWords(file=str(dataset.path), row=row % len(dataset), metadata=metadata, controls=told, modulation=routes)
 
 
 def _plain(value: Any) -> Any:

@@ -6,11 +6,11 @@ A worker on another machine that shares the data directory finds them there.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from synthcore.errors import SpecError
+from synthcore.errors import DatasetError, SpecError
 from synthcore.presets.collection import Collection
 from synthcore.spec import DatasetSpec
 from synthcore.wavetables.catalog import Catalog, builtin
@@ -28,7 +28,7 @@ def given_catalog(path: Path | None, data_dir: Path) -> str:
         return builtin().digest
     given = Catalog.load(path)
     kept = _catalog_path(given.digest, data_dir)
-    if given.digest != builtin().digest and not kept.is_file():
+    if given.digest != builtin().digest and not _is_whole(kept, Catalog.load):
         given.save(kept)
     return given.digest
 
@@ -43,9 +43,15 @@ def given_collection(path: Path, data_dir: Path) -> Collection:
     """
     given = Collection.read(path)
     kept = _collection_path(given.digest, data_dir)
-    if not kept.is_file():
+    if not _is_whole(kept, Collection.read):
         given.write(kept)
     return given
+
+
+def forget_damaged(path: Path) -> None:
+    """Remove a collection of ours that is damaged: it will be read from the presets again."""
+    if path.is_file() and not _is_whole(path, Collection.read):
+        path.unlink()
 
 
 def collection_of(folders: Sequence[Path], factory: bool, data_dir: Path) -> Path:
@@ -84,6 +90,14 @@ def collection(digest: str, data_dir: Path) -> Collection:
 @lru_cache(maxsize=2)
 def _catalog(path: Path) -> Catalog:
     return Catalog.load(_found(path))
+
+
+def _is_whole(path: Path, read: Callable[[Path], object]) -> bool:
+    try:
+        read(path)
+    except DatasetError:
+        return False
+    return True
 
 
 def _catalog_path(digest: str, data_dir: Path) -> Path:

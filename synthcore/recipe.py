@@ -27,7 +27,7 @@ from synthcore.presets.ingest import ingest
 from synthcore.presets.variations import Variations
 from synthcore.storage import recipe as storage
 from synthcore.storage.dataset import Dataset
-from synthcore.verification import TIMEOUT_SECONDS
+from synthcore.verification import TIMEOUT_SECONDS, find_damage
 from synthcore.wavetables.catalog import Catalog, builtin
 from synthcore.wavetables.discovery import discover
 
@@ -117,6 +117,8 @@ def render_recipe(recipe: Dataset, folders: Sequence[Path], output: Path, worker
     installed().require_same(recipe.registry, str(recipe.path))
     if not recipe.is_recipe:
         raise DatasetError(f"{recipe.path} is no recipe, it has its audio already; synthcore verify renders it again")
+    if damage := next(find_damage(recipe), None):
+        raise DatasetError(f"{recipe.path}: {damage}; it was changed since it was written")
     assets = {**recipe.assets, **_gather(recipe, folders, workers)}
     fmt = recipe.spec.render_format.refusing_nothing()
     with storage.restoring(recipe, assets, output) as restoring:

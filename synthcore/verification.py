@@ -100,7 +100,7 @@ def verify(dataset: Dataset, settings: Verify) -> Verdict:
         raise DatasetError(f"{dataset.path} is a recipe, without audio; make it again with synthcore render")
     installed().require_same(dataset.registry, str(dataset.path))
     same_machine_type = engine().fingerprint == dataset.engine.fingerprint
-    damage = list(_find_damage(dataset))
+    damage = list(find_damage(dataset))
     patches = _rows_by_patch(dataset, _choose_rows(dataset, settings))
     # A row that would be refused shows as a difference in decibels instead.
     fmt = dataset.spec.render_format.refusing_nothing()
@@ -177,7 +177,7 @@ def _error_db(stored: NDArray[np.float32], chunk: bytes) -> float:
     return 10 * math.log10(error / energy) if energy and math.isfinite(error / energy) else math.inf
 
 
-def _find_damage(dataset: Dataset) -> Iterator[str]:
+def find_damage(dataset: Dataset) -> Iterator[str]:
     """Recompute what the file says of itself: assets' names, patches' hashes, the content digest."""
     for name, content in dataset.assets.items():
         if hashlib.sha256(content).hexdigest() != name:

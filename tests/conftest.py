@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -256,6 +257,8 @@ class Cli:
     def start(self, *arguments: object, **how: Any) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
         environment = {**os.environ, "PREFECT_API_URL": self.api, **how.pop("env", {})}
+        # A shell starts what runs in the background deaf to Ctrl-C; these tests may run there.
+        how.setdefault("preexec_fn", functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL))
         return subprocess.Popen(
             command,
             cwd=self.folder,

@@ -121,6 +121,21 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert "SYNTHCORE_TIER" in shown
 
 
+def test_the_version_can_be_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"synthcore \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_a_folder_of_presets_that_is_not_there_is_named_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wishes = ["-o", str(tmp_path / "x.h5"), "--data-dir", str(tmp_path / "data")]
+    assert main(["generate", "--community-dir", str(tmp_path / "nowhere"), *wishes]) == 2
+    said = capsys.readouterr().err
+    assert str(tmp_path / "nowhere") in said
+    assert said.count("\n") == 1
+
+
 def test_every_setting_is_described() -> None:
     def undescribed(model: Any, at: str = "") -> list[str]:
         found = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import http.server
 import io
@@ -532,7 +533,9 @@ download.download(PresetSource(url=sys.argv[1]), "0" * 40, Path(sys.argv[2]), Li
 """
     out = tmp_path / "out" / "one"
     command = [sys.executable, "-c", code, f"http://{silent}/presets.git", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell starts what runs in the background deaf to Ctrl-C; these tests may run there.
+    hears = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hears)
     wait_until(lambda: any("remote-http" in line for line in git_processes(silent)))
     assert not nothing_but(tmp_path / "out")
     process.send_signal(signal.SIGINT)

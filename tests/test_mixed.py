@@ -479,3 +479,50 @@ def test_presets_that_people_made_verify_at_tier_3(tmp_path):
         assert Counter(dataset.column("source").tolist())[b"community"] >= 70
         verdict = verify(dataset, Verify(file=dataset.path, all=True))
     assert (verdict.differing, verdict.damage) == (0, [])
+
+
+# -------------------------------------------------------------------------------------------------------------- damage
+
+
+def test_a_damaged_file_of_the_library_is_made_again(collection, tmp_path):
+    first = library.given_collection(_written(collection, tmp_path), tmp_path)
+    kept_at = tmp_path / "presets" / f"{first.digest}.h5"
+    for damage in (lambda data: data[:1000], lambda data: data[:-4000] + bytes(4000)):
+        kept_at.write_bytes(damage(kept_at.read_bytes()))
+        assert library.given_collection(_written(collection, tmp_path), tmp_path).digest == first.digest
+        assert Collection.read(kept_at).digest == first.digest
+    kept_at.write_bytes(b"half")
+    library.forget_damaged(kept_at)
+    assert not kept_at.exists()
+
+
+def _written(collection, folder):
+    collection.write(folder / "given.h5")
+    return folder / "given.h5"
+
+
+def test_a_forged_recipe_is_refused_before_it_is_rendered(dataset, preset_folder, tmp_path):
+    import h5py
+
+    write_recipe(dataset, tmp_path / "recipe.h5")
+    with h5py.File(tmp_path / "recipe.h5", "r+") as file:
+        file["metadata/preset_hash"][0] = b"f" * 64
+    with Dataset(tmp_path / "recipe.h5") as recipe, pytest.raises(DatasetError, match="row 0: the label is not"):
+        render_recipe(recipe, [preset_folder], tmp_path / "again.h5", workers=1)
+    assert not (tmp_path / "again.h5").exists()
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_a_dataset_with_flipped_bytes_costs_one_line(mixed, tmp_path, capsys, command):
+    whole, rng = mixed.path.read_bytes(), np.random.default_rng(3)
+    for number in range(12):
+        path = tmp_path / f"{number}.h5"
+        data = bytearray(whole)
+        for place in rng.integers(len(data) // 8, size=40):
+            data[place] ^= 0xFF
+        path.write_bytes(bytes(data))
+        code = main([command, str(path)])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        assert code in (0, 1, 2)
+        assert code != 2 or said.err.count("\n") == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -500,3 +501,26 @@ def test_the_command_makes_a_catalog_and_finds_it_there_again(cli, library):
     said = cli.run("discover-wt", "--data-dir", "data", env=surroundings)
     assert f"{len(builtin())} of them built in, 0 found" in said.stdout
     assert f"next: synthcore generate --catalog {path}" in said.stdout
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda entry: entry.update(frames=2),
+        lambda entry: entry.update(frames=10**30),
+        lambda entry: entry.update(name="\ud800"),
+        lambda entry: entry.update(name="x\x00y"),
+        lambda entry: entry.update(names={"n" * 10_000: 1}),
+    ],
+)
+def test_a_catalog_that_a_hand_has_changed_is_refused(change):
+    data = json.loads(builtin().to_json())
+    change(data["entries"][0])
+    with pytest.raises(DatasetError, match="no wavetable catalog"):
+        Catalog.from_json(json.dumps(data))
+
+
+def test_a_catalog_that_is_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(DatasetError, match="is no file"):
+        Catalog.load(tmp_path / "pipe.json")

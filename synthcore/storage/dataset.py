@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,21 @@ Row = dict[str, Any]
 
 
 LABELS = ("continuous", "categorical", "modulation_slots", "wavetables", "extras")
+
+
+@contextlib.contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Say in one line that a file is damaged, whatever HDF5 and the parsers of its header make of that.
+
+    Raises
+    ------
+    DatasetError
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, LookupError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise DatasetError(f"{path} is damaged ({reason}); make it again with the command that made it") from error
 
 
 class Dataset:

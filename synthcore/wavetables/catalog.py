@@ -22,6 +22,7 @@ from synthcore.wavetables.builtin import builtin_wavetables
 from synthcore.wavetables.canonical import canonical_wavetable, count_frames, playable
 
 FORMAT = "synthcore wavetables 1"  #: of the JSON file
+MAX_NAME = 1000  #: characters of a wavetable's name
 MAX_PLACES = 5  #: how many of the files that have a wavetable are named
 
 
@@ -124,11 +125,17 @@ class Catalog:
                 raise ValueError(f"its format is {data['format']!r}, here it is {FORMAT!r}")
             texts = [entry.pop("wavetable").encode() for entry in data["entries"]]
             entries = TypeAdapter(tuple[CatalogEntry, ...]).validate_python(data["entries"])
+            if not entries or len({entry.digest for entry in entries}) < len(entries):
+                raise ValueError("it has no wavetable, or one of them twice")
             catalog = cls(entries, {hashlib.sha256(text).hexdigest(): text for text in texts})
             if catalog.digest != data["digest"] or set(catalog.assets) != set(catalog._indices):
                 raise ValueError("its contents are not those that were written")
-            for content in texts:
+            for entry, content in zip(entries, texts, strict=True):
                 _require_canonical(content)
+                if entry.frames != count_frames(json.loads(content)):
+                    raise ValueError(f"{entry.digest} has another number of frames than it says")
+                if not all(name.isprintable() and len(name) <= MAX_NAME for name in (entry.name, *entry.names)):
+                    raise ValueError(f"{entry.digest} has a name that can't be shown")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, PresetError) as error:
             reason = "entries are missing or malformed" if isinstance(error, ValidationError) else error
             raise DatasetError(
@@ -154,6 +161,8 @@ class Catalog:
             It can't be read, or is no catalog.
         """
         try:
+            if path.exists() and not path.is_file():
+                raise DatasetError(f"{path} is no file; name the catalog that discover-wt made")
             text = path.read_text(encoding="ascii")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
