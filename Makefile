@@ -2,7 +2,7 @@
 # Needs a supported python3, git and make (GNU make 3.81 will do, as macOS has it), and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dataset test check bench format lock clean
+.PHONY: help setup dataset up down test check bench format lock clean
 
 ifeq ($(OS),Windows_NT)
 $(error synthcore forks for every render, which Windows can't do: run make inside WSL)
@@ -14,6 +14,8 @@ help:
 	@echo 'synthcore makes datasets of (audio, parameters) pairs for inverse synthesis with Vital.'
 	@echo
 	@echo '  make dataset   render a first dataset of 256 rows into data/demo.h5'
+	@echo '  make up        keep a Prefect server, all deployments and a worker running (docs/operations.md)'
+	@echo '  make down      end what make up started'
 	@echo '  make setup     only build .venv from requirements.lock: a minute once, then nothing'
 	@echo
 	@echo 'To work on synthcore itself (CONTRIBUTING.md):'
@@ -102,6 +104,12 @@ $(READY): | $(LOCKED)
 
 dataset: setup
 	@$(BIN)/synthcore generate --tier 1 -n 256 --rows-per-shard 48 -o data/demo.h5
+
+up: setup
+	@$(BIN)/synthcore up
+
+down: setup
+	@$(BIN)/synthcore down
 
 # --- Working on it ---------------------------------------------------------------------------------------------------
 

@@ -13,11 +13,13 @@ from typing import Any
 from synthcore.errors import DownloadError, RenderError, SynthcoreError
 from synthcore.settings import (
     DiscoverWavetables,
+    Down,
     DownloadPresets,
     Generate,
     Ingest,
     Inspect,
     RenderRecipe,
+    Up,
     Verify,
     WriteRecipe,
     parse,
@@ -36,6 +38,8 @@ commands:
   ingest            read presets into one file of patches
   recipe            write a dataset without audio and other people's assets
   render            make a dataset again from its recipe
+  up                keep a server, all deployments and a worker running
+  down              end what up started
 
 synthcore COMMAND --help tells a command's options. To begin:
 
@@ -198,6 +202,24 @@ def run_render(settings: RenderRecipe) -> int:
     return 0 if made.holds or not made.same_machine_type else FAILED
 
 
+def run_up(settings: Up) -> int:
+    """Start what isn't running, and say where it is."""
+    from flows import operation
+
+    running = operation.up(settings.port, _say)
+    sys.stdout.write(running.model_dump_json() + "\n" if settings.as_json else running.to_text())
+    return 0
+
+
+def run_down(settings: Down) -> int:
+    """End what was started here."""
+    from flows import operation
+
+    ended = operation.down()
+    sys.stdout.write(ended.model_dump_json() + "\n" if settings.as_json else ended.to_text())
+    return 0
+
+
 def _meet_prefect() -> None:
     """Have a Prefect server ready. Only after this may a flow be imported."""
     # The run speaks for itself here; Prefect's own log goes to its server. Set the variable to see it as well.
@@ -226,6 +248,8 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "ingest": (Ingest, run_ingest),
     "recipe": (WriteRecipe, run_recipe),
     "render": (RenderRecipe, run_render),
+    "up": (Up, run_up),
+    "down": (Down, run_down),
 }
 
 if __name__ == "__main__":

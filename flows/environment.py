@@ -5,15 +5,17 @@ A running server makes a run start in 5 s; without one, Prefect starts a server 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 from synthcore.errors import SynthcoreError
 
-LOCAL_API = "http://127.0.0.1:4200/api"
+LOCAL_API = "http://127.0.0.1:4200/api"  #: Prefect's own default
 #: The default of 20 s is too short for a machine that has never imported the server before.
 EPHEMERAL_START_SECONDS = "120"
 
@@ -26,8 +28,7 @@ def prepare() -> str:
     str
         The choice, for people.
     """
-    os.environ.setdefault("DO_NOT_TRACK", "1")  # a data pipeline calls nobody home
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    call_nobody_home()
     named = os.environ.get("PREFECT_API_URL")
     if named:
         if not answers(named):
@@ -35,11 +36,33 @@ def prepare() -> str:
                 f"no Prefect server answers at {named}, which PREFECT_API_URL names; start it, or unset the variable"
             )
         return f"Prefect server: {named}"
-    if is_healthy(LOCAL_API):
-        os.environ["PREFECT_API_URL"] = LOCAL_API
-        return f"Prefect server: {LOCAL_API}"
+    kept = kept_api()
+    if is_healthy(kept or LOCAL_API):
+        os.environ["PREFECT_API_URL"] = kept or LOCAL_API
+        return f"Prefect server: {kept or LOCAL_API}"
+    if kept:  # it died without `synthcore down`, and Prefect's profile still names it: that doesn't hold
+        os.environ["PREFECT_API_URL"] = ""
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", EPHEMERAL_START_SECONDS)
-    return "Prefect server: starting one for this run, 10 to 40 s (`prefect server start` keeps one)"
+    return "Prefect server: starting one for this run, 10 to 40 s (`synthcore up` keeps one running)"
+
+
+def call_nobody_home() -> None:
+    """Switch Prefect's usage statistics off, unless the user has switched them on."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+
+def started_file() -> Path:
+    """Where `synthcore up` writes down what it started: one server to a Prefect home, as that has one database."""
+    return Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser() / "synthcore" / "started.json"
+
+
+def kept_api() -> str | None:
+    """The address of the server that `synthcore up` started, or None. It may have died since."""
+    try:
+        return str(json.loads(started_file().read_text())["api"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def start_server() -> None:
@@ -80,10 +103,10 @@ def answers(api: str) -> bool:
         return False
 
 
-def is_healthy(api: str) -> bool:
-    """Whether a Prefect server answers at this address."""
+def is_healthy(api: str, seconds: float = 0.3) -> bool:
+    """Whether a Prefect server answers at this address, within so many seconds."""
     try:
-        with urllib.request.urlopen(f"{api}/health", timeout=0.3):
+        with urllib.request.urlopen(f"{api}/health", timeout=seconds):
             return True
     except OSError:
         return False

@@ -90,6 +90,7 @@ Row = Annotated[int | None, Field(description="Describe one row in words instead
 RowsToVerify = Annotated[int, Field(ge=1, description="How many rows, drawn at random.")]
 EveryRow = Annotated[bool, Field(description="Every row.")]
 ToleranceDb = Annotated[float, Field(description="On another type of machine: allowed error, relative to the row.")]
+Port = Annotated[int, Field(ge=1, le=65_535, description="Port of the Prefect server, on this machine alone.")]
 Workers = Annotated[int, Field(ge=1, le=1024, description="Renders at a time; by default one for each core.")]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -438,6 +439,26 @@ class RenderRecipe(BaseSettings):
     as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
 
 
+class Up(BaseSettings):
+    """Keep a Prefect server, all deployments and a worker running in the background; down ends them.
+
+    A server that answers at the port already is used, and left alone by down. What is running already stays as it is.
+    """
+
+    model_config = _command("up", {"as-json": "json"}, "SYNTHCORE_UP_")
+
+    port: Port = 4200
+    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+
+
+class Down(BaseSettings):
+    """End what up started, and nothing else: the worker with its runs, then the server. Nothing on disk is lost."""
+
+    model_config = _command("down", {"as-json": "json"}, "SYNTHCORE_DOWN_")
+
+    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+
+
 def _settings_file() -> dict[str, Any]:
     """Read all of `synthcore.toml` in the current folder, if there is one."""
     if not SETTINGS_FILE.exists():
@@ -470,7 +491,7 @@ def _require_known_variables() -> None:
     for group in ("audio", "acceptance", "run"):
         fields = Generate.model_fields[group].annotation.model_fields  # type: ignore[union-attr]
         known |= {f"SYNTHCORE_{group}__{name}".upper() for name in fields}
-    commands = ("INSPECT", "VERIFY", "DOWNLOAD_PRESETS", "DISCOVER_WT", "INGEST", "RECIPE", "RENDER")
+    commands = ("INSPECT", "VERIFY", "DOWNLOAD_PRESETS", "DISCOVER_WT", "INGEST", "RECIPE", "RENDER", "UP", "DOWN")
     others = tuple(f"SYNTHCORE_{command}_" for command in commands)
     for name in os.environ:
         if name.startswith("SYNTHCORE_") and name not in known and not name.startswith(others):

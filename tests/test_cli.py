@@ -96,6 +96,22 @@ def test_a_bad_environment_or_settings_file_is_named(
     assert "synthcore.toml" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["generate -n 3", "up", "discover-wt -o catalog.json"])
+def test_a_server_that_does_not_answer_costs_one_line(
+    command: str, elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    monkeypatch.setenv("SYNTHCORE_DATA_DIR", str(elsewhere))
+    monkeypatch.setenv("SYNTHCORE_DISCOVER_WT_DATA_DIR", str(elsewhere))
+    assert main(command.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    line = err.splitlines()[-1]
+    assert line.startswith("synthcore: ")
+    assert "http://127.0.0.1:9/api" in line
+    assert "unset" in line
+
+
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     usage = capsys.readouterr().out

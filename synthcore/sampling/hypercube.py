@@ -14,7 +14,6 @@ from functools import lru_cache
 import numpy as np
 import scipy
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from synthcore.candidates import Candidate, Provenance
 from synthcore.controls import Registry
@@ -114,6 +113,9 @@ class Sampler:
     def _draw_block(self, block: int, attempt: int) -> Block:
         """Draw a whole hypercube."""
         rng = np.random.default_rng([self.spec.seed, block, attempt])
+        # Imported only here, by the first shard: it takes as long as Prefect, and a cached run draws nothing.
+        from scipy.stats import qmc
+
         quantiles = qmc.LatinHypercube(d=len(self.marginals), rng=rng).random(BLOCK)
         defaults = [c.default - c.low if c.is_categorical else c.default for c in self.registry.controls]
         drawn = np.tile(np.array(defaults), (BLOCK, 1))

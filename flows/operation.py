@@ -1,0 +1,272 @@
+"""Operating: a Prefect server, its work pools, our deployments and a worker, kept in the background.
+
+What was started is written down with its command, so that `down` ends that and nothing else, whoever has got its
+process id since. The rest is Prefect's: its own commands serve, deploy and work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from flows import environment
+from synthcore.errors import SynthcoreError
+
+ROOT = Path(__file__).resolve().parent.parent
+POOL = "local"  #: the one that is served here; prefect.yaml deploys to it
+START_SECONDS = 180.0  #: for a server on a machine that has never started one
+STOP_SECONDS = 20.0  #: for a program to end by itself; then it is killed
+
+
+class Program(BaseModel):
+    """A program that was started here."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    pid: int
+    command: tuple[str, ...]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it still runs: its id may be another program's by now."""
+        # Some systems show another path for the interpreter than the one that was asked for.
+        return " ".join(self.command[1:]) in _processes().get(self.pid, (0, ""))[1]
+
+
+class Operation(BaseModel):
+    """What runs in the background, or what ran."""
+
+    model_config = ConfigDict(frozen=True)
+
+    api: str
+    programs: tuple[Program, ...] = ()
+
+    @property
+    def ui(self) -> str:
+        """The address for a browser."""
+        return self.api.removesuffix("/api")
+
+    def has(self, name: str) -> bool:
+        """Whether a program of that name was started here."""
+        return any(program.name == name for program in self.programs)
+
+    def to_text(self) -> str:
+        """Say where it is and what to run next."""
+        return f"""
+Prefect server  {self.ui}
+logs            {environment.started_file().parent}
+
+next:
+  {_typed("prefect")} deployment run generate/tier1-1k -p n_samples=600 --watch
+  {_typed("synthcore")} generate --tier 2 -n 600
+  {_typed("synthcore")} down
+"""
+
+
+class Ended(BaseModel):
+    """What `down` ended."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ended: tuple[str, ...]
+
+    def to_text(self) -> str:
+        """Say it, for a terminal."""
+        return f"ended: {', '.join(self.ended)}\n" if self.ended else "nothing to end: nothing that up started runs\n"
+
+
+def up(port: int, say: Callable[[str], None]) -> Operation:
+    """Start what isn't running yet: server, pools, deployments, worker.
+
+    Raises
+    ------
+    SynthcoreError
+        There is no checkout, another server is in use, or something doesn't start.
+    """
+    if not (ROOT / "prefect.yaml").is_file():
+        raise SynthcoreError("the deployments are in the checkout of synthcore: run up from an installation made there")
+    kept = environment.kept_api()  # of old, maybe dead since
+    now = _still_running() or Operation(api=f"http://127.0.0.1:{port}/api")
+    if now.api != f"http://127.0.0.1:{port}/api":
+        raise SynthcoreError(f"synthcore keeps a server at {now.ui} already; end it with synthcore down first")
+    if os.environ.get("PREFECT_API_URL", now.api) != now.api:
+        raise SynthcoreError(f"PREFECT_API_URL names {os.environ['PREFECT_API_URL']}, not {now.api}: unset it first")
+    _surround(now.api, port)
+    now = _serve(now, port, say)
+    _create_pools()
+    say("deploying")
+    _deploy()
+    now = _work(now, say)
+    _use_in_profile(now.api, instead_of=kept)
+    return now
+
+
+def down() -> Ended:
+    """End what `up` started, worker first, each with everything it started itself."""
+    known = _still_running()
+    ended = []
+    for program in sorted(known.programs if known else (), key=lambda program: program.name == "server"):
+        _end(program.pid)
+        ended.append(program.name)
+    if kept := environment.kept_api():
+        _use_in_profile(None, instead_of=kept)
+        environment.started_file().unlink()
+    return Ended(ended=tuple(ended))
+
+
+def _still_running() -> Operation | None:
+    """What was written down, without the programs that have ended since; None if nothing is left."""
+    try:
+        known = Operation.model_validate_json(environment.started_file().read_text())
+    except (OSError, ValueError):
+        return None
+    running = tuple(program for program in known.programs if program.is_running)
+    return known.model_copy(update={"programs": running}) if running else None
+
+
+def _surround(api: str, port: int) -> None:
+    """Set what Prefect's programs read; also the one running here, which imports Prefect only after this."""
+    os.environ["COLUMNS"] = "500"  # what Prefect says in one line should be one in the log
+    os.environ["PREFECT_API_URL"] = api
+    os.environ["PREFECT_SERVER_API_PORT"] = str(port)  # else the web page asks port 4200
+    environment.call_nobody_home()
+
+
+def _serve(now: Operation, port: int, say: Callable[[str], None]) -> Operation:
+    if not now.has("server"):
+        if environment.is_healthy(now.api, seconds=5):
+            say(f"using the Prefect server that runs at {now.ui} already")
+            return now
+        say(f"starting a Prefect server at {now.ui}: 20 s, the first time up to a minute")
+        now = _start(now, "server", "server", "start", "--host", "127.0.0.1", "--port", str(port))
+    deadline = time.monotonic() + START_SECONDS
+    while not environment.is_healthy(now.api, seconds=1):
+        _require_running(now, "server")
+        if time.monotonic() > deadline:
+            raise SynthcoreError(f"the server didn't answer in {START_SECONDS:.0f} s; {_log('server')} says why")
+        time.sleep(0.2)
+    return now
+
+
+def _work(now: Operation, say: Callable[[str], None]) -> Operation:
+    if not now.has("worker"):
+        say("starting a worker")
+        now = _start(now, "worker", "worker", "start", "--pool", POOL, "--type", "process")
+        _require_running(now, "worker")
+    return now
+
+
+def _create_pools() -> None:
+    """Create the work pool, unless it is there: what people have changed in it stays."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+
+    template = json.loads((ROOT / "deployments" / "process.json").read_text())
+    with get_client(sync_client=True) as client, contextlib.suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
+
+
+def _deploy() -> None:
+    """Deploy all. Deploying sets schedules to what prefect.yaml says, so those that people switched on stay on."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.sorting import DeploymentSort
+
+    with get_client(sync_client=True) as client:
+        read = partial(client.read_deployments, limit=200, sort=DeploymentSort.NAME_ASC)
+        switched_on = [(d.id, s.schedule) for d in read() for s in d.schedules if s.active]
+        command = _prefect("--no-prompt", "deploy", "--all")
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            raise SynthcoreError(f"the deployments were refused: {_last_line(done.stdout + done.stderr)}")
+        for deployment in read():
+            for schedule in deployment.schedules:
+                if (deployment.id, schedule.schedule) in switched_on:
+                    client.update_deployment_schedule(deployment.id, schedule.id, active=True)
+
+
+def _use_in_profile(api: str | None, instead_of: str | None) -> None:
+    """Let the `prefect` command find the server too, or forget it. A server of the user's own choice stays."""
+    from prefect.settings import PREFECT_API_URL, load_current_profile, update_current_profile
+
+    if load_current_profile().settings.get(PREFECT_API_URL) in (None, instead_of):
+        update_current_profile({PREFECT_API_URL: api})
+
+
+def _typed(command: str) -> str:
+    """Write a command the way one would type it here: not everyone has activated the virtual environment."""
+    return command if shutil.which(command) else str(Path(sys.executable).with_name(command))
+
+
+def _prefect(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "prefect", *arguments)
+
+
+def _start(now: Operation, name: str, *arguments: str) -> Operation:
+    """Start one of Prefect's programs out of reach of this terminal, and write it down at once."""
+    place = environment.started_file()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with _log(name).open("w") as log:
+        process = subprocess.Popen(
+            _prefect(*arguments), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    program = Program(name=name, pid=process.pid, command=_prefect(*arguments))
+    now = now.model_copy(update={"programs": (*now.programs, program)})
+    place.write_text(now.model_dump_json())
+    return now
+
+
+def _require_running(now: Operation, name: str) -> None:
+    if not all(program.is_running for program in now.programs if program.name == name):
+        raise SynthcoreError(f"the {name} ended at once: {_last_line(_log(name).read_text())} ({_log(name)})")
+
+
+def _log(name: str) -> Path:
+    return environment.started_file().with_name(f"{name}.log")
+
+
+def _last_line(text: str) -> str:
+    return ([line.strip(" │") for line in text.splitlines() if line.strip(" │╰╯─")] or ["it said nothing"])[-1]
+
+
+def _processes() -> dict[int, tuple[int, str]]:
+    """Every process: its parent's id and its command."""
+    listed = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
+    return {int(row[0]): (int(row[1]), row[2] if len(row) > 2 else "") for row in rows}
+
+
+def _family(pid: int) -> dict[int, str]:
+    """Find a process and all that it started, with their commands. A worker's runs are in sessions of their own."""
+    processes, family = _processes(), {pid}
+    while more := {child for child, (parent, _) in processes.items() if parent in family} - family:
+        family |= more
+    return {member: processes[member][1] for member in family if member in processes}
+
+
+def _end(pid: int) -> None:
+    """End a process and all that it started: first it is asked to, then what is left is killed."""
+    left = _family(pid)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for member in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(member, number)
+        deadline = time.monotonic() + STOP_SECONDS
+        while left and time.monotonic() < deadline:
+            time.sleep(0.1)
+            processes = _processes()
+            left = {one: command for one, command in left.items() if processes.get(one, (0, ""))[1] == command}

@@ -1,0 +1,66 @@
+"""What is deployed fits the flows, and what can't be run here at least agrees with itself."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+ROOT = Path(__file__).parent.parent
+DEPLOYED = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+POOLS = {kind: json.loads((ROOT / "deployments" / f"{kind}.json").read_text()) for kind in ("docker", "kubernetes")}
+COMPOSE = yaml.safe_load((ROOT / "deployments" / "compose.yaml").read_text())
+
+
+@pytest.mark.parametrize("deployment", DEPLOYED, ids=lambda d: f"{d['entrypoint']} {d['name']}")
+def test_a_deployment_names_a_flow_and_its_parameters(deployment: dict[str, Any]) -> None:
+    file, _, name = deployment["entrypoint"].partition(":")
+    tree = ast.parse((ROOT / file).read_text())
+    flow = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
+    assert set(deployment.get("parameters", {})) <= {argument.arg for argument in flow.args.args}
+
+
+def test_schedules_are_off_until_someone_switches_them_on() -> None:
+    assert [s["active"] for d in DEPLOYED for s in d.get("schedules", [])] == [False, False]
+
+
+def test_the_image_is_the_one_of_this_version_everywhere() -> None:
+    image = f"synthcore:{tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']['version']}"
+    assert {pool["variables"]["properties"]["image"]["default"] for pool in POOLS.values()} == {image}
+    ours = {service["image"] for name, service in COMPOSE["services"].items() if name != "database"}
+    assert ours == {image}
+    assert image in (ROOT / "deployments" / "Dockerfile").read_text()
+
+
+def test_images_are_pinned_and_run_as_no_root() -> None:
+    lines = (ROOT / "deployments" / "Dockerfile").read_text().splitlines()
+    bases = [line.split()[1] for line in lines if line.startswith("FROM")]
+    assert all(re.search(r":\d+\.\d+\.\d+-slim", base) for base in bases)
+    assert re.search(r":\d+\.\d+-", COMPOSE["services"]["database"]["image"])
+    user = next(line.split()[1] for line in lines if line.startswith("USER"))
+    pod = POOLS["kubernetes"]["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+    assert int(user) == pod["securityContext"]["runAsUser"] == pod["securityContext"]["fsGroup"]
+
+
+def test_every_container_shares_the_data_directory() -> None:
+    place = "/opt/synthcore/data"
+    pod = POOLS["kubernetes"]["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+    assert [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]] == [place]
+    volume = f"{COMPOSE['name']}_data:{place}"
+    variables = POOLS["docker"]["variables"]["properties"]
+    assert variables["volumes"]["default"] == [volume]
+    assert COMPOSE["services"]["worker"]["volumes"] == [f"data:{place}"]
+    assert (
+        POOLS["docker"]["variables"]["properties"]["network_mode"]["default"] == COMPOSE["networks"]["prefect"]["name"]
+    )
+
+
+def test_the_claim_is_the_one_that_pods_ask_for() -> None:
+    claim = yaml.safe_load((ROOT / "deployments" / "claim.yaml").read_text())
+    assert claim["metadata"]["name"] == POOLS["kubernetes"]["variables"]["properties"]["data_claim"]["default"]
