@@ -231,6 +231,27 @@ def test_a_worker_of_dask_that_is_killed_costs_what_it_was_rendering(cli: Any, l
 
 
 @slow
+def test_ctrl_c_ends_a_run_on_dask_with_its_cluster_and_it_is_continued(cli: Any, local: tuple[Path, Any]) -> None:
+    flags = ("generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT, "--runner", "dask", "--workers", 2)
+    process = cli.start(*flags)
+    cli.wait_until(lambda: len(list(cli.folder.rglob("shards/*/*.h5"))) >= 2, seconds=120)
+    family = family_of(process.pid)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    _, err = process.communicate()
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    cli.wait_until(lambda: not any(is_alive(pid) for pid in family), seconds=60)
+    report = made_of(cli)
+    assert report["shards_cached"] >= 1
+    assert report["digest"] == local[1]["digest"]
+
+
+def is_alive(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return bool(state) and not state.startswith("Z")
+
+
+@slow
 def test_a_runner_without_a_cluster_or_a_pool_without_a_deployment_is_said_in_one_line(cli: Any) -> None:
     flags = ("generate", "-n", 12, "--data-dir", "data", "-o", "out.h5", *SHORT)
     for wish, code, said in (
@@ -317,6 +338,27 @@ def test_workers_of_a_pool_share_a_run_that_is_killed_and_restarted_while_one_of
 
     again = made_of(cli, "--distribute", "pool:shared", "--batch", BATCH)  # without any worker
     assert (again["digest"], again["shards_cached"]) == (local[1]["digest"], SHARDS)
+
+
+@slow
+def test_a_run_of_a_pool_that_fails_or_is_cancelled_ends_the_run_that_asked_with_the_reason(
+    cli: Any, deploy: Callable[[str], None]
+) -> None:
+    deploy("ill")
+    asked = ("generate", "-n", 24, "--data-dir", "data", "-o", "out.h5", *SHORT, "--distribute", "pool:ill")
+    for times, (kind, said) in enumerate((("FAILED", "failed on the pool ill: bad luck"), ("CANCELLED", "cancelled"))):
+        process = cli.start(*asked)
+        cli.wait_until(lambda times=times: len(runs_of(cli, "ill")) == times + 1, seconds=120)
+        (run,) = (run for run in runs_of(cli, "ill") if run["state"]["type"] == "SCHEDULED")
+        post(
+            f"{cli.api}/flow_runs/{run['id']}/set_state",
+            {"state": {"type": kind, "message": "bad luck"}, "force": True},
+        )
+        _, err = process.communicate()
+        assert process.returncode == 1
+        assert f"shards 0000 to 0001 {'were ' if kind == 'CANCELLED' else ''}{said}" in err.splitlines()[-1]
+        assert "no worker serves the pool ill; start one: prefect worker start --pool ill" in " ".join(err.split())
+        assert "Traceback" not in err
 
 
 CAN_MOUNT = (
