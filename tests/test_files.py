@@ -669,3 +669,10 @@ def test_all_controls_out_of_range_at_once_do_not_kill_the_synth(registry, docum
     document["settings"].update(dict.fromkeys(registry.by_name, value))
     require_loadable(document, registry)
     assert fault_of(document, registry) in (None, faults.SILENT, faults.NON_FINITE)
+
+
+def test_hidden_folders_such_as_those_of_a_download_cut_short_are_passed_over(tmp_path):
+    for folder in (".half.1a2b.tmp", ".git", "..odd", "seen"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.vital").write_bytes(PRESET)
+    assert [found.file for found in find(tmp_path)] == ["seen/x.vital"]
