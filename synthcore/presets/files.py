@@ -26,7 +26,7 @@ from synthcore.presets.validation import MAX_BYTES, is_preset, is_wavetable, loa
 ENDINGS = (".vital", ".vitalbank", ".vitaltable", ".zip")
 ARCHIVE_ENDINGS = (".vitalbank", ".zip")
 ARCHIVE_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
-#: What isn't walked: hidden files and folders, such as git's own and downloads that were cut short, and what macOS packs
+#: What isn't walked: what is hidden, such as git's own files and downloads that were cut short; and what macOS packs
 PASSED_OVER = re.compile(r"\.[^.].*|\.\..+|__MACOSX")
 
 MAX_FILES = 100_000  #: in one folder, of all kinds, folders included; a folder with more isn't read at all
