@@ -439,6 +439,7 @@ def test_audio_that_differs_is_told_and_what_the_file_says_of_itself_stays_true(
     forgeries.engine(tmp_path / "recipe.h5")
     with h5py.File(tmp_path / "recipe.h5", "r+") as file:
         file["metadata/audio_sha256"][3] = b"0" * 64
+    forgeries.sign(tmp_path / "recipe.h5", dataset.spec)
     with Dataset(tmp_path / "recipe.h5") as recipe:
         made = render_recipe(recipe, [preset_folder], tmp_path / "again.h5", workers=2)
     assert (made.differing_rows, made.same_machine_type) == ([3], False)
