@@ -91,6 +91,7 @@ RowsToVerify = Annotated[int, Field(ge=1, description="How many rows, drawn at r
 EveryRow = Annotated[bool, Field(description="Every row.")]
 ToleranceDb = Annotated[float, Field(description="On another type of machine: allowed error, relative to the row.")]
 Port = Annotated[int, Field(ge=1, le=65_535, description="Port of the Prefect server, on this machine alone.")]
+AsJson = Annotated[bool, Field(description="Print one JSON document on stdout, everything else on stderr.")]
 Workers = Annotated[int, Field(ge=1, le=1024, description="Renders at a time; by default one for each core.")]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -180,7 +181,28 @@ def _shortcuts(group: str, model: type[BaseModel]) -> dict[str, str]:
     return {f"{group}.{name}": name for name in names}
 
 
-class Generate(DatasetSpec, BaseSettings):
+class _InFile(BaseSettings):
+    """A command whose settings can be written in `synthcore.toml` as well."""
+
+    @classmethod
+    def in_file(cls) -> dict[str, Any]:
+        """What the file says of this command."""
+        raise NotImplementedError
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read no .env and no secrets: flags, environment, synthcore.toml."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, cls.in_file())
+
+
+class Generate(DatasetSpec, _InFile):
     """Make a dataset of (audio, parameters) pairs, or continue one.
 
     Running the same command again continues where it stopped; a larger -n extends the file. Every flag can also be
@@ -211,20 +233,12 @@ class Generate(DatasetSpec, BaseSettings):
     workers: Workers = CORES
     data_dir: DataDir = Field(default_factory=default_data_dir)
     run: RunSettings = Field(default_factory=RunSettings)
-    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+    as_json: AsJson = False
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read no .env and no secrets: flags, environment, synthcore.toml."""
-        in_file = {name: value for name, value in _settings_file().items() if name != DOWNLOADS}
-        return init_settings, env_settings, InitSettingsSource(settings_cls, in_file)
+    def in_file(cls) -> dict[str, Any]:
+        """What is in no table of `synthcore.toml` is generate's."""
+        return {name: value for name, value in _settings_file().items() if name != DOWNLOADS}
 
     @model_validator(mode="after")
     def _variations_are_of_presets(self) -> Generate:
@@ -287,7 +301,7 @@ class Inspect(BaseSettings):
 
     file: CliPositionalArg[DatasetFile]
     row: Row = None
-    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+    as_json: AsJson = False
 
 
 class Verify(BaseSettings):
@@ -304,10 +318,10 @@ class Verify(BaseSettings):
     all: EveryRow = False
     tolerance_db: ToleranceDb = -60.0
     workers: Workers = CORES
-    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+    as_json: AsJson = False
 
 
-class DownloadPresets(BaseSettings):
+class DownloadPresets(_InFile):
     """Download the presets of public repositories and archives, each into a folder that says where it is from.
 
     A source that can't be had is reported, and the others still come. Running the same command again downloads only
@@ -326,22 +340,15 @@ class DownloadPresets(BaseSettings):
     strict: Strict = False
     limits: Limits = Field(default_factory=Limits)
     data_dir: DataDir = Field(default_factory=default_data_dir)
-    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+    as_json: AsJson = False
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read no .env and no secrets: flags, environment, the table of synthcore.toml."""
+    def in_file(cls) -> dict[str, Any]:
+        """A table of `synthcore.toml` of its own."""
         in_file = _settings_file().get(DOWNLOADS, {})
         if not isinstance(in_file, dict):
             raise SpecError(f"{DOWNLOADS} in {SETTINGS_FILE} is no table: begin it with [{DOWNLOADS}]")
-        return init_settings, env_settings, InitSettingsSource(settings_cls, in_file)
+        return in_file
 
     @property
     def results_dir(self) -> Path:
@@ -361,7 +368,7 @@ class DiscoverWavetables(BaseSettings):
     extra_dir: ExtraDirs = ()
     extra_file: ExtraFiles = ()
     data_dir: DataDir = Field(default_factory=default_data_dir)
-    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+    as_json: AsJson = False
 
     @property
     def results_dir(self) -> Path:
@@ -389,7 +396,7 @@ class Ingest(BaseSettings):
     check: Check = False
     workers: Workers = CORES
     data_dir: DataDir = Field(default_factory=default_data_dir)
-    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+    as_json: AsJson = False
 
     @model_validator(mode="after")
     def _of_something(self) -> Ingest:
@@ -419,7 +426,7 @@ class WriteRecipe(BaseSettings):
 
     file: CliPositionalArg[Path] = Field(description="The dataset.")
     output: RequiredOutput
-    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+    as_json: AsJson = False
 
 
 class RenderRecipe(BaseSettings):
@@ -436,7 +443,7 @@ class RenderRecipe(BaseSettings):
         (), description="Folder of presets, or catalog that discover-wt made. Can be given again."
     )
     workers: Workers = CORES
-    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+    as_json: AsJson = False
 
 
 class Up(BaseSettings):
@@ -448,7 +455,7 @@ class Up(BaseSettings):
     model_config = _command("up", {"as-json": "json"}, "SYNTHCORE_UP_")
 
     port: Port = 4200
-    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+    as_json: AsJson = False
 
 
 class Down(BaseSettings):
@@ -456,7 +463,7 @@ class Down(BaseSettings):
 
     model_config = _command("down", {"as-json": "json"}, "SYNTHCORE_DOWN_")
 
-    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
+    as_json: AsJson = False
 
 
 def _settings_file() -> dict[str, Any]:

@@ -247,6 +247,19 @@ def wait_until(holds: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.05)
 
 
+def descendants(pid: int) -> dict[int, str]:
+    """Every process that a process started, directly or not, with its command."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
+    found: dict[int, str] = {}
+    parents = {pid}
+    while parents:
+        children = {int(p): args for p, parent, args in rows if int(parent) in parents and int(p) not in found}
+        found.update(children)
+        parents = set(children)
+    return found
+
+
 @dataclass(frozen=True)
 class Cli:
     """The command line, as a user's shell runs it: in a process and a folder of its own."""

@@ -27,6 +27,7 @@ from synthcore.shard import plan_shards, render_shard
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.wavetables.catalog import builtin
+from tests.conftest import descendants
 
 pytestmark = pytest.mark.slow
 
@@ -218,19 +219,6 @@ def test_a_run_that_is_ended_leaves_no_process_and_is_continued(
     report = made_of(cli)
     assert report["shards_cached"] >= 1
     assert report["digest"] == undisturbed[1]["digest"]
-
-
-def descendants(pid: int) -> dict[int, str]:
-    """Every process that a process started, directly or not, with its command."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
-    found: dict[int, str] = {}
-    parents = {pid}
-    while parents:
-        children = {int(p): args for p, parent, args in rows if int(parent) in parents and int(p) not in found}
-        found.update(children)
-        parents = set(children)
-    return found
 
 
 def is_alive(pid: int) -> bool:

@@ -23,6 +23,7 @@ from synthcore.errors import EngineMismatch, SpecError
 from synthcore.shard import plan_shards, render_shard
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.dataset import Dataset
+from tests.conftest import descendants
 
 ROOT = Path(__file__).parent.parent
 #: Renders of a tenth of the usual length, in shards of four patches.
@@ -152,27 +153,14 @@ def running(command: list[str], folder: Path, **environment: str) -> Iterator[su
 
 
 def kill_family(pid: int) -> None:
-    for member in [pid, *family_of(pid)]:
+    for member in [pid, *descendants(pid)]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(member, signal.SIGKILL)
 
 
-def family_of(pid: int) -> dict[int, str]:
-    """Every process that a process started, directly or not, with its command."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
-    found: dict[int, str] = {}
-    parents = {pid}
-    while parents:
-        children = {int(p): args for p, parent, args in rows if int(parent) in parents and int(p) not in found}
-        found.update(children)
-        parents = set(children)
-    return found
-
-
 def renders(pid: int) -> list[int]:
     """The zygotes among a process's descendants."""
-    return [member for member, command in family_of(pid).items() if "synthcore.engine.zygote" in command]
+    return [member for member, command in descendants(pid).items() if "synthcore.engine.zygote" in command]
 
 
 @slow
@@ -184,7 +172,7 @@ def test_a_crash_inside_of_a_render_never_reaches_a_worker_of_dask(
             "generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT, "--json",
             "--runner", "dask", "--runner-address", address,
         )  # fmt: skip
-        before = {worker.pid: set(family_of(worker.pid)) for worker in workers}
+        before = {worker.pid: set(descendants(worker.pid)) for worker in workers}
         for worker in workers:
             cli.wait_until(lambda worker=worker: bool(renders(worker.pid)), seconds=120)
             for zygote in renders(worker.pid):
@@ -194,7 +182,7 @@ def test_a_crash_inside_of_a_render_never_reaches_a_worker_of_dask(
         assert process.returncode == 0, err
         assert json.loads(out)["digest"] == local[1]["digest"]
         for worker in workers:  # the nanny and the worker are those that there were
-            assert before[worker.pid] <= set(family_of(worker.pid))
+            assert before[worker.pid] <= set(descendants(worker.pid))
             assert len(renders(worker.pid)) == 1  # as many as Dask gave it threads
 
 
@@ -212,7 +200,7 @@ def running_cluster(cli: Any) -> Iterator[tuple[str, list[subprocess.Popen[bytes
             for name in ("one", "two")
         ]
         for worker in workers:
-            cli.wait_until(lambda worker=worker: bool(family_of(worker.pid)), seconds=60)
+            cli.wait_until(lambda worker=worker: bool(descendants(worker.pid)), seconds=60)
         yield json.loads(address.read_text())["address"], workers
 
 
@@ -235,7 +223,7 @@ def test_ctrl_c_ends_a_run_on_dask_with_its_cluster_and_it_is_continued(cli: Any
     flags = ("generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT, "--runner", "dask", "--workers", 2)
     process = cli.start(*flags)
     cli.wait_until(lambda: len(list(cli.folder.rglob("shards/*/*.h5"))) >= 2, seconds=120)
-    family = family_of(process.pid)
+    family = descendants(process.pid)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
     _, err = process.communicate()
     assert process.returncode == 130, err
