@@ -276,6 +276,11 @@ class Dataset:
         return [name.decode() for name in self._file["schema/assets"][:].tolist()]
 
     @cached_property
+    def wavetable_names(self) -> dict[str, str]:
+        """What each wavetable is called, by SHA-256. Names are people's: anything can be in them."""
+        return {name: note.name for name, note in schema.read_assets(self._file)[1].items()}
+
+    @cached_property
     def _names(self) -> dict[str, str]:
         names = [c.name for c in schema.columns(self.registry)]
         names += [schema.DENSE] if schema.DENSE in self._file else []
