@@ -11,6 +11,7 @@ from typing import Any
 
 from synthcore.errors import DownloadError, RenderError, SynthcoreError
 from synthcore.settings import (
+    CacheCommand,
     DiscoverWavetables,
     DownloadPresets,
     Generate,
@@ -35,6 +36,7 @@ commands:
   ingest            read presets into one file of patches
   recipe            write a dataset without audio and other people's assets
   render            make a dataset again from its recipe
+  cache             list, clear or verify what is cached on disk
 
 synthcore COMMAND --help tells a command's options. To begin:
 
@@ -190,6 +192,26 @@ def run_render(settings: RenderRecipe) -> int:
     return 0 if made.holds or not made.same_machine_type else FAILED
 
 
+def run_cache(settings: CacheCommand) -> int:
+    """List, prune or verify the cache; 1 when a shard is damaged."""
+    from synthcore import cache
+    from tasks.records import read_records  # Prefect reads its own records; that needs no server
+
+    records = read_records(settings.data_dir, settings.results_dir)
+    code = 0
+    found: cache.Cache | cache.Pruned | cache.Verified
+    if settings.action == "verify":
+        found = cache.verify(settings.data_dir, records)
+        code = FAILED if found.damaged else 0
+    else:
+        found = cache.survey(settings.data_dir, records)
+    if settings.action == "prune" and isinstance(found, cache.Cache):
+        limits = {name: getattr(settings, name) for name in ("older_than", "spec", "other_engines", "dry_run")}
+        found = cache.prune(found, **limits)
+    sys.stdout.write(found.model_dump_json() + "\n" if settings.as_json else found.to_text())
+    return code
+
+
 def _meet_prefect() -> None:
     """Have a Prefect server ready. Only after this may a flow be imported."""
     # The run speaks for itself here; Prefect's own log goes to its server. Set the variable to see it as well.
@@ -218,6 +240,7 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "ingest": (Ingest, run_ingest),
     "recipe": (WriteRecipe, run_recipe),
     "render": (RenderRecipe, run_render),
+    "cache": (CacheCommand, run_cache),
 }
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from synthcore.engine.client import at_most, interruptible
 from synthcore.presets.folders import factory_folders
 from synthcore.presets.ingest import Survey, survey
 from synthcore.presets.report import Ingested
-from synthcore.settings import CORES, Check, CollectionFile, DataDir, Factory, Ingest, PresetDirs, Workers
+from synthcore.settings import CORES, Check, CollectionFile, DataDir, Factory, Ingest, PresetDirs, Refresh, Workers
 from tasks.ingest import make_collection
 
 
@@ -34,6 +34,7 @@ def ingest_presets(
     factory: Factory = False,
     output: CollectionFile = None,
     check: Check = False,
+    refresh: Refresh = False,
     workers: Workers = CORES,
     data_dir: DataDir | None = None,
 ) -> Ingested:
@@ -55,7 +56,15 @@ def ingest_presets(
     """
     # Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
     where: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
-    settings = Ingest(folders=folders, factory=factory, output=output, check=check, workers=workers, **where)
+    settings = Ingest(
+        folders=folders,
+        factory=factory,
+        output=output,
+        check=check,
+        refresh=refresh,
+        workers=workers,
+        **where,
+    )
     searched = [*settings.folders, *(factory_folders() if settings.factory else [])]
     found = survey(searched)
     with shown(found), interruptible(), at_most(settings.workers):
@@ -65,10 +74,9 @@ def ingest_presets(
 def collect(folders: list[Path], found: Survey, settings: Ingest) -> Ingested:
     """Make the collection, unless it is there; once more if it was made, but is gone or changed."""
     arguments = (folders, found, settings.output_path, settings.check, settings.workers)
-    made: Ingested = make_collection.with_options(result_storage=settings.results_dir)(*arguments)
-    if made.is_intact():
-        return made
-    return make_collection.with_options(result_storage=settings.results_dir, refresh_cache=True)(*arguments)
+    task = make_collection.with_options(result_storage=settings.results_dir, refresh_cache=settings.refresh)
+    made: Ingested = task(*arguments)
+    return made if made.is_intact() else task.with_options(refresh_cache=True)(*arguments)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -103,6 +103,11 @@ DataDir = Annotated[
 ]
 
 
+#: Steps that are cached, by the name under which they are done again.
+Step = Literal["clone", "ingest", "render", "merge", "all"]
+Refresh = Annotated[bool, Field(description="Do it again, even if it is cached.")]
+
+
 class RunSettings(BaseModel):
     """How it is done; none of this changes a row."""
 
@@ -116,6 +121,14 @@ class RunSettings(BaseModel):
     render_timeout: float = Field(5.0, gt=0, description="Wall-clock seconds for one render before it is tried again.")
     retries: int = Field(2, ge=0, le=100, description="How often a shard that met with accidents is tried again.")
     overwrite: bool = Field(False, description="Replace an output that was made from another spec, or is longer.")
+    allow_partial: bool = Field(
+        False, description="Merge even if shards failed for good; the file says what it lacks in its attribute gaps."
+    )
+    refresh: tuple[Step, ...] = Field((), description="Do this step again, even if it is cached. Can be given again.")
+
+    def refreshes(self, step: Step) -> bool:
+        """Whether a step is to be done again though it is cached."""
+        return step in self.refresh or "all" in self.refresh
 
     @model_validator(mode="after")
     def _copied_where_chunked(self) -> RunSettings:
@@ -263,6 +276,7 @@ class DownloadPresets(BaseSettings):
     output: PresetsDir = Path("presets/community")
     sources: Sources = KNOWN
     strict: Strict = False
+    refresh: Refresh = False
     limits: Limits = Field(default_factory=Limits)
     data_dir: DataDir = Field(default_factory=default_data_dir)
     as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
@@ -299,6 +313,7 @@ class DiscoverWavetables(BaseSettings):
     output: CatalogOutput = None
     extra_dir: ExtraDirs = ()
     extra_file: ExtraFiles = ()
+    refresh: Refresh = False
     data_dir: DataDir = Field(default_factory=default_data_dir)
     as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
 
@@ -326,6 +341,7 @@ class Ingest(BaseSettings):
     factory: Factory = False
     output: CollectionFile = None
     check: Check = False
+    refresh: Refresh = False
     workers: Workers = CORES
     data_dir: DataDir = Field(default_factory=default_data_dir)
     as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
@@ -340,6 +356,34 @@ class Ingest(BaseSettings):
     def output_path(self) -> Path:
         """The file to make, absolute."""
         return self.output or self.data_dir / "presets.h5"
+
+    @property
+    def results_dir(self) -> Path:
+        """Where Prefect keeps what tasks returned."""
+        return self.data_dir / "results"
+
+
+class CacheCommand(BaseSettings):
+    """List what lies in the data directory, remove what no run would find again, or read every shard.
+
+    list says size, age and spec of what is cached, and whether a run would find it. prune removes half-written files,
+    shards that no record knows, and records of what is gone; never a dataset, nor a shard that one refers to. verify
+    exits with 1 when a shard is damaged; a run that needs it renders it again.
+    """
+
+    model_config = _command("cache", {"as-json": "json"}, "SYNTHCORE_CACHE_")
+
+    action: CliPositionalArg[Literal["list", "prune", "verify"]] = Field(description="What to do.")
+    older_than: float = Field(1.0, ge=0, description="prune: spare what is younger, in hours.")
+    spec: str = Field(
+        "", pattern="^[0-9a-f]*$", description="prune: also every shard of this spec; list shows fingerprints."
+    )
+    other_engines: bool = Field(
+        False, description="prune: also what another synth, machine or version made; it may be in use there."
+    )
+    dry_run: bool = Field(False, description="prune: only say what would be removed.")
+    data_dir: DataDir = Field(default_factory=default_data_dir)
+    as_json: bool = Field(False, description="Print one JSON document on stdout, everything else on stderr.")
 
     @property
     def results_dir(self) -> Path:
@@ -410,7 +454,7 @@ def _require_known_variables() -> None:
     for group in ("audio", "acceptance", "run"):
         fields = Generate.model_fields[group].annotation.model_fields  # type: ignore[union-attr]
         known |= {f"SYNTHCORE_{group}__{name}".upper() for name in fields}
-    commands = ("INSPECT", "VERIFY", "DOWNLOAD_PRESETS", "DISCOVER_WT", "INGEST", "RECIPE", "RENDER")
+    commands = ("INSPECT", "VERIFY", "DOWNLOAD_PRESETS", "DISCOVER_WT", "INGEST", "RECIPE", "RENDER", "CACHE")
     others = tuple(f"SYNTHCORE_{command}_" for command in commands)
     for name in os.environ:
         if name.startswith("SYNTHCORE_") and name not in known and not name.startswith(others):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -291,3 +292,14 @@ def cli_in(prefect_api: str) -> Callable[[Path], Cli]:
 @pytest.fixture
 def cli(tmp_path: Path, cli_in: Callable[[Path], Cli]) -> Cli:
     return cli_in(tmp_path)
+
+
+@pytest.fixture
+def latest(prefect_api: str) -> Callable[[str], str]:
+    """What the newest artifact of a key holds."""
+
+    def read(key: str) -> str:
+        with urllib.request.urlopen(f"{prefect_api}/artifacts/{key}/latest") as answer:
+            return str(json.load(answer)["data"])
+
+    return read
