@@ -164,13 +164,17 @@ def duration(seconds: float) -> str:
 
     Examples
     --------
-    >>> duration(42), duration(312), duration(10_000)
-    ('42 s', '5 min', '2 h 47 min')
+    >>> duration(42), duration(312), duration(10_000), duration(86_400)
+    ('42 s', '5 min', '2 h 47 min', '24 h')
     """
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 90:
+        return f"{minutes} min"
+    if minutes < 600:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes / 60:.0f} h" if minutes < 2880 else f"{minutes / 1440:.0f} days"
 
 
 def short_count(count: int) -> str:

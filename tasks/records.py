@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect.filesystems import LocalFileSystem
 from prefect.results import ResultStore
+from prefect.serializers import JSONSerializer
 
 from synthcore.cache import Records
 from synthcore.presets.report import Ingested
@@ -19,7 +20,8 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
     datasets: dict[str, DatasetRef] = {}
     collections: set[str] = set()
     unreadable: list[str] = []
-    store = ResultStore(result_storage=LocalFileSystem(basepath=str(results_dir)))
+    # Told to read JSON, which all our records are, it doesn't try to unpickle what is none.
+    store = ResultStore(result_storage=LocalFileSystem(basepath=str(results_dir)), serializer=JSONSerializer())
     for path in sorted(results_dir.glob("*")) if results_dir.is_dir() else ():
         file = path.relative_to(data_dir).as_posix()
         try:
