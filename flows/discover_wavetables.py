@@ -21,7 +21,7 @@ from synthcore.wavetables.folders import vital_folders
 from tasks.catalog import catalog_wavetables
 
 
-@flow(name="discover-wavetables")
+@flow(name="discover-wavetables", flow_run_name="discover wavetables")
 def discover_wavetables(
     output: CatalogOutput = None,
     extra_dir: ExtraDirs = (),

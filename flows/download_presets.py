@@ -29,7 +29,7 @@ from tasks.download import download_source, fetch
 LIMITS = Limits()  # the defaults are its own
 
 
-@flow(name="download-presets", flow_run_name="{output}")
+@flow(name="download-presets", flow_run_name="download presets to {output}")
 def download_presets(
     output: PresetsDir = Path("presets/community"),
     sources: Sources = KNOWN,

@@ -16,6 +16,7 @@ from flows import environment
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
 from prefect import flow
+from prefect.runtime import flow_run
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -26,9 +27,17 @@ from synthcore.presets.ingest import Survey, survey
 from synthcore.presets.report import Ingested
 from synthcore.settings import CORES, Check, CollectionFile, DataDir, Factory, Ingest, PresetDirs, Refresh, Workers
 from tasks.ingest import make_collection
+from tasks.logs import show_logs
 
 
-@flow(name="ingest-presets", flow_run_name="{folders}")
+def run_name() -> str:
+    """Name a run after the folders it reads, such as "ingest community"."""
+    wishes = flow_run.parameters
+    named = [Path(folder).name for folder in wishes["folders"]] + ["factory"] * bool(wishes["factory"])
+    return f"ingest {', '.join(named)}"
+
+
+@flow(name="ingest-presets", flow_run_name=run_name)
 def ingest_presets(
     folders: PresetDirs = (),
     factory: Factory = False,
@@ -54,6 +63,7 @@ def ingest_presets(
     SynthcoreError
         The disk is full.
     """
+    show_logs()
     # Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
     where: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
     settings = Ingest(
