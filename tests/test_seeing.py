@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +79,23 @@ def test_what_synthcore_logs_is_with_the_run_and_its_task_in_few_lines(run: Any)
     assert sum("12 rows of" in line["message"] and line["task_run_id"] is not None for line in ours) == 5
     assert any("merged 60 rows of 5 shards" in line["message"] for line in ours)
     assert len(lines) <= 2 * 5 + 10  # 1,000 rows are six shards of the usual size
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium here")
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("run", (f"tier1 60 seed {SEED}", "Completed", "Artifacts")),
+        ("shards", ("attempts", "0004", "rendered")),
+        ("summary", ("Refused candidates", "throughput", "Open it")),
+        ("picture", ('src="data:image/png;base64', "Spectrograms of rows")),
+    ],
+)
+def test_a_browser_shows_it(run: Any, artifacts: dict[str, Any], page: str, words: tuple[str, ...]) -> None:
+    cli, flow_run, _ = run
+    where = f"runs/flow-run/{flow_run['id']}" if page == "run" else f"artifacts/artifact/{artifacts[page]['id']}"
+    flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=30000", "--timeout=20000")
+    command = ["chromium", *flags, "--dump-dom", f"{cli.api.removesuffix('/api')}/{where}"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for word in words:
+        assert word in shown
