@@ -200,6 +200,7 @@ class ShardWork:
         self.cpu = CpuSeconds()
         self.faults: Counter[str] = Counter()
         self._accepted = 0
+        self._given_up = False
         self._parents: set[str] = set()
         self._lock = threading.Lock()
         self._waiting = deque((i, 0) for i in range(plan.first_patch, plan.first_patch + plan.patches))
@@ -238,6 +239,8 @@ class ShardWork:
                 with borrow_renderer(self.plan.spec.render_format, self.timeout_seconds) as renderer:
                     outcome = renderer.render(preset)
                 with self._lock:
+                    if self._given_up:  # by another renderer: what it said counts
+                        return
                     self._judge(candidate, outcome)
         except BaseException:
             self._waiting.clear()  # the others needn't go on
@@ -284,6 +287,7 @@ class ShardWork:
     def _require_worthwhile(self, candidate: Candidate) -> None:
         low = self.candidates >= FAIR_TRIAL and self._accepted < MIN_SHARE * self.candidates
         if low or candidate.attempt + 1 >= self.supply.attempts:
+            self._given_up = True
             table = ", ".join(f"{reason} {count}" for reason, count in self.faults.most_common())
             raise LowAcceptance(
                 f"shard {self.plan.index} accepted {self._accepted} of {self.candidates} candidates (patch "
