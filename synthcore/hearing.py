@@ -105,7 +105,7 @@ def hear(dataset: Dataset, limit: int) -> Heard:
         sketches.append(sketch(audio, rate))
         progress.publish(Progress(1, None))
     patches = _patch_numbers(dataset)[rows]
-    nearest, nearest_db = _find_nearest(np.array(sketches, dtype=np.float32).reshape(len(rows), -1), patches)
+    nearest, nearest_db = _find_nearest(np.array(sketches, dtype=np.float32), patches)
     return Heard(rows, np.array(centroids), np.array(seconds), nearest, nearest_db)
 
 

@@ -86,6 +86,23 @@ class Inspection(BaseModel):
         """Say it, for a terminal."""
         return text_of(self._tables())
 
+    @property
+    def findings(self) -> list[dict[str, str]]:
+        """What is worth a look first, line by line."""
+        twice, covered = self.duplicates, self.coverage
+        near = f"{twice.near:.1%} of {twice.rows_heard} rows heard" if twice.rows_heard else "not known: no audio"
+        lines = {
+            "rows": f"{self.rows} of tier {self.tier}, {self.patches} patches",
+            "accepted": f"{self.acceptance:.1%} of {self.candidates} candidate patches",
+            "refused": _counted(self.faults) or "none",
+            "near-duplicates": near,
+            "repeats of own notes": f"{twice.of_own_notes:.1%} of rows",
+            "repeats of other patches": f"{twice.of_other_patches:.1%} of rows",
+            "thin": covered.thin_unknown or f"{covered.thin_share:.1%} of a control's prior on average",
+            "digest": self.digest,
+        }
+        return [{"what": what, "found": found} for what, found in lines.items()]
+
     def _tables(self) -> list[Table]:
         about = new_table("dataset", "", "")
         for name, value in {
