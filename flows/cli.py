@@ -109,6 +109,8 @@ def run_generate(settings: Generate) -> int:
 
     left_out = {"as_json", "catalog_digest", "presets_digest"}
     summary = generate(**{name: getattr(settings, name) for name in Generate.model_fields if name not in left_out})
+    if settings.html:
+        _say(f"page: {settings.html}")
     _tell(summary, as_json=settings.as_json)
     return 0
 

@@ -26,7 +26,7 @@ def describe_row(file: Path, row: int) -> RowWords:
         return inspection.describe_row(dataset, row)
 
 
-@task(name="write_page", task_run_name="write {output}")
+@task(name="write_page", task_run_name="write page")
 def write_page(file: Path, output: Path) -> Inspection:
     """Write a dataset's page, and give back what it says."""
     with Dataset(file) as dataset:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -269,6 +273,22 @@ def test_a_page_is_the_only_thing_that_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine.html").write_text("<!DOCTYPE html>\n<p>mine")
     with pytest.raises(SpecError, match="no page that inspect wrote"):
         require_replaceable(tmp_path / "mine.html")
+
+
+@pytest.mark.slow
+def test_the_flow_leaves_a_link_a_table_and_a_picture(tier_1: Any, forge: Any, prefect_api: str, latest: Any) -> None:
+    path = forge(tier_1)
+    page = path.with_suffix(".html")
+    code = (
+        "import sys; from flows.inspect_dataset import inspect_dataset as run; run(file=sys.argv[1], html=sys.argv[2])"
+    )
+    command = [sys.executable, "-c", code, str(path), str(page)]
+    subprocess.run(command, env={**os.environ, "PREFECT_API_URL": prefect_api}, check=True, capture_output=True)
+    assert page.read_text().startswith(BEGINNING)
+    assert page.as_uri() in latest("page")
+    assert {"what": "digest", "found": tier_1.ref.digest} in json.loads(latest("findings"))
+    assert latest("picture").startswith("data:image/png;base64,")
+    assert "near-duplicates" in latest("inspection")
 
 
 # --------------------------------------------------------------------------------------------------------- in a browser
