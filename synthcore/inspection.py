@@ -17,6 +17,7 @@ from synthcore.controls import differences, installed
 from synthcore.engine.faults import REASONS
 from synthcore.errors import DatasetError, SynthcoreError
 from synthcore.normalize import to_values
+from synthcore.presets.families import SHARES
 from synthcore.storage.dataset import Dataset
 
 #: Rows whose audio is read for the spectral centroid: enough for quantiles, little to inflate.
@@ -89,6 +90,7 @@ class Inspection(BaseModel):
     coverage: Coverage
     distributions: dict[str, list[float]]  # at QUANTILES
     sources: dict[str, int]
+    splits: dict[str, int]  # rows of each; none in a shard
     presets: list[SourceOfPresets]
     refused_presets: list[RefusedPreset]
     importance_weights: str
@@ -106,6 +108,7 @@ class Inspection(BaseModel):
             "rows": f"{self.rows} of tier {self.tier}, {self.patches} patches ({_counted(self.sources)})",
             "recipe": "without audio: synthcore render makes it again" if self.is_recipe else "",
             "lacks": "; ".join(f"{g['patches']} {g['source']} patches from {g['first_patch']}" for g in self.gaps),
+            "splits": _counted(self.splits),
             "digest": self.digest,
             "accepted": f"{self.acceptance:.1%} of {self.candidates} candidate patches",
             "weights": self.importance_weights,
@@ -202,6 +205,7 @@ def inspect(dataset: Dataset) -> Inspection:
         coverage=measure_coverage(dataset),
         distributions={k: [float(q) for q in np.quantile(v, QUANTILES)] for k, v in measured.items() if len(v)},
         sources=dict(sources),
+        splits=_count_splits(dataset),
         presets=_count_presets(dataset),
         refused_presets=_refused_presets(dataset),
         importance_weights=dataset.weights_status,
@@ -215,6 +219,13 @@ def _sample_centroids(dataset: Dataset) -> NDArray[np.float64]:
     rows = np.unique(np.linspace(0, len(dataset) - 1, CENTROID_ROWS).astype(int)).tolist()
     rate = dataset.spec.audio.sample_rate
     return np.array([centroid_hz(dataset.column("audio", [row])[0], rate) for row in rows])
+
+
+def _count_splits(dataset: Dataset) -> dict[str, int]:
+    if "split" not in dataset.column_names:
+        return {}
+    splits = Counter(split.decode() for split in dataset.column("split").tolist())
+    return {split: splits[split] for split in SHARES}
 
 
 def _count_presets(dataset: Dataset) -> list[SourceOfPresets]:
