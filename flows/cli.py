@@ -126,13 +126,18 @@ def run_inspect(settings: Inspect) -> int:
 def run_verify(settings: Verify) -> int:
     """Verify a dataset; 1 when a row differs."""
     from flows.bar import rows_shown
-    from synthcore import verification
+    from synthcore import trials, verification
     from synthcore.storage.dataset import Dataset, damage_named
 
+    verdict: trials.ActivityVerdict | verification.Verdict
     with damage_named(settings.file), Dataset(settings.file) as dataset:
         rows = len(dataset) if settings.all else min(settings.rows, len(dataset))
-        with rows_shown("verifying", rows):
-            verdict = verification.verify(dataset, settings)
+        if settings.activity:
+            with rows_shown("moving controls", 2 * settings.controls * rows):
+                verdict = trials.try_activity(dataset, settings)
+        else:
+            with rows_shown("verifying", rows):
+                verdict = verification.verify(dataset, settings)
     _tell(verdict, as_json=settings.as_json)
     return 0 if verdict.holds else FAILED
 

@@ -89,6 +89,14 @@ DatasetFile = Annotated[Path, Field(description="The dataset or shard.")]
 Row = Annotated[int | None, Field(description="Describe one row in words instead.")]
 RowsToVerify = Annotated[int, Field(ge=1, description="How many rows, drawn at random.")]
 EveryRow = Annotated[bool, Field(description="Every row.")]
+OfActivity = Annotated[
+    bool,
+    Field(description="Move controls of the rows instead: what the file calls inactive must not change the sound."),
+]
+ControlsToMove = Annotated[
+    int,
+    Field(ge=1, description="With --activity: how many controls of a row, of the active and of the inactive ones."),
+]
 ToleranceDb = Annotated[float, Field(description="On another type of machine: allowed error, relative to the row.")]
 Port = Annotated[int, Field(ge=1, le=65_535, description="Port of the Prefect server, on this machine alone.")]
 AsJson = Annotated[bool, Field(description="Print one JSON document on stdout, everything else on stderr.")]
@@ -322,6 +330,9 @@ class Verify(BaseSettings):
 
     Exits with 1 when a row differs, and names it. On another type of machine than the file was made on, where
     bits may differ, the difference is measured against a tolerance instead.
+
+    With --activity it holds the rules by which controls are called inactive against the synth: each control is moved
+    alone, and the row rendered before and after. Exits with 1 when an inactive one changed a bit.
     """
 
     model_config = _command("verify", {"as-json": "json"}, "SYNTHCORE_VERIFY_")
@@ -330,6 +341,8 @@ class Verify(BaseSettings):
     rows: RowsToVerify = 10
     all: EveryRow = False
     tolerance_db: ToleranceDb = -60.0
+    activity: OfActivity = False
+    controls: ControlsToMove = 20
     workers: Workers = CORES
     as_json: AsJson = False
 
