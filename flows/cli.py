@@ -16,6 +16,7 @@ from synthcore.settings import (
     DiscoverWavetables,
     Down,
     DownloadPresets,
+    Export,
     Generate,
     Ingest,
     Inspect,
@@ -39,6 +40,7 @@ commands:
   ingest            read presets into one file of patches
   recipe            write a dataset without audio and other people's assets
   render            make a dataset again from its recipe
+  export            write rows as a .wav and a .vital preset
   cache             list, clear or verify what is cached on disk
   up                keep a server, all deployments and a worker running
   down              end what up started
@@ -209,6 +211,17 @@ def run_render(settings: RenderRecipe) -> int:
     return 0 if made.holds or not made.same_machine_type else FAILED
 
 
+def run_export(settings: Export) -> int:
+    """Write rows as files."""
+    from synthcore import export
+    from synthcore.storage.dataset import Dataset, damage_named
+
+    with damage_named(settings.file), Dataset(settings.file) as dataset:
+        exported = export.export_rows(dataset, settings.row, settings.output)
+    _tell(exported, as_json=settings.as_json)
+    return 0
+
+
 def run_cache(settings: CacheCommand) -> int:
     """List, prune or verify the cache; 1 when a shard is damaged."""
     from synthcore import cache
@@ -273,6 +286,7 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "ingest": (Ingest, run_ingest),
     "recipe": (WriteRecipe, run_recipe),
     "render": (RenderRecipe, run_render),
+    "export": (Export, run_export),
     "cache": (CacheCommand, run_cache),
     "up": (Up, run_up),
     "down": (Down, run_down),

@@ -87,6 +87,11 @@ GrowBy = Annotated[
 ]
 DatasetFile = Annotated[Path, Field(description="The dataset or shard.")]
 Row = Annotated[int | None, Field(description="Describe one row in words instead.")]
+RowsToExport = Annotated[
+    tuple[int, ...],
+    Field(min_length=1, description="Which row; several as 3,5,8. Negative ones count from the end."),
+]
+ExportDir = Annotated[Path, AfterValidator(_absolute), Field(description="Folder for the files; made if need be.")]
 RowsToVerify = Annotated[int, Field(ge=1, description="How many rows, drawn at random.")]
 EveryRow = Annotated[bool, Field(description="Every row.")]
 OfActivity = Annotated[
@@ -500,6 +505,21 @@ class RenderRecipe(BaseSettings):
         (), description="Folder of presets, or catalog that discover-wt made. Can be given again."
     )
     workers: Workers = CORES
+    as_json: AsJson = False
+
+
+class Export(BaseSettings):
+    """Write rows of a dataset as a .wav, the very samples in 32-bit float, and a .vital preset that plays them.
+
+    The preset has the keys and types of one that Vital 1.5 saved. Read again with synthcore ingest it is the same
+    patch, with the same audio. It was not tried in Vital itself.
+    """
+
+    model_config = _command("export", {"output": "o", "as-json": "json"}, "SYNTHCORE_EXPORT_")
+
+    file: CliPositionalArg[DatasetFile]
+    row: RowsToExport
+    output: ExportDir
     as_json: AsJson = False
 
 
