@@ -41,7 +41,7 @@ class Rule(BaseModel):
     spares: tuple[str, ...] = ()  # but not these
     when: Mapping[str, tuple[str, ...]] = {}  # a categorical control shows one of these options, or "#7"
     unless: Mapping[str, tuple[str, ...]] = {}  # it shows none of these
-    at: Mapping[str, tuple[float, ...]] = {}  # a continuous control has one of these values, and nothing modulates it
+    at: Mapping[str, tuple[float, ...]] = {}  # a continuous control has one of these values, or any; unmodulated
     silent: tuple[str, ...] = ()  # none of these can be heard
     unused: tuple[str, ...] = ()  # these modulation sources move nothing that can be heard
     one_on: tuple[str, ...] = ()  # of these switches at most one is on
@@ -301,7 +301,9 @@ def _fits(rule: _LookedUp, labels: Labels, modulated: Mask) -> Mask:
         parts.append(np.isin(labels.categorical[:, column], options) == wanted)
     for column, values in rule.values:
         # A continuous control's place is its column.
-        parts.append(np.isin(labels.continuous[:, column], values) & ~modulated[:, column])
+        parts.append(~modulated[:, column])
+        if values.size:
+            parts.append(np.isin(labels.continuous[:, column], values))
     holds: Mask = np.logical_and.reduce(parts)
     return holds
 
