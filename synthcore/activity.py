@@ -228,7 +228,9 @@ class Activity:
     def _match(self, rule: Rule, patterns: Sequence[str]) -> list[int]:
         found: list[int] = []
         for pattern in patterns:
-            places = [place for name, place in self._places.items() if fnmatchcase(name, pattern)]
+            # "eq_*" means controls, never a point such as "eq_low:band".
+            names = [name for name in self._places if (":" in name) == (":" in pattern) and fnmatchcase(name, pattern)]
+            places = [self._places[name] for name in names]
             if not places:
                 raise SpecError(f"activity.toml: {rule.id} names {pattern!r}, which the installed synth doesn't have")
             found += places

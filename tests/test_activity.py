@@ -68,6 +68,14 @@ def test_of_what_is_off_only_the_switch_is_active(heard):
     assert {"volume", "osc_1_level", "osc_1_transpose", "env_1_attack", "filter_1_on"} <= found
 
 
+def test_an_equaliser_is_heard_unless_all_its_shelves_are_flat(heard):
+    assert "eq_on" not in heard()
+    assert "eq_on" in heard({"eq_low_gain": 1.0})
+    assert "eq_on" in heard({"eq_on": "On", "eq_high_mode": "Low Pass"})
+    assert {"eq_low_gain", "eq_low_mode"} <= heard({"eq_on": "On"})
+    assert not {"eq_low_cutoff", "eq_on"} & heard({"eq_on": "On"})
+
+
 def test_a_filter_that_nothing_leads_to_is_not_even_heard_to_be_on(heard):
     assert of_module(heard(), "filter_1") == {"on"}  # the first oscillator leads there
     assert of_module(heard(), "filter_2") == set()
