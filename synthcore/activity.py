@@ -147,6 +147,11 @@ class _LookedUp:
     one_on: NDArray[np.intp]  # columns
     one_frame: NDArray[np.intp]  # oscillators, from 0
 
+    @property
+    def follows_from_others(self) -> bool:
+        """Whether it may hold only once another rule does."""
+        return bool(self.silent.size or self.unused.size)
+
 
 class Activity:
     """The rules for the controls of one synth.
@@ -192,13 +197,19 @@ class Activity:
         modulated = slots.ends_of(slots.is_connected, silent.shape[1])
         modulates = slots.moves(modulated[:, self._first_slot :])
         modulated = slots.ends_of(modulates, silent.shape[1])
-        fits = [_fits(rule, labels, modulated) for rule in self._rules]
+        following = []
+        for rule in self._rules:
+            fit = _fits(rule, labels, modulated)
+            if rule.follows_from_others:
+                following.append((rule, fit))
+            else:
+                silent[:, rule.silences] |= fit[:, None]
         found = -1
         while found < (found := int(np.count_nonzero(silent))):
             is_idle = ~modulates | np.take_along_axis(silent, slots.ends, axis=1)
             silent[:, self._first_slot :] = is_idle
             used = slots.sources_of(~is_idle, len(self.registry.sources))
-            for rule, fit in zip(self._rules, fits, strict=True):
+            for rule, fit in following:
                 silent[:, rule.silences] |= (fit & _follows(rule, silent, used))[:, None]
         return silent, used, modulated
 
