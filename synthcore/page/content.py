@@ -178,8 +178,10 @@ def _named(counts: dict[str, int], names: dict[str, str]) -> dict[str, int]:
 
 
 def _weigh(dataset: Dataset) -> list[Weight]:
-    """The importance weights, the largest first."""
-    ranked = sorted(dataset.importance_weights().items(), key=lambda item: -item[1][0])
+    """The importance weights of the controls of the dataset's tier, the largest first."""
+    stored = dataset.importance_weights()
+    own = {name: stored[name] for name in dataset.control_names(dataset.spec.tier) if name in stored}
+    ranked = sorted(own.items(), key=lambda item: -item[1][0])
     largest = max((weight for _, (weight, _) in ranked), default=0.0) or 1.0
     return [Weight(name, weight, error, weight / largest) for name, (weight, error) in ranked]
 
