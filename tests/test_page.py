@@ -131,7 +131,9 @@ def test_it_says_what_inspect_says(tier_1: Any, forge: Any) -> None:
     with Dataset(path) as dataset:
         found = write_page(dataset, path.with_suffix(".html"))
     text = " ".join(Read(path.with_suffix(".html").read_text()).text.split())
+    assert found.splits
     said = (
+        *found.splits,
         found.digest,
         f"{100 * found.acceptance:.1f} %",
         f"of {found.candidates} candidate",
