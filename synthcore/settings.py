@@ -87,6 +87,11 @@ GrowBy = Annotated[
 ]
 DatasetFile = Annotated[Path, Field(description="The dataset or shard.")]
 Row = Annotated[int | None, Field(description="Describe one row in words instead.")]
+Html = Annotated[
+    Path | None,
+    AfterValidator(_absolute),
+    Field(description="Write a page to look at and listen to as well: one HTML file that needs nothing else."),
+]
 RowsToExport = Annotated[
     tuple[int, ...],
     Field(min_length=1, description="Which row; several as 3,5,8. Negative ones count from the end."),
@@ -256,6 +261,7 @@ class Generate(DatasetSpec, _InFile):
     repos: Repos = False
     output: Output = None
     grow_by: GrowBy = 0
+    html: Html = None
     workers: Workers = CORES
     data_dir: DataDir = Field(default_factory=default_data_dir)
     run: RunSettings = Field(default_factory=RunSettings)
@@ -327,7 +333,14 @@ class Inspect(BaseSettings):
 
     file: CliPositionalArg[DatasetFile]
     row: Row = None
+    html: Html = None
     as_json: AsJson = False
+
+    @model_validator(mode="after")
+    def _of_all_rows(self) -> Inspect:
+        if self.html and self.row is not None:
+            raise ValueError("html is a page of the whole dataset: leave out --row, or --html")
+        return self
 
 
 class Verify(BaseSettings):
