@@ -33,6 +33,7 @@ START_SECONDS = 60  #: for a zygote to warm up: 1 s here, far more on a cold, bu
 LOAD_SECONDS = 10  #: the largest real preset took 2.6 s to load
 POLL_SECONDS = 0.1  #: how soon a stop or a passed deadline is noticed while nothing arrives
 DOCUMENT_BYTES = 1 << 26  #: the largest document that a migration may give; the largest real one gave 4 MB
+IDLE_FORMATS = 8  #: for which zygotes are kept warm; each has 170 MB
 PIPE_BYTES = 1 << 20  #: Linux's limit for a pipe without privileges
 
 
@@ -305,6 +306,9 @@ def borrow_renderer(fmt: RenderFormat, timeout_seconds: float) -> Iterator[Rende
             raise
         with _idle_lock:
             _idle.setdefault(fmt, []).append(renderer)
+            while len(_idle) > IDLE_FORMATS:
+                for old in _idle.pop(next(iter(_idle))):
+                    old.close()
 
 
 @contextlib.contextmanager
