@@ -12,6 +12,7 @@ from typing import Any
 
 from synthcore.errors import DownloadError, RenderError, SynthcoreError
 from synthcore.settings import (
+    CacheCommand,
     DiscoverWavetables,
     Down,
     DownloadPresets,
@@ -38,6 +39,7 @@ commands:
   ingest            read presets into one file of patches
   recipe            write a dataset without audio and other people's assets
   render            make a dataset again from its recipe
+  cache             list, clear or verify what is cached on disk
   up                keep a server, all deployments and a worker running
   down              end what up started
 
@@ -202,12 +204,31 @@ def run_render(settings: RenderRecipe) -> int:
     return 0 if made.holds or not made.same_machine_type else FAILED
 
 
+def run_cache(settings: CacheCommand) -> int:
+    """List, prune or verify the cache; 1 when a shard is damaged."""
+    from synthcore import cache
+    from tasks.records import read_records  # Prefect reads its own records; that needs no server
+
+    records = read_records(settings.data_dir, settings.results_dir)
+    code = 0
+    found: cache.Cache | cache.Pruned | cache.Verified
+    if settings.action == "verify":
+        found = cache.verify(settings.data_dir, records)
+        code = FAILED if found.damaged else 0
+    else:
+        found = cache.survey(settings.data_dir, records)
+    if settings.action == "prune" and isinstance(found, cache.Cache):
+        limits = {name: getattr(settings, name) for name in ("older_than", "spec", "other_engines", "dry_run")}
+        found = cache.prune(found, **limits)
+    _tell(found, as_json=settings.as_json)
+    return code
+
+
 def run_up(settings: Up) -> int:
     """Start what isn't running, and say where it is."""
     from flows import operation
 
-    running = operation.up(settings.port, _say)
-    sys.stdout.write(running.model_dump_json() + "\n" if settings.as_json else running.to_text())
+    _tell(operation.up(settings.port, _say), as_json=settings.as_json)
     return 0
 
 
@@ -215,8 +236,7 @@ def run_down(settings: Down) -> int:
     """End what was started here."""
     from flows import operation
 
-    ended = operation.down()
-    sys.stdout.write(ended.model_dump_json() + "\n" if settings.as_json else ended.to_text())
+    _tell(operation.down(), as_json=settings.as_json)
     return 0
 
 
@@ -248,6 +268,7 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "ingest": (Ingest, run_ingest),
     "recipe": (WriteRecipe, run_recipe),
     "render": (RenderRecipe, run_render),
+    "cache": (CacheCommand, run_cache),
     "up": (Up, run_up),
     "down": (Down, run_down),
 }

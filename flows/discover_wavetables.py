@@ -16,18 +16,19 @@ from prefect import flow
 
 from flows.form import described
 from synthcore.engine.client import at_most, interruptible
-from synthcore.settings import CORES, CatalogOutput, DataDir, DiscoverWavetables, ExtraDirs, ExtraFiles
+from synthcore.settings import CORES, CatalogOutput, DataDir, DiscoverWavetables, ExtraDirs, ExtraFiles, Refresh
 from synthcore.wavetables.discovery import CatalogRef, places_to_search
 from synthcore.wavetables.folders import vital_folders
 from tasks.catalog import catalog_wavetables
 
 
-@flow(name="discover-wavetables")
+@flow(name="discover-wavetables", flow_run_name="discover wavetables")
 @described
 def discover_wavetables(
     output: CatalogOutput = None,
     extra_dir: ExtraDirs = (),
     extra_file: ExtraFiles = (),
+    refresh: Refresh = False,
     data_dir: DataDir | None = None,
 ) -> CatalogRef:
     """Make a catalog of the built-in wavetables, and of those in Vital's folders and the ones given.
@@ -48,10 +49,10 @@ def discover_wavetables(
     """
     # Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
     where: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
-    settings = DiscoverWavetables(output=output, extra_dir=extra_dir, extra_file=extra_file, **where)
+    settings = DiscoverWavetables(output=output, extra_dir=extra_dir, extra_file=extra_file, refresh=refresh, **where)
     places = places_to_search(vital_folders(), wished=(*settings.extra_dir, *settings.extra_file))
 
-    catalog = catalog_wavetables.with_options(result_storage=settings.results_dir)
+    catalog = catalog_wavetables.with_options(result_storage=settings.results_dir, refresh_cache=settings.refresh)
     with interruptible(), at_most(CORES):
         made = catalog(places, settings.output_path, CORES)
         if not made.is_intact():  # it was cached, but the file is gone or changed

@@ -28,6 +28,7 @@ from synthcore.shard import ShardPlan
 from synthcore.spec import DatasetSpec
 
 FLOW = "render-shards"
+INCOMPLETE = "Incomplete"  #: the name of the state of a run of which some shards failed, alone
 POLL_SECONDS = 2.0
 UNDER_WAY = {StateType.PENDING, StateType.RUNNING}
 PAGE = 200  #: flow runs that the server tells of at a time
@@ -177,11 +178,14 @@ def _is_done(errand: Errand, state: State[Any] | None, desk: Desk, display: Disp
     kind, said = (state.type, str(state.message)) if state else (None, "")
     errand.stands(kind)
     for plan in errand.find_new():  # after the state was asked for: what a finished run has made is there
-        display.shard_done(plan, is_cached=False, is_counted=False)
+        display.shard_done(plan, is_cached=False)
     is_over = bool(state and state.is_final())
     is_quiet = kind in UNDER_WAY and time.monotonic() - errand.heard_at > desk.lost_after
     if not errand.missing:
         return is_over or is_quiet  # not before: it writes down what it made
+    if state and state.name == INCOMPLETE:  # those that failed are tried here once more, and then written down
+        display.say(f"{errand.batch.name}: {said}")
+        return True
     if kind == StateType.FAILED:
         raise RenderError(f"{errand.batch.name} failed on the pool {desk.pool}: {said}")
     if kind in (StateType.CANCELLED, StateType.CANCELLING):

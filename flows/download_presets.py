@@ -24,18 +24,19 @@ from synthcore.presets import transfer
 from synthcore.presets.download import DownloadReport, require_writable
 from synthcore.presets.sources import KNOWN, PresetSource, Sources
 from synthcore.presets.transfer import Limits
-from synthcore.settings import DataDir, DownloadPresets, PresetsDir, Strict
-from tasks.download import fetch
+from synthcore.settings import DataDir, DownloadPresets, PresetsDir, Refresh, Strict
+from tasks.download import download_source, fetch
 
 LIMITS = Limits()  # the defaults are its own
 
 
-@flow(name="download-presets", flow_run_name="{output}")
+@flow(name="download-presets", flow_run_name="download presets to {output}")
 @described
 def download_presets(
     output: PresetsDir = Path("presets/community"),
     sources: Sources = KNOWN,
     strict: Strict = False,
+    refresh: Refresh = False,
     limits: Limits = LIMITS,
     data_dir: DataDir | None = None,
 ) -> DownloadReport:
@@ -55,13 +56,14 @@ def download_presets(
     """
     # Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
     where: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
-    settings = DownloadPresets(output=output, sources=sources, strict=strict, limits=limits, **where)
+    settings = DownloadPresets(output=output, sources=sources, strict=strict, refresh=refresh, limits=limits, **where)
     require_writable(settings.output)
 
     outcomes = []
     for source in settings.sources:
         with shown(source):
-            outcomes.append(fetch(source, settings.output, settings.limits, settings.results_dir))
+            task = download_source.with_options(result_storage=settings.results_dir, refresh_cache=settings.refresh)
+            outcomes.append(fetch(source, settings.output, settings.limits, task))
 
     report = DownloadReport(outcomes=tuple(outcomes))
     report.require_success(strict=settings.strict)

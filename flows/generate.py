@@ -17,6 +17,7 @@ from flows import environment
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
 from prefect import flow
+from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner
 
 from flows.display import Display
@@ -28,7 +29,9 @@ from flows.runners import hand_out, task_runner
 from synthcore import library
 from synthcore.engine.client import at_most, interruptible
 from synthcore.errors import DamagedShard, SpecError
+from synthcore.gaps import is_lost, parted, require_hope
 from synthcore.presets.collection import Collection
+from synthcore.report import shard_rows, short_count
 from synthcore.settings import (
     CORES,
     CatalogFile,
@@ -57,16 +60,23 @@ from synthcore.spec import (
     WavetablesFromTier,
 )
 from synthcore.storage.continuing import grown, require_continuable
-from synthcore.storage.merge import DatasetRef, ShardRef
+from synthcore.storage.merge import DatasetRef, Gap, ShardRef
 from synthcore.summary import Summary
+from tasks.logs import show_logs
 from tasks.merge import merge_shards
-from tasks.report import summarize
-from tasks.shards import render_shard
+from tasks.report import draw_picture, list_shards, show_picture, summarize
+from tasks.shards import outcome, render_shard
 
 SPEC, RUN = DatasetSpec(), RunSettings()  # the defaults are theirs
 
 
-@flow(name="generate", flow_run_name="tier{tier} {n_samples} rows seed {seed}")
+def run_name() -> str:
+    """Name a run after what it makes, such as "tier2 20k seed 7"."""
+    wishes = flow_run.parameters
+    return f"tier{wishes['tier']} {short_count(int(wishes['n_samples']))} seed {wishes['seed']}"
+
+
+@flow(name="generate", flow_run_name=run_name)
 @described
 def generate(
     tier: Tier = SPEC.tier,
@@ -102,13 +112,12 @@ def generate(
         The catalog is none.
     DownloadError
         No repository could be had.
-    LowAcceptance
-        Nearly every candidate was refused.
-    Accident
-        A shard met with accidents again and again.
+    IncompleteDataset
+        Shards failed for good, by accident after accident or low acceptance.
     SynthcoreError
         The disk is full.
     """
+    show_logs()
     # Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
     where: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
     settings = Generate(
@@ -146,19 +155,24 @@ def generate(
         started = time.monotonic()
         if settings.run.distribute:  # afterwards, all shards are there
             distribute(plans, spec, settings, display)
-        shards = render_shards(plans, settings, runner, display)
-        dataset = merge(plans, shards, spec, settings, runner, display)
+        made = render_shards(plans, settings, runner, display)
+        list_shards(shard_rows(plans, made, display.tally.cached), len(plans))
+        shards, gaps = parted(made, allow_partial=settings.run.allow_partial)
+        dataset = merge(plans, shards, gaps, spec, settings, runner, display)
         seconds = time.monotonic() - started
 
     summary = Summary.of(
         spec,
         dataset,
         shards,
-        cached=display.shards_cached,
+        gaps,
+        cached=len(display.tally.cached),
+        rows_rendered=display.tally.rows_rendered,
         seconds=seconds,
         data_dir=settings.data_dir,
     )
     summarize(summary)
+    show_picture(draw_picture.with_options(result_storage=settings.results_dir)(dataset))
     return summary
 
 
@@ -169,7 +183,13 @@ def gather_presets(settings: Generate) -> Collection | None:
     folders = settings.community_dir
     if settings.repos:
         known = DownloadPresets(output=settings.data_dir / "community", data_dir=settings.data_dir)
-        download_presets(output=known.output, sources=known.sources, limits=known.limits, data_dir=known.data_dir)
+        download_presets(
+            output=known.output,
+            sources=known.sources,
+            refresh=settings.run.refreshes("clone"),
+            limits=known.limits,
+            data_dir=known.data_dir,
+        )
         folders = (*folders, known.output)
     output = library.collection_of(folders, settings.factory, settings.data_dir)
     library.forget_damaged(output)
@@ -177,6 +197,7 @@ def gather_presets(settings: Generate) -> Collection | None:
         folders=folders,
         factory=settings.factory,
         output=output,
+        refresh=settings.run.refreshes("ingest"),
         workers=settings.workers,
         data_dir=settings.data_dir,
     )
@@ -189,13 +210,14 @@ def gather_presets(settings: Generate) -> Collection | None:
 
 def render_shards(
     plans: list[ShardPlan], settings: Generate | RenderShards, runner: TaskRunner[Any], display: Display
-) -> list[ShardRef]:
-    """Render every shard that is not rendered yet, and those whose files are gone."""
-    shards = render(plans, settings, runner, display)
-    lost = [plan for plan, ref in zip(plans, shards, strict=True) if not ref.is_intact(settings.data_dir)]
-    for plan, ref in zip(lost, render_again(lost, settings, runner, display), strict=True):
-        shards[plan.index] = ref
-    return shards
+) -> list[ShardRef | Gap]:
+    """Render every shard that is not rendered yet, and those whose files are gone. One that fails leaves a gap."""
+    made = render(plans, settings, runner, display, refresh=settings.run.refreshes("render"))
+    lost = [i for i, one in enumerate(made) if is_lost(one, settings.data_dir)]
+    again = render_again([plans[i] for i in lost], settings, runner, display)
+    for i, one in zip(lost, again, strict=True):
+        made[i] = one
+    return made
 
 
 def render(
@@ -205,22 +227,26 @@ def render(
     display: Display,
     *,
     refresh: bool = False,
-) -> list[ShardRef]:
+) -> list[ShardRef | Gap]:
     """Render shards side by side; cached ones are there already, unless refreshed."""
     task: Any = render_shard.with_options(
         retries=settings.run.retries, result_storage=settings.results_dir, refresh_cache=refresh
     )
-    rendered: dict[int, ShardRef] = {}
+    made: dict[int, ShardRef | Gap] = {}
     same = {"data_dir": settings.data_dir, "render_timeout": settings.run.render_timeout}
     for plan, future in hand_out(plans, runner, task, **same):
-        rendered[plan.index] = future.result()  # raises what went wrong, while the others are still being stopped
-        display.shard_done(plan, is_cached=future.state.name == "Cached", is_counted=settings.run.runner == "threads")
-    return [rendered[plan.index] for plan in plans]
+        made[plan.index] = outcome(plan, future)  # raises what ails every shard, while the others are being stopped
+        require_hope(list(made.values()))
+        if isinstance(made[plan.index], ShardRef):
+            display.shard_done(plan, is_cached=future.state.name == "Cached")
+        else:
+            display.shard_failed()
+    return [made[plan.index] for plan in plans]
 
 
 def render_again(
     lost: list[ShardPlan], settings: Generate | RenderShards, runner: TaskRunner[Any], display: Display
-) -> list[ShardRef]:
+) -> list[ShardRef | Gap]:
     """Render shards that were cached, but whose files are gone or damaged."""
     for plan in lost:
         display.shard_lost(plan)
@@ -230,6 +256,7 @@ def render_again(
 def merge(
     plans: list[ShardPlan],
     shards: list[ShardRef],
+    gaps: list[Gap],
     spec: DatasetSpec,
     settings: Generate,
     runner: TaskRunner[Any],
@@ -237,7 +264,8 @@ def merge(
 ) -> DatasetRef:
     """Merge the shards. Reading every byte may find one damaged: it is rendered again, alone."""
     named = {plan.name: plan for plan in plans}
-    refresh = False
+    place = {ref.name: i for i, ref in enumerate(shards)}
+    refresh = settings.run.refreshes("merge")
     while True:
         display.merging()
         join = merge_shards.with_options(result_storage=settings.results_dir, refresh_cache=refresh)
@@ -249,12 +277,14 @@ def merge(
                 spec,
                 settings.run.merge,
                 settings.run.chunk_rows,
+                gaps,
             )
         except DamagedShard as damaged:
             plan = named.pop(damaged.name, None)
             if plan is None:  # rendered again already: the disk can't keep it
                 raise
-            shards[plan.index] = render_again([plan], settings, runner, display)[0]
+            mended, _ = parted(render_again([plan], settings, runner, display), allow_partial=False)
+            shards[place[plan.name]] = mended[0]
             continue
         if refresh or dataset.is_intact():
             return dataset

@@ -16,6 +16,7 @@ from flows import environment
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
 from prefect import flow
+from prefect.runtime import flow_run
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -25,17 +26,26 @@ from synthcore.engine.client import at_most, interruptible
 from synthcore.presets.folders import factory_folders
 from synthcore.presets.ingest import Survey, survey
 from synthcore.presets.report import Ingested
-from synthcore.settings import CORES, Check, CollectionFile, DataDir, Factory, Ingest, PresetDirs, Workers
+from synthcore.settings import CORES, Check, CollectionFile, DataDir, Factory, Ingest, PresetDirs, Refresh, Workers
 from tasks.ingest import make_collection
+from tasks.logs import show_logs
 
 
-@flow(name="ingest-presets", flow_run_name="{folders}")
+def run_name() -> str:
+    """Name a run after the folders it reads, such as "ingest community"."""
+    wishes = flow_run.parameters
+    named = [Path(folder).name for folder in wishes["folders"]] + ["factory"] * bool(wishes["factory"])
+    return f"ingest {', '.join(named)}"
+
+
+@flow(name="ingest-presets", flow_run_name=run_name)
 @described
 def ingest_presets(
     folders: PresetDirs = (),
     factory: Factory = False,
     output: CollectionFile = None,
     check: Check = False,
+    refresh: Refresh = False,
     workers: Workers = CORES,
     data_dir: DataDir | None = None,
 ) -> Ingested:
@@ -55,9 +65,18 @@ def ingest_presets(
     SynthcoreError
         The disk is full.
     """
+    show_logs()
     # Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
     where: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
-    settings = Ingest(folders=folders, factory=factory, output=output, check=check, workers=workers, **where)
+    settings = Ingest(
+        folders=folders,
+        factory=factory,
+        output=output,
+        check=check,
+        refresh=refresh,
+        workers=workers,
+        **where,
+    )
     searched = [*settings.folders, *(factory_folders() if settings.factory else [])]
     found = survey(searched)
     with shown(found), interruptible(), at_most(settings.workers):
@@ -67,10 +86,9 @@ def ingest_presets(
 def collect(folders: list[Path], found: Survey, settings: Ingest) -> Ingested:
     """Make the collection, unless it is there; once more if it was made, but is gone or changed."""
     arguments = (folders, found, settings.output_path, settings.check, settings.workers)
-    made: Ingested = make_collection.with_options(result_storage=settings.results_dir)(*arguments)
-    if made.is_intact():
-        return made
-    return make_collection.with_options(result_storage=settings.results_dir, refresh_cache=True)(*arguments)
+    task = make_collection.with_options(result_storage=settings.results_dir, refresh_cache=settings.refresh)
+    made: Ingested = task(*arguments)
+    return made if made.is_intact() else task.with_options(refresh_cache=True)(*arguments)
 
 
 @contextlib.contextmanager

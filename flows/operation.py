@@ -24,7 +24,9 @@ from flows import environment
 from synthcore.errors import SynthcoreError
 
 ROOT = Path(__file__).resolve().parent.parent
-POOL = "local"  #: the one that is served here; prefect.yaml deploys to it
+POOL = "local"  #: the one that is served here
+POOLS = (POOL, "render")  #: those that prefect.yaml deploys to
+ZOMBIES = ROOT / "deployments" / "zombies.yaml"
 START_SECONDS = 180.0  #: for a server on a machine that has never started one
 STOP_SECONDS = 20.0  #: for a program to end by itself; then it is killed
 
@@ -108,6 +110,7 @@ def up(port: int, say: Callable[[str], None]) -> Operation:
     _create_pools()
     say("deploying")
     _deploy()
+    _watch_for_killed_runs()
     now = _work(now, say)
     _use_in_profile(now.api, instead_of=kept)
     return now
@@ -169,14 +172,16 @@ def _work(now: Operation, say: Callable[[str], None]) -> Operation:
 
 
 def _create_pools() -> None:
-    """Create the work pool, unless it is there: what people have changed in it stays."""
+    """Create the work pools, unless they are there: what people have changed in them stays."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
 
     template = json.loads((ROOT / "deployments" / "process.json").read_text())
-    with get_client(sync_client=True) as client, contextlib.suppress(ObjectAlreadyExists):
-        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
+    with get_client(sync_client=True) as client:
+        for pool in POOLS:
+            with contextlib.suppress(ObjectAlreadyExists):
+                client.create_work_pool(WorkPoolCreate(name=pool, type="process", base_job_template=template))
 
 
 def _deploy() -> None:
@@ -187,14 +192,22 @@ def _deploy() -> None:
     with get_client(sync_client=True) as client:
         read = partial(client.read_deployments, limit=200, sort=DeploymentSort.NAME_ASC)
         switched_on = [(d.id, s.schedule) for d in read() for s in d.schedules if s.active]
-        command = _prefect("--no-prompt", "deploy", "--all")
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        if done.returncode:
-            raise SynthcoreError(f"the deployments were refused: {_last_line(done.stdout + done.stderr)}")
+        _run("the deployments were refused", "--no-prompt", "deploy", "--all")
         for deployment in read():
             for schedule in deployment.schedules:
                 if (deployment.id, schedule.schedule) in switched_on:
                     client.update_deployment_schedule(deployment.id, schedule.id, active=True)
+
+
+def _watch_for_killed_runs() -> None:
+    """Create the automation that marks them as crashed, unless there is one of its name."""
+    from prefect.client.orchestration import get_client
+
+    name = next(line for line in ZOMBIES.read_text().splitlines() if line.startswith("name: ")).removeprefix("name: ")
+    with get_client(sync_client=True) as client:
+        is_there = bool(client.read_automations_by_name(name))
+    if not is_there:
+        _run("the automation was refused", "automation", "create", "--from-file", str(ZOMBIES))
 
 
 def _use_in_profile(api: str | None, instead_of: str | None) -> None:
@@ -212,6 +225,13 @@ def _typed(command: str) -> str:
 
 def _prefect(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "prefect", *arguments)
+
+
+def _run(complaint: str, *arguments: str) -> None:
+    """Run one of Prefect's commands to its end."""
+    done = subprocess.run(_prefect(*arguments), cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise SynthcoreError(f"{complaint}: {_last_line(done.stdout + done.stderr)}")
 
 
 def _start(now: Operation, name: str, *arguments: str) -> Operation:

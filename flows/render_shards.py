@@ -7,36 +7,46 @@ the run that asked in the data directory that all share.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from flows import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
 from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from pydantic import Field
 
 from flows import generate
 from flows.display import Display
+from flows.distribution import INCOMPLETE
+from flows.form import described
 from flows.runners import task_runner
 from synthcore.batch import Batch, find
 from synthcore.engine.client import at_most, interruptible
+from synthcore.errors import IncompleteDataset
+from synthcore.gaps import parted
 from synthcore.settings import RenderShards, RunSettings
 
 
 @flow(name="render-shards")
-def render_shards(batch: Batch, data_dir: Path, data_mark: str, run: RunSettings) -> None:
+@described
+def render_shards(
+    batch: Annotated[Batch, Field(description="Which shards of which dataset.")],
+    data_dir: Annotated[
+        Path,
+        Field(
+            description="Where the run that asks has its data directory. A worker that mounts it elsewhere says so by "
+            "SYNTHCORE_DATA_DIR."
+        ),
+    ],
+    data_mark: Annotated[str, Field(description="What that directory says of itself.")],
+    run: Annotated[RunSettings, Field(description="How it is done.")],
+) -> State[None]:
     """Render some shards of a dataset, for a run that distributes its work.
 
-    Parameters
-    ----------
-    batch
-        Which shards of which dataset.
-    data_dir
-        Where the run that asks has its data directory. A worker that mounts it elsewhere says so by
-        SYNTHCORE_DATA_DIR.
-    data_mark
-        What that directory says of itself.
-    run
-        How it is done.
+    Ends in the state `Incomplete` where shards failed for good; they fail alone.
 
     Raises
     ------
@@ -44,15 +54,16 @@ def render_shards(batch: Batch, data_dir: Path, data_mark: str, run: RunSettings
         The data directory isn't mounted here.
     EngineMismatch
         This machine would make other shards.
-    LowAcceptance
-        Nearly every candidate was refused.
-    Accident
-        A shard met with accidents again and again.
     SynthcoreError
         The disk is full.
     """
     own = RenderShards()
     settings = own.model_copy(update={"data_dir": find(data_mark, [own.data_dir, data_dir]), "run": run})
     plans = batch.plans(settings.data_dir)
-    with task_runner(settings) as runner, Display(plans) as display, interruptible(), at_most(settings.workers):
-        generate.render_shards(plans, settings, runner, display)
+    try:
+        with task_runner(settings) as runner, Display(plans) as display, interruptible(), at_most(settings.workers):
+            made = generate.render_shards(plans, settings, runner, display)
+        parted(made, allow_partial=False)
+    except IncompleteDataset as incomplete:
+        return Failed(name=INCOMPLETE, message=str(incomplete))
+    return Completed()

@@ -10,6 +10,7 @@
     `- RenderError                   a shard that could not be made
        |- Accident                   of the moment: a kill, a time-out, a broken pipe; heals by trying again
        |- LowAcceptance              of the spec: nearly every candidate is refused
+       |- IncompleteDataset          of some shards: the others are made, and kept
        `- Interrupted                someone asked us to stop
 
 Bad audio is none of these: it is a value, see `synthcore.engine.faults`.
@@ -63,6 +64,10 @@ class Accident(RenderError):
 
 class LowAcceptance(RenderError):
     """Nearly every candidate of a shard was refused: the spec is at fault, not the moment."""
+
+
+class IncompleteDataset(RenderError):
+    """Some shards failed for good, and a dataset with gaps was not asked for."""
 
 
 class Interrupted(RenderError):

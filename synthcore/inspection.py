@@ -92,18 +92,20 @@ class Inspection(BaseModel):
     presets: list[SourceOfPresets]
     refused_presets: list[RefusedPreset]
     importance_weights: str
+    gaps: list[dict[str, Any]]  # patches that the dataset lacks, because their shard failed
     other_synth: list[str]  # how the synth installed here differs from the one it was made with
 
     def to_text(self) -> str:
         """Say it, for a terminal."""
-        return _render(self._tables())
+        return text_of(self._tables())
 
     def _tables(self) -> list[Table]:
-        about = _table("dataset", "", "")
+        about = new_table("dataset", "", "")
         for name, value in {
             "file": f"{self.file} ({self.bytes / 1e6:.1f} MB, schema {self.version})",
             "rows": f"{self.rows} of tier {self.tier}, {self.patches} patches ({_counted(self.sources)})",
             "recipe": "without audio: synthcore render makes it again" if self.is_recipe else "",
+            "lacks": "; ".join(f"{g['patches']} {g['source']} patches from {g['first_patch']}" for g in self.gaps),
             "digest": self.digest,
             "accepted": f"{self.acceptance:.1%} of {self.candidates} candidate patches",
             "weights": self.importance_weights,
@@ -114,27 +116,27 @@ class Inspection(BaseModel):
         }.items():
             if value:
                 about.add_row(name, str(value))
-        presets = _table("presets", "from", "commit", "licence", "by", "presets", "rows")
+        presets = new_table("presets", "from", "commit", "licence", "by", "presets", "rows")
         for found_at in self.presets:
             by = ", ".join(found_at.authors[:3]) + (", ..." if len(found_at.authors) > 3 else "")
             where = found_at.repository or found_at.source
             counts = (str(found_at.presets), str(found_at.rows))
             presets.add_row(where, found_at.commit[:10], found_at.licence, by, *counts)
-        refused = _table("refused presets", "file", "reason")
+        refused = new_table("refused presets", "file", "reason")
         for preset in self.refused_presets[:SHOWN]:
             refused.add_row(preset.file, preset.reason)
         if len(self.refused_presets) > SHOWN:
             refused.add_row(f"... and {len(self.refused_presets) - SHOWN} more (--json lists all)", "")
-        shapes = _table("columns", "name", "shape")
+        shapes = new_table("columns", "name", "shape")
         for name, shape in self.shapes.items():
             shapes.add_row(name, " x ".join(map(str, shape)))
-        faults = _table("refused candidates", "reason", "count", "meaning")
+        faults = new_table("refused candidates", "reason", "count", "meaning")
         for reason, count in self.faults.items():
             faults.add_row(reason, str(count), REASONS[reason])
-        spread = _table("distributions", "", *("min", "5 %", "median", "95 %", "max"))
+        spread = new_table("distributions", "", *("min", "5 %", "median", "95 %", "max"))
         for name, values in self.distributions.items():
             spread.add_row(name, *(f"{v:.3g}" for v in values))
-        covered = _table("coverage of the priors", "", "")
+        covered = new_table("coverage of the priors", "", "")
         found = self.coverage
         covered.add_row(
             "varied", f"{found.continuous_varied} continuous, {found.categorical_varied} categorical controls"
@@ -158,16 +160,16 @@ class RowWords(BaseModel):
 
     def to_text(self) -> str:
         """Say it, for a terminal."""
-        about = _table(f"row {self.row} of {self.file}", "", "")
+        about = new_table(f"row {self.row} of {self.file}", "", "")
         for name, value in self.metadata.items():
             about.add_row(name, str(value))
-        controls = _table("controls that differ from the init preset", "control", "value")
+        controls = new_table("controls that differ from the init preset", "control", "value")
         for name, value in self.controls.items():
             controls.add_row(name, value)
-        routes = _table("modulation", "route")
+        routes = new_table("modulation", "route")
         for line in self.modulation:
             routes.add_row(line)
-        return _render([about, controls, *([routes] if self.modulation else [])])
+        return text_of([about, controls, *([routes] if self.modulation else [])])
 
 
 def inspect(dataset: Dataset) -> Inspection:
@@ -203,6 +205,7 @@ def inspect(dataset: Dataset) -> Inspection:
         presets=_count_presets(dataset),
         refused_presets=_refused_presets(dataset),
         importance_weights=dataset.weights_status,
+        gaps=dataset.gaps,
         other_synth=_compare_synths(dataset),
     )
 
@@ -346,7 +349,8 @@ def centroid_hz(audio: NDArray[np.float32], sample_rate: int) -> float:
     return float((frequencies * power).sum() / total) if total else 0.0
 
 
-def _table(title: str, *headings: str) -> Table:
+def new_table(title: str, *headings: str) -> Table:
+    """Begin a table for a terminal, without a head if no heading says anything."""
     table = Table(title=title, title_justify="left", show_header=any(headings))
     for heading in headings:
         table.add_column(heading, overflow="fold")
@@ -357,7 +361,8 @@ def _counted(values: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
-def _render(tables: list[Table]) -> str:
+def text_of(tables: list[Table]) -> str:
+    """Write those tables that have rows, in columns that every terminal has."""
     text = StringIO()
     console = Console(file=text, width=WIDTH, highlight=False)
     for table in tables:

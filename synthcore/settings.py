@@ -114,6 +114,11 @@ DataDir = Annotated[
 ]
 
 
+#: Steps that are cached, by the name under which they are done again.
+Step = Literal["clone", "ingest", "render", "merge", "all"]
+Refresh = Annotated[bool, Field(description="Do it again, even if it is cached.")]
+
+
 class RunSettings(BaseModel):
     """How it is done; none of this changes a row."""
 
@@ -142,6 +147,14 @@ class RunSettings(BaseModel):
     lost_after: float = Field(
         600.0, gt=0, description="Seconds without a finished shard after which a submitted run counts as lost."
     )
+    allow_partial: bool = Field(
+        False, description="Merge even if shards failed for good; the file says what it lacks in its attribute gaps."
+    )
+    refresh: tuple[Step, ...] = Field((), description="Do this step again, even if it is cached. Can be given again.")
+
+    def refreshes(self, step: Step) -> bool:
+        """Whether a step is to be done again though it is cached."""
+        return step in self.refresh or "all" in self.refresh
 
     @model_validator(mode="after")
     def _copied_where_chunked(self) -> RunSettings:
@@ -338,6 +351,7 @@ class DownloadPresets(_InFile):
     output: PresetsDir = Path("presets/community")
     sources: Sources = KNOWN
     strict: Strict = False
+    refresh: Refresh = False
     limits: Limits = Field(default_factory=Limits)
     data_dir: DataDir = Field(default_factory=default_data_dir)
     as_json: AsJson = False
@@ -367,6 +381,7 @@ class DiscoverWavetables(BaseSettings):
     output: CatalogOutput = None
     extra_dir: ExtraDirs = ()
     extra_file: ExtraFiles = ()
+    refresh: Refresh = False
     data_dir: DataDir = Field(default_factory=default_data_dir)
     as_json: AsJson = False
 
@@ -394,6 +409,7 @@ class Ingest(BaseSettings):
     factory: Factory = False
     output: CollectionFile = None
     check: Check = False
+    refresh: Refresh = False
     workers: Workers = CORES
     data_dir: DataDir = Field(default_factory=default_data_dir)
     as_json: AsJson = False
@@ -408,6 +424,34 @@ class Ingest(BaseSettings):
     def output_path(self) -> Path:
         """The file to make, absolute."""
         return self.output or self.data_dir / "presets.h5"
+
+    @property
+    def results_dir(self) -> Path:
+        """Where Prefect keeps what tasks returned."""
+        return self.data_dir / "results"
+
+
+class CacheCommand(BaseSettings):
+    """List what lies in the data directory, remove what no run would find again, or read every shard.
+
+    list says size, age and spec of what is cached, and whether a run would find it. prune removes half-written files,
+    shards that no record knows, and records of what is gone; never a dataset, nor a shard that one refers to. verify
+    exits with 1 when a shard is damaged; a run that needs it renders it again.
+    """
+
+    model_config = _command("cache", {"as-json": "json"}, "SYNTHCORE_CACHE_")
+
+    action: CliPositionalArg[Literal["list", "prune", "verify"]] = Field(description="What to do.")
+    older_than: float = Field(1.0, ge=0, description="prune: spare what is younger, in hours.")
+    spec: str = Field(
+        "", pattern="^[0-9a-f]*$", description="prune: also every shard of this spec; list shows fingerprints."
+    )
+    other_engines: bool = Field(
+        False, description="prune: also what another synth, machine or version made; it may be in use there."
+    )
+    dry_run: bool = Field(False, description="prune: only say what would be removed.")
+    data_dir: DataDir = Field(default_factory=default_data_dir)
+    as_json: AsJson = False
 
     @property
     def results_dir(self) -> Path:
@@ -498,7 +542,18 @@ def _require_known_variables() -> None:
     for group in ("audio", "acceptance", "run"):
         fields = Generate.model_fields[group].annotation.model_fields  # type: ignore[union-attr]
         known |= {f"SYNTHCORE_{group}__{name}".upper() for name in fields}
-    commands = ("INSPECT", "VERIFY", "DOWNLOAD_PRESETS", "DISCOVER_WT", "INGEST", "RECIPE", "RENDER", "UP", "DOWN")
+    commands = (
+        "INSPECT",
+        "VERIFY",
+        "DOWNLOAD_PRESETS",
+        "DISCOVER_WT",
+        "INGEST",
+        "RECIPE",
+        "RENDER",
+        "CACHE",
+        "UP",
+        "DOWN",
+    )
     others = tuple(f"SYNTHCORE_{command}_" for command in commands)
     for name in os.environ:
         if name.startswith("SYNTHCORE_") and name not in known and not name.startswith(others):

@@ -6,7 +6,11 @@ the run wants, what its neighbours are, or where files lie.
 
 from __future__ import annotations
 
+import contextvars
 import hashlib
+import logging
+import os
+import socket
 import threading
 import time
 from collections import Counter, deque
@@ -41,6 +45,7 @@ MIN_SHARE, FAIR_TRIAL = 0.05, 100
 #: end: the last shard of a run keeps two cores busy, not one.
 RENDERERS = 2
 _supplying = threading.Lock()
+log = logging.getLogger(__name__)
 
 
 class ShardPlan(BaseModel):
@@ -154,7 +159,7 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
             work = ShardWork(plan, candidates, writer, timeout_seconds)
             work.run()
             digest = writer.finish(work.wavetables(library.catalog(plan.spec, data_dir)), work.sources())
-        return ShardRef(
+        ref = ShardRef(
             name=plan.name,
             size=temporary.stat().st_size,
             checksum=file_checksum(temporary),
@@ -165,7 +170,14 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
             faults=dict(sorted(work.faults.items())),
             seconds=round(time.monotonic() - started, 3),
             synth_cpu_seconds=round(work.cpu.settle + work.cpu.render, 3),
+            worker=f"{socket.gethostname()} {os.getpid()}",
         )
+    log.info(
+        "shard %d, %s patches from %d: %d rows of %d candidates in %.1f s; refused: %s",
+        *(plan.index, plan.source, plan.first_patch, ref.rows, ref.candidates, ref.seconds),
+        ", ".join(f"{reason} {count}" for reason, count in ref.faults.items()) or "none",
+    )
+    return ref
 
 
 def supply(plan: ShardPlan, data_dir: Path) -> Supply:
@@ -195,6 +207,7 @@ class ShardWork:
         self.cpu = CpuSeconds()
         self.faults: Counter[str] = Counter()
         self._accepted = 0
+        self._given_up = False
         self._parents: set[str] = set()
         self._lock = threading.Lock()
         self._waiting = deque((i, 0) for i in range(plan.first_patch, plan.first_patch + plan.patches))
@@ -211,7 +224,8 @@ class ShardWork:
             A patch used up its attempts, or nearly every candidate was refused.
         """
         with ThreadPoolExecutor(RENDERERS) as pool:
-            for worker in [pool.submit(self._work) for _ in range(RENDERERS)]:
+            # In the caller's context, so that what is logged is known to be of its run.
+            for worker in [pool.submit(contextvars.copy_context().run, self._work) for _ in range(RENDERERS)]:
                 worker.result()
 
     def sources(self) -> list[Provenance]:
@@ -232,6 +246,8 @@ class ShardWork:
                 with borrow_renderer(self.plan.spec.render_format, self.timeout_seconds) as renderer:
                     outcome = renderer.render(preset)
                 with self._lock:
+                    if self._given_up:  # by another renderer: what it said counts
+                        return
                     self._judge(candidate, outcome)
         except BaseException:
             self._waiting.clear()  # the others needn't go on
@@ -278,6 +294,7 @@ class ShardWork:
     def _require_worthwhile(self, candidate: Candidate) -> None:
         low = self.candidates >= FAIR_TRIAL and self._accepted < MIN_SHARE * self.candidates
         if low or candidate.attempt + 1 >= self.supply.attempts:
+            self._given_up = True
             table = ", ".join(f"{reason} {count}" for reason, count in self.faults.most_common())
             raise LowAcceptance(
                 f"shard {self.plan.index} accepted {self._accepted} of {self.candidates} candidates (patch "

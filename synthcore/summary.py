@@ -12,8 +12,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.engine.faults import REASONS
+from synthcore.report import counted, duration
 from synthcore.spec import DatasetSpec
-from synthcore.storage.merge import DatasetRef, ShardRef
+from synthcore.storage.merge import DatasetRef, Gap, ShardRef
 
 
 class Summary(BaseModel):
@@ -28,8 +29,10 @@ class Summary(BaseModel):
     spec: DatasetSpec
     shards: int
     shards_cached: int
+    rows_rendered: int  # by this run: the others were cached
     candidates: int
     faults: dict[str, int]
+    gaps: tuple[Gap, ...] = ()  # what the dataset lacks
     seconds: float  # wall clock, from the first shard's start to the output's name
     synth_cpu_seconds: float  # inside the synth's render: kept, refused and settling renders
     data_dir: str
@@ -40,8 +43,10 @@ class Summary(BaseModel):
         spec: DatasetSpec,
         dataset: DatasetRef,
         shards: Sequence[ShardRef],
+        gaps: Sequence[Gap],
         *,
         cached: int,
+        rows_rendered: int,
         seconds: float,
         data_dir: Path,
     ) -> Summary:
@@ -57,8 +62,10 @@ class Summary(BaseModel):
             spec=spec,
             shards=len(shards),
             shards_cached=cached,
+            rows_rendered=rows_rendered,
             candidates=sum(s.candidates for s in shards),
             faults=dict(sorted(faults.items())),
+            gaps=tuple(gaps),
             seconds=round(seconds, 3),
             synth_cpu_seconds=round(sum(s.synth_cpu_seconds for s in shards), 3),
             data_dir=str(data_dir),
@@ -71,7 +78,17 @@ class Summary(BaseModel):
 
     @property
     def headline(self) -> str:
-        return f"{self.rows} rows of tier {self.spec.tier} in {Path(self.output).name}"
+        lacking = f", without {len(self.gaps)} shards that failed" if self.gaps else ""
+        return f"{self.rows} rows of tier {self.spec.tier} in {Path(self.output).name}{lacking}"
+
+    @property
+    def throughput(self) -> str:
+        """How fast this run rendered, and what that is in sound."""
+        if not self.rows_rendered:
+            return "nothing rendered"
+        pace = self.rows_rendered / self.seconds
+        heard = duration(self.rows_rendered * self.spec.audio.render_seconds)
+        return f"{pace:.1f} rows/s: {heard} of sound in {duration(self.seconds)}"
 
     @property
     def what_was_rendered(self) -> str:
@@ -82,7 +99,7 @@ class Summary(BaseModel):
 
     def to_text(self) -> str:
         """Say what was made and what to do next, for a terminal."""
-        refused = ", ".join(f"{reason} {count}" for reason, count in self.faults.items()) or "none"
+        refused = counted(self.faults) or "none"
         # Not everyone has activated the virtual environment.
         command = "synthcore" if shutil.which("synthcore") else _short(Path(sys.executable).with_name("synthcore"))
         output = _short(Path(self.output))
@@ -91,7 +108,7 @@ class Summary(BaseModel):
   file      {output} ({self.bytes / 1e6:.1f} MB)
   digest    {self.digest}
   accepted  {self.acceptance:.1%} of {self.candidates} candidate patches, in all shards; refused: {refused}
-
+{self._missing()}
 next:
   {command} inspect {shlex.quote(output)}
   {command} verify {shlex.quote(output)}
@@ -100,6 +117,15 @@ next:
     def to_markdown(self) -> str:
         """Write the page for Prefect's UI."""
         faults = "".join(f"| {r} | {n} | {REASONS[r]} |\n" for r, n in self.faults.items()) or "| none | 0 | |\n"
+        failed = "".join(f"| {g.source} | {g.first_patch} | {g.patches} | {g.reason} |\n" for g in self.gaps)
+        gaps = f"""
+## Patches that the dataset lacks
+
+Their shards failed. The same command again renders just these.
+
+| source | first patch | patches | reason |
+| --- | --- | --- | --- |
+{failed}"""
         return f"""# {self.headline}
 
 {self.what_was_rendered}, in {self.seconds:.1f} s.
@@ -109,14 +135,17 @@ next:
 | file | `{self.output}` |
 | size | {self.bytes / 1e6:.1f} MB |
 | digest | `{self.digest}` |
+| rows | {self.rows:,} |
 | accepted | {self.acceptance:.1%} of {self.candidates} candidates |
-
+| throughput | {self.throughput} |
+| spec | `{self.spec.fingerprint}` |
+{gaps if self.gaps else ""}
 ## Refused candidates
 
 | reason | candidates | meaning |
 | --- | --- | --- |
 {faults}
-## Next
+## Open it
 
 ```
 synthcore inspect {self.output}
@@ -136,6 +165,11 @@ with Dataset("{self.output}") as dataset:
 {self.spec.model_dump_json(indent=2)}
 ```
 """
+
+    def _missing(self) -> str:
+        if not self.gaps:
+            return ""
+        return f"  missing   {len(self.gaps)} shards failed; the same command again renders just these\n"
 
 
 def _short(path: Path) -> str:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from prefect import task
+from prefect import Task, task
 
 from synthcore.errors import DownloadError
 from synthcore.presets import download
@@ -35,19 +35,21 @@ def download_source(source: PresetSource, version: str, folder: Path, limits: Li
     return download.download(source, version, folder, limits)
 
 
-def fetch(source: PresetSource, output: Path, limits: Limits, results_dir: Path) -> Outcome:
-    """Bring one source up to date, and say what became of it. A failure is an outcome too."""
+def fetch(source: PresetSource, output: Path, limits: Limits, downloading: Task[..., Downloaded]) -> Outcome:
+    """Bring one source up to date by the task `downloading`, and say what became of it.
+
+    A failure is an outcome too.
+    """
     folder = output / source.folder_name
     known = {"url": source.url, "licence": source.licence, "folder": str(folder)}
     try:
         version = download.find_version(source, limits)
         arguments = (source, version, folder, limits)
-        state = download_source.with_options(result_storage=results_dir)(*arguments, return_state=True)
+        state: Any = downloading(*arguments, return_state=True)
         downloaded: Downloaded = state.result()
         is_cached = state.name == "Cached"
         if is_cached and not downloaded.is_intact():
-            again = download_source.with_options(result_storage=results_dir, refresh_cache=True)
-            downloaded, is_cached = again(*arguments), False
+            downloaded, is_cached = downloading.with_options(refresh_cache=True)(*arguments), False
     except DownloadError as error:
         return Outcome(**known, state="failed", reason=str(error))
     found = downloaded.model_dump(include={"commit", "files", "bytes"})

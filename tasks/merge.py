@@ -12,7 +12,7 @@ from synthcore.controls import canonical_json, installed
 from synthcore.engine.machine import engine
 from synthcore.spec import DatasetSpec
 from synthcore.storage import merge
-from synthcore.storage.merge import DatasetRef, MergeMode, ShardRef
+from synthcore.storage.merge import DatasetRef, Gap, MergeMode, ShardRef
 
 
 def merge_key(_: Any, parameters: dict[str, Any]) -> str:
@@ -34,7 +34,13 @@ def merge_key(_: Any, parameters: dict[str, Any]) -> str:
     result_serializer="json",
 )
 def merge_shards(
-    shards: list[ShardRef], output: Path, data_dir: Path, spec: DatasetSpec, mode: MergeMode, chunk_rows: int
+    shards: list[ShardRef],
+    output: Path,
+    data_dir: Path,
+    spec: DatasetSpec,
+    mode: MergeMode,
+    chunk_rows: int,
+    gaps: list[Gap],
 ) -> DatasetRef:
     """Join shards into the file the user named, or find it there already."""
     return merge.merge_shards(
@@ -46,4 +52,5 @@ def merge_shards(
         engine=engine(),
         mode=mode,
         chunk_rows=chunk_rows,
+        gaps=gaps,
     )

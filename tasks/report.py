@@ -1,13 +1,25 @@
-"""What a run leaves in Prefect's UI: its progress, and a summary."""
+"""What a run leaves in Prefect's UI: its progress, a table of its shards, a summary and a picture."""
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import hashlib
 from typing import Any
 from uuid import UUID
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 
+from synthcore import picture
+from synthcore.report import Cell
+from synthcore.storage.merge import DatasetRef
 from synthcore.summary import Summary
 
 
@@ -17,12 +29,20 @@ def start_progress(what: str) -> UUID:
     return UUID(str(created))
 
 
-def show_progress(artifact: UUID, done: int, total: int) -> None:
-    """Move the bar."""
-    update_progress_artifact(artifact, progress=100.0 * done / total)
+def show_progress(artifact: UUID, share: float, what: str) -> None:
+    """Move the bar to a share of 1, and say how far the run is."""
+    with contextlib.suppress(Exception):  # a server that is gone for a moment must not end a run
+        update_progress_artifact(artifact, progress=100.0 * share, description=what)
 
 
-@task(name="summarize")
+def list_shards(rows: list[dict[str, Cell]], shards: int) -> None:
+    """Publish the table of a run's shards."""
+    failed = sum(row["state"] == "failed" for row in rows)
+    listed = "" if len(rows) == shards else f"; the first {len(rows)} are listed"
+    create_table_artifact(rows, key="shards", description=f"{shards} shards, {failed} failed{listed}")
+
+
+@task(name="summarize", task_run_name="summarize")
 def summarize(summary: Summary) -> None:
     """Publish what was made as a page in the UI."""
     create_markdown_artifact(summary.to_markdown(), key="summary", description=summary.headline)
@@ -32,3 +52,26 @@ def summarize(summary: Summary) -> None:
 def show_text(key: str, headline: str, text: str) -> None:
     """Publish what a terminal would show as a page in the UI."""
     create_markdown_artifact(f"```\n{text}```\n", key=key, description=headline)
+
+
+def picture_key(_: Any, parameters: dict[str, Any]) -> str:
+    """What the dataset holds, and how it is drawn; never where it lies."""
+    made_of = f"{picture.VERSION} {parameters['dataset'].digest}"
+    return f"picture-{hashlib.sha256(made_of.encode()).hexdigest()}"
+
+
+@task(
+    name="draw_picture",
+    task_run_name="draw picture",
+    cache_key_fn=picture_key,
+    persist_result=True,
+    result_serializer="json",
+)
+def draw_picture(dataset: DatasetRef) -> str:
+    """Draw a dataset, or find it drawn already: a PNG in base64, of some tens of kilobytes."""
+    return base64.b64encode(picture.draw(dataset)).decode()
+
+
+def show_picture(png: str) -> None:
+    """Publish a picture. The UI takes an address, and one that holds the image needs no file server."""
+    create_image_artifact(f"data:image/png;base64,{png}", key="picture", description=picture.CAPTION)

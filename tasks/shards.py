@@ -7,12 +7,17 @@ from typing import Any
 
 from prefect import task
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.concurrency.sync import concurrency
+from prefect.futures import PrefectFuture
+from prefect.runtime import task_run
 from prefect.tasks import Task, exponential_backoff
 
-from synthcore import shard
+from synthcore import gaps, shard
 from synthcore.errors import Accident
 from synthcore.shard import ShardPlan
-from synthcore.storage.merge import ShardRef
+from synthcore.storage.merge import Gap, ShardRef
+from tasks.limits import of_this_machine
+from tasks.logs import show_logs
 
 
 def shard_key(_: Any, parameters: dict[str, Any]) -> str:
@@ -37,4 +42,13 @@ async def heals(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
 )
 def render_shard(plan: ShardPlan, data_dir: Path, render_timeout: float) -> ShardRef:
     """Render one shard of a dataset, or find it rendered already."""
-    return shard.render_shard(plan, data_dir, render_timeout)
+    show_logs()
+    with concurrency(of_this_machine()):
+        ref = shard.render_shard(plan, data_dir, render_timeout)
+    return ref.model_copy(update={"tries": task_run.run_count})
+
+
+def outcome(plan: ShardPlan, future: PrefectFuture[ShardRef]) -> ShardRef | Gap:
+    """What became of a shard: it is there, or it failed for good. Raises what ails every shard."""
+    result: Any = future.result(raise_on_failure=False)
+    return result if isinstance(result, ShardRef) else gaps.as_gap(plan, result)

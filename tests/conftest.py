@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,7 +228,7 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_API_PORT": str(port), "DO_NOT_TRACK": "1"}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port), "--no-ui"]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
     with (home / "server.log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
@@ -307,3 +308,14 @@ def cli_in(prefect_api: str) -> Callable[[Path], Cli]:
 @pytest.fixture
 def cli(tmp_path: Path, cli_in: Callable[[Path], Cli]) -> Cli:
     return cli_in(tmp_path)
+
+
+@pytest.fixture
+def latest(prefect_api: str) -> Callable[[str], str]:
+    """What the newest artifact of a key holds."""
+
+    def read(key: str) -> str:
+        with urllib.request.urlopen(f"{prefect_api}/artifacts/{key}/latest") as answer:
+            return str(json.load(answer)["data"])
+
+    return read

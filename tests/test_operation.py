@@ -51,6 +51,7 @@ DEPLOYMENTS = {
     "ingest-presets/default",
     "verify/sample",
     "inspect/default",
+    "render-shards/render",
 }
 
 
@@ -141,15 +142,15 @@ def test_up_deploys_every_flow_with_a_description_and_tags(shell: Shell) -> None
     flows = {flow["id"]: flow["name"] for flow in shell.ask("flows/filter")}
     deployments = {f"{flows[d['flow_id']]}/{d['name']}": d for d in shell.ask("deployments/filter")}
     assert deployments.keys() == DEPLOYMENTS
-    for deployment in deployments.values():
+    for name, deployment in deployments.items():
         assert deployment["description"]
         assert deployment["tags"]
-        assert deployment["work_pool_name"] == "local"
+        assert deployment["work_pool_name"] == ("render" if "render-shards" in name else "local")
         described = deployment["parameter_openapi_schema"]["properties"].values()
         assert all(
             parameter.get("description") or "allOf" in parameter or "$ref" in parameter for parameter in described
         )
-    for name in DEPLOYMENTS - {"verify/sample", "inspect/default"}:
+    for name in DEPLOYMENTS - {"verify/sample", "inspect/default", "render-shards/render"}:
         limit = deployments[name]["global_concurrency_limit"]["limit"]
         assert (limit, deployments[name]["concurrency_options"]["collision_strategy"]) == (1, "ENQUEUE")
     assert not any(schedule["active"] for d in deployments.values() for schedule in d["schedules"])
@@ -256,6 +257,26 @@ def test_up_again_starts_nothing_and_leaves_schedules_as_they_are(shell: Shell) 
     after = shell.ask("deployments/name/generate/nightly", method="GET")
     assert [(s["schedule"]["cron"], s["active"]) for s in after["schedules"]] == [("0 2 * * *", True)]
     assert len(shell.ask("deployments/filter")) == len(DEPLOYMENTS)
+    assert [a["name"] for a in shell.ask("automations/filter")] == ["mark killed runs as crashed"]
+
+
+def test_the_pool_that_up_makes_takes_a_distributed_run(shell: Shell) -> None:
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "render"],
+        cwd=ROOT,
+        env=shell.environment | {"PREFECT_API_URL": shell.api},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        flags = ("--distribute", "pool:render", "--batch", 2, "--seed", 5)
+        made = shell.run("synthcore", "generate", "-n", 36, "-o", "distributed.h5", *FLAGS, *flags, "--json")
+    finally:
+        worker.terminate()
+        worker.wait()
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["rows"] == 36
+    assert states(shell, "render-shards/render") == ["COMPLETED", "COMPLETED"]
 
 
 def test_a_worker_can_be_started_to_run_what_is_due_and_end(shell: Shell) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import fcntl
+import logging
 import math
 import os
 import select
@@ -25,6 +26,8 @@ from synthcore.engine import faults
 from synthcore.engine.protocol import Message, pack, unpack
 from synthcore.engine.rendering import CpuSeconds, Fault, Outcome, RenderedRow, RenderFormat
 from synthcore.errors import Accident, Interrupted
+
+log = logging.getLogger(__name__)
 
 MAX_ACCIDENTS = 3
 #: Only what the program itself did wrong; SIGKILL and SIGTERM come from outside.
@@ -232,6 +235,7 @@ class Renderer:
                         return Outcome((), Fault(befell.note, faults.CRASH, None, None), CpuSeconds())
                     crash = befell.signal
                 accidents.append(str(befell))
+                log.info("rendering a candidate again: %s", befell)
                 if len(accidents) > MAX_ACCIDENTS:
                     raise Accident(f"gave up on a candidate: {'; '.join(accidents)}") from befell
                 # Each try gets twice the wall clock of the one before: a busy machine is no reason to fail.

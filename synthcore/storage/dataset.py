@@ -265,6 +265,16 @@ class Dataset:
         return schema.read_sources(self._file)
 
     @property
+    def shard_files(self) -> list[Path]:
+        """The shards that hold its audio; none if it does itself."""
+        return [self.path.parent / shard for shard in _virtual_sources(self._file)]
+
+    @property
+    def gaps(self) -> list[dict[str, Any]]:
+        """Patches that the dataset lacks, with source, first_patch, patches and reason; none if it is whole."""
+        return schema.read_gaps(self._file)
+
+    @property
     def weights_status(self) -> str:
         """Whether the file holds importance weights: "absent" until they are computed."""
         status = self._file.get("importance_weights/status")
@@ -315,9 +325,11 @@ class Dataset:
 
     def _require_sources(self, file: h5py.File) -> None:
         """Refuse a view whose shards are gone: HDF5 would read them as silence."""
-        audio = file.get(schema.AUDIO)
-        for source in audio.virtual_sources() if audio is not None and audio.is_virtual else ():
-            if not (self.path.parent / source.file_name).is_file():
-                raise DatasetError(
-                    f"{self.path} refers to the shard {source.file_name}, which is gone; generate it again"
-                )
+        for shard in _virtual_sources(file):
+            if not (self.path.parent / shard).is_file():
+                raise DatasetError(f"{self.path} refers to the shard {shard}, which is gone; generate it again")
+
+
+def _virtual_sources(file: h5py.File) -> list[str]:
+    audio = file.get(schema.AUDIO)
+    return [source.file_name for source in audio.virtual_sources()] if audio is not None and audio.is_virtual else []

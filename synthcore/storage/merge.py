@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import mmap
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +25,7 @@ from synthcore.storage import schema
 from synthcore.storage.writer import checksum, is_intact, new_file, whole_file
 
 MergeMode = Literal["copy", "virtual"]
+log = logging.getLogger(__name__)
 
 
 class ShardRef(BaseModel):
@@ -40,10 +43,23 @@ class ShardRef(BaseModel):
     faults: dict[str, int]
     seconds: float
     synth_cpu_seconds: float
+    worker: str = ""  # machine and process that rendered it
+    tries: int = 1  # how often it was begun, until no accident befell it
 
     def is_intact(self, data_dir: Path) -> bool:
         """Whether the file is there, of its size, and says its digest. `merge` reads every byte as well."""
         return is_intact(data_dir / self.name, self.size, self.digest)
+
+
+class Gap(BaseModel):
+    """Patches that a dataset lacks, because their shard could not be made."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: Source
+    first_patch: int
+    patches: int
+    reason: str
 
 
 class DatasetRef(BaseModel):
@@ -71,6 +87,7 @@ def merge_shards(
     engine: Engine,
     mode: MergeMode = "copy",
     chunk_rows: int = 1,
+    gaps: Sequence[Gap] = (),
 ) -> DatasetRef:
     """Join shards, in order: all rows made from presets, and exactly `spec.n_samples` synthetic ones.
 
@@ -84,6 +101,8 @@ def merge_shards(
         Whether audio is copied, or referenced where the shards lie.
     chunk_rows : int
         Audio rows to a chunk. Only 1 can be copied as bytes; more are inflated and compressed again.
+    gaps : sequence of Gap
+        What the shards lack of the dataset. The file says so in its attribute `gaps`.
 
     Raises
     ------
@@ -92,11 +111,14 @@ def merge_shards(
     SynthcoreError
         The disk is full.
     """
-    parts = taken(shards, spec)
+    started = time.monotonic()
+    parts = taken(shards, spec, gaps)
     rows = sum(take for _, take in parts)
     with whole_file(output) as temporary:
         with new_file(temporary) as file:
             schema.write_header(file, spec, registry, engine, _priors_of(shards, data_dir))
+            if gaps:
+                schema.write_gaps(file, [gap.model_dump() for gap in gaps])
             merge = _Merge(file, output, data_dir, spec, registry)
             if mode == "copy":
                 schema.create_audio(file, schema.audio_shapes(spec, registry), rows, chunk_rows)
@@ -107,12 +129,21 @@ def merge_shards(
                 merge.reference_audio(parts)
             digest = merge.finish()
         size = temporary.stat().st_size
+    log.info(
+        "merged %d rows of %d shards into %s: %.1f MB in %.1f s, digest %s",
+        *(rows, len(shards), output, size / 1e6, time.monotonic() - started, digest),
+    )
     return DatasetRef(path=str(output), size=size, digest=digest, rows=rows)
 
 
-def taken(shards: Sequence[ShardRef], spec: DatasetSpec) -> list[tuple[ShardRef, int]]:
+def taken(shards: Sequence[ShardRef], spec: DatasetSpec, gaps: Sequence[Gap] = ()) -> list[tuple[ShardRef, int]]:
     """How many rows of each shard a dataset takes: the last one of drawn patches may hold more than were asked for."""
-    left = {"synthetic": spec.n_samples, "variation": spec.variations * len(spec.audio.notes)}
+    notes = len(spec.audio.notes)
+    left = {"synthetic": spec.n_samples, "variation": spec.variations * notes}
+    asked = dict(left)
+    for gap in gaps:
+        if gap.source in left:
+            left[gap.source] -= min(gap.patches * notes, asked[gap.source] - gap.first_patch * notes)
     parts = []
     for shard in shards:
         take = min(shard.rows, left.get(shard.source, shard.rows))

@@ -232,6 +232,16 @@ def read_assets(file: h5py.File) -> tuple[list[str], dict[str, WavetableNote]]:
     return order, {a: WavetableNote(n, int(i)) for a, n, i in zip(order, names, places, strict=True) if n or i >= 0}
 
 
+def write_gaps(file: h5py.File, gaps: Sequence[Mapping[str, Any]]) -> None:
+    """Say which patches the dataset lacks: those of shards that could not be made."""
+    file["schema"].attrs["gaps"] = json.dumps(gaps)
+
+
+def read_gaps(file: h5py.File) -> list[dict[str, Any]]:
+    """Which patches the dataset lacks; none if it is whole."""
+    return list(json.loads(file["schema"].attrs.get("gaps", "[]")))
+
+
 def write_sources(file: h5py.File, sources: Iterable[Provenance]) -> None:
     """Write where the presets come from, sorted by hash."""
     rows = sorted(sources, key=lambda source: source.preset_hash)

@@ -1,0 +1,24 @@
+"""How many shards one machine renders at a time, for all flows on it together: a concurrency limit, if there is one."""
+
+from __future__ import annotations
+
+import socket
+from functools import cache
+
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
+
+
+@cache
+def of_this_machine() -> list[str]:
+    """Names of the limits to heed, asked for once in a process: `render-HOST`, or none if nobody made it.
+
+    A concurrency limit, and not one by tag: of a process that is killed, its places are free again after minutes.
+    """
+    name = f"render-{socket.gethostname()}"
+    try:
+        with get_client(sync_client=True) as client:
+            client.read_global_concurrency_limit_by_name(name)
+    except ObjectNotFound:
+        return []
+    return [name]

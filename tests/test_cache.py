@@ -1,0 +1,150 @@
+"""What is said of the cache on disk, and what may be cleared away."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synthcore.cache import Cache, Records, prune, survey, verify
+from synthcore.storage.merge import DatasetRef
+
+
+@pytest.fixture
+def folder(tier_1: Any, tmp_path: Path) -> Path:
+    """A data directory with the shards of a small dataset, a day old."""
+    shutil.copytree(tier_1.data_dir / "shards", tmp_path / "shards")
+    for path in (tmp_path / "shards").rglob("*.h5"):
+        os.utime(path, (time.time() - 86_400,) * 2)
+    return tmp_path
+
+
+@pytest.fixture
+def records(tier_1: Any, folder: Path) -> Records:
+    (folder / "results").mkdir()
+    files = {f"results/{index}": ref for index, ref in enumerate(tier_1.shards)}
+    for file in files:
+        (folder / file).write_text("{}")
+    return Records(files, {})
+
+
+def states(cache: Cache) -> list[tuple[str, str]]:
+    return sorted((entry.kind, entry.state) for entry in cache.entries)
+
+
+def prune_all(cache: Cache, **how: Any) -> list[str]:
+    limits = {"older_than": 0.0, "spec": "", "other_engines": False, "dry_run": False}
+    return [entry.path for entry in prune(cache, **{**limits, **how}).entries]
+
+
+def test_what_a_run_would_find_is_reachable_and_stays(folder: Path, records: Records, tier_1: Any) -> None:
+    cache = survey(folder, records)
+    assert states(cache) == [("shard", "reachable")] * 2
+    assert {entry.spec for entry in cache.entries} == {tier_1.plans[0].spec.fingerprint}
+    assert all(23.9 < entry.hours < 24.1 for entry in cache.entries)
+    assert "24 h" in cache.to_text()
+    assert prune_all(cache) == []
+
+
+def test_what_no_record_knows_is_unreachable_and_cleared(folder: Path, records: Records, tier_1: Any) -> None:
+    known = Records({"results/0": tier_1.shards[0]}, {})
+    cache = survey(folder, known)
+    assert states(cache) == [("shard", "reachable"), ("shard", "unreachable")]
+    assert prune_all(cache, dry_run=True) == [tier_1.shards[1].name]
+    assert (folder / tier_1.shards[1].name).exists()
+    assert prune_all(cache, older_than=48.0) == []
+    assert prune_all(cache) == [tier_1.shards[1].name]
+    assert not (folder / tier_1.shards[1].name).exists()
+    assert (folder / tier_1.shards[0].name).exists()
+
+
+def test_a_record_whose_shard_is_gone_is_cleared(folder: Path, records: Records, tier_1: Any) -> None:
+    (folder / tier_1.shards[0].name).unlink()
+    assert prune_all(survey(folder, records)) == ["results/0"]
+    assert not (folder / "results" / "0").exists()
+
+
+def test_a_shard_cut_short_is_damaged(folder: Path, records: Records, tier_1: Any) -> None:
+    path = folder / tier_1.shards[0].name
+    path.write_bytes(path.read_bytes()[:1000])
+    assert ("shard", "damaged") in states(survey(folder, records))
+    assert verify(folder, records).damaged == (tier_1.shards[0].name,)
+
+
+def test_verifying_reads_every_byte(folder: Path, records: Records, tier_1: Any) -> None:
+    assert verify(folder, records).damaged == ()
+    path = folder / tier_1.shards[1].name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert verify(folder, records).damaged == (tier_1.shards[1].name,)
+
+
+def test_shards_of_another_engine_go_only_when_asked(
+    folder: Path, records: Records, tier_1: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synthcore.cache.drawn_with", lambda: {"numpy": "99"})
+    cache = survey(folder, records)
+    assert states(cache) == [("shard", "other engine")] * 2
+    assert prune_all(cache) == []
+    assert len(prune_all(cache, other_engines=True)) == 2
+
+
+def test_a_spec_can_be_cleared_but_not_what_a_virtual_dataset_refers_to(
+    folder: Path, records: Records, tier_1: Any
+) -> None:
+    spec = tier_1.plans[0].spec.fingerprint[:12]
+    made = tier_1.merge(folder / "virtual.h5", data_dir=folder, mode="virtual")
+    used = survey(folder, Records(records.shards, {"results/merge": made}))
+    assert states(used) == [("shard", "in use")] * 2
+    assert prune_all(used, spec=spec, other_engines=True) == []
+    assert prune_all(survey(folder, records), spec="0000") == []
+    assert len(prune_all(survey(folder, records), spec=spec)) == 2
+
+
+def test_what_was_left_half_written_and_what_no_shard_is_made_from_is_cleared(folder: Path, records: Records) -> None:
+    (folder / "shards" / ".x.h5.12345678.tmp").write_bytes(b"half")
+    for name in ("presets/" + "a" * 64 + ".h5", "catalogs/" + "b" * 64 + ".json", "presets/mine.h5"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    gone = prune_all(survey(folder, records))
+    assert sorted(Path(path).name[:5] for path in gone) == [".x.h5", "aaaaa", "bbbbb"]
+    assert (folder / "presets" / "mine.h5").exists()
+
+
+def test_a_record_of_a_dataset_that_is_gone_is_cleared(folder: Path, records: Records) -> None:
+    gone = DatasetRef(path=str(folder / "no.h5"), size=1, digest="", rows=1)
+    (folder / "results" / "merge").write_text("{}")
+    assert prune_all(survey(folder, Records(records.shards, {"results/merge": gone}))) == ["results/merge"]
+
+
+def test_an_empty_cache_is_said_to_be_one(tmp_path: Path) -> None:
+    assert "nothing is cached" in survey(tmp_path, Records({}, {})).to_text()
+
+
+#: Renders of a tenth of the usual length, in shards of four patches.
+SHORT: tuple[object, ...] = ("--notes", 48, "--notes", 60, "--sample-rate", 22050)
+SHORT += ("--note-seconds", 0.25, "--render-seconds", 0.4, "--rows-per-shard", 8)
+
+
+@pytest.mark.slow
+def test_the_command_reads_the_records_that_runs_leave(cli: Any) -> None:
+    cli.json("generate", "-n", 16, "--data-dir", "data", "-o", "out.h5", *SHORT)
+    everything = cli.json("cache", "list", "--data-dir", "data")["entries"]
+    assert [(entry["kind"], entry["state"]) for entry in everything] == [("shard", "reachable")] * 2
+    (cli.folder / "data" / "results" / "broken").write_text("{")
+    assert [e["why"] for e in cli.json("cache", "prune", "--older-than", 0, "--data-dir", "data")["entries"]] == [
+        "can't be read"
+    ]
+    assert cli.json("cache", "verify", "--data-dir", "data") == {"checked": 2, "damaged": []}
+    victim = cli.folder / "data" / everything[0]["path"]
+    victim.unlink()
+    done = cli.run("cache", "verify", "--data-dir", "data")
+    assert done.returncode == 1
+    assert everything[0]["path"] in done.stdout
+    assert json.loads(cli.run("cache", "list", "--data-dir", "data", "--json").stdout)["entries"][1]["kind"] == "record"

@@ -1,0 +1,118 @@
+"""How runs end that don't end by themselves, and how two on one machine share it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import descendants, wait_until
+from tests.test_flow import SHORT, is_alive, post, shard_files
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parent.parent
+AUDIO = {"sample_rate": 22050, "note_seconds": 0.25, "render_seconds": 0.4}
+
+
+def prefect(api: str, *arguments: str) -> None:
+    environment = {**os.environ, "PREFECT_API_URL": api}
+    subprocess.run(
+        [sys.executable, "-m", "prefect", *arguments],
+        env=environment,
+        check=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def state_of(api: str, run: str) -> str:
+    with urllib.request.urlopen(f"{api}/flow_runs/{run}") as answer:
+        return str(json.load(answer)["state"]["name"])
+
+
+def newest_run(api: str, name: str) -> str | None:
+    runs = post(
+        f"{api}/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1, "flow_runs": {"name": {"any_": [name]}}}
+    )
+    return str(runs[0]["id"]) if runs else None
+
+
+@pytest.fixture
+def worker(prefect_api: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker of a process pool, as `prefect worker start` runs it."""
+    prefect(prefect_api, "work-pool", "create", "ending", "--type", "process", "--overwrite")
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "ending", "--type", "process"]
+    environment = {**os.environ, "PREFECT_API_URL": prefect_api}
+    with (tmp_path / "worker.log").open("w") as log:
+        process = subprocess.Popen(
+            command, env=environment, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True
+        )
+        yield process
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def test_cancelling_a_workers_run_leaves_no_process(
+    prefect_api: str, worker: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    flow = post(f"{prefect_api}/flows/", {"name": "generate"})["id"]
+    deployment = {
+        "name": "ending",
+        "flow_id": flow,
+        "entrypoint": "flows/generate.py:generate",
+        "work_pool_name": "ending",
+        "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
+    }
+    made = post(f"{prefect_api}/deployments/", deployment)["id"]
+    wishes = {"n_samples": 2000, "audio": AUDIO, "data_dir": str(tmp_path / "data"), "run": {"rows_per_shard": 12}}
+    run = post(f"{prefect_api}/deployments/{made}/create_flow_run", {"parameters": wishes})["id"]
+    wait_until(lambda: len(shard_files(tmp_path)) >= 2, seconds=200)
+    family = descendants(worker.pid)
+    assert any("synthcore.engine.zygote" in command for command in family.values())
+    post(f"{prefect_api}/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})  # what the page does
+    wait_until(lambda: not any(is_alive(pid) for pid in family), seconds=90)
+    wait_until(lambda: state_of(prefect_api, run) == "Cancelled", seconds=60)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_run_whose_process_was_killed_is_marked_crashed(cli: Any, prefect_api: str) -> None:
+    shipped = (ROOT / "deployments" / "zombies.yaml").read_text()
+    assert "within: 560\n" in shipped
+    quick = cli.folder / "zombies.yaml"
+    quick.write_text(shipped.replace("within: 560", "within: 70"))
+    prefect(prefect_api, "automation", "create", "--from-file", str(quick))
+    flags = ("generate", "-n", 1999, "--seed", 77, "--data-dir", "data", *SHORT)
+    process = cli.start(*flags, env={"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"})
+    cli.wait_until(lambda: len(shard_files(cli.folder)) >= 2, seconds=120)
+    run = newest_run(prefect_api, "tier1 1999 seed 77")
+    assert run is not None
+    process.kill()
+    process.communicate()
+    assert state_of(prefect_api, run) == "Running"
+    wait_until(lambda: state_of(prefect_api, run) == "Crashed", seconds=200)
+
+
+def test_two_runs_on_one_machine_share_its_concurrency_limit(cli: Any, prefect_api: str) -> None:
+    name = f"render-{socket.gethostname()}"
+    post(f"{prefect_api}/v2/concurrency_limits/", {"name": name, "limit": 1})
+    runs = [
+        cli.start("generate", "-n", 24, "--seed", seed, "--data-dir", f"{seed}", *SHORT, "--json") for seed in (1, 2)
+    ]
+    seen: set[int] = set()
+    while any(run.poll() is None for run in runs):
+        with urllib.request.urlopen(f"{prefect_api}/v2/concurrency_limits/{name}") as answer:
+            seen.add(json.load(answer)["active_slots"])
+    with urllib.request.urlopen(urllib.request.Request(f"{prefect_api}/v2/concurrency_limits/{name}", method="DELETE")):
+        pass
+    assert [json.loads(run.communicate()[0])["rows"] for run in runs] == [24, 24]
+    assert 1 in seen <= {0, 1}

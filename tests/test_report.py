@@ -1,0 +1,116 @@
+"""What is told of a run: the tally, the table of shards, the picture."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from synthcore import picture, report
+from synthcore.progress import Progress
+from synthcore.report import Tally, duration, shard_rows, short_count
+from synthcore.shard import plan_shards
+from synthcore.spec import DatasetSpec
+from synthcore.storage.merge import Gap
+from synthcore.summary import Summary
+
+
+class Clock:
+    """A clock that goes when it is told."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_tally_says_rows_pace_and_time_left() -> None:
+    plans, clock = plan_shards(DatasetSpec(n_samples=1200), 300), Clock()
+    tally = Tally(plans, clock)
+    assert tally.to_text() == "0 of 1,200 rows, 0 of 4 shards"
+    tally.shard_done(plans[0], is_cached=True)
+    clock.now += 10
+    for _ in range(50):
+        tally.count(Progress(rows=3, fault=None))
+    tally.count(Progress(rows=0, fault="silent"))
+    assert (tally.rows_done, tally.rows_per_second, tally.seconds_left) == (450, 15.0, 50.0)
+    assert tally.to_text() == (
+        "450 of 1,200 rows, 1 of 4 shards; 1 of them cached; 15.0 rows/s; 50 s left; 98% kept (refused: silent 1)"
+    )
+
+
+def test_rows_rendered_in_another_process_count_when_their_shard_is_done() -> None:
+    plans, clock = plan_shards(DatasetSpec(n_samples=600), 300), Clock()
+    tally = Tally(plans, clock)
+    clock.now += 10
+    tally.shard_done(plans[0], is_cached=False)
+    assert (tally.rows_done, tally.rows_per_second) == (300, 30.0)
+
+
+def test_a_shard_that_is_lost_is_counted_again() -> None:
+    plans = plan_shards(DatasetSpec(n_samples=600), 300)
+    tally = Tally(plans)
+    tally.shard_done(plans[0], is_cached=True)
+    tally.shard_lost(plans[0])
+    assert (tally.rows_done, tally.shards_done, tally.cached) == (0, 0, set())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(3, "3 s"), (89, "89 s"), (300, "5 min"), (7200, "2 h 0 min"), (10_000, "2 h 47 min")]
+)
+def test_a_time_span_is_said_as_people_do(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, "1"), (600, "600"), (1000, "1k"), (1234, "1234"), (1500, "1.5k"), (1_000_000, "1M")]
+)
+def test_a_count_is_said_as_people_do(count: int, said: str) -> None:
+    assert short_count(count) == said
+
+
+def test_the_table_of_shards_lists_failed_ones_first_and_is_bounded(
+    tier_1: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gap = Gap(source="synthetic", first_patch=0, patches=2, reason="it broke")
+    made = [tier_1.shards[0], gap]
+    rows = shard_rows(tier_1.plans, made, cached=[0])
+    assert [(row["shard"], row["state"]) for row in rows] == [("0001", "failed"), ("0000", "cached")]
+    assert rows[0]["faults"] == "it broke"
+    assert rows[1]["rows"] == tier_1.shards[0].rows
+    assert str(rows[1]["worker"]).split()[1].isdecimal()
+    monkeypatch.setattr(report, "LISTED", 1)
+    assert len(shard_rows(tier_1.plans, made, cached=[])) == 1
+
+
+def test_the_picture_is_a_small_png_and_the_same_every_time(each_tier: Any) -> None:
+    drawn = picture.draw(each_tier.ref)
+    assert len(drawn) < 150_000
+    assert drawn == picture.draw(each_tier.ref)
+    with Image.open(io.BytesIO(drawn)) as image:
+        assert (image.format, image.size) == ("PNG", (900, 720))
+
+
+def test_a_spectrogram_shows_where_the_sound_is() -> None:
+    seconds = np.arange(22050) / 22050
+    tone = np.sin(2 * np.pi * 4000 * seconds).astype(np.float32)
+    shown = picture.spectrogram_db(np.stack([tone, np.zeros_like(tone)]))
+    assert shown[:, 10].argmax() == round(4000 / 22050 * picture.WINDOW)
+    assert (shown.max(), shown.min()) == (0.0, picture.FLOOR_DB)
+    assert (picture.spectrogram_db(np.zeros((2, 100), np.float32)) == picture.FLOOR_DB).all()
+
+
+def test_the_summary_says_what_it_took_and_what_is_lacking(tier_1: Any) -> None:
+    gap = Gap(source="synthetic", first_patch=3, patches=2, reason="it broke")
+    of: dict[str, Any] = {"cached": 0, "rows_rendered": 15, "seconds": 2.5, "data_dir": Path("data")}
+    summary = Summary.of(tier_1.spec, tier_1.ref, tier_1.shards, [gap], **of)
+    page = summary.to_markdown()
+    for words in (tier_1.ref.digest, tier_1.spec.fingerprint, "6.0 rows/s", "| synthetic | 3 | 2 | it broke |"):
+        assert words in page
+    whole = Summary.of(tier_1.spec, tier_1.ref, tier_1.shards, [], **of)
+    assert "lacks" not in whole.to_markdown()
+    assert "missing" not in whole.to_text()
