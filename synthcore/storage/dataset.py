@@ -21,8 +21,9 @@ from synthcore.engine.machine import Engine
 from synthcore.errors import DatasetError
 from synthcore.patch import Patch
 from synthcore.spec import DatasetSpec
-from synthcore.storage import schema
+from synthcore.storage import schema, weights
 from synthcore.storage.schema import StoredPriors
+from synthcore.storage.weights import Status, Weights
 
 Row = dict[str, Any]
 
@@ -275,10 +276,14 @@ class Dataset:
         return schema.read_gaps(self._file)
 
     @property
-    def weights_status(self) -> str:
-        """Whether the file holds importance weights: "absent" until they are computed."""
-        status = self._file.get("importance_weights/status")
-        return status[()].decode() if status is not None else "absent"
+    def weights_status(self) -> Status:
+        """Whether the file holds importance weights: `absent`, `complete`, or `stale` when its rows have changed."""
+        return weights.read_status(self._file)
+
+    @property
+    def weights(self) -> Weights | None:
+        """How much each control moves the sound, for a training loss; None until `synthcore compute-weights` says."""
+        return weights.read(self._file)
 
     @cached_property
     def asset_names(self) -> list[str]:
