@@ -39,7 +39,7 @@ N_BASE = 3
 
 @dataclass(frozen=True)
 class Measured:
-    """A small dataset whose weights were measured, at rows in which filter 1 is heard."""
+    """A small dataset whose weights were measured, at rows in which filter 1 is on and closes."""
 
     path: Path
     data_dir: Path
@@ -48,13 +48,20 @@ class Measured:
     weighed: importance.Weighed
 
 
+def is_filtered(patch: Patch) -> bool:
+    """Whether filter 1 is on, half of the sound goes through it, and it isn't wide open."""
+    places = {c.name: i for i, c in enumerate(REGISTRY.continuous)}
+    cutoff, mix = (patch.continuous[places[f"filter_1_{name}"]] for name in ("cutoff", "mix"))
+    return "filter_1_cutoff" in importance.audible(patch, REGISTRY) and bool(cutoff < 0.7 and mix > 0.5)
+
+
 @pytest.fixture(scope="module")
 def measured(short: AudioSpec, tmp_path_factory: pytest.TempPathFactory) -> Measured:
     data_dir = tmp_path_factory.mktemp("weights")
-    spec = DatasetSpec(tier=1, n_samples=24, audio=short.model_copy(update={"notes": (60,)}))
-    path = make_dataset(spec, data_dir, rows_per_shard=24).path
+    spec = DatasetSpec(tier=1, n_samples=36, audio=short.model_copy(update={"notes": (60,)}))
+    path = make_dataset(spec, data_dir, rows_per_shard=36).path
     with Dataset(path) as dataset:
-        filtered = [r for r in range(24) if "filter_1_cutoff" in importance.audible(dataset.patch(r), REGISTRY)]
+        filtered = [row for row, patch in enumerate(dataset.patches(0, len(dataset))) if is_filtered(patch)]
     probe = Probe(index=0, file=str(path), rows=tuple(filtered[:N_BASE]), key="0" * 64)
     assert len(probe.rows) == N_BASE
     ref = importance.measure(probe, data_dir)
