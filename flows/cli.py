@@ -92,10 +92,13 @@ def _complain(what: object, code: int) -> int:
 def run_generate(settings: Generate) -> int:
     """Run the flow, and say what it made."""
     from synthcore import library
+    from synthcore.page.writing import require_replaceable
     from synthcore.storage.continuing import grown, require_continuable, require_writable
     from synthcore.wavetables.discovery import places_to_search
 
     require_writable(settings.output_path)
+    if settings.html:
+        require_replaceable(settings.html)
     if settings.community_dir:
         places_to_search((), wished=settings.community_dir)  # what isn't there needs no server
     if not settings.has_presets:  # else the spec is known only when they have been read
@@ -108,19 +111,31 @@ def run_generate(settings: Generate) -> int:
 
     left_out = {"as_json", "catalog_digest", "presets_digest"}
     summary = generate(**{name: getattr(settings, name) for name in Generate.model_fields if name not in left_out})
+    if settings.html:
+        _say(f"page: {settings.html}")
     _tell(summary, as_json=settings.as_json)
     return 0
 
 
 def run_inspect(settings: Inspect) -> int:
     """Say what is in a dataset."""
+    from flows.bar import rows_shown
     from synthcore import inspection
+    from synthcore.inspection import Inspection, RowWords
+    from synthcore.page.content import rows_heard
+    from synthcore.page.writing import write_page
     from synthcore.storage.dataset import Dataset, damage_named
 
     with damage_named(settings.file), Dataset(settings.file) as dataset:
-        found = (
-            inspection.describe_row(dataset, settings.row) if settings.row is not None else inspection.inspect(dataset)
-        )
+        found: Inspection | RowWords
+        if settings.row is not None:
+            found = inspection.describe_row(dataset, settings.row)
+        elif settings.html:
+            with rows_shown("listening", rows_heard(len(dataset))):
+                found = write_page(dataset, settings.html)
+            _say(f"page: {settings.html}")
+        else:
+            found = inspection.inspect(dataset)
     _tell(found, as_json=settings.as_json)
     return 0
 

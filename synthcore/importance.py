@@ -44,7 +44,7 @@ METHOD_VERSION = 1
 STEP = 0.1
 #: To how many of its other options a categorical control is moved.
 OPTIONS = 3
-#: Renders are no longer than this: 0.6 of the cost, and the ranking is that of two seconds (docs/decisions/0009).
+#: Renders are no longer than this: 0.6 of the cost, and the ranking is that of two seconds (docs/decisions/0010).
 NOTE_SECONDS, RENDER_SECONDS = 0.75, 1.0
 #: Bases of a probe: at tier 1 half a minute of work that an accident can cost.
 BASES = 4

@@ -97,6 +97,11 @@ Weights = Annotated[
 ]
 DatasetFile = Annotated[Path, Field(description="The dataset or shard.")]
 Row = Annotated[int | None, Field(description="Describe one row in words instead.")]
+Html = Annotated[
+    Path | None,
+    AfterValidator(_absolute),
+    Field(description="Write a page to look at and listen to as well: one HTML file that needs nothing else."),
+]
 RowsToVerify = Annotated[int, Field(ge=1, description="How many rows, drawn at random.")]
 EveryRow = Annotated[bool, Field(description="Every row.")]
 ToleranceDb = Annotated[float, Field(description="On another type of machine: allowed error, relative to the row.")]
@@ -254,6 +259,7 @@ class Generate(DatasetSpec, _InFile):
     output: Output = None
     grow_by: GrowBy = 0
     weights: Weights = 0
+    html: Html = None
     workers: Workers = CORES
     data_dir: DataDir = Field(default_factory=default_data_dir)
     run: RunSettings = Field(default_factory=RunSettings)
@@ -325,7 +331,14 @@ class Inspect(BaseSettings):
 
     file: CliPositionalArg[DatasetFile]
     row: Row = None
+    html: Html = None
     as_json: AsJson = False
+
+    @model_validator(mode="after")
+    def _of_all_rows(self) -> Inspect:
+        if self.html and self.row is not None:
+            raise ValueError("html is a page of the whole dataset: leave out --row, or --html")
+        return self
 
 
 class Verify(BaseSettings):

@@ -285,10 +285,26 @@ class Dataset:
         """How much each control moves the sound, for a training loss; None until `synthcore compute-weights` says."""
         return weights.read(self._file)
 
+    def importance_weights(self) -> dict[str, tuple[float, float]]:
+        """Each weighed control's importance weight and its standard error, by name; empty while there are none."""
+        if self.weights_status == schema.ABSENT.decode():
+            return {}
+        group = self._file["importance_weights"]
+        found: dict[str, tuple[float, float]] = {}
+        for name, controls in (("weights", self.registry.continuous), ("categorical", self.registry.categorical)):
+            stored = zip(controls, group[name][:].tolist(), group[f"{name}_error"][:].tolist(), strict=True)
+            found |= {control.name: (weight, error) for control, weight, error in stored if np.isfinite(weight)}
+        return found
+
     @cached_property
     def asset_names(self) -> list[str]:
         """The SHA-256 of each asset, in the order that labels refer to."""
         return [name.decode() for name in self._file["schema/assets"][:].tolist()]
+
+    @cached_property
+    def wavetable_names(self) -> dict[str, str]:
+        """What each wavetable is called, by SHA-256. Names are people's: anything can be in them."""
+        return {name: note.name for name, note in schema.read_assets(self._file)[1].items()}
 
     @cached_property
     def _names(self) -> dict[str, str]:
