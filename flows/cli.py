@@ -17,6 +17,7 @@ from synthcore.settings import (
     DiscoverWavetables,
     Down,
     DownloadPresets,
+    Export,
     Generate,
     Ingest,
     Inspect,
@@ -41,6 +42,7 @@ commands:
   compute-weights   measure how much each control moves the sound
   recipe            write a dataset without audio and other people's assets
   render            make a dataset again from its recipe
+  export            write rows as a .wav and a .vital preset
   cache             list, clear or verify what is cached on disk
   up                keep a server, all deployments and a worker running
   down              end what up started
@@ -143,13 +145,18 @@ def run_inspect(settings: Inspect) -> int:
 def run_verify(settings: Verify) -> int:
     """Verify a dataset; 1 when a row differs."""
     from flows.bar import rows_shown
-    from synthcore import verification
+    from synthcore import trials, verification
     from synthcore.storage.dataset import Dataset, damage_named
 
+    verdict: trials.ActivityVerdict | verification.Verdict
     with damage_named(settings.file), Dataset(settings.file) as dataset:
         rows = len(dataset) if settings.all else min(settings.rows, len(dataset))
-        with rows_shown("verifying", rows):
-            verdict = verification.verify(dataset, settings)
+        if settings.activity:
+            with rows_shown("moving controls", 2 * settings.controls * rows):
+                verdict = trials.try_activity(dataset, settings)
+        else:
+            with rows_shown("verifying", rows):
+                verdict = verification.verify(dataset, settings)
     _tell(verdict, as_json=settings.as_json)
     return 0 if verdict.holds else FAILED
 
@@ -235,6 +242,17 @@ def run_render(settings: RenderRecipe) -> int:
     return 0 if made.holds or not made.same_machine_type else FAILED
 
 
+def run_export(settings: Export) -> int:
+    """Write rows as files."""
+    from synthcore import export
+    from synthcore.storage.dataset import Dataset, damage_named
+
+    with damage_named(settings.file), Dataset(settings.file) as dataset:
+        exported = export.export_rows(dataset, settings.row, settings.output)
+    _tell(exported, as_json=settings.as_json)
+    return 0
+
+
 def run_cache(settings: CacheCommand) -> int:
     """List, prune or verify the cache; 1 when a shard is damaged."""
     from synthcore import cache
@@ -300,6 +318,7 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "compute-weights": (ComputeWeights, run_compute_weights),
     "recipe": (WriteRecipe, run_recipe),
     "render": (RenderRecipe, run_render),
+    "export": (Export, run_export),
     "cache": (CacheCommand, run_cache),
     "up": (Up, run_up),
     "down": (Down, run_down),

@@ -41,7 +41,7 @@ class Rule(BaseModel):
     spares: tuple[str, ...] = ()  # but not these
     when: Mapping[str, tuple[str, ...]] = {}  # a categorical control shows one of these options, or "#7"
     unless: Mapping[str, tuple[str, ...]] = {}  # it shows none of these
-    at: Mapping[str, tuple[float, ...]] = {}  # a continuous control has one of these values, and nothing modulates it
+    at: Mapping[str, tuple[float, ...]] = {}  # a continuous control has one of these values, or any; unmodulated
     silent: tuple[str, ...] = ()  # none of these can be heard
     unused: tuple[str, ...] = ()  # these modulation sources move nothing that can be heard
     one_on: tuple[str, ...] = ()  # of these switches at most one is on
@@ -147,6 +147,11 @@ class _LookedUp:
     one_on: NDArray[np.intp]  # columns
     one_frame: NDArray[np.intp]  # oscillators, from 0
 
+    @property
+    def follows_from_others(self) -> bool:
+        """Whether it may hold only once another rule does."""
+        return bool(self.silent.size or self.unused.size)
+
 
 class Activity:
     """The rules for the controls of one synth.
@@ -192,13 +197,19 @@ class Activity:
         modulated = slots.ends_of(slots.is_connected, silent.shape[1])
         modulates = slots.moves(modulated[:, self._first_slot :])
         modulated = slots.ends_of(modulates, silent.shape[1])
-        fits = [_fits(rule, labels, modulated) for rule in self._rules]
+        following = []
+        for rule in self._rules:
+            fit = _fits(rule, labels, modulated)
+            if rule.follows_from_others:
+                following.append((rule, fit))
+            else:
+                silent[:, rule.silences] |= fit[:, None]
         found = -1
         while found < (found := int(np.count_nonzero(silent))):
             is_idle = ~modulates | np.take_along_axis(silent, slots.ends, axis=1)
             silent[:, self._first_slot :] = is_idle
             used = slots.sources_of(~is_idle, len(self.registry.sources))
-            for rule, fit in zip(self._rules, fits, strict=True):
+            for rule, fit in following:
                 silent[:, rule.silences] |= (fit & _follows(rule, silent, used))[:, None]
         return silent, used, modulated
 
@@ -228,7 +239,9 @@ class Activity:
     def _match(self, rule: Rule, patterns: Sequence[str]) -> list[int]:
         found: list[int] = []
         for pattern in patterns:
-            places = [place for name, place in self._places.items() if fnmatchcase(name, pattern)]
+            # "eq_*" means controls, never a point such as "eq_low:band".
+            names = [name for name in self._places if (":" in name) == (":" in pattern) and fnmatchcase(name, pattern)]
+            places = [self._places[name] for name in names]
             if not places:
                 raise SpecError(f"activity.toml: {rule.id} names {pattern!r}, which the installed synth doesn't have")
             found += places
@@ -301,7 +314,9 @@ def _fits(rule: _LookedUp, labels: Labels, modulated: Mask) -> Mask:
         parts.append(np.isin(labels.categorical[:, column], options) == wanted)
     for column, values in rule.values:
         # A continuous control's place is its column.
-        parts.append(np.isin(labels.continuous[:, column], values) & ~modulated[:, column])
+        parts.append(~modulated[:, column])
+        if values.size:
+            parts.append(np.isin(labels.continuous[:, column], values))
     holds: Mask = np.logical_and.reduce(parts)
     return holds
 

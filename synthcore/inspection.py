@@ -17,6 +17,7 @@ from synthcore.coverage import SPAN, Coverage, measure_coverage
 from synthcore.engine.faults import REASONS
 from synthcore.errors import DatasetError, SynthcoreError
 from synthcore.hearing import QUICK, Duplicates, Heard, find_duplicates, hear
+from synthcore.presets.families import SHARES
 from synthcore.storage.dataset import Dataset
 from synthcore.usage import Usage, count_usage
 
@@ -76,6 +77,7 @@ class Inspection(BaseModel):
     usage: Usage
     distributions: dict[str, list[float]]  # at QUANTILES
     sources: dict[str, int]
+    splits: dict[str, int]  # rows of each; none in a shard
     presets: list[SourceOfPresets]
     refused_presets: list[RefusedPreset]
     importance_weights: str
@@ -110,6 +112,7 @@ class Inspection(BaseModel):
             "rows": f"{self.rows} of tier {self.tier}, {self.patches} patches ({_counted(self.sources)})",
             "recipe": "without audio: synthcore render makes it again" if self.is_recipe else "",
             "lacks": "; ".join(f"{g['patches']} {g['source']} patches from {g['first_patch']}" for g in self.gaps),
+            "splits": _counted(self.splits),
             "digest": self.digest,
             "accepted": f"{self.acceptance:.1%} of {self.candidates} candidate patches",
             "weights": self.importance_weights,
@@ -223,12 +226,20 @@ def inspect(dataset: Dataset, heard: Heard | None = None) -> Inspection:
         usage=count_usage(dataset),
         distributions={k: [float(q) for q in np.quantile(v, QUANTILES)] for k, v in measured.items() if len(v)},
         sources=dict(sources),
+        splits=_count_splits(dataset),
         presets=_count_presets(dataset),
         refused_presets=_refused_presets(dataset),
         importance_weights=dataset.weights_status,
         gaps=dataset.gaps,
         other_synth=_compare_synths(dataset),
     )
+
+
+def _count_splits(dataset: Dataset) -> dict[str, int]:
+    if "split" not in dataset.column_names:
+        return {}
+    splits = Counter(split.decode() for split in dataset.column("split").tolist())
+    return {split: splits[split] for split in SHARES}
 
 
 def _count_presets(dataset: Dataset) -> list[SourceOfPresets]:
