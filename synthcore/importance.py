@@ -44,7 +44,8 @@ METHOD_VERSION = 1
 STEP = 0.1
 #: To how many of its other options a categorical control is moved.
 OPTIONS = 3
-#: Renders are no longer than this: 0.6 of the cost, and the ranking is that of two seconds (docs/decisions/0010).
+#: At tier 1 renders are no longer than this: 0.6 of the cost, and the ranking is that of two seconds. Above, echoes
+#: come later (docs/decisions/0010).
 NOTE_SECONDS, RENDER_SECONDS = 0.75, 1.0
 #: Bases of a probe: at tier 1 half a minute of work that an accident can cost.
 BASES = 4
@@ -215,13 +216,12 @@ def varied(dataset: Dataset) -> set[str]:
 
 
 def render_format(spec: DatasetSpec) -> RenderFormat:
-    """What bases and moved sounds are rendered as: the beginning of a row, cut short where the ranking keeps."""
-    return replace(
-        spec.render_format.refusing_nothing(),
-        notes=(0,) * PLACES,
-        note_seconds=min(NOTE_SECONDS, spec.audio.note_seconds),
-        render_seconds=min(RENDER_SECONDS, spec.audio.render_seconds),
-    )
+    """What bases and moved sounds are rendered as: as rows, but cut short where the ranking keeps."""
+    fmt = replace(spec.render_format.refusing_nothing(), notes=(0,) * PLACES)
+    if spec.tier > 1:
+        return fmt
+    short = {"note_seconds": NOTE_SECONDS, "render_seconds": RENDER_SECONDS}
+    return replace(fmt, **{name: min(seconds, getattr(fmt, name)) for name, seconds in short.items()})
 
 
 def measure(probe: Probe, data_dir: Path) -> ProbeRef:

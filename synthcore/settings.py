@@ -91,7 +91,7 @@ WeighedFile = Annotated[
 Bases = Annotated[
     int, Field(ge=1, description="Rows whose controls are moved, drawn from the dataset; all if it has fewer.")
 ]
-BASES = 500  #: at tier 1 about 40 minutes on two quiet cores
+BASES = 500  #: at tier 1 about 40 minutes on two quiet cores, at tier 2 four hours
 Weights = Annotated[
     int, Field(ge=0, description="Compute importance weights from so many rows as the last step; 0 for none.")
 ]

@@ -149,6 +149,13 @@ def test_pinned_controls_and_those_of_a_higher_tier_do_not_vary(tier_1, tier_2):
         assert "reverb_size" in importance.varied(dataset)
 
 
+def test_only_tier_1_is_heard_for_less_than_its_rows_last():
+    one, two = (importance.render_format(DatasetSpec(tier=tier)) for tier in (1, 2))
+    assert (one.note_seconds, one.render_seconds, two.note_seconds, two.render_seconds) == (0.75, 1.0, 1.5, 2.0)
+    brief = AudioSpec(note_seconds=0.2, render_seconds=0.3)
+    assert importance.render_format(DatasetSpec(audio=brief)).samples == int(0.3 * 44_100)
+
+
 # ------------------------------------------------------------------------------------------------------- the figures
 
 
@@ -415,17 +422,30 @@ SHORT += ("--rows-per-shard", 6, "-n", 6, "--data-dir", "data", "-o", "out.h5")
 
 
 @pytest.mark.slow
-def test_one_flow_makes_a_dataset_with_weights_and_measures_nothing_twice(cli):
-    made = cli.json("generate", *SHORT, "--weights", 1)
-    assert made["weights"] == 1
-    first = weights_of(cli.folder / "out.h5")
-    assert (first.status, first.method["n_base"], first.method["base"]) == ("complete", 1, made["digest"])
-    (file,) = (cli.folder / "data" / "weights").rglob("*.json")
-    written, before = file.stat().st_mtime_ns, (cli.folder / "out.h5").read_bytes()
-    again = cli.json("compute-weights", "-o", "out.h5", "--n-base", 1, "--data-dir", "data")
+def test_one_flow_makes_a_dataset_with_weights_goes_on_when_killed_and_measures_nothing_twice(cli):
+    command = ("generate", *SHORT, "--weights", importance.BASES + 1)
+    out = cli.folder / "out.h5"
+
+    def written() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (cli.folder / "data" / "weights").rglob("[0-9a-f]*.json")}
+
+    run = cli.start(*command)
+    cli.wait_until(lambda: written() or run.poll() is not None, seconds=240)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    before = written()
+    assert len(before) == 1
+    assert status_of(out) == "absent"
+    made = cli.json(*command)
+    assert (made["weights"], made["rows_rendered"]) == (importance.BASES + 1, 0)
+    after = written()
+    assert len(after) == 2
+    assert before.items() < after.items()  # what was measured before the kill was not measured again
+    found = weights_of(out)
+    assert (found.status, found.method["base"]) == ("complete", made["digest"])
+    content = out.read_bytes()
+    next(iter(after)).unlink()  # what was cached is gone: it is measured again, and is the same
+    again = cli.json("compute-weights", "-o", "out.h5", "--n-base", importance.BASES + 1, "--data-dir", "data")
     assert again["base"] == made["digest"]
-    assert (file.stat().st_mtime_ns, (cli.folder / "out.h5").read_bytes()) == (written, before)
-    file.unlink()  # what was cached is gone: it is measured again, and is the same
-    once_more = cli.json("compute-weights", "-o", "out.h5", "--n-base", 1, "--data-dir", "data")
-    assert once_more["weights"] == again["weights"]
-    assert (cli.folder / "out.h5").read_bytes() == before
+    assert len(written()) == 2
+    assert out.read_bytes() == content

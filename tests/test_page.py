@@ -98,6 +98,9 @@ def forge_names(path: Path) -> None:
 def forge_weights(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         group = file["importance_weights"]
+        for name in ("weights", "weights_error", "categorical", "categorical_error"):
+            group[name][...] = 0
+        group["method"][()] = b"{}"
         group["weights"][:3], group["weights_error"][:3] = [0.5, 2.5, 0.0], [0.1, 0.2, 0.0]
         group["categorical"][:1], group["categorical_error"][:1] = 1.0, 0.3
         group["status"][()] = b"complete"
