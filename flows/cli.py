@@ -13,6 +13,7 @@ from typing import Any
 from synthcore.errors import DownloadError, RenderError, SynthcoreError
 from synthcore.settings import (
     CacheCommand,
+    ComputeWeights,
     DiscoverWavetables,
     Down,
     DownloadPresets,
@@ -38,6 +39,7 @@ commands:
   discover-wt       make a catalog of the wavetables on this machine
   download-presets  download the presets of public repositories and archives
   ingest            read presets into one file of patches
+  compute-weights   measure how much each control moves the sound
   recipe            write a dataset without audio and other people's assets
   render            make a dataset again from its recipe
   export            write rows as a .wav and a .vital preset
@@ -199,6 +201,20 @@ def run_ingest(settings: Ingest) -> int:
     return 0
 
 
+def run_compute_weights(settings: ComputeWeights) -> int:
+    """Run the flow, and say what it measured."""
+    from synthcore import importance
+
+    importance.plan(settings.output, settings.n_base)  # what has no weights needs no server
+    _meet_prefect()
+    from flows.compute_weights import compute_weights
+
+    wishes = {name: getattr(settings, name) for name in ComputeWeights.model_fields if name != "as_json"}
+    weighed = compute_weights(**wishes)
+    _tell(weighed, as_json=settings.as_json)
+    return 0
+
+
 def run_recipe(settings: WriteRecipe) -> int:
     """Write a recipe."""
     from synthcore import recipe
@@ -299,6 +315,7 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "discover-wt": (DiscoverWavetables, run_discover_wavetables),
     "download-presets": (DownloadPresets, run_download_presets),
     "ingest": (Ingest, run_ingest),
+    "compute-weights": (ComputeWeights, run_compute_weights),
     "recipe": (WriteRecipe, run_recipe),
     "render": (RenderRecipe, run_render),
     "export": (Export, run_export),

@@ -21,6 +21,7 @@ from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner
 
 from flows.bar import rows_shown
+from flows.compute_weights import compute_weights
 from flows.display import Display
 from flows.distribution import distribute
 from flows.download_presets import download_presets
@@ -49,6 +50,7 @@ from synthcore.settings import (
     RenderShards,
     Repos,
     RunSettings,
+    Weights,
     Workers,
 )
 from synthcore.shard import ShardPlan, plan_shards
@@ -100,6 +102,7 @@ def generate(
     audio: AudioSpec = SPEC.audio,
     acceptance: AcceptanceSpec = SPEC.acceptance,
     grow_by: GrowBy = 0,
+    weights: Weights = 0,
     html: Html = None,
     run: RunSettings = RUN,
 ) -> Summary:
@@ -142,6 +145,7 @@ def generate(
         audio=audio,
         acceptance=acceptance,
         grow_by=grow_by,
+        weights=weights,
         html=html,
         run=run,
         **where,
@@ -179,6 +183,7 @@ def generate(
         rows_rendered=display.tally.rows_rendered,
         seconds=seconds,
         data_dir=settings.data_dir,
+        weights=weigh(dataset, settings),
     )
     summarize(summary)
     show_picture(draw_picture.with_options(result_storage=settings.results_dir)(dataset))
@@ -225,6 +230,20 @@ def gather_presets(settings: Generate) -> Collection | None:
         where = ", ".join(map(str, folders)) or "the factory folders"
         raise SpecError(f"no preset could be read from {where}; {made.report_file} says why")
     return presets
+
+
+def weigh(dataset: DatasetRef, settings: Generate) -> int:
+    """Compute importance weights, if that is asked; return how many rows they are of."""
+    if not settings.weights:
+        return 0
+    weighed = compute_weights(
+        output=Path(dataset.path),
+        n_base=settings.weights,
+        refresh=settings.run.refreshes("weights"),
+        workers=settings.workers,
+        data_dir=settings.data_dir,
+    )
+    return weighed.n_base
 
 
 def render_shards(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
@@ -12,11 +12,11 @@ from prefect.tasks import Task
 
 from synthcore.errors import SpecError
 from synthcore.settings import Generate, RenderShards
-from synthcore.shard import ShardPlan
 
 #: Shards that a runner has at a time. More than a cluster usually has cores; few enough to cost neither the scheduler
 #: nor us anything: 10,000 planned shards are 10,000 plans, not 10,000 live futures.
 AHEAD = 256
+Plan = TypeVar("Plan")
 
 
 def task_runner(settings: Generate | RenderShards) -> TaskRunner[Any]:
@@ -33,20 +33,25 @@ def task_runner(settings: Generate | RenderShards) -> TaskRunner[Any]:
         except ImportError as error:
             raise SpecError("the runner dask is not installed; do so with: pip install 'synthcore[dask]'") from error
         return dask_runner(settings.run.runner_address, settings.workers)
-    # One more than render at a time: a finished shard is hashed and flushed while the next one renders.
-    return ThreadPoolTaskRunner(max_workers=settings.workers + 1)
+    return threads(settings.workers)
+
+
+def threads(workers: int) -> TaskRunner[Any]:
+    """Threads of this machine, for so many renders at a time."""
+    # One more than render: a finished shard is hashed and flushed while the next one renders.
+    return ThreadPoolTaskRunner(max_workers=workers + 1)
 
 
 def hand_out(
-    plans: list[ShardPlan], runner: TaskRunner[Any], task: Task[..., Any], **same: Any
-) -> Iterator[tuple[ShardPlan, PrefectFuture[Any]]]:
+    plans: list[Plan], runner: TaskRunner[Any], task: Task[..., Any], **same: Any
+) -> Iterator[tuple[Plan, PrefectFuture[Any]]]:
     """Submit a task for each shard, never more than `AHEAD` at a time, and give each back as soon as it is finished.
 
     A future that was given back is forgotten here. Dask keeps what a future refers to, and makes it again when the
     worker that has it dies.
     """
     finished: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
-    under_way: dict[PrefectFuture[Any], ShardPlan] = {}
+    under_way: dict[PrefectFuture[Any], Plan] = {}
     for plan in plans:
         future = runner.submit(task, {"plan": plan, **same})
         under_way[future] = plan

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from synthcore.distances import distance
     from synthcore.errors import SynthcoreError
     from synthcore.patch import Patch
+    from synthcore.playback import render
     from synthcore.spec import DatasetSpec
     from synthcore.storage.dataset import Dataset
 
@@ -24,8 +25,9 @@ _HOMES = {
     "Registry": "synthcore.controls",
     "SynthcoreError": "synthcore.errors",
     "distance": "synthcore.distances",
+    "render": "synthcore.playback",
 }
-__all__ = ["Dataset", "DatasetSpec", "Patch", "Registry", "SynthcoreError", "distance"]
+__all__ = ["Dataset", "DatasetSpec", "Patch", "Registry", "SynthcoreError", "distance", "render"]
 
 
 def __getattr__(name: str) -> Any:

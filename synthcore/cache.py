@@ -26,7 +26,7 @@ from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import DatasetRef, ShardRef
 from synthcore.storage.writer import file_checksum
 
-Kind = Literal["shard", "record", "presets", "catalog", "left over"]
+Kind = Literal["shard", "record", "presets", "catalog", "weights", "left over"]
 State = Literal["reachable", "in use", "other engine", "unreachable", "damaged"]
 HOUR = 3600.0
 
@@ -39,6 +39,7 @@ class Records:
     datasets: Mapping[str, DatasetRef]
     unreadable: Sequence[str] = ()
     collections: frozenset[str] = field(default_factory=frozenset)  # files that were ingested
+    probes: frozenset[str] = field(default_factory=frozenset)  # files in which weights were measured
 
 
 class Entry(BaseModel):
@@ -112,8 +113,8 @@ def survey(data_dir: Path, records: Records) -> Cache:
     """List what is cached, and whether a run would still find it."""
     shards = list(_shards(data_dir, records))
     needed = [entry for entry in shards if entry.state != "unreachable"]
-    entries = [*shards, *_records(data_dir, records), *_sources(data_dir, records, needed), *_left_over(data_dir)]
-    return Cache(data_dir=str(data_dir), entries=tuple(entries))
+    others = [*_sources(data_dir, records, needed), *_probes(data_dir, records), *_left_over(data_dir)]
+    return Cache(data_dir=str(data_dir), entries=(*shards, *_records(data_dir, records), *others))
 
 
 def prune(cache: Cache, *, older_than: float, spec: str, other_engines: bool, dry_run: bool) -> Pruned:
@@ -211,8 +212,15 @@ def _sources(data_dir: Path, records: Records, shards: Sequence[Entry]) -> Itera
         yield _entry(data_dir, path, "catalog", *_known(path.stem in named))
 
 
-def _known(is_known: bool) -> tuple[State, str]:
-    return ("reachable", "") if is_known else ("unreachable", "no shard is made from it")
+def _probes(data_dir: Path, records: Records) -> Iterator[Entry]:
+    """What was measured for importance weights."""
+    for path in sorted((data_dir / "weights").rglob("[0-9a-f]*.json")):
+        is_known = path.relative_to(data_dir).as_posix() in records.probes
+        yield _entry(data_dir, path, "weights", *_known(is_known, otherwise="no record of it"))
+
+
+def _known(is_known: bool, otherwise: str = "no shard is made from it") -> tuple[State, str]:
+    return ("reachable", "") if is_known else ("unreachable", otherwise)
 
 
 def _digests(data_dir: Path, entry: Entry) -> Iterable[str]:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from synthcore.controls import VITAL_VERSION, Registry, canonical_json
+from synthcore.controls import VITAL_VERSION, Registry, canonical_json, installed
+from synthcore.errors import SynthcoreError
 from synthcore.normalize import to_units, to_values
 from synthcore.wavetables.canonical import canonical_wavetable, playable
 
@@ -24,6 +25,9 @@ MAX_SLOTS = 64  #: of modulation; a 65th kills the synth
 SLOT_FIELDS = ("source", "destination", "amount", "bipolar", "power", "stereo", "bypass")
 SLOT_SETTINGS = SLOT_FIELDS[2:]
 EMPTY_SLOT = np.array([-1, -1, 0, 0, 0, 0, 0], dtype=np.float32)
+#: What a slot's settings can be, in the order of `SLOT_SETTINGS`; bipolar, stereo and bypass are switches.
+SLOT_LOW, SLOT_HIGH = (-1.0, 0.0, -10.0, 0.0, 0.0), (1.0, 1.0, 10.0, 1.0, 1.0)
+SLOT_IS_SWITCH = (False, True, False, True, True)
 OSCILLATORS = 3
 #: What a patch can hold besides numbers and wavetables; none of it given means the init preset's.
 EXTRAS = ("lfos", "sample", "curves")
@@ -80,6 +84,59 @@ class Patch:
             categorical=options,
             modulation_slots=np.tile(EMPTY_SLOT, (MAX_SLOTS, 1)),
             wavetables=tuple(hashlib.sha256(text).hexdigest() for text in _init_wavetables(registry)),
+        )
+
+    @classmethod
+    def from_vectors(
+        cls,
+        continuous: ArrayLike,
+        categorical: ArrayLike,
+        modulation: ArrayLike | None = None,
+        *,
+        wavetables: Sequence[str] | None = None,
+        extras: Sequence[str | None] | None = None,
+        registry: Registry | None = None,
+    ) -> Patch:
+        """Make a patch of a model's prediction: what can't be played becomes what can.
+
+        Unit values are clipped to [0, 1], and whole-number controls go to the nearest whole number. Options are
+        rounded and clipped to those there are. In modulation, sources and destinations are rounded and clipped to
+        the lists, amounts to [-1, 1], powers to [-10, 10], switches to 0 or 1; a source that rounds to -1 or less
+        leaves its slot empty. A row's own vectors come back as the patch they are of.
+
+        Parameters
+        ----------
+        continuous : array_like, shape (322,)
+            Unit values, in the order of `params/continuous`.
+        categorical : array_like, shape (126,)
+            Option indices, in the order of `params/categorical`.
+        modulation : array_like, shape (64, 7), optional
+            As `params/modulation_slots`: `SLOT_FIELDS` per slot. None by default.
+        wavetables : sequence of str, optional
+            The SHA-256 of each of the three oscillators' wavetables; by default the init preset's.
+        extras : sequence of (str or None), optional
+            The SHA-256 of each of `EXTRAS`' assets; by default the init preset's.
+        registry : Registry, optional
+            Whose columns these are; by default the installed synth's.
+
+        Returns
+        -------
+        Patch
+
+        Raises
+        ------
+        SynthcoreError
+            A vector has another length, or holds what is no number, such as NaN; the error names the vector.
+        """
+        registry = installed() if registry is None else registry
+        init = cls.init(registry)
+        slots = init.modulation_slots if modulation is None else modulation
+        return cls(
+            continuous=_nearest_units(_vector("continuous", continuous, init.continuous.shape), registry),
+            categorical=_nearest_options(_vector("categorical", categorical, init.categorical.shape), registry),
+            modulation_slots=_nearest_slots(_vector("modulation", slots, init.modulation_slots.shape), registry),
+            wavetables=_names("wavetables", wavetables, init.wavetables),
+            extras=_names("extras", extras, init.extras),
         )
 
     def values(self, registry: Registry) -> dict[str, float]:
@@ -155,6 +212,46 @@ class Patch:
             )
             settings.update({f"modulation_{number}_{k}": v for k, v in zip(SLOT_SETTINGS, row[2:], strict=True)})
         return routes
+
+
+def _vector(name: str, given: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Check one predicted vector."""
+    try:
+        vector = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise SynthcoreError(f"{name} holds what is no number ({error}); give an array of shape {shape}") from error
+    if vector.shape != shape:
+        raise SynthcoreError(f"{name} has shape {vector.shape}; a patch needs {shape}")
+    if not np.isfinite(vector).all():
+        where = np.argwhere(~np.isfinite(vector))[0].tolist()
+        raise SynthcoreError(
+            f"{name} holds {vector[tuple(where)]} at {', '.join(map(str, where))}; a patch needs numbers"
+        )
+    return vector
+
+
+def _names(name: str, given: Sequence[Any] | None, usual: tuple[Any, ...]) -> tuple[Any, ...]:
+    if given is not None and len(given) != len(usual):
+        raise SynthcoreError(f"{name} names {len(given)} assets; a patch needs {len(usual)}")
+    return usual if given is None else tuple(given)
+
+
+def _nearest_units(vector: NDArray[np.float64], registry: Registry) -> NDArray[np.float32]:
+    units = np.clip(vector, 0, 1).astype(np.float32)
+    quantised = to_units(registry.continuous, to_values(registry.continuous, units))
+    # All others stay as they are: there and back can move a unit value by half a step of float32.
+    return np.where([c.is_whole for c in registry.continuous], quantised, units)
+
+
+def _nearest_options(vector: NDArray[np.float64], registry: Registry) -> NDArray[np.int32]:
+    return np.clip(np.rint(vector), 0, [len(c.options) - 1 for c in registry.categorical]).astype(np.int32)
+
+
+def _nearest_slots(matrix: NDArray[np.float64], registry: Registry) -> NDArray[np.float32]:
+    ends = np.clip(np.rint(matrix[:, :2]), (-1, 0), (len(registry.sources) - 1, len(registry.destinations) - 1))
+    settings = np.clip(matrix[:, 2:], SLOT_LOW, SLOT_HIGH)
+    slots = np.hstack([ends, np.where(SLOT_IS_SWITCH, np.rint(settings), settings)]).astype(np.float32)
+    return np.where(slots[:, :1] < 0, EMPTY_SLOT, slots)
 
 
 def content_hash(value: Any) -> str:

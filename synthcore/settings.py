@@ -85,6 +85,16 @@ GrowBy = Annotated[
     int,
     Field(ge=0, description="Rows to add to the output. If there is none yet, n-samples says how many to begin with."),
 ]
+WeighedFile = Annotated[
+    Path, AfterValidator(_absolute), Field(description="The dataset; its weights are written into it.")
+]
+Bases = Annotated[
+    int, Field(ge=1, description="Rows whose controls are moved, drawn from the dataset; all if it has fewer.")
+]
+BASES = 500  #: at tier 1 about 40 minutes on two quiet cores, at tier 2 four hours
+Weights = Annotated[
+    int, Field(ge=0, description="Compute importance weights from so many rows as the last step; 0 for none.")
+]
 DatasetFile = Annotated[Path, Field(description="The dataset or shard.")]
 Row = Annotated[int | None, Field(description="Describe one row in words instead.")]
 Html = Annotated[
@@ -133,7 +143,7 @@ DataDir = Annotated[
 
 
 #: Steps that are cached, by the name under which they are done again.
-Step = Literal["clone", "ingest", "render", "merge", "all"]
+Step = Literal["clone", "ingest", "render", "merge", "weights", "all"]
 Refresh = Annotated[bool, Field(description="Do it again, even if it is cached.")]
 
 
@@ -261,6 +271,7 @@ class Generate(DatasetSpec, _InFile):
     repos: Repos = False
     output: Output = None
     grow_by: GrowBy = 0
+    weights: Weights = 0
     html: Html = None
     workers: Workers = CORES
     data_dir: DataDir = Field(default_factory=default_data_dir)
@@ -490,6 +501,29 @@ class CacheCommand(BaseSettings):
         return self.data_dir / "results"
 
 
+class ComputeWeights(BaseSettings):
+    """Measure how much each control moves the sound, and write it into the dataset as weights for a training loss.
+
+    Of rows drawn from the dataset, each control that can be heard is moved a step both ways, or to other options, and
+    the sounds are compared with synthcore.distance. Running the same command again measures nothing; a larger n-base
+    goes on from what is there.
+    """
+
+    model_config = _command("compute-weights", {"output": "o", "as-json": "json"}, "SYNTHCORE_COMPUTE_WEIGHTS_")
+
+    output: WeighedFile
+    n_base: Bases = BASES
+    refresh: Refresh = False
+    workers: Workers = CORES
+    data_dir: DataDir = Field(default_factory=default_data_dir)
+    as_json: AsJson = False
+
+    @property
+    def results_dir(self) -> Path:
+        """Where Prefect keeps what tasks returned."""
+        return self.data_dir / "results"
+
+
 class WriteRecipe(BaseSettings):
     """Write a dataset without its audio, and without the wavetables, LFO shapes, samples and curves of other people.
 
@@ -594,6 +628,7 @@ def _require_known_variables() -> None:
         "DOWNLOAD_PRESETS",
         "DISCOVER_WT",
         "INGEST",
+        "COMPUTE_WEIGHTS",
         "RECIPE",
         "RENDER",
         "CACHE",

@@ -36,6 +36,7 @@ class Summary(BaseModel):
     seconds: float  # wall clock, from the first shard's start to the output's name
     synth_cpu_seconds: float  # inside the synth's render: kept, refused and settling renders
     data_dir: str
+    weights: int  # rows that the importance weights are of; 0 if none were asked for
 
     @classmethod
     def of(
@@ -49,6 +50,7 @@ class Summary(BaseModel):
         rows_rendered: int,
         seconds: float,
         data_dir: Path,
+        weights: int = 0,
     ) -> Summary:
         """Add up a run's shards, cached ones included."""
         faults: Counter[str] = Counter()
@@ -69,6 +71,7 @@ class Summary(BaseModel):
             seconds=round(seconds, 3),
             synth_cpu_seconds=round(sum(s.synth_cpu_seconds for s in shards), 3),
             data_dir=str(data_dir),
+            weights=weights,
         )
 
     @property
@@ -108,11 +111,14 @@ class Summary(BaseModel):
   file      {output} ({self.bytes / 1e6:.1f} MB)
   digest    {self.digest}
   accepted  {self.acceptance:.1%} of {self.candidates} candidate patches, in all shards; refused: {refused}
-{self._missing()}
+{self._weighed()}{self._missing()}
 next:
   {command} inspect {shlex.quote(output)}
   {command} verify {shlex.quote(output)}
 """
+
+    def _weighed(self) -> str:
+        return f"  weights   measured at {self.weights} rows\n" if self.weights else ""
 
     def to_markdown(self) -> str:
         """Write the page for Prefect's UI."""

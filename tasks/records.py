@@ -10,6 +10,7 @@ from prefect.results import ResultStore
 from prefect.serializers import JSONSerializer
 
 from synthcore.cache import Records
+from synthcore.importance import ProbeRef
 from synthcore.presets.report import Ingested
 from synthcore.storage.merge import DatasetRef, ShardRef
 
@@ -19,6 +20,7 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
     shards: dict[str, ShardRef] = {}
     datasets: dict[str, DatasetRef] = {}
     collections: set[str] = set()
+    probes: set[str] = set()
     unreadable: list[str] = []
     # Told to read JSON, which all our records are, it doesn't try to unpickle what is none.
     store = ResultStore(result_storage=LocalFileSystem(basepath=str(results_dir)), serializer=JSONSerializer())
@@ -35,4 +37,6 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
             datasets[file] = result
         elif isinstance(result, Ingested):
             collections.add(result.collection)
-    return Records(shards, datasets, tuple(unreadable), frozenset(collections))
+        elif isinstance(result, ProbeRef):
+            probes.add(result.name)
+    return Records(shards, datasets, tuple(unreadable), frozenset(collections), frozenset(probes))

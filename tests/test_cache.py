@@ -117,6 +117,16 @@ def test_what_was_left_half_written_and_what_no_shard_is_made_from_is_cleared(fo
     assert (folder / "presets" / "mine.h5").exists()
 
 
+def test_what_was_measured_for_weights_is_cleared_when_no_record_knows_it(folder: Path) -> None:
+    for name in ("ab", "cd"):
+        path = folder / "weights" / name / f"{name}12.json"
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+    cache = survey(folder, Records({}, {}, probes=frozenset({"weights/ab/ab12.json"})))
+    assert [entry.state for entry in cache.entries if entry.kind == "weights"] == ["reachable", "unreachable"]
+    assert "weights/cd/cd12.json" in prune_all(cache)
+
+
 def test_a_record_of_a_dataset_that_is_gone_is_cleared(folder: Path, records: Records) -> None:
     gone = DatasetRef(path=str(folder / "no.h5"), size=1, digest="", rows=1)
     (folder / "results" / "merge").write_text("{}")

@@ -30,6 +30,19 @@ def test_the_first_python_of_the_readme_reads_a_row(
     assert "(2, 8820) 48" in capsys.readouterr().out
 
 
+def test_the_readme_turns_vectors_back_into_sound(
+    tier_1: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "demo.h5").write_bytes(tier_1.path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    (block,) = (text for text in code(ROOT / "README.md", "python") if "from_vectors" in text)
+    exec(compile(block, "README.md", "exec"), {})
+    shape, apart = capsys.readouterr().out.rsplit(maxsplit=1)
+    assert shape == "(2, 8820)"
+    assert 0 < float(apart) < 80
+
+
 def test_the_python_of_the_format_page_reads_without_this_package(tier_1: Any, tmp_path: Path, fresh: Any) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "demo.h5").write_bytes(tier_1.path.read_bytes())

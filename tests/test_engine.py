@@ -109,6 +109,29 @@ def test_a_note_sounds_the_same_alone_and_among_others(presets: list[bytes]) -> 
             assert [bytes_of(renderer, preset, (48,)), bytes_of(renderer, preset, (60,))] == [[both[0]], [both[1]]]
 
 
+def test_setting_controls_in_a_fork_plays_what_a_document_with_them_plays(registry: Registry) -> None:
+    """So a moved control is the only difference between two sounds, and one that can't be heard makes none."""
+    sampler = Sampler(DatasetSpec(tier=3, seed=5), registry)
+    rng = np.random.default_rng(0)
+    with a_renderer(notes=(60,) * 8, render_seconds=0.3) as renderer:
+        for slot in range(2):
+            patch = sampler.draw(slot, 0)
+            base = patch.to_json(registry, sampler.assets).encode()
+            units = np.tile(patch.continuous, (8, 1))
+            for row, column in zip(units, rng.choice(len(registry.continuous), (8, 40)), strict=True):
+                row[column] = rng.random(40)
+            others = [Patch.from_vectors(row, patch.categorical, patch.modulation_slots) for row in units]
+            others = [replace(other, wavetables=patch.wavetables, extras=patch.extras) for other in others]
+            documents = [other.to_json(registry, sampler.assets).encode() for other in others]
+            loaded = [bytes_of(renderer, document, (60,))[0] for document in documents]
+            names = [control.name for control in registry.continuous if control.name != "oversampling"]
+            changes = [{name: other.values(registry)[name] for name in names} for other in others]
+            assert [row.audio_sha256 for row in renderer.render(base, (60,) * 8, changes).rows] == loaded
+            unchanged = renderer.render(base, (60,), [{}]).rows[0].audio_sha256
+            assert [unchanged] == bytes_of(renderer, base, (60,))
+            assert unchanged not in loaded
+
+
 def test_a_row_is_what_its_compressed_chunk_holds(init_preset: dict) -> None:
     import hashlib
     import zlib

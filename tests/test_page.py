@@ -104,6 +104,7 @@ def forge_weights(path: Path) -> list[str]:
         volume = list(schema["continuous_names"]).index("volume")
         model = list(schema["categorical_names"]).index("filter_1_model")
         group["weights"][volume], group["categorical"][model] = 2.5, 0.5
+        group["method"][()] = b"{}"
         group["status"][()] = b"complete"
     return ["volume", "filter_1_model"]
 

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from synthcore.engine import faults
@@ -36,7 +36,10 @@ START_SECONDS = 60  #: for a zygote to warm up: 1 s here, far more on a cold, bu
 LOAD_SECONDS = 10  #: the largest real preset took 2.6 s to load
 POLL_SECONDS = 0.1  #: how soon a stop or a passed deadline is noticed while nothing arrives
 DOCUMENT_BYTES = 1 << 26  #: the largest document that a migration may give; the largest real one gave 4 MB
+IDLE_FORMATS = 8  #: for which zygotes are kept warm; each has 170 MB
 PIPE_BYTES = 1 << 20  #: Linux's limit for a pipe without privileges
+
+Changes = Sequence[Mapping[str, float]]  #: for each note, the value of every control to set
 
 
 class Crashed(Exception):
@@ -91,14 +94,15 @@ class Zygote:
             env=_environment(),
         )
 
-    def send(self, preset: bytes, notes: tuple[int, ...], timeout_seconds: float) -> None:
+    def send(self, preset: bytes, notes: tuple[int, ...], changes: Changes, timeout_seconds: float) -> None:
         """Send one candidate, then call `receive`, which also tells what went wrong while sending.
 
-        Without notes it is not rendered, but migrated: the answer is the document as this synth writes it.
+        Without notes it is not rendered, but migrated: the answer is the document as this synth writes it. With
+        changes, there is one for each note: the values of controls that are set before it is played.
 
         The candidate may take `timeout_seconds` of wall clock for each of its renders, plus loading.
         """
-        head = {**asdict(self.fmt), "notes": notes, "samples": self.fmt.samples}
+        head = {**asdict(self.fmt), "notes": notes, "changes": changes, "samples": self.fmt.samples}
         allowed = LOAD_SECONDS + timeout_seconds * (len(notes) + 1)
         self._deadline = time.monotonic() + allowed + (0 if self._is_ready else START_SECONDS)
         self._notes = notes
@@ -206,10 +210,11 @@ class Renderer:
         self._zygote: Zygote | None = None
         self._preset = b""
         self._notes = fmt.notes
+        self._changes: Changes = ()
 
-    def send(self, preset: bytes, notes: tuple[int, ...] | None = None) -> None:
-        """Start rendering a candidate, at all of the format's notes or at some."""
-        self._preset, self._notes = preset, self.fmt.notes if notes is None else notes
+    def send(self, preset: bytes, notes: tuple[int, ...] | None = None, changes: Changes = ()) -> None:
+        """Start rendering a candidate, at all of the format's notes or at some, with a change of controls for each."""
+        self._preset, self._notes, self._changes = preset, self.fmt.notes if notes is None else notes, changes
         self._send(self.timeout_seconds)
 
     def receive(self) -> Outcome:
@@ -243,9 +248,9 @@ class Renderer:
                 self.close()
                 raise
 
-    def render(self, preset: bytes, notes: tuple[int, ...] | None = None) -> Outcome:
+    def render(self, preset: bytes, notes: tuple[int, ...] | None = None, changes: Changes = ()) -> Outcome:
         """Render one candidate; raises as `receive` does."""
-        self.send(preset, notes)
+        self.send(preset, notes, changes)
         return self.receive()
 
     def close(self) -> None:
@@ -257,7 +262,7 @@ class Renderer:
     def _send(self, timeout_seconds: float) -> None:
         if self._zygote is None:
             self._zygote = Zygote(self.fmt)
-        self._zygote.send(self._preset, self._notes, timeout_seconds)
+        self._zygote.send(self._preset, self._notes, self._changes, timeout_seconds)
 
     def _expect_zygote(self) -> Zygote:
         if self._zygote is None:
@@ -309,6 +314,9 @@ def borrow_renderer(fmt: RenderFormat, timeout_seconds: float) -> Iterator[Rende
             raise
         with _idle_lock:
             _idle.setdefault(fmt, []).append(renderer)
+            while len(_idle) > IDLE_FORMATS:
+                for old in _idle.pop(next(iter(_idle))):
+                    old.close()
 
 
 @contextlib.contextmanager

@@ -7,6 +7,9 @@ A request is one candidate: a preset's JSON and the notes to play. Its child loa
 taken, settles, and forks once per note; the last note needs no fork of its own. Without notes, the child writes the
 document as this synth understands it instead: old versions are migrated, what is missing is filled in.
 
+With changes, one set of controls for each note, each fork sets its controls before it settles: it then plays what it
+would play of a JSON that had them, for all but `oversampling`, which the synth takes from a JSON alone.
+
 Every render measures, judges, shuffles and compresses its own audio into shared memory, which only the zygote writes
 to the pipe: a child that dies half-way can't break the stream.
 
@@ -119,13 +122,16 @@ def render_candidate(synth: vita.Synth, request: dict[str, Any], preset: str, an
     if not load(synth, preset):
         answers.put(0, {"note": notes[0], "fault": faults.NOT_LOADED})
         return FAULTY
-    started = time.thread_time()
-    synth.render(SETTLE_NOTE, 0.0, SETTLE_NOTE_SECONDS, SETTLE_SECONDS)
-    settle_cpu = time.thread_time() - started
+    changes = request["changes"]
+    settled = 0.0 if changes else settle(synth)
 
     def play(place: int) -> int:
+        settle_cpu = 0.0 if place else settled
+        if changes:
+            change(synth, changes[place])
+            settle_cpu = settle(synth)
         head, body = render_note(synth, request, place)
-        answers.put(place, {**head, "settle_cpu": 0.0 if place else settle_cpu}, body)
+        answers.put(place, {**head, "settle_cpu": settle_cpu}, body)
         return FAULTY if head["fault"] else 0
 
     for place in range(len(notes) - 1):
@@ -135,6 +141,20 @@ def render_candidate(synth: vita.Synth, request: dict[str, Any], preset: str, an
         if status:
             return FAULTY
     return play(len(notes) - 1)
+
+
+def settle(synth: vita.Synth) -> float:
+    """Let the controls arrive at their values; return the CPU seconds it took."""
+    started = time.thread_time()
+    synth.render(SETTLE_NOTE, 0.0, SETTLE_NOTE_SECONDS, SETTLE_SECONDS)
+    return time.thread_time() - started
+
+
+def change(synth: vita.Synth, values: dict[str, float]) -> None:
+    """Set some controls."""
+    controls = synth.get_controls()
+    for name, value in values.items():
+        controls[name].set(value)
 
 
 def fork_into(work: Callable[[], int]) -> int:

@@ -22,8 +22,9 @@ from synthcore.errors import DatasetError
 from synthcore.patch import Patch
 from synthcore.presets.families import SHARES, Split
 from synthcore.spec import DatasetSpec
-from synthcore.storage import schema
+from synthcore.storage import schema, weights
 from synthcore.storage.schema import StoredPriors
+from synthcore.storage.weights import Status, Weights
 
 Row = dict[str, Any]
 
@@ -292,21 +293,24 @@ class Dataset:
         return schema.read_gaps(self._file)
 
     @property
-    def weights_status(self) -> str:
-        """Whether the file holds importance weights: "absent" until they are computed."""
-        status = self._file.get("importance_weights/status")
-        return status[()].decode() if status is not None else "absent"
+    def weights_status(self) -> Status:
+        """Whether the file holds importance weights: `absent`, `complete`, or `stale` when its rows have changed."""
+        return weights.read_status(self._file)
+
+    @property
+    def weights(self) -> Weights | None:
+        """How much each control moves the sound, for a training loss; None until `synthcore compute-weights` says."""
+        return weights.read(self._file)
 
     def importance_weights(self) -> dict[str, tuple[float, float]]:
         """Each weighed control's importance weight and its standard error, by name; empty while there are none."""
-        if self.weights_status == schema.ABSENT.decode():
+        found = self.weights
+        if found is None:
             return {}
-        group = self._file["importance_weights"]
-        found: dict[str, tuple[float, float]] = {}
-        for name, controls in (("weights", self.registry.continuous), ("categorical", self.registry.categorical)):
-            stored = zip(controls, group[name][:].tolist(), group[f"{name}_error"][:].tolist(), strict=True)
-            found |= {control.name: (weight, error) for control, weight, error in stored if np.isfinite(weight)}
-        return found
+        names = [control.name for control in (*self.registry.continuous, *self.registry.categorical)]
+        of_all = np.concatenate([found.continuous, found.categorical]).tolist()
+        errors = np.concatenate([found.continuous_error, found.categorical_error]).tolist()
+        return {name: (weight, error) for name, weight, error in zip(names, of_all, errors, strict=True)}
 
     @cached_property
     def asset_names(self) -> list[str]:

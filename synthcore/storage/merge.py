@@ -22,7 +22,7 @@ from synthcore.controls import Registry
 from synthcore.engine.machine import Engine
 from synthcore.errors import DamagedShard
 from synthcore.spec import DatasetSpec
-from synthcore.storage import schema
+from synthcore.storage import schema, weights
 from synthcore.storage.derived import Derived
 from synthcore.storage.writer import checksum, is_intact, new_file, whole_file
 
@@ -130,12 +130,20 @@ def merge_shards(
             if mode == "virtual":  # only now: each shard has been read and found whole
                 merge.reference_audio(parts)
             digest = merge.finish()
+            carry_over_weights(output, file)
         size = temporary.stat().st_size
     log.info(
         "merged %d rows of %d shards into %s: %.1f MB in %.1f s, digest %s",
         *(rows, len(shards), output, size / 1e6, time.monotonic() - started, digest),
     )
     return DatasetRef(path=str(output), size=size, digest=digest, rows=rows)
+
+
+def carry_over_weights(output: Path, file: h5py.File) -> None:
+    """Keep the importance weights of the dataset that is about to be replaced."""
+    # There may be none, or a damaged one.
+    with contextlib.suppress(OSError, LookupError, ValueError), h5py.File(output) as old:
+        weights.carry_over(old, file)
 
 
 def taken(shards: Sequence[ShardRef], spec: DatasetSpec, gaps: Sequence[Gap] = ()) -> list[tuple[ShardRef, int]]:

@@ -1,0 +1,94 @@
+"""Compute importance weights: plan_probes -> measure_probe (mapped, retried, cached) -> store_weights -> a page.
+
+`python flows/compute_weights.py --help` tells its flags; `synthcore compute-weights` is the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from flows import environment
+
+environment.prepare()  # Prefect reads its surroundings once, when it is imported
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.bar import rows_shown
+from flows.form import described
+from flows.runners import hand_out, threads
+from synthcore import importance, progress
+from synthcore.engine.client import at_most, interruptible
+from synthcore.importance import Probe, ProbeRef, Weighed
+from synthcore.settings import BASES, CORES, Bases, ComputeWeights, DataDir, Refresh, WeighedFile, Workers
+from tasks.logs import show_logs
+from tasks.report import show_progress, show_text, start_progress
+from tasks.weights import measure_probe, store_weights
+
+
+def run_name() -> str:
+    """Name a run after its dataset, such as "weights of train.h5"."""
+    return f"weights of {Path(flow_run.parameters['output']).name}"
+
+
+@flow(name="compute-weights", flow_run_name=run_name)
+@described
+def compute_weights(
+    output: WeighedFile,
+    n_base: Bases = BASES,
+    refresh: Refresh = False,
+    workers: Workers = CORES,
+    data_dir: DataDir | None = None,
+) -> Weighed:
+    """Measure how much each control moves the sound, and write it into the dataset.
+
+    Returns
+    -------
+    Weighed
+        The weights, by control.
+
+    Raises
+    ------
+    DatasetError
+        The file is no dataset with rows and audio, or can't be written.
+    EngineMismatch
+        The synth here has other controls than the dataset's.
+    Accident
+        A render met with accidents again and again.
+    """
+    show_logs()
+    # Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
+    where: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
+    settings = ComputeWeights(output=output, n_base=n_base, refresh=refresh, workers=workers, **where)
+    probes = importance.plan(settings.output, settings.n_base)
+    with rows_shown("weighing", sum(len(p.rows) for p in probes)), interruptible(), at_most(settings.workers):
+        measured = measure(probes, settings, refresh=settings.refresh)
+        lost = [i for i, ref in enumerate(measured) if not ref.is_intact(settings.data_dir)]
+        again = measure([probes[i] for i in lost], settings, refresh=True)
+    for i, ref in zip(lost, again, strict=True):
+        measured[i] = ref
+    weighed = store_weights(settings.output, measured, settings.data_dir)
+    show_text("weights", weighed.headline, weighed.to_text())
+    return weighed
+
+
+def measure(probes: list[Probe], settings: ComputeWeights, *, refresh: bool) -> list[ProbeRef]:
+    """Measure probes side by side; cached ones are there already, unless refreshed."""
+    artifact = start_progress(f"{len(probes)} probes")
+    task: Any = measure_probe.with_options(result_storage=settings.results_dir, refresh_cache=refresh)
+    measured: dict[str, ProbeRef] = {}
+    with threads(settings.workers) as runner:
+        for probe, future in hand_out(probes, runner, task, data_dir=settings.data_dir):
+            measured[probe.key] = future.result()  # raises what went wrong, while the others are being stopped
+            if future.state.name == "Cached":
+                progress.publish(progress.Progress(rows=len(probe.rows), fault=None))
+            show_progress(artifact, len(measured) / len(probes), f"{len(measured)} of {len(probes)} probes")
+    return [measured[probe.key] for probe in probes]
+
+
+if __name__ == "__main__":
+    from flows.cli import main
+
+    sys.exit(main(["compute-weights", *sys.argv[1:]]))

@@ -1,0 +1,161 @@
+"""Importance weights in a dataset: written in place, into what merging reserved, and carried over when merging again.
+
+A crash while writing leaves a file that reads as before, with its weights marked absent.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from synthcore.controls import canonical_json
+from synthcore.errors import DatasetError
+
+GROUP = "importance_weights"
+Status = Literal["absent", "complete", "stale"]
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """How much each control moves the sound.
+
+    Attributes
+    ----------
+    continuous : ndarray, shape (322,), float32
+        In the order of `params/continuous`; mean 1 over the controls of the dataset's tier, 0 for what can't be heard.
+    categorical : ndarray, shape (126,), float32
+        In the order of `params/categorical`, likewise.
+    continuous_error, categorical_error : ndarray, float32
+        Standard error of each.
+    method : mapping
+        How they were measured: `n_base` rows of the dataset with the digest `base`, and so on.
+    status : str
+        `complete`, or `stale` if the dataset has changed since.
+    """
+
+    continuous: NDArray[np.float32]
+    categorical: NDArray[np.float32]
+    continuous_error: NDArray[np.float32]
+    categorical_error: NDArray[np.float32]
+    method: Mapping[str, Any]
+    status: Status = "complete"
+
+    def is_same(self, other: Weights) -> bool:
+        """Whether two weights say the same."""
+        same = all(np.array_equal(values, other.arrays[name]) for name, values in self.arrays.items())
+        return same and (self.status, self.method) == (other.status, other.method)
+
+    @property
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """What is stored, by dataset."""
+        return {
+            "weights": self.continuous,
+            "weights_error": self.continuous_error,
+            "categorical": self.categorical,
+            "categorical_error": self.categorical_error,
+        }
+
+
+def read(file: h5py.File) -> Weights | None:
+    """The weights that a file holds; None if they are absent."""
+    status = read_status(file)
+    if status == "absent":
+        return None
+    group = file[GROUP]
+    return Weights(
+        continuous=group["weights"][:],
+        categorical=group["categorical"][:],
+        continuous_error=group["weights_error"][:],
+        categorical_error=group["categorical_error"][:],
+        method=json.loads(group["method"][()]),
+        status=status,
+    )
+
+
+def read_status(file: h5py.File) -> Status:
+    """Whether a file holds weights."""
+    status = file.get(f"{GROUP}/status")
+    said: Status = status[()].decode() if status is not None else "absent"
+    return said
+
+
+def require_reserved(path: Path) -> None:
+    """Refuse a file that weights can't be written into.
+
+    Raises
+    ------
+    DatasetError
+        It is a shard, or can't be written.
+    """
+    with _opened(path) as file:
+        _reserved(file, path)
+
+
+def write(path: Path, weights: Weights) -> None:
+    """Write weights into a dataset, in place. Its size and its structure stay as they are.
+
+    Raises
+    ------
+    DatasetError
+        It is a shard, or can't be written.
+    """
+    with _opened(path) as file:
+        _put(_reserved(file, path), weights)
+
+
+def carry_over(old: h5py.File, new: h5py.File) -> None:
+    """Take over the weights of the file that a merge replaces; they are stale if they are of other rows.
+
+    Those of another spec, or another synth, are left behind.
+    """
+    weights = read(old)
+    same = ("spec_fingerprint", "engine_fingerprint", "priors_digest")
+    if weights is None or any(old["schema"].attrs[name] != new["schema"].attrs[name] for name in same):
+        return
+    is_same = weights.method["base"] == new["schema"].attrs["content_digest"]
+    _put(new[GROUP], replace(weights, status="complete" if is_same else "stale"))
+
+
+def _put(group: h5py.Group, weights: Weights) -> None:
+    _mark(group, "absent")
+    for name, values in weights.arrays.items():
+        group[name][...] = values
+    group["method"][...] = np.array(canonical_json(weights.method).encode(), dtype=group["method"].dtype)
+    _flush(group.file)
+    _mark(group, weights.status)
+
+
+def _mark(group: h5py.Group, status: Status) -> None:
+    group["status"][...] = np.array(status.encode(), dtype=group["status"].dtype)
+    _flush(group.file)
+
+
+def _flush(file: h5py.File) -> None:
+    """Put what was written on the disk, so that nothing of what follows gets there before."""
+    file.flush()
+    if file.driver == "sec2":  # a file that is being made is flushed as a whole, when it gets its name
+        os.fsync(file.id.get_vfd_handle())
+
+
+def _reserved(file: h5py.File, path: Path) -> h5py.Group:
+    if GROUP not in file:
+        raise DatasetError(f"{path} is a shard, which has no weights; name the dataset that was merged from it")
+    return file[GROUP]
+
+
+def _opened(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r+")
+    except OSError as error:
+        is_locked = error.errno in (None, errno.EAGAIN)
+        reason = "another program has it open" if is_locked else os.strerror(error.errno or 0)
+        raise DatasetError(f"can't write into {path}: {reason}") from error
