@@ -22,6 +22,7 @@ from synthcore.errors import DatasetError
 from synthcore.patch import Patch
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema
+from synthcore.storage.rows import has_our_chunks, read_rows
 from synthcore.storage.schema import StoredPriors
 
 Row = dict[str, Any]
@@ -112,8 +113,8 @@ class Dataset:
 
     def __getitem__(self, rows: int | slice | Sequence[int]) -> Row:
         if isinstance(rows, int | np.integer):
-            place = self._place(rows)
-            return {short: self._file[name][place] for short, name in self._names.items()}
+            place = np.array([self._place(rows)])
+            return {short: read_rows(self._file[name], place)[0] for short, name in self._names.items()}
         return {short: self._read(name, rows) for short, name in self._names.items()}
 
     def __iter__(self) -> Iterator[Row]:
@@ -299,13 +300,14 @@ class Dataset:
         return place
 
     def _read(self, name: str, rows: slice | Sequence[int]) -> NDArray[Any]:
-        if isinstance(rows, slice):
-            return np.asarray(self._file[name][rows])
-        # h5py wants rows in order and each once; any other order is put back afterwards.
+        column = self._file[name]
+        if isinstance(rows, slice) and not has_our_chunks(column):
+            return np.asarray(column[rows])
         # A list is what it is to numpy: numbers, negative ones counted from the end, or a mask.
-        places = np.arange(len(self))[np.asarray(rows) if len(rows) else []]
-        wanted, back = np.unique(places, return_inverse=True)
-        return np.asarray(self._file[name][wanted])[back]
+        wanted = rows if isinstance(rows, slice) else np.asarray(rows) if len(rows) else []
+        places, back = np.unique(np.arange(len(self))[wanted], return_inverse=True)
+        found = read_rows(column, places)
+        return found if np.array_equal(back, np.arange(len(places))) else found[back]
 
     def _open(self) -> h5py.File:
         if not self.path.is_file():
