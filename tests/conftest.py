@@ -182,6 +182,22 @@ def sign(path: Path, spec: DatasetSpec) -> None:
         file["schema"].attrs["content_digest"] = digest.hexdigest()
 
 
+@pytest.fixture
+def learnable(tier_3: Made, forge: Forge) -> Path:
+    """A dataset of 10 rows to train with and 5 to validate, with masks of activity and complete weights."""
+    path, random = forge(tier_3), np.random.default_rng(0)
+    with h5py.File(path, "r+") as file:
+        for name in ("metadata/split", "params/active"):
+            if name in file:
+                del file[name]
+        file["metadata/split"] = random.permutation([b"train"] * 10 + [b"val"] * 5)
+        file["params/active"] = random.random((15, 448)) < 0.5
+        file["importance_weights/weights"][:] = random.random(322)
+        file["importance_weights/categorical"][:] = random.random(126)
+        file["importance_weights/status"][()] = b"complete"
+    return path
+
+
 @dataclass(frozen=True)
 class Forgeries:
     """Ways to change a dataset file behind its back."""

@@ -122,12 +122,11 @@ def test_a_row_of_another_size_is_damage(tmp_path):
 def test_threads_can_share_a_dataset(tier_1):
     with Dataset(tier_1.path) as dataset:
         expected = dataset[:]["audio"]
-        wrong = []
+        wrong: list[int] = []
 
         def read(seed):
-            for row in np.random.default_rng(seed).integers(0, 15, 60):
-                if not np.array_equal(dataset[int(row)]["audio"], expected[row]):
-                    wrong.append(row)
+            rows = np.random.default_rng(seed).integers(0, 15, 60).tolist()
+            wrong.extend(row for row in rows if not np.array_equal(dataset[row]["audio"], expected[row]))
 
         threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
         for thread in threads:

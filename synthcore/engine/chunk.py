@@ -30,7 +30,7 @@ def inflate_into(chunk: bytes, array: NDArray[np.float32]) -> None:
 
     Raises
     ------
-    isal.isal_zlib.error
+    isal.igzip_lib.IsalError
         The chunk is damaged.
     ValueError
         It holds more or fewer numbers than the array.

@@ -26,6 +26,7 @@ from synthcore.storage.rows import has_our_chunks, read_rows
 from synthcore.storage.schema import StoredPriors
 
 Row = dict[str, Any]
+Rows = slice | Sequence[int] | NDArray[np.integer[Any]] | NDArray[np.bool_]
 
 
 LABELS = ("continuous", "categorical", "modulation_slots", "wavetables", "extras")
@@ -74,6 +75,7 @@ class Dataset:
         self.path = Path(path).absolute()
         self._opened: h5py.File | None = self._open()
         self._opened_by = os.getpid()
+        self._opened_digest = self.digest
 
     def __enter__(self) -> Dataset:
         return self
@@ -87,22 +89,22 @@ class Dataset:
         """Close the file. Using the dataset afterwards raises ValueError."""
         if self._opened is not None:
             self._opened.close()
-            self._opened = None
+        self._opened, self._opened_by = None, os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path.absolute()}
+        return {"path": self.path.absolute(), "digest": self._opened_digest}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.path = state["path"]
-        self._opened, self._opened_by = self._open(), os.getpid()
+        self.path, self._opened_digest = state["path"], state["digest"]
+        self._opened, self._opened_by = None, 0  # when it is used: errors there reach who asked, errors here don't
 
     @property
     def _file(self) -> h5py.File:
         """The file, opened by this process: HDF5's handles survive no fork."""
-        if self._opened is None:
+        if self._opened is None and self._opened_by:
             raise ValueError(f"{self.path} is closed")
-        if self._opened_by != os.getpid():
-            self._opened, self._opened_by = self._open(), os.getpid()
+        if self._opened is None or self._opened_by != os.getpid():
+            self._opened, self._opened_by = self._open_same(), os.getpid()
         return self._opened
 
     def __len__(self) -> int:
@@ -111,7 +113,7 @@ class Dataset:
     def __repr__(self) -> str:
         return f"Dataset({str(self.path)!r}: {len(self)} rows, tier {self.spec.tier})"
 
-    def __getitem__(self, rows: int | slice | Sequence[int]) -> Row:
+    def __getitem__(self, rows: int | Rows) -> Row:
         if isinstance(rows, int | np.integer):
             place = np.array([self._place(rows)])
             return {short: read_rows(self._file[name], place)[0] for short, name in self._names.items()}
@@ -196,7 +198,7 @@ class Dataset:
         """The names under which a row holds its parts."""
         return tuple(self._names)
 
-    def column(self, name: str, rows: slice | Sequence[int] = slice(None)) -> NDArray[Any]:
+    def column(self, name: str, rows: Rows = slice(None)) -> NDArray[Any]:
         """Read one column, of all rows unless told; `name` is one of `column_names`.
 
         Raises
@@ -281,6 +283,13 @@ class Dataset:
         status = self._file.get("importance_weights/status")
         return status[()].decode() if status is not None else "absent"
 
+    @property
+    def weights(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """The importance weights of `continuous` (322,) and of `categorical` (126,); None unless they are complete."""
+        if self.weights_status != schema.COMPLETE.decode():
+            return None
+        return self._file["importance_weights/weights"][:], self._file["importance_weights/categorical"][:]
+
     @cached_property
     def asset_names(self) -> list[str]:
         """The SHA-256 of each asset, in the order that labels refer to."""
@@ -289,7 +298,7 @@ class Dataset:
     @cached_property
     def _names(self) -> dict[str, str]:
         names = [c.name for c in schema.columns(self.registry)]
-        names += [schema.DENSE] if schema.DENSE in self._file else []
+        names += [name for name in (schema.DENSE, schema.ACTIVE, schema.SPLIT) if name in self._file]
         audio = {} if self.is_recipe else {"audio": schema.AUDIO}
         return audio | {name.split("/")[1]: name for name in names}
 
@@ -299,12 +308,12 @@ class Dataset:
             raise IndexError(f"row {row} is out of range: {self.path} has rows 0 to {len(self) - 1}")
         return place
 
-    def _read(self, name: str, rows: slice | Sequence[int]) -> NDArray[Any]:
+    def _read(self, name: str, rows: Rows) -> NDArray[Any]:
         column = self._file[name]
         if isinstance(rows, slice) and not has_our_chunks(column):
             return np.asarray(column[rows])
         # A list is what it is to numpy: numbers, negative ones counted from the end, or a mask.
-        wanted = rows if isinstance(rows, slice) else np.asarray(rows) if len(rows) else []
+        wanted = rows if isinstance(rows, slice) else np.asarray(rows, dtype=None if len(rows) else np.intp)
         places, back = np.unique(np.arange(len(self))[wanted], return_inverse=True)
         found = read_rows(column, places)
         return found if np.array_equal(back, np.arange(len(places))) else found[back]
@@ -323,6 +332,14 @@ class Dataset:
             raise DatasetError(f"{self.path} {what}; name another file, or generate it again") from error
         schema.require_schema(file, str(self.path))
         self._require_sources(file)
+        return file
+
+    def _open_same(self) -> h5py.File:
+        """Open it in another process, which must see the same rows as the first: no merge may come in between."""
+        file = self._open()
+        if file["schema"].attrs["content_digest"] != self._opened_digest:
+            file.close()
+            raise DatasetError(f"{self.path} has been replaced since it was opened; open it again")
         return file
 
     def _require_sources(self, file: h5py.File) -> None:

@@ -1,4 +1,4 @@
-"""Reading rows of one column, in the way that its layout makes cheap. Which column, and where rows lie, is not known here.
+"""Reading rows of one column, in the way that its layout makes cheap.
 
 Audio with a chunk to each row, as we write it, is read past HDF5: the chunk as it lies in the file, inflated by isal.
 HDF5's own way takes half as long again for a single row, and fifteen times as long for a list of them.
@@ -10,7 +10,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from isal import isal_zlib
+from isal.igzip_lib import IsalError
 from numpy.typing import NDArray
 
 from synthcore.engine.chunk import inflate_into
@@ -48,7 +48,7 @@ def read_rows(column: h5py.Dataset, rows: NDArray[np.intp]) -> NDArray[Any]:
 
 
 def has_our_chunks(column: h5py.Dataset) -> bool:
-    """Whether each row is a chunk of its own, of little-endian float32, shuffled and deflated: what `inflate` undoes."""
+    """Whether each row is a chunk of its own, of float32, shuffled and deflated: what `inflate` undoes."""
     if column.chunks is None or column.dtype != "<f4" or column.chunks != (1, *column.shape[1:]):
         return False
     made = column.id.get_create_plist()
@@ -62,7 +62,7 @@ def _read_chunk(column: h5py.Dataset, row: int, target: NDArray[np.float32]) -> 
             target[...] = column[row]
         else:
             inflate_into(chunk, target)
-    except (OSError, RuntimeError, ValueError, isal_zlib.error) as error:
+    except (OSError, RuntimeError, ValueError, IsalError) as error:  # type: ignore[misc]  # isal declares an instance
         raise DatasetError(
             f"{column.file.filename} is damaged: row {row} of {column.name.lstrip('/')} can't be read ({error}); "
             "make it again with the command that made it"

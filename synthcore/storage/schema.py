@@ -83,6 +83,11 @@ SOURCE_COLUMNS = tuple(f.name for f in fields(Provenance))
 
 #: Reserved when merging, so that weights can be filled in later without changing the file's structure.
 ABSENT = b"absent"
+COMPLETE = b"complete"
+
+#: Only merged files have them: made by versioned rules, so that another version never renders again.
+ACTIVE = "params/active"
+SPLIT = "metadata/split"
 
 
 def create_audio(file: h5py.File, shapes: Mapping[str, tuple[int, ...]], rows: int, chunk_rows: int = 1) -> None:
