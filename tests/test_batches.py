@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 
 from synthcore import Dataset
 from synthcore.errors import DatasetError, SpecError
-from synthcore.storage.batches import Order, Selection
+from synthcore.storage.batches import Examples, Order
 
 ROWS = np.arange(1000)
 
@@ -119,12 +119,12 @@ def test_what_makes_no_order_is_refused(wrong, says):
         Order(**wrong)
 
 
-# ----------------------------------------------------------------------------------------------------------- selection
+# ----------------------------------------------------------------------------------------------------------- examples
 
 
 def test_a_batch_holds_what_the_file_holds(learnable):
     rows = np.array([1, 4, 11])
-    batch = Selection(learnable).read(rows)
+    batch = Examples(learnable).read(rows)
     with h5py.File(learnable) as file:
         active, weights = file["params/active"][rows], file["importance_weights"]
         assert_array_equal(batch["row"], rows)
@@ -142,10 +142,10 @@ def test_a_batch_holds_what_the_file_holds(learnable):
 
 
 def test_a_lower_tier_is_fewer_columns_of_labels_masks_and_weights(learnable):
-    selection = Selection(learnable, tier=1)
-    batch, everything = selection.read(np.arange(15)), Selection(learnable).read(np.arange(15))
+    examples = Examples(learnable, tier=1)
+    batch, everything = examples.read(np.arange(15)), Examples(learnable).read(np.arange(15))
     with Dataset(learnable) as dataset:
-        assert dataset.control_names(1) == tuple(c.name for c in (*selection.continuous, *selection.categorical))
+        assert dataset.control_names(1) == tuple(c.name for c in (*examples.continuous, *examples.categorical))
         for kind, columns in zip(("continuous", "categorical"), dataset.columns(1), strict=True):
             for name in (kind, f"active_{kind}", f"weights_{kind}"):
                 assert_array_equal(batch[name], everything[name][:, columns])
@@ -154,16 +154,16 @@ def test_a_lower_tier_is_fewer_columns_of_labels_masks_and_weights(learnable):
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_split_is_its_rows(learnable, split):
-    selection = Selection(learnable, split=split)
+    examples = Examples(learnable, split=split)
     with h5py.File(learnable) as file:
-        assert_array_equal(selection.rows, np.flatnonzero(file["metadata/split"][:] == split.encode()))
-    assert len(selection) == {"train": 10, "val": 5}[split]
+        assert_array_equal(examples.rows, np.flatnonzero(file["metadata/split"][:] == split.encode()))
+    assert len(examples) == {"train": 10, "val": 5}[split]
 
 
 def test_a_shard_gives_what_it_has(tier_1):
     """Neither splits, nor activity, nor weights: nothing is made up for them."""
     shard = tier_1.data_dir / tier_1.shards[0].name
-    batch = Selection(shard).read(np.arange(4))
+    batch = Examples(shard).read(np.arange(4))
     assert set(batch) == {"row", "audio", "continuous", "categorical", "midi_note", "velocity"}
     assert batch["continuous"].shape[1] + batch["categorical"].shape[1] == 82
 
@@ -171,32 +171,32 @@ def test_a_shard_gives_what_it_has(tier_1):
 def test_weights_that_are_not_complete_are_none(learnable):
     with h5py.File(learnable, "r+") as file:
         file["importance_weights/status"][()] = b"absent"
-    assert "weights_continuous" not in Selection(learnable).read(np.arange(1))
+    assert "weights_continuous" not in Examples(learnable).read(np.arange(1))
     with pytest.raises(DatasetError, match=r"forged\.h5 has no weights; leave them out"):
-        Selection(learnable, parts=("audio", "weights"))
+        Examples(learnable, parts=("audio", "weights"))
 
 
 def test_only_what_is_asked_for_is_read(learnable):
-    batch = Selection(learnable, parts=("continuous", "modulation_slots"), tier=1).read(np.arange(2))
+    batch = Examples(learnable, parts=("continuous", "modulation_slots"), tier=1).read(np.arange(2))
     assert set(batch) == {"row", "continuous", "modulation_slots"}
 
 
 def test_mono_is_the_mean_of_both_channels(tier_1):
-    stereo, mono = (Selection(tier_1.path, mono=mono).read(np.arange(3))["audio"] for mono in (False, True))
+    stereo, mono = (Examples(tier_1.path, mono=mono).read(np.arange(3))["audio"] for mono in (False, True))
     assert mono.dtype == np.float32
     assert_array_equal(mono, (stereo[:, :1] + stereo[:, 1:]) / 2)
 
 
 def test_it_reads_the_same_in_another_process(learnable):
-    selection = Selection(learnable, split="val", tier=2, mono=True)
-    again = pickle.loads(pickle.dumps(selection))
-    for name, values in selection.read(selection.rows).items():
+    examples = Examples(learnable, split="val", tier=2, mono=True)
+    again = pickle.loads(pickle.dumps(examples))
+    for name, values in examples.read(examples.rows).items():
         assert_array_equal(again.read(again.rows)[name], values)
 
 
 def test_another_file_of_that_name_is_not_read_on(tier_1, tier_3, learnable):
     """Rows were chosen from the first: those of the second are others."""
-    pickled = pickle.dumps(Selection(learnable, split="train"))
+    pickled = pickle.dumps(Examples(learnable, split="train"))
     learnable.unlink()
     learnable.write_bytes(tier_1.path.read_bytes())
     again = pickle.loads(pickled)
@@ -213,14 +213,14 @@ def test_another_file_of_that_name_is_not_read_on(tier_1, tier_3, learnable):
         ({"parts": ("audio", "sound")}, SpecError, "a batch has no sound; it can have audio, continuous"),
     ],
 )
-def test_a_selection_of_nothing_is_refused(learnable, wrong, error, says):
+def test_examples_that_are_none_are_refused(learnable, wrong, error, says):
     with pytest.raises(error, match=says):
-        Selection(learnable, **wrong)
+        Examples(learnable, **wrong)
 
 
 def test_a_shard_has_no_splits(tier_1):
     with pytest.raises(DatasetError, match="has no splits, as a shard or an older file"):
-        Selection(tier_1.data_dir / tier_1.shards[0].name, split="train")
+        Examples(tier_1.data_dir / tier_1.shards[0].name, split="train")
 
 
 def test_a_recipe_has_no_audio(tier_1, forge):
@@ -228,5 +228,5 @@ def test_a_recipe_has_no_audio(tier_1, forge):
     with h5py.File(path, "r+") as file:
         del file["audio/waveforms"]
     with pytest.raises(DatasetError, match="has no audio; it is a recipe: make it whole with synthcore render"):
-        Selection(path)
-    assert "audio" not in Selection(path, parts=("continuous",)).read(np.arange(2))
+        Examples(path)
+    assert "audio" not in Examples(path, parts=("continuous",)).read(np.arange(2))

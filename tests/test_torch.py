@@ -26,9 +26,9 @@ def test_without_torch_it_says_what_to_install(fresh):
 
 def test_nothing_else_needs_torch(fresh, learnable):
     code = """
-from synthcore.storage.batches import Order, Selection
-selection = Selection(sys.argv[1], split="train")
-print(sum(len(selection.read(rows)["audio"]) for rows in Order(4).batches(selection.rows, 0)))
+from synthcore.storage.batches import Order, Examples
+examples = Examples(sys.argv[1], split="train")
+print(sum(len(examples.read(rows)["audio"]) for rows in Order(4).batches(examples.rows, 0)))
 """
     assert fresh(code, learnable, without=("torch", "vita", "prefect")).stdout.split() == ["10"]
 
@@ -36,7 +36,7 @@ print(sum(len(selection.read(rows)["audio"]) for rows in Order(4).batches(select
 torch = pytest.importorskip("torch")
 from torch.utils.data import DataLoader, Subset  # noqa: E402
 
-from synthcore.storage.torch import BatchStream, Order, RowDataset, Selection, ShuffledBatches  # noqa: E402
+from synthcore.storage.torch import BatchStream, Examples, Order, RowDataset, ShuffledBatches  # noqa: E402
 
 WORKERS: dict[str, dict[str, Any]] = {
     "no worker": {},
@@ -57,7 +57,7 @@ def few_threads():
 
 def expect(path: Path, batch: dict[str, Any]) -> None:
     """A batch must hold what the file has of its rows."""
-    stored = Selection(path).read(batch["row"].numpy())
+    stored = Examples(path).read(batch["row"].numpy())
     assert set(stored) == set(batch)
     for name, values in stored.items():
         assert_array_equal(batch[name].numpy(), values)
@@ -85,13 +85,18 @@ def test_a_stream_gives_the_same_batches_with_any_workers(learnable, workers):
 
 
 def test_chunk_shuffled_batches_change_with_each_epoch(learnable):
-    rows = RowDataset(Selection(learnable, split="train"))
+    rows = RowDataset(Examples(learnable, split="train"))
     order = Order(4, seed=3)
-    loader = DataLoader(rows, batch_sampler=ShuffledBatches(rows, order), num_workers=2, persistent_workers=True)
-    assert len(loader) == 3
+    workers: dict[str, Any] = {"num_workers": 2, "persistent_workers": True}
+    loader = DataLoader(rows, sampler=ShuffledBatches(rows, order), batch_size=None, **workers)
+    collated = DataLoader(rows, batch_sampler=ShuffledBatches(rows, order))
+    assert len(loader) == len(collated) == 3
     for epoch in range(3):
-        expected = [batch.tolist() for batch in order.batches(rows.selection.rows, epoch)]
+        expected = [batch.tolist() for batch in order.batches(rows.examples.rows, epoch)]
         assert [batch["row"].tolist() for batch in loader] == expected
+        for batch, numbers in zip(collated, expected, strict=True):
+            assert batch["row"].tolist() == numbers
+            torch.testing.assert_close(batch, rows[rows.examples.rows.searchsorted(numbers)], rtol=0, atol=0)
 
 
 def test_a_training_that_was_stopped_continues_with_its_epoch(learnable):
@@ -105,7 +110,7 @@ def test_a_training_that_was_stopped_continues_with_its_epoch(learnable):
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_workers_that_live_on_learn_of_the_next_epoch(learnable, start):
-    order, stream = Order(4), BatchStream(Selection(learnable, parts=("continuous",)), Order(4))
+    order, stream = Order(4), BatchStream(Examples(learnable, parts=("continuous",)), Order(4))
     loader = DataLoader(stream, batch_size=None, num_workers=2, persistent_workers=True, multiprocessing_context=start)
     assert len(loader) == 4
     for epoch in (0, 1, 7):
@@ -115,13 +120,13 @@ def test_workers_that_live_on_learn_of_the_next_epoch(learnable, start):
 
 
 def test_a_batch_is_read_with_one_call(learnable, monkeypatch):
-    calls, read = [], Selection.read
+    calls, read = [], Examples.read
 
-    def counted(self: Selection, rows: Any) -> Any:
+    def counted(self: Examples, rows: Any) -> Any:
         calls.append(rows.tolist())
         return read(self, rows)
 
-    monkeypatch.setattr(Selection, "read", counted)
+    monkeypatch.setattr(Examples, "read", counted)
     list(DataLoader(RowDataset(learnable), batch_size=5))
     list(DataLoader(Subset(RowDataset(learnable), [9, 2, 4]), batch_size=3))
     list(DataLoader(BatchStream(learnable, Order(15)), batch_size=None))
@@ -129,9 +134,9 @@ def test_a_batch_is_read_with_one_call(learnable, monkeypatch):
 
 
 def test_a_row_of_a_split_is_one_of_its_own(learnable):
-    rows = RowDataset(Selection(learnable, split="val"))
-    assert [int(rows[place]["row"]) for place in range(len(rows))] == rows.selection.rows.tolist()
-    assert rows[-1]["row"] == rows.selection.rows[-1]
+    rows = RowDataset(Examples(learnable, split="val"))
+    assert [int(rows[place]["row"]) for place in range(len(rows))] == rows.examples.rows.tolist()
+    assert rows[-1]["row"] == rows.examples.rows[-1]
     with pytest.raises(IndexError):
         rows[5]
 
@@ -141,20 +146,20 @@ import sys
 import numpy as np, torch
 from torch import distributed
 from torch.utils.data import DataLoader
-from synthcore.storage.torch import BatchStream, Order, RowDataset, Selection, ShuffledBatches
+from synthcore.storage.torch import BatchStream, Order, RowDataset, Examples, ShuffledBatches
 
 if __name__ == "__main__":
     path, rank, meet, out = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{meet}", rank=rank, world_size=2)
-    selection = Selection(path, parts=("continuous",))
-    rows, stream = RowDataset(selection), BatchStream(selection, Order(4))
+    examples = Examples(path, parts=("continuous",))
+    rows, stream = RowDataset(examples), BatchStream(examples, Order(4))
     shuffled = ShuffledBatches(rows, Order(4))
-    network = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(len(selection.continuous), 1))
+    network = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(len(examples.continuous), 1))
     read = []
     for epoch in range(2):
         stream.set_epoch(epoch)
-        for loader in (DataLoader(rows, batch_sampler=shuffled, num_workers=2),
+        for loader in (DataLoader(rows, sampler=shuffled, batch_size=None, num_workers=2),
                        DataLoader(stream, batch_size=None)):
             for batch in loader:
                 network(batch["continuous"]).sum().backward()  # waits for the other rank
@@ -185,7 +190,7 @@ def test_a_share_must_not_be_guessed(learnable, monkeypatch):
 
 def test_too_few_rows_are_said_before_the_first_epoch(learnable):
     with pytest.raises(SpecError, match="5 rows don't give 6 rank"):
-        BatchStream(Selection(learnable, split="val"), Order(4, share=(0, 6)))
+        BatchStream(Examples(learnable, split="val"), Order(4, share=(0, 6)))
     with pytest.raises(SpecError, match="15 rows don't give 1 rank"):
         ShuffledBatches(RowDataset(learnable), Order(16, drop_last=True))
 
@@ -224,10 +229,7 @@ def test_the_page_trains(learnable, tmp_path, monkeypatch, few_threads):
     ]
     example: dict[str, Any] = {"__name__": "train"}
     exec(compile(code, "training.md", "exec"), example)
-    first = example["Listener"].__init__.__defaults__
-    assert first == (32,)
-    example["Listener"].__init__.__defaults__ = (4,)
-    network, heard = example["train"](learnable, seconds=2, workers=0)
+    network, heard = example["train"](learnable, seconds=1, workers=0)
     error, of_mean = example["evaluate"](network, learnable, torch.full((len(heard.continuous),), 0.5))
     assert 0 < error < 1
     assert 0 < of_mean < 1

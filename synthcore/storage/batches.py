@@ -23,7 +23,6 @@ RowNumbers = NDArray[np.intp]
 
 SPLITS = ("train", "val", "test")
 MODULATION = ("modulation_slots", "modulation_t3")
-WEIGHTS = ("weights_continuous", "weights_categorical")
 #: What a batch can hold, by the name under which it is asked for.
 PARTS = ("audio", "continuous", "categorical", *MODULATION, "active", "weights", "midi_note", "velocity")
 
@@ -128,7 +127,7 @@ class Order:
         return np.concatenate([random.permutation(np.concatenate([chunks[i] for i in places])) for places in mixed])
 
 
-class Selection:
+class Examples:
     """Some rows and some columns of a dataset, read by the batch. It can be pickled, and used after a fork.
 
     Parameters
@@ -178,11 +177,7 @@ class Selection:
         registry = self.dataset.registry
         self.continuous: tuple[Control, ...] = tuple(registry.continuous[i] for i in self._columns[0])
         self.categorical: tuple[Control, ...] = tuple(registry.categorical[i] for i in self._columns[1])
-        weights = self.dataset.weights if "weights" in self.parts else None
-        self._weights = {
-            name: of_all[columns]
-            for name, of_all, columns in zip(WEIGHTS, weights or (), self._columns, strict=bool(weights))
-        }
+        self._weights = self._weights_of_columns() if "weights" in self.parts else {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -210,6 +205,14 @@ class Selection:
             batch.update(self._selected(name, values))
         batch.update({name: np.tile(weights, (len(rows), 1)) for name, weights in self._weights.items()})
         return batch
+
+    def _weights_of_columns(self) -> Batch:
+        weights, (continuous, categorical) = self.dataset.weights, self._columns
+        assert weights is not None  # `_parts_of` has made sure
+        return {
+            "weights_continuous": weights.continuous[continuous],
+            "weights_categorical": weights.categorical[categorical],
+        }
 
     def _selected(self, name: str, values: NDArray[Any]) -> Batch:
         continuous, categorical = self._columns
@@ -239,7 +242,7 @@ def _rows_of(dataset: Dataset, split: str | None) -> RowNumbers:
 def _parts_of(dataset: Dataset, asked: Sequence[str] | None, has_own_tier: bool) -> tuple[str, ...]:
     if unknown := [name for name in asked or () if name not in PARTS]:
         raise SpecError(f"a batch has no {', '.join(unknown)}; it can have {', '.join(PARTS)}")
-    there = {*dataset.column_names, *(["weights"] if dataset.weights else [])}
+    there = {*dataset.column_names, *(["weights"] if dataset.weights_status == "complete" else [])}
     modulation = MODULATION if has_own_tier and dataset.spec.kind in ("tier-2-fixed", "tier-3") else ()
     usual = [name for name in PARTS if name in there and (name not in MODULATION or name in modulation)]
     wanted = tuple(asked if asked is not None else dict.fromkeys(("audio", *usual)))

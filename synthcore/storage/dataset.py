@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -30,6 +30,13 @@ Rows = slice | Sequence[int] | NDArray[np.integer[Any]] | NDArray[np.bool_]
 
 
 LABELS = ("continuous", "categorical", "modulation_slots", "wavetables", "extras")
+
+
+class Weights(NamedTuple):
+    """Importance weights, in the order of `continuous` and of `categorical`."""
+
+    continuous: NDArray[np.float32]
+    categorical: NDArray[np.float32]
 
 
 @contextlib.contextmanager
@@ -284,11 +291,11 @@ class Dataset:
         return status[()].decode() if status is not None else "absent"
 
     @property
-    def weights(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-        """The importance weights of `continuous` (322,) and of `categorical` (126,); None unless they are complete."""
-        if self.weights_status != schema.COMPLETE.decode():
+    def weights(self) -> Weights | None:
+        """How much each control moves the sound, for a training loss; None until they are computed."""
+        if self.weights_status == schema.ABSENT.decode():
             return None
-        return self._file["importance_weights/weights"][:], self._file["importance_weights/categorical"][:]
+        return Weights(*(self._file[f"importance_weights/{name}"][:] for name in ("weights", "categorical")))
 
     @cached_property
     def asset_names(self) -> list[str]:

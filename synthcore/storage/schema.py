@@ -83,7 +83,6 @@ SOURCE_COLUMNS = tuple(f.name for f in fields(Provenance))
 
 #: Reserved when merging, so that weights can be filled in later without changing the file's structure.
 ABSENT = b"absent"
-COMPLETE = b"complete"
 
 #: Only merged files have them: made by versioned rules, so that another version never renders again.
 ACTIVE = "params/active"

@@ -3,9 +3,11 @@
 Three ways to feed a training loop, all of which open the file once in each worker, read a batch with one call and never
 give a row to two workers or ranks:
 
-    DataLoader(RowDataset(path), batch_size=64, shuffle=True)            what everyone knows: any order, any sampler
-    DataLoader(RowDataset(path), batch_sampler=ShuffledBatches(...))     shuffled by chunk, shared out among ranks
-    DataLoader(BatchStream(path, order), batch_size=None)                the same batches as a stream
+    DataLoader(rows, batch_size=64, shuffle=True)                                what everyone knows: any sampler
+    DataLoader(rows, sampler=ShuffledBatches(rows, Order(64)), batch_size=None)  by chunk, shared out among ranks
+    DataLoader(BatchStream(examples, Order(64)), batch_size=None)               the same batches as a stream
+
+The last two hand over batches as they are read; the first collates rows, which is one copy more.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from synthcore.errors import SpecError
-from synthcore.storage.batches import Batch, Order, Selection
+from synthcore.storage.batches import Batch, Examples, Order
 
 try:
     import torch
@@ -27,42 +29,45 @@ try:
 except ImportError as error:
     raise ImportError("synthcore.storage.torch needs PyTorch: pip install 'synthcore[torch]'") from error
 
-__all__ = ["BatchStream", "Order", "RowDataset", "Selection", "ShuffledBatches"]
+__all__ = ["BatchStream", "Examples", "Order", "RowDataset", "ShuffledBatches"]
 
 Tensors = dict[str, torch.Tensor]
 
 
 class RowDataset(Dataset[Tensors]):
-    """A map-style dataset: a number gives a row, and a DataLoader reads each batch with one call.
+    """A map-style dataset: a number gives a row, a list of numbers a batch, read with one call.
 
     A row is a dictionary of tensors, a batch the same with one more axis in front; what is in it says
-    `synthcore.storage.batches.Selection.read`. Whole numbers are int64, as losses and embeddings want them.
+    `synthcore.storage.batches.Examples.read`. Whole numbers are int64, as losses and embeddings want them.
 
     Parameters
     ----------
-    source : Selection, str or Path
+    source : Examples, str or Path
         Which rows and columns; all that the file has if it is a path.
     """
 
-    def __init__(self, source: Selection | str | Path) -> None:
-        self.selection = to_selection(source)
+    def __init__(self, source: Examples | str | Path) -> None:
+        self.examples = to_examples(source)
 
     def __len__(self) -> int:
-        return len(self.selection)
+        return len(self.examples)
 
-    def __getitem__(self, place: int) -> Tensors:
-        return self.__getitems__([place])[0]
+    def __getitem__(self, places: int | Sequence[int]) -> Tensors:
+        if isinstance(places, int | np.integer):
+            return self.__getitems__([int(places)])[0]
+        return to_tensors(self.examples.read(self.examples.rows[np.asarray(places, dtype=np.intp)]))
 
     def __getitems__(self, places: Sequence[int]) -> list[Tensors]:
-        """Read the rows of a batch at once, in the order asked for: what a DataLoader calls if it is there."""
-        batch = to_tensors(self.selection.read(self.selection.rows[np.asarray(places, dtype=np.intp)]))
+        """Read the rows of a batch at once, in the order asked for: what a DataLoader that collates calls."""
+        batch = self[places]
         return [{name: values[row] for name, values in batch.items()} for row in range(len(places))]
 
 
 class ShuffledBatches(Sampler[list[int]]):
-    """The batches of an `Order`, as the `batch_sampler` of a DataLoader over a `RowDataset`.
+    """The batches of an `Order`, as the sampler of a DataLoader over a `RowDataset`, with `batch_size=None`.
 
-    Each time it is iterated, the next epoch comes, in another order.
+    As its `batch_sampler` it gives the same batches, collated. Each time it is iterated, the next epoch comes, in
+    another order.
 
     Parameters
     ----------
@@ -73,7 +78,7 @@ class ShuffledBatches(Sampler[list[int]]):
 
     def __init__(self, dataset: RowDataset, order: Order) -> None:
         self.order = with_share(order)
-        self._rows = dataset.selection.rows
+        self._rows = dataset.examples.rows
         self._epoch = 0
         self.order.count(len(self._rows))  # too few rows should be said now, not in the first epoch
 
@@ -97,26 +102,26 @@ class BatchStream(IterableDataset[Tensors]):
 
     Parameters
     ----------
-    source : Selection, str or Path
+    source : Examples, str or Path
         Which rows and columns; all that the file has if it is a path.
     order : Order
         Under torch.distributed, make it once the process group is there: this rank's share is asked from it.
     """
 
-    def __init__(self, source: Selection | str | Path, order: Order) -> None:
-        self.selection, self.order = to_selection(source), with_share(order)
-        self.order.count(len(self.selection))
+    def __init__(self, source: Examples | str | Path, order: Order) -> None:
+        self.examples, self.order = to_examples(source), with_share(order)
+        self.order.count(len(self.examples))
         # In shared memory: workers that live longer than one epoch have to learn of the next.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
-        return self.order.count(len(self.selection))
+        return self.order.count(len(self.examples))
 
     def __iter__(self) -> Iterator[Tensors]:
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        for rows in self.order.batches(self.selection.rows, int(self._epoch))[first::step]:
-            yield to_tensors(self.selection.read(rows))
+        for rows in self.order.batches(self.examples.rows, int(self._epoch))[first::step]:
+            yield to_tensors(self.examples.read(rows))
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch comes next; call it before each one, as with torch's DistributedSampler.
@@ -126,9 +131,9 @@ class BatchStream(IterableDataset[Tensors]):
         self._epoch.fill_(epoch)
 
 
-def to_selection(source: Selection | str | Path) -> Selection:
+def to_examples(source: Examples | str | Path) -> Examples:
     """All of a file, if it is a path."""
-    return source if isinstance(source, Selection) else Selection(source)
+    return source if isinstance(source, Examples) else Examples(source)
 
 
 def to_tensors(batch: Batch) -> Tensors:
