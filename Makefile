@@ -133,7 +133,7 @@ torch: setup
 	@$(BIN)/python -c 'import torch' 2>/dev/null || $(PIP_TORCH) 2>/dev/null \
 		|| $(PIP_TORCH) --extra-index-url https://download.pytorch.org/whl/cpu
 
-bench: setup
+bench: torch
 	$(BIN)/python -m benchmarks
 
 format: setup
