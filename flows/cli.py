@@ -16,6 +16,7 @@ from synthcore.settings import (
     DiscoverWavetables,
     Down,
     DownloadPresets,
+    Export,
     Generate,
     Ingest,
     Inspect,
@@ -39,6 +40,7 @@ commands:
   ingest            read presets into one file of patches
   recipe            write a dataset without audio and other people's assets
   render            make a dataset again from its recipe
+  export            write rows as a .wav and a .vital preset
   cache             list, clear or verify what is cached on disk
   up                keep a server, all deployments and a worker running
   down              end what up started
@@ -90,10 +92,13 @@ def _complain(what: object, code: int) -> int:
 def run_generate(settings: Generate) -> int:
     """Run the flow, and say what it made."""
     from synthcore import library
+    from synthcore.page.writing import require_replaceable
     from synthcore.storage.continuing import grown, require_continuable, require_writable
     from synthcore.wavetables.discovery import places_to_search
 
     require_writable(settings.output_path)
+    if settings.html:
+        require_replaceable(settings.html)
     if settings.community_dir:
         places_to_search((), wished=settings.community_dir)  # what isn't there needs no server
     if not settings.has_presets:  # else the spec is known only when they have been read
@@ -106,19 +111,31 @@ def run_generate(settings: Generate) -> int:
 
     left_out = {"as_json", "catalog_digest", "presets_digest"}
     summary = generate(**{name: getattr(settings, name) for name in Generate.model_fields if name not in left_out})
+    if settings.html:
+        _say(f"page: {settings.html}")
     _tell(summary, as_json=settings.as_json)
     return 0
 
 
 def run_inspect(settings: Inspect) -> int:
     """Say what is in a dataset."""
+    from flows.bar import rows_shown
     from synthcore import inspection
+    from synthcore.inspection import Inspection, RowWords
+    from synthcore.page.content import rows_heard
+    from synthcore.page.writing import write_page
     from synthcore.storage.dataset import Dataset, damage_named
 
     with damage_named(settings.file), Dataset(settings.file) as dataset:
-        found = (
-            inspection.describe_row(dataset, settings.row) if settings.row is not None else inspection.inspect(dataset)
-        )
+        found: Inspection | RowWords
+        if settings.row is not None:
+            found = inspection.describe_row(dataset, settings.row)
+        elif settings.html:
+            with rows_shown("listening", rows_heard(len(dataset))):
+                found = write_page(dataset, settings.html)
+            _say(f"page: {settings.html}")
+        else:
+            found = inspection.inspect(dataset)
     _tell(found, as_json=settings.as_json)
     return 0
 
@@ -126,13 +143,18 @@ def run_inspect(settings: Inspect) -> int:
 def run_verify(settings: Verify) -> int:
     """Verify a dataset; 1 when a row differs."""
     from flows.bar import rows_shown
-    from synthcore import verification
+    from synthcore import trials, verification
     from synthcore.storage.dataset import Dataset, damage_named
 
+    verdict: trials.ActivityVerdict | verification.Verdict
     with damage_named(settings.file), Dataset(settings.file) as dataset:
         rows = len(dataset) if settings.all else min(settings.rows, len(dataset))
-        with rows_shown("verifying", rows):
-            verdict = verification.verify(dataset, settings)
+        if settings.activity:
+            with rows_shown("moving controls", 2 * settings.controls * rows):
+                verdict = trials.try_activity(dataset, settings)
+        else:
+            with rows_shown("verifying", rows):
+                verdict = verification.verify(dataset, settings)
     _tell(verdict, as_json=settings.as_json)
     return 0 if verdict.holds else FAILED
 
@@ -204,6 +226,17 @@ def run_render(settings: RenderRecipe) -> int:
     return 0 if made.holds or not made.same_machine_type else FAILED
 
 
+def run_export(settings: Export) -> int:
+    """Write rows as files."""
+    from synthcore import export
+    from synthcore.storage.dataset import Dataset, damage_named
+
+    with damage_named(settings.file), Dataset(settings.file) as dataset:
+        exported = export.export_rows(dataset, settings.row, settings.output)
+    _tell(exported, as_json=settings.as_json)
+    return 0
+
+
 def run_cache(settings: CacheCommand) -> int:
     """List, prune or verify the cache; 1 when a shard is damaged."""
     from synthcore import cache
@@ -268,6 +301,7 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "ingest": (Ingest, run_ingest),
     "recipe": (WriteRecipe, run_recipe),
     "render": (RenderRecipe, run_render),
+    "export": (Export, run_export),
     "cache": (CacheCommand, run_cache),
     "up": (Up, run_up),
     "down": (Down, run_down),

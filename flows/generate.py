@@ -20,6 +20,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner
 
+from flows.bar import rows_shown
 from flows.display import Display
 from flows.distribution import distribute
 from flows.download_presets import download_presets
@@ -30,6 +31,8 @@ from synthcore import library
 from synthcore.engine.client import at_most, interruptible
 from synthcore.errors import DamagedShard, SpecError
 from synthcore.gaps import is_lost, parted, require_hope
+from synthcore.page.content import rows_heard
+from synthcore.page.writing import require_replaceable
 from synthcore.presets.collection import Collection
 from synthcore.report import shard_rows, short_count
 from synthcore.settings import (
@@ -41,6 +44,7 @@ from synthcore.settings import (
     Factory,
     Generate,
     GrowBy,
+    Html,
     Output,
     RenderShards,
     Repos,
@@ -62,9 +66,10 @@ from synthcore.spec import (
 from synthcore.storage.continuing import grown, require_continuable
 from synthcore.storage.merge import DatasetRef, Gap, ShardRef
 from synthcore.summary import Summary
+from tasks.inspection import write_page
 from tasks.logs import show_logs
 from tasks.merge import merge_shards
-from tasks.report import draw_picture, list_shards, show_picture, summarize
+from tasks.report import draw_picture, link_page, list_findings, list_shards, show_picture, summarize
 from tasks.shards import outcome, render_shard
 
 SPEC, RUN = DatasetSpec(), RunSettings()  # the defaults are theirs
@@ -95,6 +100,7 @@ def generate(
     audio: AudioSpec = SPEC.audio,
     acceptance: AcceptanceSpec = SPEC.acceptance,
     grow_by: GrowBy = 0,
+    html: Html = None,
     run: RunSettings = RUN,
 ) -> Summary:
     """Make a dataset of (audio, parameters) pairs, or continue one.
@@ -136,10 +142,13 @@ def generate(
         audio=audio,
         acceptance=acceptance,
         grow_by=grow_by,
+        html=html,
         run=run,
         **where,
     )
     catalog_digest = library.given_catalog(settings.catalog, settings.data_dir)
+    if settings.html:
+        require_replaceable(settings.html)
     presets = gather_presets(settings)
     spec = settings.spec_of(catalog_digest, presets.digest if presets else "")
     spec = grown(spec, settings.output_path, settings.grow_by)
@@ -173,7 +182,17 @@ def generate(
     )
     summarize(summary)
     show_picture(draw_picture.with_options(result_storage=settings.results_dir)(dataset))
+    if settings.html:
+        publish_page(dataset, settings.html)
     return summary
+
+
+def publish_page(dataset: DatasetRef, html: Path) -> None:
+    """Write the page of what was made, and say where it is and what it found."""
+    with rows_shown("listening", rows_heard(dataset.rows)):
+        found = write_page(Path(dataset.path), html)
+    list_findings(found)
+    link_page(html)
 
 
 def gather_presets(settings: Generate) -> Collection | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from synthcore.controls import Registry
+    from synthcore.distances import distance
     from synthcore.errors import SynthcoreError
     from synthcore.patch import Patch
     from synthcore.spec import DatasetSpec
@@ -22,8 +23,9 @@ _HOMES = {
     "Patch": "synthcore.patch",
     "Registry": "synthcore.controls",
     "SynthcoreError": "synthcore.errors",
+    "distance": "synthcore.distances",
 }
-__all__ = ["Dataset", "DatasetSpec", "Patch", "Registry", "SynthcoreError"]
+__all__ = ["Dataset", "DatasetSpec", "Patch", "Registry", "SynthcoreError", "distance"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,41 +7,27 @@ from io import StringIO
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
 
 from synthcore.candidates import PRESET_SOURCES, Provenance
 from synthcore.controls import differences, installed
+from synthcore.coverage import SPAN, Coverage, measure_coverage
 from synthcore.engine.faults import REASONS
 from synthcore.errors import DatasetError, SynthcoreError
-from synthcore.normalize import to_values
+from synthcore.hearing import QUICK, Duplicates, Heard, find_duplicates, hear
+from synthcore.presets.families import SHARES
 from synthcore.storage.dataset import Dataset
+from synthcore.usage import Usage, count_usage
 
-#: Rows whose audio is read for the spectral centroid: enough for quantiles, little to inflate.
-CENTROID_ROWS = 256
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
-#: An accepted control should span this much of its prior's range.
-SPAN = 0.9
-#: Rows whose labels are read at a time: memory doesn't grow with the dataset.
-BATCH = 4096
 #: Refused presets that the text lists.
 SHOWN = 20
+#: Nearest pairs that the text names.
+NAMED = 4
 #: Columns of a terminal that everyone has.
 WIDTH = 80
-
-
-class Coverage(BaseModel):
-    """How much of the priors the accepted rows reach."""
-
-    model_config = ConfigDict(frozen=True)
-
-    continuous_varied: int
-    categorical_varied: int
-    lowest_span: float  # share of its prior's range, of the control that spans least
-    narrow: dict[str, float]  # controls that span under SPAN of it
-    missing_options: dict[str, list[str]]  # allowed options that no row has
 
 
 class SourceOfPresets(BaseModel):
@@ -87,8 +73,11 @@ class Inspection(BaseModel):
     candidates: int
     faults: dict[str, int]
     coverage: Coverage
+    duplicates: Duplicates
+    usage: Usage
     distributions: dict[str, list[float]]  # at QUANTILES
     sources: dict[str, int]
+    splits: dict[str, int]  # rows of each; none in a shard
     presets: list[SourceOfPresets]
     refused_presets: list[RefusedPreset]
     importance_weights: str
@@ -99,6 +88,23 @@ class Inspection(BaseModel):
         """Say it, for a terminal."""
         return text_of(self._tables())
 
+    @property
+    def findings(self) -> list[dict[str, str]]:
+        """What is worth a look first, line by line."""
+        twice, covered = self.duplicates, self.coverage
+        near = f"{twice.near:.1%} of {twice.rows_heard} rows heard" if twice.rows_heard else "not known: no audio"
+        lines = {
+            "rows": f"{self.rows} of tier {self.tier}, {self.patches} patches",
+            "accepted": f"{self.acceptance:.1%} of {self.candidates} candidate patches",
+            "refused": _counted(self.faults) or "none",
+            "near-duplicates": near,
+            "repeats of own notes": f"{twice.of_own_notes:.1%} of rows",
+            "repeats of other patches": f"{twice.of_other_patches:.1%} of rows",
+            "thin": covered.thin_unknown or f"{covered.thin_share:.1%} of a control's prior on average",
+            "digest": self.digest,
+        }
+        return [{"what": what, "found": found} for what, found in lines.items()]
+
     def _tables(self) -> list[Table]:
         about = new_table("dataset", "", "")
         for name, value in {
@@ -106,6 +112,7 @@ class Inspection(BaseModel):
             "rows": f"{self.rows} of tier {self.tier}, {self.patches} patches ({_counted(self.sources)})",
             "recipe": "without audio: synthcore render makes it again" if self.is_recipe else "",
             "lacks": "; ".join(f"{g['patches']} {g['source']} patches from {g['first_patch']}" for g in self.gaps),
+            "splits": _counted(self.splits),
             "digest": self.digest,
             "accepted": f"{self.acceptance:.1%} of {self.candidates} candidate patches",
             "weights": self.importance_weights,
@@ -144,7 +151,21 @@ class Inspection(BaseModel):
         covered.add_row("lowest span", f"{found.lowest_span:.1%} of a prior's range")
         covered.add_row(f"under {SPAN:.0%}", _counted({k: f"{v:.0%}" for k, v in found.narrow.items()}) or "none")
         covered.add_row("missing options", _counted(found.missing_options) or "none")
-        return [about, presets, refused, shapes, faults, spread, covered]
+        covered.add_row("thin", found.thin_unknown or f"{found.thin_share:.1%} of a control's prior on average")
+        covered.add_row("thinnest", _counted({k: f"{v:.0%}" for k, v in list(found.thin.items())[:SHOWN]}) or "none")
+        twice = self.duplicates
+        repeated = new_table("the same sound twice", "", "")
+        repeated.add_row("own notes", f"{twice.of_own_notes:.1%} of rows: bit for bit another note of their patch")
+        repeated.add_row("other patches", f"{twice.of_other_patches:.1%} of rows: bit for bit a row of another patch")
+        if twice.rows_heard:
+            repeated.add_row(
+                "near-duplicates",
+                f"{twice.near:.1%} of {twice.rows_heard} rows heard: another patch's row among them is less than "
+                f"{twice.near_db:g} dB away",
+            )
+            nearest = [f"{p.rows[0]} and {p.rows[1]} ({p.apart_db:.1f} dB)" for p in twice.pairs[:NAMED]]
+            repeated.add_row("nearest rows", ", ".join(nearest))
+        return [about, presets, refused, shapes, faults, spread, covered, repeated]
 
 
 class RowWords(BaseModel):
@@ -172,16 +193,17 @@ class RowWords(BaseModel):
         return text_of([about, controls, *([routes] if self.modulation else [])])
 
 
-def inspect(dataset: Dataset) -> Inspection:
-    """Gather what is in a dataset. Reads all labels, and the audio of at most `CENTROID_ROWS` rows."""
+def inspect(dataset: Dataset, heard: Heard | None = None) -> Inspection:
+    """Gather what is in a dataset. Reads all labels, and the audio of at most `QUICK` rows unless some were heard."""
+    heard = hear(dataset, QUICK) if heard is None else heard
     rejected = dataset.rejections()
     patches = len(set(zip(dataset.column("source").tolist(), dataset.column("patch_index").tolist(), strict=True)))
     faults = Counter(reason.decode() for reason in rejected["reason"].tolist())
     sources = Counter(source.decode() for source in dataset.column("source").tolist())
     candidates = patches + sum(faults.values())
     measured = {"rms (dBFS)": dataset.column("rms_dbfs"), "peak": dataset.column("peak")}
-    if not dataset.is_recipe and len(dataset):
-        measured["centroid (Hz)"] = _sample_centroids(dataset)
+    measured |= {"centroid (Hz)": heard.centroids_hz, "sound (s)": heard.sound_seconds}
+    measured["nearest (dB)"] = heard.nearest_db[np.isfinite(heard.nearest_db)]
     return Inspection(
         file=str(dataset.path),
         bytes=dataset.path.stat().st_size,
@@ -200,8 +222,11 @@ def inspect(dataset: Dataset) -> Inspection:
         candidates=candidates,
         faults=dict(faults.most_common()),
         coverage=measure_coverage(dataset),
+        duplicates=find_duplicates(dataset, heard),
+        usage=count_usage(dataset),
         distributions={k: [float(q) for q in np.quantile(v, QUANTILES)] for k, v in measured.items() if len(v)},
         sources=dict(sources),
+        splits=_count_splits(dataset),
         presets=_count_presets(dataset),
         refused_presets=_refused_presets(dataset),
         importance_weights=dataset.weights_status,
@@ -210,11 +235,11 @@ def inspect(dataset: Dataset) -> Inspection:
     )
 
 
-def _sample_centroids(dataset: Dataset) -> NDArray[np.float64]:
-    """Spectral centroids of some rows, evenly spaced."""
-    rows = np.unique(np.linspace(0, len(dataset) - 1, CENTROID_ROWS).astype(int)).tolist()
-    rate = dataset.spec.audio.sample_rate
-    return np.array([centroid_hz(dataset.column("audio", [row])[0], rate) for row in rows])
+def _count_splits(dataset: Dataset) -> dict[str, int]:
+    if "split" not in dataset.column_names:
+        return {}
+    splits = Counter(split.decode() for split in dataset.column("split").tolist())
+    return {split: splits[split] for split in SHARES}
 
 
 def _count_presets(dataset: Dataset) -> list[SourceOfPresets]:
@@ -259,38 +284,6 @@ def _compare_synths(dataset: Dataset) -> list[str]:
     return differences(dataset.registry, ours) if ours.fingerprint != dataset.registry.fingerprint else []
 
 
-def measure_coverage(dataset: Dataset) -> Coverage:
-    """Compare what the synthetic rows hold with what the priors allow."""
-    priors, registry = dataset.priors, dataset.registry
-    low = np.full(len(registry.continuous), np.inf)
-    high = -low
-    occurring: list[set[int]] = [set() for _ in registry.categorical]
-    for start in range(0, len(dataset), BATCH):
-        rows = slice(start, start + BATCH)
-        drawn = dataset.column("source", rows) == b"synthetic"
-        if not drawn.any():
-            continue
-        values = to_values(registry.continuous, dataset.column("continuous", rows)[drawn])
-        low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
-        for options, column in zip(occurring, dataset.column("categorical", rows)[drawn].T, strict=True):
-            options.update(np.unique(column).tolist())
-    if not np.isfinite(high).any():  # a shard of presets has no synthetic row
-        return Coverage(continuous_varied=0, categorical_varied=0, lowest_span=1.0, narrow={}, missing_options={})
-    reached = {c.name: float(span) for c, span in zip(registry.continuous, high - low, strict=True)}
-    spans = {name: reached[name] / (top - bottom) for name, (bottom, top) in priors.continuous.items()}
-    missing: dict[str, list[str]] = {}
-    for control, options in zip(registry.categorical, occurring, strict=True):
-        if absent := set(priors.categorical.get(control.name, ())) - options:
-            missing[control.name] = [control.options[i] for i in sorted(absent)]
-    return Coverage(
-        continuous_varied=len(priors.continuous),
-        categorical_varied=len(priors.categorical),
-        lowest_span=min(spans.values(), default=1.0),
-        narrow={name: span for name, span in sorted(spans.items(), key=lambda item: item[1]) if span < SPAN},
-        missing_options=missing,
-    )
-
-
 def describe_row(dataset: Dataset, row: int) -> RowWords:
     """Put one row into words.
 
@@ -327,26 +320,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return ", ".join(v.decode() for v in value.tolist() if v)
     return value.decode() if isinstance(value, bytes) else value.item()
-
-
-def centroid_hz(audio: NDArray[np.float32], sample_rate: int) -> float:
-    """Centre of mass of the power spectrum, both channels together.
-
-    Parameters
-    ----------
-    audio : ndarray, shape (2, S), float32
-    sample_rate : int
-        In Hz.
-
-    Returns
-    -------
-    float
-        In Hz; 0 for digital silence.
-    """
-    power = (np.abs(np.fft.rfft(audio)) ** 2).sum(axis=0)
-    frequencies = np.fft.rfftfreq(audio.shape[1], 1 / sample_rate)
-    total = power.sum()
-    return float((frequencies * power).sum() / total) if total else 0.0
 
 
 def new_table(title: str, *headings: str) -> Table:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from synthcore.errors import DatasetError, SpecError
 from synthcore.presets.collection import Collection
+from synthcore.presets.families import family_of
 from synthcore.spec import DatasetSpec
 from synthcore.wavetables.catalog import Catalog, builtin
 
@@ -85,6 +86,18 @@ def collection(digest: str, data_dir: Path) -> Collection:
         It is damaged.
     """
     return Collection.read(_found(_collection_path(digest, data_dir)))
+
+
+def families(digest: str, data_dir: Path) -> dict[str, str]:
+    """The family of every preset in the collection with this digest, by the preset's hash; none without a collection.
+
+    Raises
+    ------
+    SpecError, DatasetError
+        As `collection`.
+    """
+    presets = collection(digest, data_dir).presets if digest else ()
+    return {preset.patch.hash: family_of(preset.patch) for preset in presets}
 
 
 @lru_cache(maxsize=2)

@@ -87,8 +87,26 @@ GrowBy = Annotated[
 ]
 DatasetFile = Annotated[Path, Field(description="The dataset or shard.")]
 Row = Annotated[int | None, Field(description="Describe one row in words instead.")]
+Html = Annotated[
+    Path | None,
+    AfterValidator(_absolute),
+    Field(description="Write a page to look at and listen to as well: one HTML file that needs nothing else."),
+]
+RowsToExport = Annotated[
+    tuple[int, ...],
+    Field(min_length=1, description="Which row; several as 3,5,8. Negative ones count from the end."),
+]
+ExportDir = Annotated[Path, AfterValidator(_absolute), Field(description="Folder for the files; made if need be.")]
 RowsToVerify = Annotated[int, Field(ge=1, description="How many rows, drawn at random.")]
 EveryRow = Annotated[bool, Field(description="Every row.")]
+OfActivity = Annotated[
+    bool,
+    Field(description="Move controls of the rows instead: what the file calls inactive must not change the sound."),
+]
+ControlsToMove = Annotated[
+    int,
+    Field(ge=1, description="With --activity: how many controls of a row, of the active and of the inactive ones."),
+]
 ToleranceDb = Annotated[float, Field(description="On another type of machine: allowed error, relative to the row.")]
 Port = Annotated[int, Field(ge=1, le=65_535, description="Port of the Prefect server, on this machine alone.")]
 AsJson = Annotated[bool, Field(description="Print one JSON document on stdout, everything else on stderr.")]
@@ -243,6 +261,7 @@ class Generate(DatasetSpec, _InFile):
     repos: Repos = False
     output: Output = None
     grow_by: GrowBy = 0
+    html: Html = None
     workers: Workers = CORES
     data_dir: DataDir = Field(default_factory=default_data_dir)
     run: RunSettings = Field(default_factory=RunSettings)
@@ -314,7 +333,14 @@ class Inspect(BaseSettings):
 
     file: CliPositionalArg[DatasetFile]
     row: Row = None
+    html: Html = None
     as_json: AsJson = False
+
+    @model_validator(mode="after")
+    def _of_all_rows(self) -> Inspect:
+        if self.html and self.row is not None:
+            raise ValueError("html is a page of the whole dataset: leave out --row, or --html")
+        return self
 
 
 class Verify(BaseSettings):
@@ -322,6 +348,9 @@ class Verify(BaseSettings):
 
     Exits with 1 when a row differs, and names it. On another type of machine than the file was made on, where
     bits may differ, the difference is measured against a tolerance instead.
+
+    With --activity it holds the rules by which controls are called inactive against the synth: each control is moved
+    alone, and the row rendered before and after. Exits with 1 when an inactive one changed a bit.
     """
 
     model_config = _command("verify", {"as-json": "json"}, "SYNTHCORE_VERIFY_")
@@ -330,6 +359,8 @@ class Verify(BaseSettings):
     rows: RowsToVerify = 10
     all: EveryRow = False
     tolerance_db: ToleranceDb = -60.0
+    activity: OfActivity = False
+    controls: ControlsToMove = 20
     workers: Workers = CORES
     as_json: AsJson = False
 
@@ -487,6 +518,21 @@ class RenderRecipe(BaseSettings):
         (), description="Folder of presets, or catalog that discover-wt made. Can be given again."
     )
     workers: Workers = CORES
+    as_json: AsJson = False
+
+
+class Export(BaseSettings):
+    """Write rows of a dataset as a .wav, the very samples in 32-bit float, and a .vital preset that plays them.
+
+    The preset has the keys and types of one that Vital 1.5 saved. Read again with synthcore ingest it is the same
+    patch, with the same audio. It was not tried in Vital itself.
+    """
+
+    model_config = _command("export", {"output": "o", "as-json": "json"}, "SYNTHCORE_EXPORT_")
+
+    file: CliPositionalArg[DatasetFile]
+    row: RowsToExport
+    output: ExportDir
     as_json: AsJson = False
 
 

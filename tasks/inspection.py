@@ -8,11 +8,26 @@ from prefect import task
 
 from synthcore import inspection
 from synthcore.inspection import Inspection, RowWords
+from synthcore.page import writing
 from synthcore.storage.dataset import Dataset
 
 
 @task(name="inspect_dataset", task_run_name="inspect {file}")
-def inspect_file(file: Path, row: int | None) -> Inspection | RowWords:
-    """Say what is in a dataset, or in one of its rows."""
+def inspect_file(file: Path) -> Inspection:
+    """Say what is in a dataset."""
     with Dataset(file) as dataset:
-        return inspection.inspect(dataset) if row is None else inspection.describe_row(dataset, row)
+        return inspection.inspect(dataset)
+
+
+@task(name="describe_row", task_run_name="describe row {row} of {file}")
+def describe_row(file: Path, row: int) -> RowWords:
+    """Say what is in one row."""
+    with Dataset(file) as dataset:
+        return inspection.describe_row(dataset, row)
+
+
+@task(name="write_page", task_run_name="write page")
+def write_page(file: Path, output: Path) -> Inspection:
+    """Write a dataset's page, and give back what it says."""
+    with Dataset(file) as dataset:
+        return writing.write_page(dataset, output)

@@ -8,8 +8,10 @@ from typing import Any
 
 from prefect import task
 
+from synthcore import activity
 from synthcore.controls import canonical_json, installed
 from synthcore.engine.machine import engine
+from synthcore.presets import families
 from synthcore.spec import DatasetSpec
 from synthcore.storage import merge
 from synthcore.storage.merge import DatasetRef, Gap, MergeMode, ShardRef
@@ -22,7 +24,8 @@ def merge_key(_: Any, parameters: dict[str, Any]) -> str:
     referred = str(parameters["data_dir"]) if parameters["mode"] == "virtual" else ""
     how = [str(parameters["output"]), parameters["mode"], parameters["chunk_rows"], referred]
     spec = parameters["spec"]
-    made_of = canonical_json([shards, how, spec.fingerprint, spec.n_samples, engine().fingerprint])
+    rules = [activity.shipped().digest, families.VERSION]  # by which columns are made when merging
+    made_of = canonical_json([shards, how, spec.fingerprint, spec.n_samples, engine().fingerprint, rules])
     return f"merge-{hashlib.sha256(made_of.encode()).hexdigest()}"
 
 

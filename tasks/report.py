@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import platform
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import (
     create_image_artifact,
+    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -18,6 +21,7 @@ from prefect.artifacts import (
 )
 
 from synthcore import picture
+from synthcore.inspection import Inspection
 from synthcore.report import Cell
 from synthcore.storage.merge import DatasetRef
 from synthcore.summary import Summary
@@ -52,6 +56,17 @@ def summarize(summary: Summary) -> None:
 def show_text(key: str, headline: str, text: str) -> None:
     """Publish what a terminal would show as a page in the UI."""
     create_markdown_artifact(f"```\n{text}```\n", key=key, description=headline)
+
+
+def list_findings(found: Inspection) -> None:
+    """Publish what an inspection found as a table."""
+    create_table_artifact(found.findings, key="findings", description=f"What is in {Path(found.file).name}")
+
+
+def link_page(page: Path) -> None:
+    """Publish where a page lies. A browser opens such an address only when it is pasted, on the machine it is on."""
+    where = f"Page to look at and listen to, on {platform.node()}: {page}"
+    create_link_artifact(page.as_uri(), link_text=page.name, key="page", description=where)
 
 
 def picture_key(_: Any, parameters: dict[str, Any]) -> str:

@@ -207,7 +207,7 @@ def test_another_file_of_that_name_is_not_read_on(tier_1, tier_3, learnable):
 @pytest.mark.parametrize(
     ("wrong", "error", "says"),
     [
-        ({"split": "training"}, SpecError, "there is no split 'training'; there are train, val, test"),
+        ({"split": "training"}, DatasetError, "there is no split 'training'; there are train, val, test"),
         ({"split": "test"}, DatasetError, "has no row in the split test"),
         ({"tier": 4}, DatasetError, "is of tier 3: it has no labels of tier 4"),
         ({"parts": ("audio", "sound")}, SpecError, "a batch has no sound; it can have audio, continuous"),
@@ -219,7 +219,7 @@ def test_examples_that_are_none_are_refused(learnable, wrong, error, says):
 
 
 def test_a_shard_has_no_splits(tier_1):
-    with pytest.raises(DatasetError, match="has no splits, as a shard or an older file"):
+    with pytest.raises(DatasetError, match="has no splits: they are made when shards are merged"):
         Examples(tier_1.data_dir / tier_1.shards[0].name, split="train")
 
 

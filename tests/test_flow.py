@@ -184,7 +184,8 @@ KILLS = 8
 
 def under_fire(process: subprocess.Popen[str], every: float = 0.3) -> dict[str, Any]:
     """Kill a zygote or a child of one every so many seconds while a run goes on to its good end; return its report."""
-    chance, over, killed = random.Random(7), threading.Event(), []
+    chance, over = random.Random(7), threading.Event()
+    killed: list[int] = []
 
     def kill_now_and_then() -> None:
         while len(killed) < KILLS and not over.wait(every):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from synthcore.errors import DatasetError
-from synthcore.inspection import Inspection, centroid_hz, describe_row, inspect
+from synthcore.hearing import centroid_hz
+from synthcore.inspection import Inspection, describe_row, inspect
 from synthcore.normalize import to_units
 from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, Patch
 from synthcore.sampling.hypercube import Sampler

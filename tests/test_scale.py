@@ -349,6 +349,63 @@ def test_a_run_of_a_pool_that_fails_or_is_cancelled_ends_the_run_that_asked_with
         assert "Traceback" not in err
 
 
+@slow
+def test_a_batch_of_which_shards_fail_is_tried_again_by_the_run_that_asked(
+    cli: Any, deploy: Callable[[str], None]
+) -> None:
+    deploy("partly")
+    asked = ("generate", "-n", 24, "--data-dir", "data", "-o", "out.h5", *SHORT, "--distribute", "pool:partly")
+    process = cli.start(*asked)
+    cli.wait_until(lambda: len(runs_of(cli, "partly")) == 1, seconds=120)
+    incomplete = {"type": "FAILED", "name": "Incomplete", "message": "2 of 2 shards failed"}
+    post(
+        f"{cli.api}/flow_runs/{runs_of(cli, 'partly')[0]['id']}/set_state",
+        {"state": incomplete, "force": True},
+    )
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "2 of 2 shards failed" in err
+    assert "24 rows of tier 1 in out.h5: 2 of 2 shards rendered, 0 cached" in out
+
+
+BATCH_THAT_FAILS_IN_PART = """
+import sys
+from pathlib import Path
+from synthcore import shard
+from synthcore.errors import LowAcceptance
+render = shard.render_shard
+
+def failing(plan, *arguments):
+    if plan.first_patch == 4:
+        raise LowAcceptance("made to fail")
+    return render(plan, *arguments)
+
+shard.render_shard = failing
+from flows import environment
+environment.prepare()
+from flows.render_shards import render_shards
+from synthcore.batch import cut, mark
+from synthcore.settings import RunSettings
+from synthcore.spec import AudioSpec, DatasetSpec
+spec = DatasetSpec(n_samples=36, audio=AudioSpec(sample_rate=22050, note_seconds=0.25, render_seconds=0.4))
+(batch,) = cut(shard.plan_shards(spec, 12), spec, 12, 8)
+data = Path("data")
+data.mkdir()
+state = render_shards(batch, data, mark(data), RunSettings(), return_state=True)
+print(state.type.name, state.name, state.message)
+"""
+
+
+@slow
+def test_shards_of_a_batch_fail_alone(cli: Any) -> None:
+    environment = {**os.environ, "PREFECT_API_URL": cli.api}
+    command = [sys.executable, "-c", BATCH_THAT_FAILS_IN_PART]
+    done = subprocess.run(command, cwd=cli.folder, env=environment, capture_output=True, text=True)
+    assert "FAILED Incomplete nothing was merged: 1 of 3 shards failed" in done.stdout, done.stderr
+    assert "made to fail" in done.stdout
+    assert len(list((cli.folder / "data" / "shards").rglob("*.h5"))) == 2
+
+
 CAN_MOUNT = (
     sys.platform == "linux"
     and shutil.which("unshare")

@@ -21,7 +21,9 @@ SEED = 4711
 def run(tmp_path_factory: pytest.TempPathFactory, cli_in: Any) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """A run: the command line it had, what the server knows of it, and its report."""
     cli = cli_in(tmp_path_factory.mktemp("seeing"))
-    report = cli.json("generate", "-n", 60, "--seed", SEED, "--data-dir", "data", "-o", "out.h5", *SHORT)
+    report = cli.json(
+        "generate", "-n", 60, "--seed", SEED, "--data-dir", "data", "-o", "out.h5", "--html", "out.html", *SHORT
+    )
     named = {"flow_runs": {"name": {"any_": [f"tier1 60 seed {SEED}"]}}}
     return cli, post(f"{cli.api}/flow_runs/filter", named)[0], report
 
@@ -41,6 +43,7 @@ def test_runs_and_tasks_are_named_after_what_they_do(run: Any) -> None:
         "merge 60 rows",
         *(f"shard {index:04d}" for index in range(5)),
         "summarize",
+        "write page",
     ]
 
 
@@ -69,6 +72,14 @@ def test_the_picture_is_held_by_its_address(artifacts: dict[str, Any]) -> None:
     assert head == "data:image/png;base64"
     assert base64.b64decode(content).startswith(b"\x89PNG")
     assert len(content) < 200_000
+
+
+def test_the_page_that_was_asked_for_is_linked_with_what_it_found(run: Any, artifacts: dict[str, Any]) -> None:
+    cli, _, report = run
+    assert (cli.folder / "out.html").as_uri() in artifacts["page"]["data"]
+    found = {line["what"]: line["found"] for line in json.loads(artifacts["findings"]["data"])}
+    assert found["digest"] == report["digest"]
+    assert "of 60 rows heard" in found["near-duplicates"]
 
 
 def test_what_synthcore_logs_is_with_the_run_and_its_task_in_few_lines(run: Any) -> None:

@@ -1,7 +1,7 @@
 """Families and splits: what is kept together when a dataset is divided, so that nothing leaks from train to test.
 
-A preset's family is its patch without wavetables: copies of a preset that play other wavetables stay together. The
-split is drawn by the family's hash, so it never changes as a collection grows.
+A patch's family is the patch without wavetables: copies of a preset that play other wavetables stay together. The split
+is drawn by the family's hash, so it never changes as a collection or a dataset grows.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Literal
 from synthcore.patch import Patch
 
 Split = Literal["train", "val", "test"]
+#: Raise it when a patch gets another family, or a family another split.
+VERSION = 1
 #: How much of all families each split gets.
 SHARES: dict[Split, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 

@@ -26,10 +26,11 @@ from synthcore.presets import validation
 from synthcore.wavetables.canonical import canonical_wavetable
 
 #: Raise it when the same content gives another patch, or is refused for another reason.
-READER_VERSION = 1
+READER_VERSION = 2
 MACROS = ("macro1", "macro2", "macro3", "macro4")
 MAX_NAME = 200  #: characters of a name; the longest real one has 60
 SAMPLE_KEYS = ("length", "sample_rate", "samples", "samples_stereo")
+LARGEST = 1e30  #: above any control's value, and still a number in 32 bits
 UNKNOWN_ROUTE = "unknown modulation"
 
 
@@ -168,7 +169,10 @@ class _Reading:
         value = self.settings.get(name, default)
         if not isinstance(value, int | float) or not math.isfinite(value):
             raise PresetError(f"{name} is {value!r}, which is no number")
-        return float(value)
+        asked = self._asked(name)
+        # The synth keeps 32 bits of a number. Where it has the document's own, take that as it was written.
+        is_own = isinstance(asked, int | float) and abs(asked) < LARGEST and np.float32(asked) == np.float32(value)
+        return float(asked if is_own else value)
 
     def _keep(self, content: bytes | Any) -> str:
         text = content if isinstance(content, bytes) else canonical_json(content).encode()

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from synthcore.controls import Control
 from synthcore.errors import DatasetError, SpecError
+from synthcore.presets.families import Split
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.schema import LABEL_CHUNK
 
 Batch = dict[str, NDArray[Any]]
 RowNumbers = NDArray[np.intp]
 
-SPLITS = ("train", "val", "test")
 MODULATION = ("modulation_slots", "modulation_t3")
 #: What a batch can hold, by the name under which it is asked for.
 PARTS = ("audio", "continuous", "categorical", *MODULATION, "active", "weights", "midi_note", "velocity")
@@ -156,14 +156,14 @@ class Examples:
     DatasetError
         The file can't be read, has no such split, tier or part, or no row to select.
     SpecError
-        There is no such split or part anywhere.
+        There is no such part.
     """
 
     def __init__(
         self,
         path: str | Path,
         *,
-        split: str | None = None,
+        split: Split | None = None,
         tier: int | None = None,
         parts: Sequence[str] | None = None,
         mono: bool = False,
@@ -228,12 +228,8 @@ class Examples:
         return {name: values}
 
 
-def _rows_of(dataset: Dataset, split: str | None) -> RowNumbers:
-    if split is not None and split not in SPLITS:
-        raise SpecError(f"there is no split {split!r}; there are {', '.join(SPLITS)}")
-    if split is not None and "split" not in dataset.column_names:
-        raise DatasetError(f"{dataset.path} has no splits, as a shard or an older file; merge it again with generate")
-    rows = np.arange(len(dataset)) if split is None else np.flatnonzero(dataset.column("split") == split.encode())
+def _rows_of(dataset: Dataset, split: Split | None) -> RowNumbers:
+    rows = np.arange(len(dataset)) if split is None else dataset.split(split).rows
     if not len(rows):
         raise DatasetError(f"{dataset.path} has no row{f' in the split {split}' if split else ''}; make a larger one")
     return rows

@@ -20,6 +20,7 @@ from synthcore.controls import Control, Registry
 from synthcore.engine.machine import Engine
 from synthcore.errors import DatasetError
 from synthcore.patch import Patch
+from synthcore.presets.families import SHARES, Split
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema
 from synthcore.storage.rows import has_our_chunks, read_rows
@@ -215,6 +216,22 @@ class Dataset:
         """
         return self._read(self._names[name], rows)
 
+    def split(self, name: Split) -> Selection:
+        """The rows of one split: "train", "val" or "test".
+
+        What is made from the same preset lies in one split. See `docs/format.md`.
+
+        Raises
+        ------
+        DatasetError
+            The file has no splits: it is a shard, or an older synthcore merged it; or there is no such split.
+        """
+        if "split" not in self._names:
+            raise DatasetError(f"{self.path} has no splits: they are made when shards are merged; generate it again")
+        if name not in SHARES:
+            raise DatasetError(f"there is no split {name!r}; there are {', '.join(SHARES)}")
+        return Selection(self, np.flatnonzero(self.column("split") == name.encode()))
+
     def columns(self, tier: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Which columns of `continuous` and of `categorical` belong to a tier.
 
@@ -297,15 +314,32 @@ class Dataset:
             return None
         return Weights(*(self._file[f"importance_weights/{name}"][:] for name in ("weights", "categorical")))
 
+    def importance_weights(self) -> dict[str, tuple[float, float]]:
+        """Each weighed control's importance weight and its standard error, by name; empty while there are none."""
+        if self.weights_status == schema.ABSENT.decode():
+            return {}
+        group = self._file["importance_weights"]
+        found: dict[str, tuple[float, float]] = {}
+        for name, controls in (("weights", self.registry.continuous), ("categorical", self.registry.categorical)):
+            stored = zip(controls, group[name][:].tolist(), group[f"{name}_error"][:].tolist(), strict=True)
+            found |= {control.name: (weight, error) for control, weight, error in stored if np.isfinite(weight)}
+        return found
+
     @cached_property
     def asset_names(self) -> list[str]:
         """The SHA-256 of each asset, in the order that labels refer to."""
         return [name.decode() for name in self._file["schema/assets"][:].tolist()]
 
     @cached_property
+    def wavetable_names(self) -> dict[str, str]:
+        """What each wavetable is called, by SHA-256. Names are people's: anything can be in them."""
+        return {name: note.name for name, note in schema.read_assets(self._file)[1].items()}
+
+    @cached_property
     def _names(self) -> dict[str, str]:
         names = [c.name for c in schema.columns(self.registry)]
-        names += [name for name in (schema.DENSE, schema.ACTIVE, schema.SPLIT) if name in self._file]
+        names += [c.name for c in schema.derived_columns(self.registry) if c.name in self._file]
+        names += [schema.DENSE] if schema.DENSE in self._file else []
         audio = {} if self.is_recipe else {"audio": schema.AUDIO}
         return audio | {name.split("/")[1]: name for name in names}
 
@@ -354,6 +388,49 @@ class Dataset:
         for shard in _virtual_sources(file):
             if not (self.path.parent / shard).is_file():
                 raise DatasetError(f"{self.path} refers to the shard {shard}, which is gone; generate it again")
+
+
+class Selection:
+    """Some rows of a dataset. It is indexed as a `Dataset` is, with numbers of its own from 0.
+
+    Attributes
+    ----------
+    rows : ndarray, shape (R,), int
+        Which rows of the dataset these are, ascending.
+    """
+
+    def __init__(self, dataset: Dataset, rows: NDArray[np.intp]) -> None:
+        self.dataset, self.rows = dataset, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"Selection({len(self)} of the rows of {self.dataset!r})"
+
+    def __getitem__(self, rows: int | Rows) -> Row:
+        if isinstance(rows, int | np.integer):
+            if not -len(self) <= rows < len(self):
+                raise IndexError(f"row {rows} is out of range: the selection has rows 0 to {len(self) - 1}")
+            return self.dataset[int(self.rows[rows])]
+        return self.dataset[self._rows(rows)]
+
+    def __iter__(self) -> Iterator[Row]:
+        return (self[i] for i in range(len(self)))
+
+    def batches(self, size: int) -> Iterator[Row]:
+        """Iterate over consecutive batches of `size` rows; the last may be smaller."""
+        return (self[start : start + size] for start in range(0, len(self), size))
+
+    def column(self, name: str, rows: Rows = slice(None)) -> NDArray[Any]:
+        """Read one column, of all rows of the selection unless told; see `Dataset.column`."""
+        return self.dataset.column(name, self._rows(rows))
+
+    def _rows(self, rows: Rows) -> Sequence[int]:
+        # As numpy does, but for an empty list, which it takes for one of fractions.
+        places = rows if isinstance(rows, slice) or len(rows) else slice(0)
+        chosen: list[int] = self.rows[places].tolist()
+        return chosen
 
 
 def _virtual_sources(file: h5py.File) -> list[str]:

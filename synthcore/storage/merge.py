@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from synthcore import library
 from synthcore.candidates import Provenance, Source
 from synthcore.controls import Registry
 from synthcore.engine.machine import Engine
 from synthcore.errors import DamagedShard
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema
+from synthcore.storage.derived import Derived
 from synthcore.storage.writer import checksum, is_intact, new_file, whole_file
 
 MergeMode = Literal["copy", "virtual"]
@@ -122,7 +124,7 @@ def merge_shards(
             merge = _Merge(file, output, data_dir, spec, registry)
             if mode == "copy":
                 schema.create_audio(file, schema.audio_shapes(spec, registry), rows, chunk_rows)
-            schema.create_labels(file, registry, rows)
+            schema.create_columns(file, (*schema.columns(registry), *schema.derived_columns(registry)), rows)
             for shard, take in parts:
                 merge.add(shard, take, copies_audio=mode == "copy", as_bytes=chunk_rows == 1)
             if mode == "virtual":  # only now: each shard has been read and found whole
@@ -171,6 +173,7 @@ class _Merge:
         self._sources: dict[str, Provenance] = {}
         self._rejections: dict[str, list[NDArray[Any]]] = {c.name: [] for c in schema.REJECTIONS}
         self._digest = schema.ContentDigest(spec)
+        self._derived = Derived(registry, library.families(spec.presets_digest, data_dir))
 
     def reference_audio(self, parts: Sequence[tuple[ShardRef, int]]) -> None:
         """Make the audio a view of the shards. Paths are relative, so that both can move together."""
@@ -206,6 +209,7 @@ class _Merge:
         schema.write_assets(self.file, self._assets, self._wavetables)
         schema.write_sources(self.file, self._sources.values())
         schema.reserve_weights(self.file, self.registry)
+        self.file["schema"].attrs.update(self._derived.rules)
         digest = self._digest.hexdigest()
         self.file["schema"].attrs["content_digest"] = digest
         return digest
@@ -232,11 +236,12 @@ class _Merge:
             if name in used and name not in self._assets:
                 self._assets[name] = bytes(source["assets"][name][:])
         self._wavetables.update({name: note for name, note in wavetables.items() if name in used})
+        derived = self._derived.of(labels, order)
         place = {name: i for i, name in enumerate(self._assets)}
         to_place = np.array([place.get(name, -1) for name in order], dtype=np.int32)
         for name in schema.ASSET_INDICES:
             labels[name] = np.where(labels[name] >= 0, to_place[labels[name]], -1)
-        for name, values in labels.items():
+        for name, values in (labels | derived).items():
             self.file[name][self.rows : self.rows + take] = values
 
     def _take_sources(self, source: h5py.File, take: int) -> None:

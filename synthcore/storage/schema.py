@@ -67,6 +67,15 @@ def columns(registry: Registry) -> tuple[Column, ...]:
     )
 
 
+def derived_columns(registry: Registry) -> tuple[Column, ...]:
+    """List the columns that only a merged file has: `derived` makes them from the others, by rules."""
+    return (
+        Column("params/active", "?", (len(registry.controls),)),
+        Column("metadata/family", "S64"),
+        Column("metadata/split", "S5"),
+    )
+
+
 REJECTIONS = (
     Column("rejections/source", "S10"),
     Column("rejections/patch_index", "<i8"),
@@ -83,10 +92,6 @@ SOURCE_COLUMNS = tuple(f.name for f in fields(Provenance))
 
 #: Reserved when merging, so that weights can be filled in later without changing the file's structure.
 ABSENT = b"absent"
-
-#: Only merged files have them: made by versioned rules, so that another version never renders again.
-ACTIVE = "params/active"
-SPLIT = "metadata/split"
 
 
 def create_audio(file: h5py.File, shapes: Mapping[str, tuple[int, ...]], rows: int, chunk_rows: int = 1) -> None:
@@ -114,9 +119,9 @@ def audio_shapes(spec: DatasetSpec, registry: Registry) -> dict[str, tuple[int, 
     return {**shapes, DENSE: dense_shape(registry)} if spec.tier == 3 else shapes
 
 
-def create_labels(file: h5py.File, registry: Registry, rows: int) -> None:
-    """Create the label columns, empty."""
-    for column in columns(registry):
+def create_columns(file: h5py.File, columns: Iterable[Column], rows: int) -> None:
+    """Create columns with a row per render, empty."""
+    for column in columns:
         shape = (rows, *column.shape)
         chunks = (min(LABEL_CHUNK, rows), *column.shape)
         packed: dict[str, Any] = {"chunks": chunks, "shuffle": True, "compression": "gzip", "compression_opts": 1}

@@ -94,7 +94,7 @@ class ShardWriter:
         for name in schema.audio_shapes(self.spec, self.registry):
             self.file[name].resize(self._rows, axis=0)
         labels = {name: values[: self._rows] for name, values in self._labels.items()}
-        schema.create_labels(self.file, self.registry, self._rows)
+        schema.create_columns(self.file, schema.columns(self.registry), self._rows)
         for name, values in labels.items():
             self.file[name][...] = values
         self._rejections.sort(key=lambda row: row[:3])  # the order in which they were rendered says nothing

@@ -1,0 +1,186 @@
+"""Coverage: how far the accepted rows reach into the priors they were drawn from, and where they are thin.
+
+A control's prior is cut into bins of equal probability, by what `priors.toml` says of the control alone: what
+constraints and refusals then take away is what is looked for. Counted are patches and not rows: the notes of a patch
+share their controls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from synthcore.normalize import to_values
+from synthcore.sampling.priors import Marginal, marginals, shipped
+from synthcore.storage.dataset import Dataset
+
+#: An accepted control should span this much of its prior's range.
+SPAN = 0.9
+#: A control's prior is cut into this many bins at most.
+BINS = 20
+#: Patches that a bin must lead to expect. Then fewer than `THIN` of them come by chance in one bin of 20 million: of
+#: Poisson's distribution with mean 20, P(0 or 1) is 4e-8.
+EXPECTED = 20
+#: A bin with less than this share of what was to be expected is thin.
+THIN = 0.1
+#: Rows whose labels are read at a time: memory doesn't grow with the dataset.
+BATCH = 4096
+
+
+class Coverage(BaseModel):
+    """How much of the priors the accepted rows reach."""
+
+    model_config = ConfigDict(frozen=True)
+
+    continuous_varied: int
+    categorical_varied: int
+    lowest_span: float  # share of its prior's range, of the control that spans least
+    narrow: dict[str, float]  # controls that span under SPAN of it
+    missing_options: dict[str, list[str]]  # allowed options that no row has
+    patches: int  # drawn from the priors: those that are counted below
+    thin: dict[str, float]  # controls with thin bins: the share of its prior's probability that lies in them
+    filled: dict[str, list[float]]  # every varied control: patches in each bin, as a share of those to be expected
+    thin_unknown: str  # why there are no bins; empty when there are
+
+    @property
+    def thin_share(self) -> float:
+        """How much of a control's prior is thin, on average over the varied controls."""
+        return sum(self.thin.values()) / max(1, len(self.filled))
+
+
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """How one control's prior is cut: K - 1 inner edges in the control's units (or option indices), K shares."""
+
+    edges: NDArray[np.float64]
+    shares: NDArray[np.float64]
+
+    def count(self, values: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Count values by bin, shape (K,)."""
+        return np.bincount(np.searchsorted(self.edges, values, side="right"), minlength=len(self.shares))
+
+
+def cut(marginal: Marginal, low: float, high: float, bins: int) -> Bins:
+    """Cut a prior into at most `bins` parts of equal probability, as near as whole numbers and options allow.
+
+    Parameters
+    ----------
+    marginal : Marginal
+        How the control is drawn.
+    low, high : float
+        The range that the dataset was drawn from, in the control's units; of wave frames it depends on the catalog.
+    bins : int
+        At least 1.
+    """
+    if marginal.control.is_categorical:
+        return _grouped(
+            np.arange(len(marginal.weights), dtype=np.float64), marginal.weights / marginal.weights.sum(), bins
+        )
+    if marginal.control.is_whole:
+        steps = np.arange(high - low + 2) / (high - low + 1)  # as Marginal.draw: half a step wider at each end
+        return _grouped(low + np.arange(high - low + 1), np.diff(steps ** (1 / marginal.skew)), bins)
+    inner = (np.arange(1, bins) / bins) ** marginal.skew
+    return Bins(low + inner * (high - low), np.full(bins, 1 / bins))
+
+
+def _grouped(values: NDArray[np.float64], shares: NDArray[np.float64], bins: int) -> Bins:
+    """Join neighbouring values until each group has a bin's share; what is left at the end joins the last group."""
+    ends, sums, sum_so_far = [], [], 0.0
+    for place, share in enumerate(shares.tolist()):
+        sum_so_far += share
+        if sum_so_far >= 1 / bins - 1e-9:
+            ends.append(place)
+            sums.append(sum_so_far)
+            sum_so_far = 0.0
+    sums[-1] += sum_so_far
+    return Bins(values[ends[:-1]] + 0.5, np.array(sums))
+
+
+class _Seen:
+    """What the drawn patches hold, gathered batch by batch."""
+
+    def __init__(self, dataset: Dataset, bins: Mapping[str, Bins]) -> None:
+        registry = dataset.registry
+        self.controls = (*registry.continuous, *registry.categorical)
+        self.low = np.full(len(self.controls), np.inf)
+        self.high = -self.low
+        self.options: list[set[int]] = [set() for _ in registry.categorical]
+        self.bins = [(place, bins[c.name]) for place, c in enumerate(self.controls) if c.name in bins]
+        self.counts = {place: np.zeros(len(cut.shares), np.intp) for place, cut in self.bins}
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        """Take in patches, shape (patches, 448): values of the continuous controls, then options."""
+        if not len(values):
+            return
+        self.low, self.high = np.minimum(self.low, values.min(axis=0)), np.maximum(self.high, values.max(axis=0))
+        for options, column in zip(self.options, values.T[-len(self.options) :], strict=True):
+            options.update(np.unique(column).astype(int).tolist())
+        for place, bins in self.bins:
+            self.counts[place] += bins.count(values[:, place])
+
+
+def measure_coverage(dataset: Dataset) -> Coverage:
+    """Compare what the synthetic rows hold with what the priors allow."""
+    priors = dataset.priors
+    patches = int(_is_drawn(dataset, slice(None)).sum())
+    unknown = _why_no_bins(dataset, patches)
+    bins = {} if unknown else _cut_all(dataset, min(BINS, patches // EXPECTED))
+    seen = _Seen(dataset, bins)
+    for start in range(0, len(dataset), BATCH):
+        rows = slice(start, start + BATCH)
+        if (drawn := _is_drawn(dataset, rows)).any():
+            values = to_values(dataset.registry.continuous, dataset.column("continuous", rows)[drawn])
+            seen.add(np.concatenate([values, dataset.column("categorical", rows)[drawn]], axis=1))
+    names = [c.name for c in seen.controls]
+    spans, missing = {}, {}
+    if patches:  # a shard of presets has no synthetic row
+        reached = dict(zip(names, (seen.high - seen.low).tolist(), strict=True))
+        spans = {name: reached[name] / (top - bottom) for name, (bottom, top) in priors.continuous.items()}
+        missing = _missing_options(dataset, seen.options)
+    expected = {place: patches * cut.shares for place, cut in seen.bins}
+    filled = {names[place]: seen.counts[place] / expected[place] for place, _ in seen.bins}
+    thin = {names[place]: float(cut.shares[filled[names[place]] < THIN].sum()) for place, cut in seen.bins}
+    return Coverage(
+        continuous_varied=len(spans),
+        categorical_varied=len(priors.categorical) if patches else 0,
+        lowest_span=min(spans.values(), default=1.0),
+        narrow={name: span for name, span in sorted(spans.items(), key=lambda item: item[1]) if span < SPAN},
+        missing_options=missing,
+        patches=patches,
+        thin={name: share for name, share in sorted(thin.items(), key=lambda item: -item[1]) if share},
+        filled={name: ratios.round(3).tolist() for name, ratios in filled.items()},
+        thin_unknown=unknown,
+    )
+
+
+def _is_drawn(dataset: Dataset, rows: slice) -> NDArray[np.bool_]:
+    """Which rows are the first of a patch that was drawn from the priors, shape (rows,)."""
+    is_first = dataset.column("midi_note", rows) == dataset.spec.audio.notes[0]
+    drawn: NDArray[np.bool_] = is_first & (dataset.column("source", rows) == b"synthetic")
+    return drawn
+
+
+def _why_no_bins(dataset: Dataset, patches: int) -> str:
+    if patches < 2 * EXPECTED:
+        return f"{patches} patches drawn from the priors are too few to tell; it takes {2 * EXPECTED}"
+    if dataset.priors_digest != shipped().digest:
+        return "drawn from other priors than this synthcore's"
+    return ""
+
+
+def _cut_all(dataset: Dataset, bins: int) -> dict[str, Bins]:
+    ranges = dataset.priors.continuous
+    drawn = marginals(dataset.registry, dataset.spec, shipped())
+    return {m.control.name: cut(m, *ranges.get(m.control.name, (m.low, m.high)), bins) for m in drawn}
+
+
+def _missing_options(dataset: Dataset, occurring: list[set[int]]) -> dict[str, list[str]]:
+    missing: dict[str, list[str]] = {}
+    for control, options in zip(dataset.registry.categorical, occurring, strict=True):
+        if absent := set(dataset.priors.categorical.get(control.name, ())) - options:
+            missing[control.name] = [control.options[i] for i in sorted(absent)]
+    return missing

@@ -1,0 +1,194 @@
+"""Content: all that a page shows, gathered once, so that the template only has to lay it out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthcore import inspection, progress
+from synthcore.engine.faults import REASONS
+from synthcore.hearing import NEAR_DB, Heard, hear
+from synthcore.inspection import Inspection
+from synthcore.page.charts import Histogram, draw_histogram, silhouette
+from synthcore.page.clips import Clip, make_clip
+from synthcore.progress import Progress
+from synthcore.storage.dataset import Dataset
+
+#: Rows that are heard for a page. Of more, this many, evenly spaced: a page takes a minute whatever the dataset.
+HEARD = 2_048
+ROWS = 24  #: in the grid
+PAIRS = 4  #: of nearest rows that can be listened to
+LISTED = 15  #: of wavetables, modulation sources, destinations; the rest is added up
+#: Controls of one module belong together: all of osc_1, of filter_fx, of the chorus.
+MODULE = re.compile(r"(?:osc|env|lfo|random)_\d|filter_(?:\d|fx)|[a-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One line of a ranked list: what, how many, and how much of the whole that is. The name can be people's."""
+
+    name: str
+    count: int
+    share: float
+    bar: float  # its length, the largest's being 1; 0 for what is added up
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """One control's importance weight."""
+
+    name: str
+    value: float
+    error: float
+    bar: float  # its length, the largest's being 1
+
+
+@dataclass(frozen=True, slots=True)
+class CoveredControl:
+    """How the patches are spread over one control's prior."""
+
+    name: str
+    outline: str  # an SVG path, a unit wide for each bin
+    bins: int
+    lowest: float  # the emptiest bin, as a share of what was to be expected
+    thin: float
+    missing: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the page shows."""
+
+    inspection: Inspection
+    title: str
+    hours: float
+    clips: list[Clip]
+    pairs: list[tuple[float, Clip, Clip]]
+    histograms: list[Histogram]
+    modules: dict[str, list[CoveredControl]]
+    sources: list[Share]
+    wavetables: list[Share]
+    modulation: dict[str, list[Share]]
+    weights: list[Weight]
+    meanings: dict[str, str]  # of faults
+
+
+def rows_heard(rows: int) -> int:
+    """How many rows `gather` tells `synthcore.progress` of, of a dataset with audio."""
+    return min(rows, HEARD) + min(rows, ROWS)
+
+
+def gather(dataset: Dataset) -> Content:
+    """Read and measure what is shown. Memory and time have a bound that doesn't depend on the number of rows.
+
+    Nearly so: labels of all rows are read once, in batches.
+    """
+    heard = hear(dataset, HEARD)
+    found = inspection.inspect(dataset, heard)
+    usage = found.usage
+    connections = sum(usage.modulation_sources.values())
+    return Content(
+        inspection=found,
+        title=dataset.path.name,
+        hours=0.0 if dataset.is_recipe else len(dataset) * dataset.spec.audio.render_seconds / 3600,
+        clips=_make_clips(dataset),
+        pairs=[] if dataset.is_recipe else _make_pairs(dataset, found),
+        histograms=_draw_all(dataset, heard),
+        modules=_by_module(found),
+        sources=_ranked(found.sources, found.rows),
+        wavetables=_ranked(_named(usage.wavetables, usage.wavetable_names), usage.oscillators),
+        modulation={
+            "from": _ranked(usage.modulation_sources, connections),
+            "to": _ranked(usage.modulation_destinations, connections),
+        },
+        weights=_weigh(dataset),
+        meanings=REASONS,
+    )
+
+
+def _make_clips(dataset: Dataset) -> list[Clip]:
+    """Rows drawn at random, by the digest: the same dataset has the same page."""
+    if dataset.is_recipe:
+        return []
+    chance = np.random.default_rng(int(dataset.digest[:16], 16))
+    # Not by a permutation of all rows, of which there may be millions.
+    rows = np.sort(chance.choice(len(dataset), size=min(ROWS, len(dataset)), replace=False, shuffle=False))
+    clips = []
+    for row in rows.tolist():
+        clips.append(make_clip(dataset, row))
+        progress.publish(Progress(1, None))
+    return clips
+
+
+def _make_pairs(dataset: Dataset, found: Inspection) -> list[tuple[float, Clip, Clip]]:
+    """The nearest pairs. A row is shown once: of many that are nearly the same, one pair is enough."""
+    pairs: list[tuple[float, Clip, Clip]] = []
+    shown: set[int] = set()
+    for pair in found.duplicates.pairs:
+        if len(pairs) < PAIRS and not shown & {*pair.rows}:
+            shown |= {*pair.rows}
+            pairs.append((pair.apart_db, make_clip(dataset, pair.rows[0]), make_clip(dataset, pair.rows[1])))
+    return pairs
+
+
+def _draw_all(dataset: Dataset, heard: Heard) -> list[Histogram]:
+    """The histograms of what there are numbers of: loudness and peak of all rows, the rest of those heard."""
+    nearest = heard.nearest_db[np.isfinite(heard.nearest_db)]
+    wanted: list[tuple[str, str, str, NDArray[np.floating], bool, float | None]] = [
+        ("rms", "Loudness", "dBFS", dataset.column("rms_dbfs"), False, None),
+        ("peak", "Peak", "of full scale", dataset.column("peak"), False, None),
+        ("centroid", "Spectral centroid", "Hz", heard.centroids_hz, True, None),
+        ("sound", "Duration of sound", "s", heard.sound_seconds, False, None),
+        ("nearest", "Nearest row of another patch", "dB", nearest, False, NEAR_DB),
+    ]
+    return [
+        draw_histogram(name, title, unit, values, is_log=is_log, mark=mark)
+        for name, title, unit, values, is_log, mark in wanted
+        if len(values)
+    ]
+
+
+def _by_module(found: Inspection) -> dict[str, list[CoveredControl]]:
+    coverage = found.coverage
+    modules: dict[str, list[CoveredControl]] = {}
+    for name, ratios in sorted(coverage.filled.items()):
+        module = MODULE.match(name)
+        covered = CoveredControl(
+            name=name,
+            outline=silhouette(ratios),
+            bins=len(ratios),
+            lowest=min(ratios),
+            thin=coverage.thin.get(name, 0.0),
+            missing=coverage.missing_options.get(name, []),
+        )
+        modules.setdefault(module[0] if module else name, []).append(covered)
+    return modules
+
+
+def _named(counts: dict[str, int], names: dict[str, str]) -> dict[str, int]:
+    """Call contents by their names; where several share one, or have none, with the beginning of the hash as well."""
+    called = [names[digest] for digest in counts]
+    return {
+        (name if name and called.count(name) == 1 else f"{name or 'unnamed'} {digest[:8]}"): count
+        for (digest, count), name in zip(counts.items(), called, strict=True)
+    }
+
+
+def _weigh(dataset: Dataset) -> list[Weight]:
+    """The importance weights, the largest first."""
+    ranked = sorted(dataset.importance_weights().items(), key=lambda item: -item[1][0])
+    largest = max((weight for _, (weight, _) in ranked), default=0.0) or 1.0
+    return [Weight(name, weight, error, weight / largest) for name, (weight, error) in ranked]
+
+
+def _ranked(counts: dict[str, int], whole: int) -> list[Share]:
+    """The largest, and the rest in one line."""
+    ranked = sorted(counts.items(), key=lambda item: -item[1])
+    largest = ranked[0][1] if ranked else 1
+    shares = [Share(name, count, count / max(1, whole), count / largest) for name, count in ranked[:LISTED]]
+    if rest := sum(count for _, count in ranked[LISTED:]):
+        shares.append(Share(f"{len(ranked) - LISTED} others", rest, rest / max(1, whole), 0.0))
+    return shares

@@ -1,0 +1,81 @@
+"""Writing: the template filled in, and put where it was asked for."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from synthcore.errors import SpecError
+from synthcore.inspection import Inspection
+from synthcore.page.content import Content, gather
+from synthcore.storage.continuing import require_writable
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.writer import whole_file
+
+#: How every page begins: what begins otherwise is no page of ours, and isn't replaced.
+BEGINNING = "<!DOCTYPE html>\n<!-- synthcore inspect -->"
+
+PEOPLE, REFUSED = 12, 200  #: authors of one place, and refused presets, that are named
+WEIGHTS = 40  #: that are shown at once; the others when asked for
+
+
+def require_replaceable(output: Path) -> None:
+    """Refuse an output that can't be written, or that is there and no page. A page is replaced: it can be made again.
+
+    Raises
+    ------
+    SpecError
+    """
+    require_writable(output)
+    if not output.exists():
+        return
+    with output.open("rb") as file:
+        if file.read(len(BEGINNING)) != BEGINNING.encode():
+            raise SpecError(f"{output} exists and is no page that inspect wrote; name another file with --html")
+
+
+def write_page(dataset: Dataset, output: Path) -> Inspection:
+    """Write a dataset's page, and give back what it says in numbers. The file appears only when it is whole.
+
+    Raises
+    ------
+    SpecError
+        The output can't be written, or is there and no page.
+    """
+    require_replaceable(output)
+    content = gather(dataset)
+    with whole_file(output) as temporary:
+        temporary.write_text(to_html(content), encoding="utf-8")
+    return content.inspection
+
+
+def to_html(content: Content) -> str:
+    """Fill the template. Whatever comes from a dataset is escaped, and no script but ours could run."""
+    home = files(__package__)
+    script = Markup((home / "page.js").read_text())
+    style = Markup((home / "page.css").read_text())
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment = Environment(
+        loader=PackageLoader("synthcore", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("page.html")
+    filled = template.render(
+        page=content,
+        found=content.inspection,
+        people=PEOPLE,
+        refused=REFUSED,
+        ranked_weights=WEIGHTS,
+        script=script,
+        style=style,
+        allowed=allowed,
+    )
+    return f"{BEGINNING}\n{filled}\n"

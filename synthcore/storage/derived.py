@@ -1,0 +1,91 @@
+"""Derived columns: made from the labels when shards are merged, by versioned rules. No rule is ever a reason to render.
+
+Which controls can be heard, which family a row belongs to, and into which split that goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthcore.activity import Labels, activity, shipped
+from synthcore.controls import Registry, canonical_json
+from synthcore.patch import Patch
+from synthcore.presets import families
+from synthcore.presets.families import family_of, split_of
+
+Columns = dict[str, NDArray[Any]]
+
+
+class Derived:
+    """Makes the derived columns of one dataset.
+
+    Parameters
+    ----------
+    registry : Registry
+    families : mapping of str to str
+        The family of every preset that a row may descend from, by the preset's hash.
+    """
+
+    def __init__(self, registry: Registry, families: Mapping[str, str]) -> None:
+        self._activity = activity(registry)
+        self._families = families
+        self._init = Patch.init(registry).wavetables
+
+    @property
+    def rules(self) -> dict[str, object]:
+        """What the header says of the rules."""
+        return {
+            "active_names": list(self._activity.names),
+            "active_rules": shipped().version,
+            "active_rules_digest": shipped().digest,
+            "split_rules": families.VERSION,
+            "split_shares": canonical_json(families.SHARES),
+        }
+
+    def of(self, labels: Columns, assets: Sequence[str]) -> Columns:
+        """The derived columns of a shard's rows.
+
+        Parameters
+        ----------
+        labels : dict of str to ndarray
+            The columns of a shard, by their names in the file. The rows of a patch follow each other.
+        assets : sequence of str
+            The hashes that label indices refer to.
+        """
+        places = labels["metadata/patch_index"]
+        first = np.flatnonzero(np.diff(places, prepend=places[0] - 1))
+        of_patches = {name: values[first] for name, values in labels.items()}
+        names = [self._family(of_patches, patch, assets) for patch in range(len(first))]
+        found: Columns = {
+            "params/active": self._activity.of(self._labels(of_patches, assets)),
+            "metadata/family": np.array(names, dtype="S64"),
+            "metadata/split": np.array([split_of(name) for name in names], dtype="S5"),
+        }
+        notes = np.diff(first, append=len(places))
+        return {name: np.repeat(values, notes, axis=0) for name, values in found.items()}
+
+    def _labels(self, patches: Columns, assets: Sequence[str]) -> Labels:
+        return Labels(
+            continuous=patches["params/continuous"],
+            categorical=patches["params/categorical"],
+            slots=patches["params/modulation_slots"],
+            one_frame=np.isin(assets, self._init)[patches["params/wavetables"]],
+        )
+
+    def _family(self, patches: Columns, patch: int, assets: Sequence[str]) -> str:
+        """A preset's is its own, as people made it; a variation's that of its first parent."""
+        if parent := patches["metadata/parents"][patch, 0].decode():
+            return self._families[parent]
+        return family_of(
+            Patch(
+                continuous=patches["params/continuous"][patch],
+                categorical=patches["params/categorical"][patch],
+                modulation_slots=patches["params/modulation_slots"][patch],
+                wavetables=tuple(assets[place] for place in patches["params/wavetables"][patch]),
+                extras=tuple(None if place < 0 else assets[place] for place in patches["params/extras"][patch]),
+            )
+        )

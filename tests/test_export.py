@@ -1,0 +1,187 @@
+"""Export: a row becomes a .wav of its very samples and a preset as Vital writes it, or nothing is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+from flows.cli import main
+from synthcore.controls import installed
+from synthcore.engine.client import borrow_renderer
+from synthcore.export import document, export_rows
+from synthcore.patch import Patch, init_assets
+from synthcore.presets.reading import read_preset
+from synthcore.recipe import write_recipe
+from synthcore.storage.dataset import Dataset
+
+#: What Vital 1.5.3 writes beside the settings, in all 38 presets of it that were looked at.
+TOP = {
+    **dict.fromkeys(("author", "comments", "macro1", "macro2", "macro3", "macro4"), "str"),
+    **dict.fromkeys(("preset_name", "preset_style", "synth_version"), "str"),
+    "settings": "dict",
+}
+#: Its settings that are no control, and no part of a modulation slot.
+OTHERS = {
+    **dict.fromkeys(("custom_warps", "lfos", "modulations", "random_values", "wavetables"), "list"),
+    **{f"osc_{n}_{name}": "float" for n in (1, 2, 3) for name in ("spectral_morph_phase", "view_2d")},
+    "sample": "dict",
+    "view_spectrogram": "float",
+}
+LINE = {"name": "str", "num_points": "int", "points": "list", "powers": "list", "smooth": "bool"}
+WAVETABLE = {"author": "str", "full_normalize": "bool", "groups": "list", "name": "str", "remove_all_dc": "bool"}
+SAMPLE = {"length": "int", "name": "str", "sample_rate": "int", "samples": "str"}
+SHARED = Path(__file__).parents[2] / "shared" / "presets"
+
+
+def types(of: Mapping[str, Any]) -> dict[str, str]:
+    return {name: type(value).__name__ for name, value in of.items()}
+
+
+@pytest.fixture
+def exported(tier_3, tmp_path):
+    """Row 3 of the dataset of tier 3: its wav, its preset and the row."""
+    with Dataset(tier_3.path) as dataset:
+        made = export_rows(dataset, [3], tmp_path / "out").rows[0]
+        yield Path(made.wav), json.loads(Path(made.preset).read_text()), dataset[3], dataset.patch(3)
+
+
+def test_the_wav_holds_the_rows_very_samples(exported):
+    wav, _, row, _ = exported
+    rate, samples = wavfile.read(wav)
+    assert rate == 22050
+    assert samples.dtype == np.float32
+    np.testing.assert_array_equal(samples.T, row["audio"])
+
+
+def test_the_preset_has_the_keys_and_types_of_a_real_one(exported):
+    _, preset, _, _ = exported
+    slots = {f"modulation_{n}_{k}": "float" for n in range(1, 65) for k in ("amount", "bipolar", "bypass", "power")}
+    slots |= {f"modulation_{n}_stereo": "float" for n in range(1, 65)}
+    assert types(preset) == TOP
+    settings = preset["settings"]
+    assert len(settings) == 781
+    assert types(settings) == OTHERS | slots | {c.name: "float" for c in installed().controls}
+    assert all(types(line) == LINE for line in (*settings["lfos"], *settings["custom_warps"]))
+    assert all(types(table) == WAVETABLE | {"version": "str"} for table in settings["wavetables"])
+    assert types(settings["sample"]) == SAMPLE
+    assert [len(settings[name]) for name in ("lfos", "modulations", "wavetables", "custom_warps")] == [8, 64, 3, 3]
+    assert all(set(slot) == {"source", "destination"} for slot in settings["modulations"])
+    assert settings["random_values"] == [{"seed": 4}] * 3
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no presets to compare with")
+def test_the_preset_is_like_every_preset_of_the_nearest_version(exported):
+    """Names, types and the length of lists, all the way down to what differs from sound to sound."""
+    _, ours, _, _ = exported
+    real = [json.loads(path.read_text()) for path in SHARED.rglob("*.vital")]
+    real = [preset for preset in real if preset["synth_version"] == "1.5.3"]
+    assert len(real) > 30
+    for preset in real:
+        assert types(preset) == types(ours)
+        assert types(preset["settings"]) == types(ours["settings"])
+        for part in ("lfos", "custom_warps", "random_values"):
+            theirs = [types(line) for line in preset["settings"][part]]
+            assert theirs == [types(line) for line in ours["settings"][part]]
+        assert types(preset["settings"]["wavetables"][0]) == types(ours["settings"]["wavetables"][0])
+
+
+def test_the_preset_says_what_it_is(exported):
+    _, preset, _, _ = exported
+    assert preset["synth_version"] == "1.5.5"
+    assert preset["author"] == "synthcore"
+    assert preset["preset_name"] == "tier-3 row 3"
+
+
+def render(format_, preset: bytes, note: int) -> str:
+    with borrow_renderer(format_.refusing_nothing(), 60) as renderer:
+        return renderer.render(preset, (note,)).rows[0].audio_sha256
+
+
+def test_ingesting_it_gives_the_same_patch_and_the_same_audio(tier_1, tier_2, tier_3, tmp_path, registry):
+    for made in (tier_1, tier_2, tier_3):
+        with Dataset(made.path) as dataset:
+            for row in export_rows(dataset, [0, 5, 10], tmp_path).rows:
+                content = Path(row.preset).read_bytes()
+                again = read_preset(content, registry)
+                assert again.patch.hash == row.preset_hash
+                stored = dataset[row.row]
+                fmt, note = made.spec.render_format, int(stored["midi_note"])
+                assert render(fmt, content, note).encode() == stored["audio_sha256"]
+                anew = again.patch.to_json(registry, {**init_assets(registry), **again.assets}).encode()
+                assert render(fmt, anew, note).encode() == stored["audio_sha256"]
+
+
+def test_curves_lfo_shapes_and_samples_come_back(preset_documents, registry):
+    for content in preset_documents.values():
+        read = read_preset(json.dumps(content).encode(), registry)
+        assets = {**init_assets(registry), **read.assets}
+        again = read_preset(json.dumps(document(read.patch, registry, assets, "x")).encode(), registry)
+        assert again.patch == read.patch
+
+
+def test_what_is_off_can_be_switched_on(registry):
+    """The engine gets no sample where none is heard; people get the one that Vital begins with."""
+    made = document(Patch.init(registry), registry, init_assets(registry), "x")
+    assert made["settings"]["sample_on"] == 0.0
+    assert made["settings"]["sample"] == registry.init["sample"]
+
+
+# ----------------------------------------------------------------------------------------------------- the command line
+
+
+def export(dataset, *flags: object) -> int:
+    return main(["export", str(dataset), *map(str, flags)])
+
+
+def test_rows_are_named_one_by_one_or_together(tier_1, tmp_path, capsys):
+    assert export(tier_1.path, "--row", "1,3", "--row", "-1", "-o", tmp_path) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        f"tier-1-row-{row}.{kind}" for row in (1, 3, 14) for kind in ("vital", "wav")
+    )
+    assert capsys.readouterr().out.endswith("the presets were not tried in Vital itself\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--row", "15"], "row 15 is out of range: "),
+        (["--row", "1,-16"], "row -16 is out of range: "),
+        (["--row", "one"], "row.0: input should be a valid integer"),
+        ([], "row: field required"),
+    ],
+)
+def test_bad_input_costs_one_line_and_writes_nothing(flags, says, tier_1, tmp_path, capsys):
+    assert export(tier_1.path, *flags, "-o", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_already_stays(tier_1, tmp_path, capsys):
+    there = tmp_path / "tier-1-row-4.vital"
+    there.write_text("mine")
+    assert export(tier_1.path, "--row", "2,4", "-o", tmp_path) == 2
+    assert f"{there} exists" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [there.name]
+    assert there.read_text() == "mine"
+
+
+def test_a_folder_that_is_a_file_costs_one_line(tier_1, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert export(tier_1.path, "--row", 0, "-o", tmp_path / "file") == 2
+    assert "can't write in" in capsys.readouterr().err
+
+
+def test_a_recipe_has_nothing_to_export(tier_1, tmp_path, capsys):
+    with Dataset(tier_1.path) as dataset:
+        write_recipe(dataset, tmp_path / "recipe.h5")
+    assert export(tmp_path / "recipe.h5", "--row", 0, "-o", tmp_path / "out") == 2
+    assert "is a recipe, without audio" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
