@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import efficiency, loading, memory, rerun, sampling, storage
+from benchmarks import activity, efficiency, loading, memory, rerun, sampling, storage
 from benchmarks.measure import Measure
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
@@ -34,6 +34,7 @@ recorded runs of the default format: three notes of 2 s at 44.1 kHz.
 BENCHMARKS: dict[str, Callable[[Path], Iterator[Measure]]] = {
     "efficiency": efficiency.run,
     "sampling": sampling.run,
+    "activity": activity.run,
     "storage": storage.run,
     "loading": loading.run,
     "rerun": rerun.run,

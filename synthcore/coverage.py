@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from synthcore.controls import Registry
 from synthcore.normalize import to_values
 from synthcore.sampling.priors import Marginal, marginals, shipped
 from synthcore.storage.dataset import Dataset
@@ -103,58 +104,63 @@ def _grouped(values: NDArray[np.float64], shares: NDArray[np.float64], bins: int
 class _Seen:
     """What the drawn patches hold, gathered batch by batch."""
 
-    def __init__(self, dataset: Dataset, bins: Mapping[str, Bins]) -> None:
-        registry = dataset.registry
-        self.controls = (*registry.continuous, *registry.categorical)
-        self.low = np.full(len(self.controls), np.inf)
-        self.high = -self.low
+    def __init__(self, registry: Registry, bins: dict[str, Bins]) -> None:
+        self._places = {c.name: place for place, c in enumerate((*registry.continuous, *registry.categorical))}
+        self._low = np.full(len(self._places), np.inf)
+        self._high = -self._low
         self.options: list[set[int]] = [set() for _ in registry.categorical]
-        self.bins = [(place, bins[c.name]) for place, c in enumerate(self.controls) if c.name in bins]
-        self.counts = {place: np.zeros(len(cut.shares), np.intp) for place, cut in self.bins}
+        self.bins = bins
+        self._counts = {name: np.zeros(len(cut.shares), np.intp) for name, cut in bins.items()}
 
     def add(self, values: NDArray[np.float64]) -> None:
         """Take in patches, shape (patches, 448): values of the continuous controls, then options."""
-        if not len(values):
-            return
-        self.low, self.high = np.minimum(self.low, values.min(axis=0)), np.maximum(self.high, values.max(axis=0))
+        self._low, self._high = np.minimum(self._low, values.min(axis=0)), np.maximum(self._high, values.max(axis=0))
         for options, column in zip(self.options, values.T[-len(self.options) :], strict=True):
             options.update(np.unique(column).astype(int).tolist())
-        for place, bins in self.bins:
-            self.counts[place] += bins.count(values[:, place])
+        for name, bins in self.bins.items():
+            self._counts[name] += bins.count(values[:, self._places[name]])
+
+    def spans(self, ranges: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+        """How much of each range is reached, as a share."""
+        reached = self._high - self._low
+        return {name: float(reached[self._places[name]]) / (high - low) for name, (low, high) in ranges.items()}
+
+    def filled(self, patches: int) -> dict[str, NDArray[np.float64]]:
+        """What is in each control's bins, as a share of what was to be expected."""
+        return {name: self._counts[name] / (patches * cut.shares) for name, cut in self.bins.items()}
 
 
 def measure_coverage(dataset: Dataset) -> Coverage:
     """Compare what the synthetic rows hold with what the priors allow."""
-    priors = dataset.priors
     patches = int(_is_drawn(dataset, slice(None)).sum())
     unknown = _why_no_bins(dataset, patches)
-    bins = {} if unknown else _cut_all(dataset, min(BINS, patches // EXPECTED))
-    seen = _Seen(dataset, bins)
-    for start in range(0, len(dataset), BATCH):
-        rows = slice(start, start + BATCH)
-        if (drawn := _is_drawn(dataset, rows)).any():
-            values = to_values(dataset.registry.continuous, dataset.column("continuous", rows)[drawn])
-            seen.add(np.concatenate([values, dataset.column("categorical", rows)[drawn]], axis=1))
-    names = [c.name for c in seen.controls]
-    spans, missing = {}, {}
-    if patches:  # a shard of presets has no synthetic row
-        reached = dict(zip(names, (seen.high - seen.low).tolist(), strict=True))
-        spans = {name: reached[name] / (top - bottom) for name, (bottom, top) in priors.continuous.items()}
-        missing = _missing_options(dataset, seen.options)
-    expected = {place: patches * cut.shares for place, cut in seen.bins}
-    filled = {names[place]: seen.counts[place] / expected[place] for place, _ in seen.bins}
-    thin = {names[place]: float(cut.shares[filled[names[place]] < THIN].sum()) for place, cut in seen.bins}
+    seen = _look(dataset, {} if unknown else _cut_all(dataset, min(BINS, patches // EXPECTED)))
+    # A shard of presets has no synthetic row, and nothing to be missed.
+    spans = seen.spans(dataset.priors.continuous) if patches else {}
+    filled = seen.filled(patches)
+    thin = {name: float(cut.shares[filled[name] < THIN].sum()) for name, cut in seen.bins.items()}
     return Coverage(
         continuous_varied=len(spans),
-        categorical_varied=len(priors.categorical) if patches else 0,
+        categorical_varied=len(dataset.priors.categorical) if patches else 0,
         lowest_span=min(spans.values(), default=1.0),
         narrow={name: span for name, span in sorted(spans.items(), key=lambda item: item[1]) if span < SPAN},
-        missing_options=missing,
+        missing_options=_missing_options(dataset, seen.options) if patches else {},
         patches=patches,
         thin={name: share for name, share in sorted(thin.items(), key=lambda item: -item[1]) if share},
         filled={name: ratios.round(3).tolist() for name, ratios in filled.items()},
         thin_unknown=unknown,
     )
+
+
+def _look(dataset: Dataset, bins: dict[str, Bins]) -> _Seen:
+    """Go once through the labels of the drawn patches."""
+    seen = _Seen(dataset.registry, bins)
+    for start in range(0, len(dataset), BATCH):
+        rows = slice(start, start + BATCH)
+        if (drawn := _is_drawn(dataset, rows)).any():
+            values = to_values(dataset.registry.continuous, dataset.column("continuous", rows)[drawn])
+            seen.add(np.concatenate([values, dataset.column("categorical", rows)[drawn]], axis=1))
+    return seen
 
 
 def _is_drawn(dataset: Dataset, rows: slice) -> NDArray[np.bool_]:

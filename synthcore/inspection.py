@@ -153,6 +153,10 @@ class Inspection(BaseModel):
         covered.add_row("missing options", _counted(found.missing_options) or "none")
         covered.add_row("thin", found.thin_unknown or f"{found.thin_share:.1%} of a control's prior on average")
         covered.add_row("thinnest", _counted({k: f"{v:.0%}" for k, v in list(found.thin.items())[:SHOWN]}) or "none")
+        return [about, presets, refused, shapes, faults, spread, covered, self._repeated()]
+
+    def _repeated(self) -> Table:
+        """What is there twice."""
         twice = self.duplicates
         repeated = new_table("the same sound twice", "", "")
         repeated.add_row("own notes", f"{twice.of_own_notes:.1%} of rows: bit for bit another note of their patch")
@@ -165,7 +169,7 @@ class Inspection(BaseModel):
             )
             nearest = [f"{p.rows[0]} and {p.rows[1]} ({p.apart_db:.1f} dB)" for p in twice.pairs[:NAMED]]
             repeated.add_row("nearest rows", ", ".join(nearest))
-        return [about, presets, refused, shapes, faults, spread, covered, repeated]
+        return repeated
 
 
 class RowWords(BaseModel):

@@ -51,6 +51,8 @@ COLUMNS = {
     "metadata/rms_dbfs": ("<f4", ()),
     "metadata/peak": ("<f4", ()),
 }
+#: Only of a merged file.
+DERIVED = {"params/active": ("|b1", (448,)), "metadata/family": ("|S64", ()), "metadata/split": ("|S5", ())}
 DENSE = {"params/modulation_t3": ("<f4", (4, 32, 428))}
 
 
@@ -69,7 +71,7 @@ def per_row(file):
 
 
 def test_a_dataset_has_these_columns_and_no_others(opened, each_tier):
-    expected = COLUMNS | (DENSE if each_tier.spec.tier == 3 else {})
+    expected = COLUMNS | DERIVED | (DENSE if each_tier.spec.tier == 3 else {})
     found = {name: (d.dtype.str, d.shape[1:]) for name, d in per_row(opened).items()}
     assert found == expected
 
@@ -78,12 +80,13 @@ def test_every_column_has_a_row_for_each_sample_asked_for(opened, each_tier):
     assert {len(d) for d in per_row(opened).values()} == {each_tier.spec.n_samples}
 
 
-def test_a_shard_has_the_same_columns(each_tier):
+def test_a_shard_has_the_same_columns_but_the_derived_ones(each_tier):
     with h5py.File(each_tier.path) as merged, h5py.File(each_tier.data_dir / each_tier.shards[0].name) as shard:
         assert {n: (d.dtype, d.shape[1:]) for n, d in per_row(shard).items()} == {
-            n: (d.dtype, d.shape[1:]) for n, d in per_row(merged).items()
+            n: (d.dtype, d.shape[1:]) for n, d in per_row(merged).items() if n not in DERIVED
         }
-        assert set(merged["schema"].attrs) <= {*shard["schema"].attrs}
+        rules = {"active_names", "active_rules", "active_rules_digest", "split_rules", "split_shares"}
+        assert set(merged["schema"].attrs) == {*shard["schema"].attrs} | rules
 
 
 def test_the_audio_is_one_row_to_a_chunk(opened):

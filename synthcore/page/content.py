@@ -70,6 +70,7 @@ class Content:
     histograms: list[Histogram]
     modules: dict[str, list[CoveredControl]]
     sources: list[Share]
+    splits: list[Share]
     wavetables: list[Share]
     modulation: dict[str, list[Share]]
     weights: list[Weight]
@@ -99,6 +100,7 @@ def gather(dataset: Dataset) -> Content:
         histograms=_draw_all(dataset, heard),
         modules=_by_module(found),
         sources=_ranked(found.sources, found.rows),
+        splits=_ranked(found.splits, found.rows),
         wavetables=_ranked(_named(usage.wavetables, usage.wavetable_names), usage.oscillators),
         modulation={
             "from": _ranked(usage.modulation_sources, connections),
@@ -178,8 +180,10 @@ def _named(counts: dict[str, int], names: dict[str, str]) -> dict[str, int]:
 
 
 def _weigh(dataset: Dataset) -> list[Weight]:
-    """The importance weights, the largest first."""
-    ranked = sorted(dataset.importance_weights().items(), key=lambda item: -item[1][0])
+    """The importance weights of the controls of the dataset's tier, the largest first."""
+    stored = dataset.importance_weights()
+    own = {name: stored[name] for name in dataset.control_names(dataset.spec.tier) if name in stored}
+    ranked = sorted(own.items(), key=lambda item: -item[1][0])
     largest = max((weight for _, (weight, _) in ranked), default=0.0) or 1.0
     return [Weight(name, weight, error, weight / largest) for name, (weight, error) in ranked]
 
@@ -187,7 +191,7 @@ def _weigh(dataset: Dataset) -> list[Weight]:
 def _ranked(counts: dict[str, int], whole: int) -> list[Share]:
     """The largest, and the rest in one line."""
     ranked = sorted(counts.items(), key=lambda item: -item[1])
-    largest = ranked[0][1] if ranked else 1
+    largest = max([1, *counts.values()])
     shares = [Share(name, count, count / max(1, whole), count / largest) for name, count in ranked[:LISTED]]
     if rest := sum(count for _, count in ranked[LISTED:]):
         shares.append(Share(f"{len(ranked) - LISTED} others", rest, rest / max(1, whole), 0.0))

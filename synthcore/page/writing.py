@@ -74,6 +74,7 @@ def to_html(content: Content) -> str:
         people=PEOPLE,
         refused=REFUSED,
         ranked_weights=WEIGHTS,
+        breakable=Markup("_<wbr>"),
         script=script,
         style=style,
         allowed=allowed,
