@@ -230,3 +230,22 @@ def test_a_recipe_has_no_audio(tier_1, forge):
     with pytest.raises(DatasetError, match="has no audio; it is a recipe: make it whole with synthcore render"):
         Examples(path)
     assert "audio" not in Examples(path, parts=("continuous",)).read(np.arange(2))
+
+
+# -------------------------------------------------------------------------------------------------------- without torch
+
+
+def test_without_torch_it_says_what_to_install(fresh):
+    done = fresh("import synthcore.storage.batches, synthcore.storage.torch", without=("torch",), check=False)
+    assert done.stderr.splitlines()[-1].endswith(
+        "synthcore.storage.torch needs PyTorch: pip install 'synthcore[torch]'"
+    )
+
+
+def test_nothing_else_needs_torch(fresh, learnable):
+    code = """
+from synthcore.storage.batches import Order, Examples
+examples = Examples(sys.argv[1], split="train")
+print(sum(len(examples.read(rows)["audio"]) for rows in Order(4).batches(examples.rows, 0)))
+"""
+    assert fresh(code, learnable, without=("torch", "vita", "prefect")).stdout.split() == ["10"]

@@ -16,23 +16,6 @@ from synthcore.errors import DatasetError, SpecError
 
 ROOT = Path(__file__).parent.parent
 
-
-def test_without_torch_it_says_what_to_install(fresh):
-    done = fresh("import synthcore.storage.batches, synthcore.storage.torch", without=("torch",), check=False)
-    assert done.stderr.splitlines()[-1].endswith(
-        "synthcore.storage.torch needs PyTorch: pip install 'synthcore[torch]'"
-    )
-
-
-def test_nothing_else_needs_torch(fresh, learnable):
-    code = """
-from synthcore.storage.batches import Order, Examples
-examples = Examples(sys.argv[1], split="train")
-print(sum(len(examples.read(rows)["audio"]) for rows in Order(4).batches(examples.rows, 0)))
-"""
-    assert fresh(code, learnable, without=("torch", "vita", "prefect")).stdout.split() == ["10"]
-
-
 torch = pytest.importorskip("torch")
 from torch.utils.data import DataLoader, Subset  # noqa: E402
 
