@@ -2,7 +2,7 @@
 # Needs a supported python3, git and make (GNU make 3.81 will do, as macOS has it), and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dataset up down test check bench format lock clean
+.PHONY: help setup dataset up down test check torch bench format lock clean
 
 ifeq ($(OS),Windows_NT)
 $(error synthcore forks for every render, which Windows can't do: run make inside WSL)
@@ -21,6 +21,7 @@ help:
 	@echo 'To work on synthcore itself (CONTRIBUTING.md):'
 	@echo '  make check     format, lint, types, layers and the fast tests: before every commit'
 	@echo '  make test      the whole suite: real synth, real HDF5, real Prefect server'
+	@echo '  make torch     add PyTorch (CPU, 200 MB) to .venv: without it, the tests that train are skipped'
 	@echo '  make bench     ratios against the baselines'
 	@echo '  make format    rewrite the code the way the check wants it'
 	@echo '  make lock      rewrite requirements.lock after a change in pyproject.toml;'
@@ -123,7 +124,16 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/pytest -m "not slow"
 
-bench: setup
+# An extra, and in no lock: each machine has its own build. Linux has one for the CPU alone, which lies on PyTorch's own
+# index where no other has it. Nothing of the lock is replaced: pip leaves alone what will do.
+TORCH := torch==2.13.0$(if $(filter Linux,$(shell uname)),+cpu)
+PIP_TORCH := $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --retries 1 '$(TORCH)'
+
+torch: setup
+	@$(BIN)/python -c 'import torch' 2>/dev/null || $(PIP_TORCH) 2>/dev/null \
+		|| $(PIP_TORCH) --extra-index-url https://download.pytorch.org/whl/cpu
+
+bench: torch
 	$(BIN)/python -m benchmarks
 
 format: setup

@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import activity, efficiency, memory, rerun, sampling, storage
+from benchmarks import activity, efficiency, loading, memory, rerun, sampling, storage
 from benchmarks.measure import Measure
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Path], Iterator[Measure]]] = {
     "sampling": sampling.run,
     "activity": activity.run,
     "storage": storage.run,
+    "loading": loading.run,
     "rerun": rerun.run,
     "memory": memory.run,
 }

@@ -30,8 +30,10 @@ from synthcore.presets.collection import Collection
 from synthcore.sampling.hypercube import Sampler
 from synthcore.shard import ShardPlan, plan_shards, render_shard
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
+from synthcore.storage import weights
 from synthcore.storage.merge import DatasetRef, ShardRef, merge_shards
 from synthcore.storage.schema import ContentDigest
+from synthcore.storage.weights import Weights
 
 # Prefect reads its surroundings once, when it is imported: before that, tests get a home of their own.
 _home = tempfile.TemporaryDirectory(prefix="synthcore-tests-")
@@ -180,6 +182,18 @@ def sign(path: Path, spec: DatasetSpec) -> None:
         digest = ContentDigest(spec)
         digest.update({f"metadata/{part}": file[f"metadata/{part}"][:] for part in ContentDigest.PARTS})
         file["schema"].attrs["content_digest"] = digest.hexdigest()
+
+
+@pytest.fixture
+def learnable(tier_3: Made, forge: Forge) -> Path:
+    """A dataset of 10 rows to train with and 5 to validate, with masks of activity and complete weights."""
+    path, random = forge(tier_3), np.random.default_rng(0)
+    with h5py.File(path, "r+") as file:
+        file["metadata/split"][:] = random.permutation([b"train"] * 10 + [b"val"] * 5)
+        file["params/active"][:] = random.random((15, 448)) < 0.5
+    continuous, categorical = random.random(322).astype("f4"), random.random(126).astype("f4")
+    weights.write(path, Weights(continuous, categorical, continuous, categorical, method={}))
+    return path
 
 
 @dataclass(frozen=True)

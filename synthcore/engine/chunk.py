@@ -5,8 +5,6 @@ Shuffling puts the first bytes of all numbers together, then the second ones; a 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
@@ -22,5 +20,22 @@ def deflate(array: NDArray[np.float32]) -> bytes:
 
 def inflate(chunk: bytes, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Undo `deflate`: an array of float32 of the shape given."""
-    shuffled: NDArray[Any] = np.frombuffer(isal_zlib.decompress(chunk), np.uint8).reshape(4, -1)
-    return np.ascontiguousarray(shuffled.T).view("<f4").reshape(shape)
+    array = np.empty(shape, "<f4")
+    inflate_into(chunk, array)
+    return array
+
+
+def inflate_into(chunk: bytes, array: NDArray[np.float32]) -> None:
+    """Undo `deflate` into an array that is there already, contiguous and of the size that was compressed.
+
+    Raises
+    ------
+    isal.igzip_lib.IsalError
+        The chunk is damaged.
+    ValueError
+        It holds more or fewer numbers than the array.
+    """
+    shuffled = np.frombuffer(isal_zlib.decompress(chunk, bufsize=array.nbytes), np.uint8).reshape(4, array.size)
+    numbers = array.reshape(-1, copy=False).view(np.uint8).reshape(-1, 4)
+    for place in range(4):  # twice as fast as a transposed copy
+        numbers[:, place] = shuffled[place]

@@ -23,10 +23,12 @@ from synthcore.patch import Patch
 from synthcore.presets.families import SHARES, Split
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema, weights
+from synthcore.storage.rows import has_our_chunks, read_rows
 from synthcore.storage.schema import StoredPriors
 from synthcore.storage.weights import Status, Weights
 
 Row = dict[str, Any]
+Rows = slice | Sequence[int] | NDArray[np.integer[Any]] | NDArray[np.bool_]
 
 
 LABELS = ("continuous", "categorical", "modulation_slots", "wavetables", "extras")
@@ -75,6 +77,7 @@ class Dataset:
         self.path = Path(path).absolute()
         self._opened: h5py.File | None = self._open()
         self._opened_by = os.getpid()
+        self._opened_digest = self.digest
 
     def __enter__(self) -> Dataset:
         return self
@@ -88,22 +91,22 @@ class Dataset:
         """Close the file. Using the dataset afterwards raises ValueError."""
         if self._opened is not None:
             self._opened.close()
-            self._opened = None
+        self._opened, self._opened_by = None, os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path.absolute()}
+        return {"path": self.path.absolute(), "digest": self._opened_digest}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.path = state["path"]
-        self._opened, self._opened_by = self._open(), os.getpid()
+        self.path, self._opened_digest = state["path"], state["digest"]
+        self._opened, self._opened_by = None, 0  # when it is used: errors there reach who asked, errors here don't
 
     @property
     def _file(self) -> h5py.File:
         """The file, opened by this process: HDF5's handles survive no fork."""
-        if self._opened is None:
+        if self._opened is None and self._opened_by:
             raise ValueError(f"{self.path} is closed")
-        if self._opened_by != os.getpid():
-            self._opened, self._opened_by = self._open(), os.getpid()
+        if self._opened is None or self._opened_by != os.getpid():
+            self._opened, self._opened_by = self._open_same(), os.getpid()
         return self._opened
 
     def __len__(self) -> int:
@@ -112,10 +115,10 @@ class Dataset:
     def __repr__(self) -> str:
         return f"Dataset({str(self.path)!r}: {len(self)} rows, tier {self.spec.tier})"
 
-    def __getitem__(self, rows: int | slice | Sequence[int]) -> Row:
+    def __getitem__(self, rows: int | Rows) -> Row:
         if isinstance(rows, int | np.integer):
-            place = self._place(rows)
-            return {short: self._file[name][place] for short, name in self._names.items()}
+            place = np.array([self._place(rows)])
+            return {short: read_rows(self._file[name], place)[0] for short, name in self._names.items()}
         return {short: self._read(name, rows) for short, name in self._names.items()}
 
     def __iter__(self) -> Iterator[Row]:
@@ -197,7 +200,7 @@ class Dataset:
         """The names under which a row holds its parts."""
         return tuple(self._names)
 
-    def column(self, name: str, rows: slice | Sequence[int] = slice(None)) -> NDArray[Any]:
+    def column(self, name: str, rows: Rows = slice(None)) -> NDArray[Any]:
         """Read one column, of all rows unless told; `name` is one of `column_names`.
 
         Raises
@@ -336,14 +339,15 @@ class Dataset:
             raise IndexError(f"row {row} is out of range: {self.path} has rows 0 to {len(self) - 1}")
         return place
 
-    def _read(self, name: str, rows: slice | Sequence[int]) -> NDArray[Any]:
-        if isinstance(rows, slice):
-            return np.asarray(self._file[name][rows])
-        # h5py wants rows in order and each once; any other order is put back afterwards.
+    def _read(self, name: str, rows: Rows) -> NDArray[Any]:
+        column = self._file[name]
+        if isinstance(rows, slice) and not has_our_chunks(column):
+            return np.asarray(column[rows])
         # A list is what it is to numpy: numbers, negative ones counted from the end, or a mask.
-        places = np.arange(len(self))[np.asarray(rows) if len(rows) else []]
-        wanted, back = np.unique(places, return_inverse=True)
-        return np.asarray(self._file[name][wanted])[back]
+        wanted = rows if isinstance(rows, slice) else np.asarray(rows, dtype=None if len(rows) else np.intp)
+        places, back = np.unique(np.arange(len(self))[wanted], return_inverse=True)
+        found = read_rows(column, places)
+        return found if np.array_equal(back, np.arange(len(places))) else found[back]
 
     def _open(self) -> h5py.File:
         if not self.path.is_file():
@@ -359,6 +363,14 @@ class Dataset:
             raise DatasetError(f"{self.path} {what}; name another file, or generate it again") from error
         schema.require_schema(file, str(self.path))
         self._require_sources(file)
+        return file
+
+    def _open_same(self) -> h5py.File:
+        """Open it in another process, which must see the same rows as the first: no merge may come in between."""
+        file = self._open()
+        if file["schema"].attrs["content_digest"] != self._opened_digest:
+            file.close()
+            raise DatasetError(f"{self.path} has been replaced since it was opened; open it again")
         return file
 
     def _require_sources(self, file: h5py.File) -> None:
@@ -386,7 +398,7 @@ class Selection:
     def __repr__(self) -> str:
         return f"Selection({len(self)} of the rows of {self.dataset!r})"
 
-    def __getitem__(self, rows: int | slice | Sequence[int]) -> Row:
+    def __getitem__(self, rows: int | Rows) -> Row:
         if isinstance(rows, int | np.integer):
             if not -len(self) <= rows < len(self):
                 raise IndexError(f"row {rows} is out of range: the selection has rows 0 to {len(self) - 1}")
@@ -400,11 +412,11 @@ class Selection:
         """Iterate over consecutive batches of `size` rows; the last may be smaller."""
         return (self[start : start + size] for start in range(0, len(self), size))
 
-    def column(self, name: str, rows: slice | Sequence[int] = slice(None)) -> NDArray[Any]:
+    def column(self, name: str, rows: Rows = slice(None)) -> NDArray[Any]:
         """Read one column, of all rows of the selection unless told; see `Dataset.column`."""
         return self.dataset.column(name, self._rows(rows))
 
-    def _rows(self, rows: slice | Sequence[int]) -> Sequence[int]:
+    def _rows(self, rows: Rows) -> Sequence[int]:
         # As numpy does, but for an empty list, which it takes for one of fractions.
         places = rows if isinstance(rows, slice) or len(rows) else slice(0)
         chosen: list[int] = self.rows[places].tolist()

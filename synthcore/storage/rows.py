@@ -1,0 +1,78 @@
+"""Reading rows of one column, in the way that its layout makes cheap.
+
+Audio with a chunk to each row, as we write it, is read past HDF5: the chunk as it lies in the file, inflated by isal.
+HDF5's own way takes half as long again for a single row, and fifteen times as long for a list of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+from isal.igzip_lib import IsalError
+from numpy.typing import NDArray
+
+from synthcore.engine.chunk import inflate_into
+from synthcore.errors import DatasetError
+
+#: What a chunk goes through when it is written, in HDF5's numbers.
+OUR_FILTERS = [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE]
+
+
+def read_rows(column: h5py.Dataset, rows: NDArray[np.intp]) -> NDArray[Any]:
+    """Read rows of a column.
+
+    Parameters
+    ----------
+    column : h5py.Dataset, shape (N, ...)
+    rows : ndarray, shape (R,), ints from 0 to N - 1
+        In rising order, each once.
+
+    Returns
+    -------
+    ndarray, shape (R, ...)
+
+    Raises
+    ------
+    DatasetError
+        The file is damaged where a row lies.
+    """
+    found = np.empty((len(rows), *column.shape[1:]), column.dtype)
+    if has_our_chunks(column):
+        for place, row in enumerate(rows.tolist()):
+            _read_chunk(column, row, found[place : place + 1])
+    elif len(rows):
+        _read_runs(column, rows, found)
+    return found
+
+
+def has_our_chunks(column: h5py.Dataset) -> bool:
+    """Whether each row is a chunk of its own, of float32, shuffled and deflated: what `inflate` undoes."""
+    if column.chunks is None or column.dtype != "<f4" or column.chunks != (1, *column.shape[1:]):
+        return False
+    made = column.id.get_create_plist()
+    return [made.get_filter(place)[0] for place in range(made.get_nfilters())] == OUR_FILTERS
+
+
+def _read_chunk(column: h5py.Dataset, row: int, target: NDArray[np.float32]) -> None:
+    try:
+        skipped_filters, chunk = column.id.read_direct_chunk((row, *(0,) * (column.ndim - 1)))
+        if skipped_filters:  # HDF5 may leave a chunk as it is; we never do
+            target[...] = column[row]
+        else:
+            inflate_into(chunk, target)
+    except (OSError, RuntimeError, ValueError, IsalError) as error:  # type: ignore[misc]  # isal declares an instance
+        raise DatasetError(
+            f"{column.file.filename} is damaged: row {row} of {column.name.lstrip('/')} can't be read ({error}); "
+            "make it again with the command that made it"
+        ) from error
+
+
+def _read_runs(column: h5py.Dataset, rows: NDArray[np.intp], found: NDArray[Any]) -> None:
+    """Read from each chunk once, from its first row wanted to its last: HDF5 takes long for a list of rows."""
+    height = column.chunks[0] if column.chunks else 1
+    starts = np.flatnonzero(np.diff(rows // height, prepend=-1))
+    for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
+        first, last = rows[start], rows[stop - 1]
+        found[start:stop] = column[first : last + 1][rows[start:stop] - first]
