@@ -114,24 +114,28 @@ down: setup
 
 # --- Working on it ---------------------------------------------------------------------------------------------------
 
+# Tests wait for servers about as much as they compute, so there are more of them at a time than cores. Those of a file
+# stay together: they share what they have made.
+PYTEST := $(BIN)/pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile
+
 test: setup
-	$(BIN)/pytest
+	$(PYTEST)
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
-# An extra, and in no lock: each machine has its own build. Linux has one for the CPU alone, which lies on PyTorch's own
-# index where no other has it. Nothing of the lock is replaced: pip leaves alone what will do.
+# An extra, and in no lock: each machine has its own build. Linux has one for the CPU alone; where the package index has
+# it not, FLAGS names PyTorch's own. Nothing of the lock is replaced: pip leaves alone what will do.
 TORCH := torch==2.13.0$(if $(filter Linux,$(shell uname)),+cpu)
 PIP_TORCH := $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --retries 1 '$(TORCH)'
 
 torch: setup
-	@$(BIN)/python -c 'import torch' 2>/dev/null || $(PIP_TORCH) 2>/dev/null \
-		|| $(PIP_TORCH) --extra-index-url https://download.pytorch.org/whl/cpu
+	@$(BIN)/python -c 'import torch' 2>/dev/null || $(PIP_TORCH) $(FLAGS) \
+		|| { echo "make: no $(TORCH) here; make torch FLAGS='--extra-index-url ADDRESS', as PyTorch's page names it." >&2; exit 1; }
 
 bench: torch
 	$(BIN)/python -m benchmarks

@@ -609,7 +609,7 @@ def only_file(folder: Path) -> bytes:
     return content
 
 
-@pytest.mark.parametrize("sha256", [None, ARCHIVE_SHA])
+@pytest.mark.parametrize("sha256", [None, ARCHIVE_SHA], ids=["any", "known hash"])
 def test_an_archive_becomes_a_folder_that_says_where_it_is_from(site: Site, tmp_path: Path, sha256: str | None) -> None:
     site.behave = Offer()
     source = bank(site, licence="CC-BY-4.0", sha256=sha256)

@@ -429,8 +429,12 @@ def test_one_flow_makes_a_dataset_with_weights_goes_on_when_killed_and_measures_
     def written() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in (cli.folder / "data" / "weights").rglob("[0-9a-f]*.json")}
 
+    def recorded() -> bool:
+        results = (cli.folder / "data" / "results").glob("*")
+        return any(name.stem in record.read_text() for record in results for name in written())
+
     run = cli.start(*command)
-    cli.wait_until(lambda: written() or run.poll() is not None, seconds=240)
+    cli.wait_until(lambda: recorded() or run.poll() is not None, seconds=240)
     os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
     before = written()

@@ -49,6 +49,7 @@ DEPLOYMENTS = {
     "download-presets/weekly",
     "discover-wavetables/default",
     "ingest-presets/default",
+    "compute-weights/default",
     "verify/sample",
     "inspect/default",
     "render-shards/render",
