@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import activity, efficiency, loading, memory, rerun, sampling, storage
+from benchmarks import activity, efficiency, loading, memory, rerun, sampling, start, storage
 from benchmarks.measure import Measure
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
@@ -38,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[Path], Iterator[Measure]]] = {
     "storage": storage.run,
     "loading": loading.run,
     "rerun": rerun.run,
+    "start": start.run,
     "memory": memory.run,
 }
 

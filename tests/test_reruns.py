@@ -22,7 +22,14 @@ from synthcore.storage.dataset import Dataset
 pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).parent.parent / "docs" / "operations.md"
-STEPS = {"clone": "download", "ingest": "ingest", "render": "shard", "merge": "merge", "picture": "draw"}
+STEPS = {
+    "clone": "download",
+    "ingest": "ingest",
+    "render": "shard",
+    "merge": "merge",
+    "picture": "draw",
+    "weigh": "probe",
+}
 AUDIO = {"sample_rate": 22050, "notes": [48, 60], "note_seconds": 0.2, "render_seconds": 0.3}
 RUN = {"rows_per_shard": 8}
 #: Presets of a repository and of a folder, variations and synthetic rows: every step has something to do.
@@ -50,9 +57,18 @@ for line in sys.stdin:
 """
 
 
-def lines() -> dict[str, dict[str, str]]:
-    """The table: what is different -> step -> cached, run or some."""
-    table = PAGE.read_text().split("## Running it again")[1].split("\n## ")[0]
+#: Synthetic rows alone, weighed at one of them.
+WEIGHED: dict[str, Any] = {
+    **{name: BASE[name] for name in ("n_samples", "seed", "workers", "data_dir", "audio")},
+    "tier": 1,
+    "weights": 1,
+    "output": "weighed.h5",
+}
+
+
+def lines(title: str) -> dict[str, dict[str, str]]:
+    """The table under a heading: what is different -> step -> cached, run or some."""
+    table = PAGE.read_text().split(f"# {title}\n")[1].split("\n##")[0]
     rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in re.findall(r"^\|.*", table, re.M)]
     head, _, *body = rows
     return {row[0]: dict(zip(head[1:-1], row[1:-1], strict=True)) for row in body}
@@ -102,17 +118,18 @@ class Runs:
     def size(self) -> int:
         return self.output.stat().st_size if self.output.exists() else 0
 
-    def make(self, **wishes: Any) -> tuple[str, dict[str, str]]:
-        """Run once; return the digest, and what became of each step."""
+    def make(self, base: dict[str, Any] = BASE, **wishes: Any) -> tuple[str, dict[str, str]]:
+        """Run once; return the digest, and what became of each step that was there."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         since = time.time()
         run = {"run": {**RUN, **wishes.pop("run", {})}}
-        self.process.stdin.write(json.dumps({**BASE, **wishes, **run}) + "\n")
+        self.process.stdin.write(json.dumps({**base, **wishes, **run}) + "\n")
         self.process.stdin.flush()
         said = next((line.split() for line in self.process.stdout if line.startswith("made ")), None)
         assert said is not None, "the run failed"
-        return said[1], {step: state(step, self.states(since)[name]) for step, name in STEPS.items()}
+        states = {step: state(step, self.states(since)[name]) for step, name in STEPS.items()}
+        return said[1], {step: found for step, found in states.items() if found != "absent"}
 
     def states(self, since: float) -> dict[str, Counter[str]]:
         """The states of the tasks that began since a moment, by the first word of the task's name."""
@@ -203,13 +220,24 @@ CHANGES: dict[str, tuple[Change | None, dict[str, Any], bool]] = {
     **{
         f"`--refresh {step}`": (None, {"run": {"refresh": [step]}}, True)
         for step in (*STEPS, "all")
-        if step != "picture"
+        if step not in ("picture", "weigh")
     },
 }
 
 
+CHANGES_OF_WEIGHED: dict[str, dict[str, Any]] = {
+    "nothing at all": {},
+    "the number after `--weights`": {"weights": 2},
+    "the file's name": {"output": "other weighed.h5"},
+    "the tier, with `--weights`": {"tier": 2, "output": "tier 2.h5"},
+    "the seed, with `--weights`": {"seed": 3, "output": "seed 3.h5"},
+    "`--refresh weights`": {"run": {"refresh": ["weights"]}},
+}
+
+
 def test_every_line_of_the_table_is_proven() -> None:
-    assert list(CHANGES) == list(lines())
+    assert list(CHANGES) == list(lines("Running it again"))
+    assert list(CHANGES_OF_WEIGHED) == list(lines("With importance weights"))
 
 
 @pytest.mark.parametrize("different", list(CHANGES))
@@ -219,9 +247,20 @@ def test_exactly_the_affected_steps_run(runs: Runs, made: str, different: str) -
         change(runs)  # a preset that is added stays: then BASE makes something else from here on
     overwrite = {"overwrite": not keeps_digest}
     digest, states = runs.make(**{**wishes, "run": {**wishes.get("run", {}), **overwrite}})
-    assert states == lines()[different]
+    assert states == lines("Running it again")[different]
     assert (digest == made) == keeps_digest
     with Dataset(runs.folder / wishes.get("output", "out.h5")) as dataset:
         assert dataset.digest == digest
     if not keeps_digest:
         runs.made = ("something else", 0)
+
+
+@pytest.mark.parametrize("different", list(CHANGES_OF_WEIGHED))
+def test_weights_are_measured_only_where_it_matters(runs: Runs, different: str) -> None:
+    runs.make(WEIGHED)
+    wishes = CHANGES_OF_WEIGHED[different]
+    _, states = runs.make(WEIGHED, **wishes)
+    told = lines("With importance weights")[different]
+    assert {step: states[step] for step in told} == told
+    with Dataset(runs.folder / wishes.get("output", "weighed.h5")) as dataset:
+        assert dataset.weights_status == "complete"
