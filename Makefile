@@ -115,8 +115,8 @@ down: setup
 # --- Working on it ---------------------------------------------------------------------------------------------------
 
 # Tests wait for servers about as much as they compute, so there are more of them at a time than cores. Those of a file
-# stay together: they share what they have made.
-PYTEST := $(BIN)/pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile
+# stay together: they share what they have made. conftest.py puts the long files first.
+PYTEST := $(BIN)/pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder
 
 test: setup
 	$(PYTEST)

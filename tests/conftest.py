@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,12 @@ for _name in [n for n in os.environ if n.startswith("SYNTHCORE_")]:
 ROWS = 15  #: of a small dataset: odd, so that its last patch is cut
 ROWS_PER_SHARD = 10
 TIMEOUT_SECONDS = 60.0  #: for one render: a hang should fail, a busy machine shouldn't
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have most slow tests: what is begun last should be short."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @dataclass(frozen=True)
