@@ -17,7 +17,7 @@ from synthcore.controls import installed
 from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import engine
 from synthcore.shard import plan_shards
-from synthcore.spec import DatasetSpec
+from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import ShardRef, merge_shards
 from synthcore.storage.schema import AUDIO
 from synthcore.storage.writer import file_checksum
@@ -67,7 +67,8 @@ def read_rows(path: Path, order: list[int]) -> None:
 
 def compare_merge(folder: Path) -> float:
     """MB/s of merging (verified, flushed to the disk) over those of cp and sync, alternating."""
-    spec, data = DatasetSpec(n_samples=ROWS), folder / "data"
+    with Dataset(folder / "out.h5") as made:
+        spec, data = made.spec, folder / "data"
     shards = []
     for plan in plan_shards(spec, 192):
         path = data / plan.name

@@ -7,6 +7,7 @@ import platform
 import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Any
 
@@ -94,10 +95,12 @@ def _complain(what: object, code: int) -> int:
 def run_generate(settings: Generate) -> int:
     """Run the flow, and say what it made."""
     from synthcore import library
+    from synthcore.controls import installed
     from synthcore.page.writing import require_replaceable
     from synthcore.storage.continuing import grown, require_continuable, require_writable
     from synthcore.wavetables.discovery import places_to_search
 
+    ThreadPoolExecutor(1).submit(installed)  # a process of its own looks at the synth, while Prefect is imported here
     require_writable(settings.output_path)
     if settings.html:
         require_replaceable(settings.html)

@@ -12,6 +12,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
@@ -201,10 +202,14 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-@lru_cache(maxsize=1)
 def installed() -> Registry:
-    """The registry of the installed vita, discovered once a process."""
-    return Registry.from_synth()
+    """The registry of the installed vita, discovered once a process: whoever else asks meanwhile waits."""
+    with _discovering:
+        return _installed()
+
+
+_discovering = threading.Lock()
+_installed = lru_cache(maxsize=1)(Registry.from_synth)
 
 
 def discover() -> Registry:
