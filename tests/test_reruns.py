@@ -57,9 +57,10 @@ for line in sys.stdin:
 """
 
 
-#: Synthetic rows alone, weighed at one of them.
+#: Synthetic rows alone, weighed at one of them; in a folder of their own, as a run with BASE may hold the same shards.
 WEIGHED: dict[str, Any] = {
-    **{name: BASE[name] for name in ("n_samples", "seed", "workers", "data_dir", "audio")},
+    **{name: BASE[name] for name in ("n_samples", "seed", "workers", "audio")},
+    "data_dir": "weighed",
     "tier": 1,
     "weights": 1,
     "output": "weighed.h5",
