@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import platform
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Any
@@ -96,13 +98,14 @@ def run_generate(settings: Generate) -> int:
     """Run the flow, and say what it made."""
     from synthcore import library
     from synthcore.controls import installed
-    from synthcore.page.writing import require_replaceable
     from synthcore.storage.continuing import grown, require_continuable, require_writable
     from synthcore.wavetables.discovery import places_to_search
 
     ThreadPoolExecutor(1).submit(installed)  # a process of its own looks at the synth, while Prefect is imported here
     require_writable(settings.output_path)
     if settings.html:
+        from synthcore.page.writing import require_replaceable
+
         require_replaceable(settings.html)
     if settings.community_dir:
         places_to_search((), wished=settings.community_dir)  # what isn't there needs no server
@@ -111,8 +114,8 @@ def run_generate(settings: Generate) -> int:
         spec = grown(spec, settings.output_path, settings.grow_by)
         require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
     _say(f"data directory: {settings.data_dir}")
-    _meet_prefect()
-    from flows.generate import generate
+    with _meeting_prefect():
+        from flows.generate import generate
 
     left_out = {"as_json", "catalog_digest", "presets_digest"}
     summary = generate(**{name: getattr(settings, name) for name in Generate.model_fields if name not in left_out})
@@ -169,8 +172,8 @@ def run_discover_wavetables(settings: DiscoverWavetables) -> int:
     from synthcore.wavetables.discovery import places_to_search
 
     places_to_search((), wished=(*settings.extra_dir, *settings.extra_file))  # what isn't there needs no server
-    _meet_prefect()
-    from flows.discover_wavetables import discover_wavetables
+    with _meeting_prefect():
+        from flows.discover_wavetables import discover_wavetables
 
     wishes = {name: getattr(settings, name) for name in DiscoverWavetables.model_fields if name != "as_json"}
     made = discover_wavetables(**wishes)
@@ -180,9 +183,9 @@ def run_discover_wavetables(settings: DiscoverWavetables) -> int:
 
 def run_download_presets(settings: DownloadPresets) -> int:
     """Run the flow, and say what became of each source; 1 when too many failed."""
-    _meet_prefect()
-    from flows.download_presets import download_presets
-    from synthcore.presets.download import IncompleteDownload
+    with _meeting_prefect():
+        from flows.download_presets import download_presets
+        from synthcore.presets.download import IncompleteDownload
 
     code = 0
     try:
@@ -196,8 +199,8 @@ def run_download_presets(settings: DownloadPresets) -> int:
 
 def run_ingest(settings: Ingest) -> int:
     """Run the flow, and say what became of each preset."""
-    _meet_prefect()
-    from flows.ingest_presets import ingest_presets
+    with _meeting_prefect():
+        from flows.ingest_presets import ingest_presets
 
     made = ingest_presets(**{name: getattr(settings, name) for name in Ingest.model_fields if name != "as_json"})
     _tell(made, as_json=settings.as_json)
@@ -209,8 +212,8 @@ def run_compute_weights(settings: ComputeWeights) -> int:
     from synthcore import importance
 
     importance.plan(settings.output, settings.n_base)  # what has no weights needs no server
-    _meet_prefect()
-    from flows.compute_weights import compute_weights
+    with _meeting_prefect():
+        from flows.compute_weights import compute_weights
 
     wishes = {name: getattr(settings, name) for name in ComputeWeights.model_fields if name != "as_json"}
     weighed = compute_weights(**wishes)
@@ -292,15 +295,21 @@ def run_down(settings: Down) -> int:
     return 0
 
 
-def _meet_prefect() -> None:
-    """Have a Prefect server ready. Only after this may a flow be imported."""
+@contextlib.contextmanager
+def _meeting_prefect() -> Iterator[None]:
+    """Have a Prefect server ready. Only within may a flow be imported."""
     # The run speaks for itself here; Prefect's own log goes to its server. Set the variable to see it as well.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    from flows import environment
+    gc.disable()  # importing makes half a million objects, and none of them is rubbish
+    try:
+        from flows import environment
 
-    _say(environment.prepare())
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and server with it
-    environment.start_server()
+        _say(environment.prepare())
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and server with it
+        environment.start_server()
+        yield
+    finally:
+        gc.enable()
 
 
 def _tell(report: Any, *, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from synthcore.errors import SynthcoreError
 LOCAL_API = "http://127.0.0.1:4200/api"  #: Prefect's own default
 #: The default of 20 s is too short for a machine that has never imported the server before.
 EPHEMERAL_START_SECONDS = "120"
+_found_healthy = threading.Event()  #: the server was found here, and asked how it is
 
 
 def prepare() -> str:
@@ -39,6 +40,7 @@ def prepare() -> str:
     kept = kept_api()
     if is_healthy(kept or LOCAL_API):
         os.environ["PREFECT_API_URL"] = kept or LOCAL_API
+        _found_healthy.set()
         return f"Prefect server: {kept or LOCAL_API}"
     if kept:  # it died without `synthcore down`, and Prefect's profile still names it: that doesn't hold
         os.environ["PREFECT_API_URL"] = ""
@@ -66,11 +68,13 @@ def kept_api() -> str | None:
 
 
 def start_server() -> None:
-    """Start the server of this run, if it needs one, out of reach of Ctrl-C.
+    """Start the server of this run, if it needs one, out of reach of Ctrl-C; or try whether the one named lets us in.
 
     The terminal sends Ctrl-C to the server as well, and a run whose server is gone waits a minute for an answer
     before it ends. A signal that is blocked in the thread that starts the server stays blocked in the server.
     """
+    if _found_healthy.is_set():
+        return
     failed: list[BaseException] = []
     thread = threading.Thread(target=_meet_server, args=(failed,), daemon=True)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
