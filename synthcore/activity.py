@@ -311,12 +311,12 @@ def _fits(rule: _LookedUp, labels: Labels, modulated: Mask) -> Mask:
     """In which patches a rule's conditions hold that depend on no other rule: shape (N,)."""
     parts = [labels.one_frame[:, rule.one_frame].all(axis=1), labels.categorical[:, rule.one_on].sum(axis=1) <= 1]
     for column, options, wanted in rule.options:
-        parts.append(np.isin(labels.categorical[:, column], options) == wanted)
+        parts.append((labels.categorical[:, column, None] == options).any(axis=1) == wanted)
     for column, values in rule.values:
         # A continuous control's place is its column.
         parts.append(~modulated[:, column])
         if values.size:
-            parts.append(np.isin(labels.continuous[:, column], values))
+            parts.append((labels.continuous[:, column, None] == values).any(axis=1))
     holds: Mask = np.logical_and.reduce(parts)
     return holds
 

@@ -176,11 +176,12 @@ class _Merge:
     def __init__(self, file: h5py.File, output: Path, data_dir: Path, spec: DatasetSpec, registry: Registry) -> None:
         self.file, self.output, self.data_dir, self.spec, self.registry = file, output, data_dir, spec, registry
         self.rows = 0
-        self._assets: dict[str, bytes] = {}
+        self._assets: dict[str, int] = {}  # the place of each
         self._wavetables: dict[str, schema.WavetableNote] = {}
         self._sources: dict[str, Provenance] = {}
         self._rejections: dict[str, list[NDArray[Any]]] = {c.name: [] for c in schema.REJECTIONS}
         self._digest = schema.ContentDigest(spec)
+        file.create_group("assets")
         self._derived = Derived(registry, library.families(spec.presets_digest, data_dir))
 
     def reference_audio(self, parts: Sequence[tuple[ShardRef, int]]) -> None:
@@ -214,7 +215,7 @@ class _Merge:
     def finish(self) -> str:
         """Write what is known only at the end; return the content digest."""
         schema.write_rejections(self.file, {k: np.concatenate(v) for k, v in self._rejections.items()})
-        schema.write_assets(self.file, self._assets, self._wavetables)
+        schema.write_asset_order(self.file, list(self._assets), self._wavetables)
         schema.write_sources(self.file, self._sources.values())
         schema.reserve_weights(self.file, self.registry)
         self.file["schema"].attrs.update(self._derived.rules)
@@ -242,11 +243,11 @@ class _Merge:
         used = {order[i] for name in schema.ASSET_INDICES for i in np.unique(labels[name]).tolist() if i >= 0}
         for name in order:  # not all, if the last patches are cut off
             if name in used and name not in self._assets:
-                self._assets[name] = bytes(source["assets"][name][:])
+                source.copy(f"assets/{name}", self.file["assets"])  # its bytes as they are, compressed
+                self._assets[name] = len(self._assets)
         self._wavetables.update({name: note for name, note in wavetables.items() if name in used})
         derived = self._derived.of(labels, order)
-        place = {name: i for i, name in enumerate(self._assets)}
-        to_place = np.array([place.get(name, -1) for name in order], dtype=np.int32)
+        to_place = np.array([self._assets.get(name, -1) for name in order], dtype=np.int32)
         for name in schema.ASSET_INDICES:
             labels[name] = np.where(labels[name] >= 0, to_place[labels[name]], -1)
         for name, values in (labels | derived).items():

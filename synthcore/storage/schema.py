@@ -221,10 +221,14 @@ def write_assets(file: h5py.File, assets: Mapping[str, bytes], wavetables: Mappi
     They come in the order in which rows first refer to them: so the labels of a dataset's beginning stay as they are
     when it grows.
     """
-    order = list(assets)
     group = file.create_group("assets")
-    for name in order:
-        group.create_dataset(name, data=np.frombuffer(assets[name], np.uint8), compression="gzip")
+    for name, content in assets.items():
+        group.create_dataset(name, data=np.frombuffer(content, np.uint8), compression="gzip")
+    write_asset_order(file, list(assets), wavetables)
+
+
+def write_asset_order(file: h5py.File, order: Sequence[str], wavetables: Mapping[str, WavetableNote]) -> None:
+    """Write which asset each label index means, and what is known of those that are wavetables."""
     none = WavetableNote("", -1)
     notes = [wavetables.get(name, none) for name in order]
     # A dataset, because attributes hold no more than 64 KB, and each hash takes 64 bytes.
