@@ -24,7 +24,7 @@ from synthcore.errors import DamagedShard
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema, weights
 from synthcore.storage.derived import Derived
-from synthcore.storage.writer import checksum, is_intact, new_file, whole_file
+from synthcore.storage.writer import begin_sync, checksum, is_intact, new_file, whole_file
 
 MergeMode = Literal["copy", "virtual"]
 log = logging.getLogger(__name__)
@@ -127,6 +127,7 @@ def merge_shards(
             schema.create_columns(file, (*schema.columns(registry), *schema.derived_columns(registry)), rows)
             for shard, take in parts:
                 merge.add(shard, take, copies_audio=mode == "copy", as_bytes=chunk_rows == 1)
+                begin_sync(temporary)
             if mode == "virtual":  # only now: each shard has been read and found whole
                 merge.reference_audio(parts)
             digest = merge.finish()

@@ -7,6 +7,7 @@ import io
 import mmap
 import os
 import secrets
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,16 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # there is nothing to remove where nothing could be made
             temporary.unlink()
+
+
+def begin_sync(path: Path) -> None:
+    """Have the system begin to put a file on the disk, where it can be asked to: less is left to wait for at the end."""
+    if sys.platform == "linux":  # what is written to the disk may leave memory; what isn't begins to be written
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
 
 
 def _sync(path: Path) -> None:
