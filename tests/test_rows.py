@@ -39,6 +39,18 @@ def test_rows_are_what_hdf5_reads(tier_3, tmp_path, how, is_ours):
             assert_array_equal(dataset[-1][short], expected[-1])
 
 
+@pytest.mark.parametrize("how", [how for how, _ in LAYOUTS.values()], ids=LAYOUTS)
+@pytest.mark.parametrize("rows", [slice(2, 9, 3), [1, 4, 7], [4, 1, -1, 1], []], ids=str)
+def test_a_column_is_put_where_it_is_wanted(tier_1, tmp_path, how, rows):
+    ref = tier_1.merge(tmp_path / "x.h5", **how)
+    with Dataset(ref.path) as dataset:
+        for name in dataset.column_names:
+            expected = dataset.column(name)[rows]
+            out = np.zeros_like(expected)
+            assert dataset.column(name, rows, out) is out
+            assert_array_equal(out, expected)
+
+
 @pytest.mark.parametrize("rows", [1, 2, 3])
 def test_a_file_of_very_few_rows_is_read(tier_1, tmp_path, rows):
     """Its labels have as few rows to a chunk, and may look like audio."""

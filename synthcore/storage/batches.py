@@ -17,7 +17,7 @@ from synthcore.controls import Control
 from synthcore.errors import DatasetError, SpecError
 from synthcore.presets.families import Split
 from synthcore.storage.dataset import Dataset
-from synthcore.storage.schema import LABEL_CHUNK
+from synthcore.storage.schema import AUDIO, LABEL_CHUNK, audio_shapes
 
 Batch = dict[str, NDArray[Any]]
 RowNumbers = NDArray[np.intp]
@@ -182,13 +182,21 @@ class Examples:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def read(self, rows: RowNumbers) -> Batch:
+    @property
+    def audio_shape(self) -> tuple[int, int]:
+        """Channels and samples of a row's audio in a batch."""
+        channels, samples = audio_shapes(self.dataset.spec, self.dataset.registry)[AUDIO]
+        return 1 if self.mono else channels, samples
+
+    def read(self, rows: RowNumbers, audio: NDArray[np.float32] | None = None) -> Batch:
         """Read a batch in one go.
 
         Parameters
         ----------
         rows : ndarray, shape (B,), int
             Numbers of rows of the file; rising ones are read fastest.
+        audio : ndarray, shape (B, *audio_shape), float32, optional
+            Where to put the audio.
 
         Returns
         -------
@@ -199,10 +207,12 @@ class Examples:
             heard; `weights_continuous` (B, C) and `weights_categorical` (B, K) float32, the same in each row;
             `midi_note` (B,), `velocity` (B,) int32.
         """
-        stored = {name: self.dataset.column(name, rows) for name in self.parts if name != "weights"}
-        batch = {"row": np.asarray(rows)}
-        for name, values in stored.items():
-            batch.update(self._selected(name, values))
+        batch: Batch = {"row": np.asarray(rows)}
+        if "audio" in self.parts:
+            batch["audio"] = self._audio(rows, audio)
+        for name in self.parts:
+            if name not in ("audio", "weights"):
+                batch.update(self._selected(name, self.dataset.column(name, rows)))
         batch.update({name: np.tile(weights, (len(rows), 1)) for name, weights in self._weights.items()})
         return batch
 
@@ -214,10 +224,14 @@ class Examples:
             "weights_categorical": weights.categorical[categorical],
         }
 
+    def _audio(self, rows: RowNumbers, out: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        if self.mono:
+            mean: NDArray[np.float32] = self.dataset.column("audio", rows).mean(axis=1, keepdims=True, out=out)
+            return mean
+        return self.dataset.column("audio", rows, out)
+
     def _selected(self, name: str, values: NDArray[Any]) -> Batch:
         continuous, categorical = self._columns
-        if name == "audio" and self.mono:
-            return {name: values.mean(axis=1, keepdims=True)}
         if name == "continuous":
             return {name: values[:, continuous]}
         if name == "categorical":

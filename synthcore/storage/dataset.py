@@ -200,15 +200,22 @@ class Dataset:
         """The names under which a row holds its parts."""
         return tuple(self._names)
 
-    def column(self, name: str, rows: Rows = slice(None)) -> NDArray[Any]:
+    def column(self, name: str, rows: Rows = slice(None), out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Read one column, of all rows unless told; `name` is one of `column_names`.
+
+        Parameters
+        ----------
+        name : str
+        rows : slice, sequence of int or of bool
+        out : ndarray, optional
+            Where to put it: contiguous, of the shape and dtype that would be returned.
 
         Raises
         ------
         KeyError
             There is no such column.
         """
-        return self._read(self._names[name], rows)
+        return self._read(self._names[name], rows, out)
 
     def split(self, name: Split) -> Selection:
         """The rows of one split: "train", "val" or "test".
@@ -339,15 +346,16 @@ class Dataset:
             raise IndexError(f"row {row} is out of range: {self.path} has rows 0 to {len(self) - 1}")
         return place
 
-    def _read(self, name: str, rows: Rows) -> NDArray[Any]:
+    def _read(self, name: str, rows: Rows, out: NDArray[Any] | None = None) -> NDArray[Any]:
         column = self._file[name]
-        if isinstance(rows, slice) and not has_our_chunks(column):
+        if isinstance(rows, slice) and out is None and not has_our_chunks(column):
             return np.asarray(column[rows])
         # A list is what it is to numpy: numbers, negative ones counted from the end, or a mask.
         wanted = rows if isinstance(rows, slice) else np.asarray(rows, dtype=None if len(rows) else np.intp)
         places, back = np.unique(np.arange(len(self))[wanted], return_inverse=True)
-        found = read_rows(column, places)
-        return found if np.array_equal(back, np.arange(len(places))) else found[back]
+        if np.array_equal(back, np.arange(len(places))):
+            return read_rows(column, places, out)
+        return np.take(read_rows(column, places), back, axis=0, out=out)
 
     def _open(self) -> h5py.File:
         if not self.path.is_file():

@@ -12,6 +12,7 @@ The last two hand over batches as they are read; the first collates rows, which 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from synthcore.errors import SpecError
-from synthcore.storage.batches import Batch, Examples, Order
+from synthcore.storage.batches import Batch, Examples, Order, RowNumbers
 
 try:
     import torch
@@ -55,7 +56,7 @@ class RowDataset(Dataset[Tensors]):
     def __getitem__(self, places: int | Sequence[int]) -> Tensors:
         if isinstance(places, int | np.integer):
             return self.__getitems__([int(places)])[0]
-        return to_tensors(self.examples.read(self.examples.rows[np.asarray(places, dtype=np.intp)]))
+        return read(self.examples, self.examples.rows[np.asarray(places, dtype=np.intp)])
 
     def __getitems__(self, places: Sequence[int]) -> list[Tensors]:
         """Read the rows of a batch at once, in the order asked for: what a DataLoader that collates calls."""
@@ -121,7 +122,7 @@ class BatchStream(IterableDataset[Tensors]):
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
         for rows in self.order.batches(self.examples.rows, int(self._epoch))[first::step]:
-            yield to_tensors(self.examples.read(rows))
+            yield read(self.examples, rows)
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch comes next; call it before each one, as with torch's DistributedSampler.
@@ -134,6 +135,21 @@ class BatchStream(IterableDataset[Tensors]):
 def to_examples(source: Examples | str | Path) -> Examples:
     """All of a file, if it is a path."""
     return source if isinstance(source, Examples) else Examples(source)
+
+
+def read(examples: Examples, rows: RowNumbers) -> Tensors:
+    """Read a batch. A worker puts the audio where the process that trains can see it: so nobody copies it."""
+    if get_worker_info() is None or "audio" not in examples.parts:
+        return to_tensors(examples.read(rows))
+    audio = shared((len(rows), *examples.audio_shape))
+    return to_tensors(examples.read(rows, audio.numpy())) | {"audio": audio}
+
+
+def shared(shape: tuple[int, ...]) -> torch.Tensor:
+    """Float32 in memory that processes share, made as torch's own collation makes it in a worker."""
+    nothing = torch.empty(0)
+    memory = nothing._typed_storage()._new_shared(math.prod(shape))
+    return nothing.new(memory).resize_(shape)
 
 
 def to_tensors(batch: Batch) -> Tensors:

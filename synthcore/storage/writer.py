@@ -248,7 +248,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def begin_sync(path: Path) -> None:
-    """Have the system begin to put a file on the disk, where it can be asked to: less is left to wait for at the end."""
+    """Have the system begin to put a file on the disk, if it can be asked to: less is left to wait for at the end."""
     if sys.platform == "linux":  # what is written to the disk may leave memory; what isn't begins to be written
         descriptor = os.open(path, os.O_RDONLY)
         try:
