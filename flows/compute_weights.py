@@ -63,7 +63,7 @@ def compute_weights(
     where: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
     settings = ComputeWeights(output=output, n_base=n_base, refresh=refresh, workers=workers, **where)
     probes = importance.plan(settings.output, settings.n_base)
-    with rows_shown("weighing", sum(len(p.rows) for p in probes)), interruptible(), at_most(settings.workers):
+    with rows_shown("weighing", sum(len(p.rows) for p in probes)), at_most(settings.workers):
         measured = measure(probes, settings, refresh=settings.refresh)
         lost = [i for i, ref in enumerate(measured) if not ref.is_intact(settings.data_dir)]
         again = measure([probes[i] for i in lost], settings, refresh=True)
@@ -79,7 +79,7 @@ def measure(probes: list[Probe], settings: ComputeWeights, *, refresh: bool) -> 
     artifact = start_progress(f"{len(probes)} probes")
     task: Any = measure_probe.with_options(result_storage=settings.results_dir, refresh_cache=refresh)
     measured: dict[str, ProbeRef] = {}
-    with threads(settings.workers) as runner:
+    with threads(settings.workers) as runner, interruptible():  # the runner waits for renders under way
         for probe, future in hand_out(probes, runner, task, data_dir=settings.data_dir):
             measured[probe.key] = future.result()  # raises what went wrong, while the others are being stopped
             if future.state.name == "Cached":

@@ -282,6 +282,12 @@ def descendants(pid: int) -> dict[int, str]:
     return found
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process runs, and is no zombie."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return bool(state) and not state.startswith("Z")
+
+
 @dataclass(frozen=True)
 class Cli:
     """The command line, as a user's shell runs it: in a process and a folder of its own."""

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import descendants, wait_until
-from tests.test_flow import SHORT, is_alive, post, shard_files
+from tests.conftest import descendants, is_alive, wait_until
+from tests.test_flow import SHORT, post, shard_files
 
 pytestmark = pytest.mark.slow
 

@@ -27,7 +27,7 @@ from synthcore.shard import plan_shards, render_shard
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.wavetables.catalog import builtin
-from tests.conftest import descendants
+from tests.conftest import descendants, is_alive
 
 pytestmark = pytest.mark.slow
 
@@ -224,11 +224,6 @@ def test_a_run_that_is_ended_leaves_no_process_and_is_continued(
     report = made_of(cli)
     assert report["shards_cached"] >= 1
     assert report["digest"] == undisturbed[1]["digest"]
-
-
-def is_alive(pid: int) -> bool:
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
-    return bool(state) and not state.startswith("Z")
 
 
 def test_a_full_disk_costs_one_line_and_nothing_is_half_written(cli: Any, copied: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ from synthcore.storage.dataset import Dataset
 from synthcore.storage.weights import Weights
 from synthcore.storage.writer import file_checksum
 from synthcore.verification import find_damage
-from tests.conftest import make_dataset
+from tests.conftest import descendants, is_alive, make_dataset
 
 REGISTRY = installed()
 INIT = Patch.init(REGISTRY)
@@ -453,3 +453,16 @@ def test_one_flow_makes_a_dataset_with_weights_goes_on_when_killed_and_measures_
     assert again["base"] == made["digest"]
     assert len(written()) == 2
     assert out.read_bytes() == content
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_renders_under_way(cli):
+    cli.json("generate", *SHORT)
+    run = cli.start("compute-weights", "-o", "out.h5", "--n-base", importance.BASES, "--data-dir", "data")
+    cli.wait_until(lambda: any("zygote" in command for command in descendants(run.pid).values()), seconds=120)
+    family = descendants(run.pid)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate()
+    assert run.returncode == 130, said
+    assert not list((cli.folder / "data" / "weights").rglob("[0-9a-f]*.json"))  # a probe is not finished first
+    cli.wait_until(lambda: not any(is_alive(pid) for pid in family), seconds=60)

@@ -23,7 +23,7 @@ from synthcore.errors import EngineMismatch, SpecError
 from synthcore.shard import plan_shards, render_shard
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.dataset import Dataset
-from tests.conftest import descendants
+from tests.conftest import descendants, is_alive
 
 ROOT = Path(__file__).parent.parent
 #: Renders of a tenth of the usual length, in shards of four patches.
@@ -232,11 +232,6 @@ def test_ctrl_c_ends_a_run_on_dask_with_its_cluster_and_it_is_continued(cli: Any
     report = made_of(cli)
     assert report["shards_cached"] >= 1
     assert report["digest"] == local[1]["digest"]
-
-
-def is_alive(pid: int) -> bool:
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
-    return bool(state) and not state.startswith("Z")
 
 
 @slow
