@@ -19,7 +19,7 @@ def run(folder: Path) -> Iterator[Measure]:
     """Measure each kind."""
     for kind, (flags, _) in KINDS.items():
         made = folder / kind.replace(" ", "-")
-        generate(made, "-n", 192, *flags)
+        generate(made, "-n", 48, *flags)
         found = synthcore("verify", made / "out.h5", "--activity", "--rows", ROWS, "--controls", MOVED).report
         yield Measure(f"inactive controls moved {kind}", found["inactive_moved"])
         yield Measure(f"inactive controls that changed a bit {kind}", len(found["wrong"]), 0, at_least=False)

@@ -21,8 +21,9 @@ from flows.form import described
 from flows.runners import hand_out, threads
 from synthcore import importance, progress
 from synthcore.engine.client import at_most, interruptible
-from synthcore.importance import Probe, ProbeRef, Weighed
+from synthcore.importance import Probe, ProbeRef
 from synthcore.settings import BASES, CORES, Bases, ComputeWeights, DataDir, Refresh, WeighedFile, Workers
+from synthcore.weighing import Weighed
 from tasks.logs import show_logs
 from tasks.report import show_progress, show_text, start_progress
 from tasks.weights import measure_probe, store_weights

@@ -9,8 +9,9 @@ from prefect import task
 from prefect.concurrency.sync import concurrency
 from prefect.tasks import exponential_backoff
 
-from synthcore import importance
-from synthcore.importance import Probe, ProbeRef, Weighed
+from synthcore import importance, weighing
+from synthcore.importance import Probe, ProbeRef
+from synthcore.weighing import Weighed
 from tasks.limits import of_this_machine
 from tasks.logs import show_logs
 from tasks.shards import heals
@@ -41,4 +42,4 @@ def measure_probe(plan: Probe, data_dir: Path) -> ProbeRef:
 @task(name="store_weights", task_run_name="store weights")
 def store_weights(file: Path, probes: list[ProbeRef], data_dir: Path) -> Weighed:
     """Average what was measured, and write it into the dataset."""
-    return importance.store(file, probes, data_dir)
+    return weighing.store(file, probes, data_dir)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from flows.cli import main
-from synthcore import importance
+from synthcore import importance, weighing
 from synthcore.controls import installed
 from synthcore.engine import client
 from synthcore.engine.rendering import CpuSeconds, Fault, Outcome
@@ -45,7 +45,7 @@ class Measured:
     data_dir: Path
     probe: Probe
     ref: ProbeRef
-    weighed: importance.Weighed
+    weighed: weighing.Weighed
 
 
 def is_filtered(patch: Patch) -> bool:
@@ -65,7 +65,7 @@ def measured(short: AudioSpec, tmp_path_factory: pytest.TempPathFactory) -> Meas
     probe = Probe(index=0, file=str(path), rows=tuple(filtered[:N_BASE]), key="0" * 64)
     assert len(probe.rows) == N_BASE
     ref = importance.measure(probe, data_dir)
-    return Measured(path, data_dir, probe, ref, importance.store(path, [ref], data_dir))
+    return Measured(path, data_dir, probe, ref, weighing.store(path, [ref], data_dir))
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def base(**moved: float) -> BaseResult:
 def test_weights_are_means_of_the_bases_and_one_on_average_over_the_tier(tier_1, tmp_path):
     bases = [base(volume=4.0, osc_1_level=1.0, osc_1_on=2.0), base(volume=2.0, osc_1_on=2.0)]
     with Dataset(tier_1.path) as dataset:
-        found = importance.weigh(dataset, fake_refs(tmp_path, *bases), tmp_path)
+        found = weighing.weigh(dataset, fake_refs(tmp_path, *bases), tmp_path)
         continuous, categorical = dataset.columns(tier=1)
         names = [c.name for c in dataset.registry.continuous]
         assert found.continuous[continuous].mean() == pytest.approx(1)
@@ -190,13 +190,13 @@ def test_what_could_not_be_rendered_does_not_count(tier_1, tmp_path):
     lost = BaseResult(preset_hash="", note=60, moved={"osc_1_level": 2.0}, lost=("volume",))
     gone = BaseResult(preset_hash="", note=60, moved=None)
     with Dataset(tier_1.path) as dataset:
-        found = importance.weigh(dataset, fake_refs(tmp_path, base(volume=4.0), lost, gone), tmp_path)
+        found = weighing.weigh(dataset, fake_refs(tmp_path, base(volume=4.0), lost, gone), tmp_path)
         names = [c.name for c in dataset.registry.continuous]
         volume, level = (found.continuous[names.index(name)] for name in ("volume", "osc_1_level"))
         assert volume == pytest.approx(4 * level)
         assert [found.method[k] for k in ("n_base", "bases_lost", "controls_lost")] == [2, 1, 1]
         with pytest.raises(DatasetError, match="none of 1 rows could be rendered again"):
-            importance.weigh(dataset, fake_refs(tmp_path / "none", gone), tmp_path / "none")
+            weighing.weigh(dataset, fake_refs(tmp_path / "none", gone), tmp_path / "none")
 
 
 # ------------------------------------------------------------------------------------------------------- in the file
@@ -357,7 +357,7 @@ def test_measuring_again_gives_the_same(measured, tmp_path):
     one = measured.probe.model_copy(update={"rows": measured.probe.rows[:1]})
     again = importance.measure(one, tmp_path)
     assert bases_of(tmp_path, again) == bases_of(measured.data_dir, measured.ref)[:1]
-    assert importance.store(measured.path, [measured.ref], measured.data_dir) == measured.weighed
+    assert weighing.store(measured.path, [measured.ref], measured.data_dir) == measured.weighed
 
 
 def bases_of(data_dir: Path, ref: ProbeRef) -> list[dict[str, Any]]:
