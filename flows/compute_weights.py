@@ -17,7 +17,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.bar import rows_shown
-from flows.form import described
+from flows.form import asked, described
 from flows.runners import hand_out, threads
 from synthcore import importance, progress
 from synthcore.engine.client import at_most, interruptible
@@ -60,9 +60,7 @@ def compute_weights(
         A render met with accidents again and again.
     """
     show_logs()
-    # Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
-    where: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
-    settings = ComputeWeights(output=output, n_base=n_base, refresh=refresh, workers=workers, **where)
+    settings = ComputeWeights(**asked(locals()))
     probes = importance.plan(settings.output, settings.n_base)
     with rows_shown("weighing", sum(len(p.rows) for p in probes)), at_most(settings.workers):
         measured = measure(probes, settings, refresh=settings.refresh)

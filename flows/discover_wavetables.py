@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from flows import environment
 
@@ -14,7 +13,7 @@ environment.prepare()  # Prefect reads its surroundings once, when it is importe
 
 from prefect import flow
 
-from flows.form import described
+from flows.form import asked, described
 from synthcore.engine.client import at_most, interruptible
 from synthcore.settings import CORES, CatalogOutput, DataDir, DiscoverWavetables, ExtraDirs, ExtraFiles, Refresh
 from synthcore.wavetables.discovery import CatalogRef, places_to_search
@@ -47,9 +46,7 @@ def discover_wavetables(
     Accident
         The synth met with accidents again and again.
     """
-    # Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
-    where: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
-    settings = DiscoverWavetables(output=output, extra_dir=extra_dir, extra_file=extra_file, refresh=refresh, **where)
+    settings = DiscoverWavetables(**asked(locals()))
     places = places_to_search(vital_folders(), wished=(*settings.extra_dir, *settings.extra_file))
 
     catalog = catalog_wavetables.with_options(result_storage=settings.results_dir, refresh_cache=settings.refresh)

@@ -9,7 +9,6 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from flows import environment
 
@@ -19,7 +18,7 @@ from prefect import flow
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
-from flows.form import described
+from flows.form import asked, described
 from synthcore.presets import transfer
 from synthcore.presets.download import DownloadReport, require_writable
 from synthcore.presets.sources import KNOWN, PresetSource, Sources
@@ -54,9 +53,7 @@ def download_presets(
     IncompleteDownload
         Every source failed, or one did and `strict` is set.
     """
-    # Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
-    where: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
-    settings = DownloadPresets(output=output, sources=sources, strict=strict, refresh=refresh, limits=limits, **where)
+    settings = DownloadPresets(**asked(locals()))
     require_writable(settings.output)
 
     outcomes = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic.fields import FieldInfo
@@ -18,6 +18,14 @@ def described(function: Function) -> Function:
     lines = "".join(f"\n    {name}: {description}" for name, description in told.items() if description)
     function.__doc__ = f"{inspect.getdoc(function)}\n\nArgs:{lines}\n"
     return function
+
+
+def asked(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What a flow was asked, as settings take it: its `locals()`, before it has named anything else.
+
+    Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
+    """
+    return {name: value for name, value in parameters.items() if name != "data_dir" or value is not None}
 
 
 def _descriptions(hint: Any) -> Iterator[str]:

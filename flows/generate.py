@@ -24,7 +24,7 @@ from prefect.task_runners import TaskRunner
 from flows.bar import rows_shown
 from flows.display import Display
 from flows.distribution import distribute
-from flows.form import described
+from flows.form import asked, described
 from flows.runners import hand_out, task_runner
 from synthcore import library
 from synthcore.engine.client import at_most, interruptible
@@ -122,29 +122,7 @@ def generate(
         The disk is full.
     """
     show_logs()
-    # Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
-    where: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
-    settings = Generate(
-        tier=tier,
-        n_samples=n_samples,
-        output=output,
-        seed=seed,
-        workers=workers,
-        fixed_modulation=fixed_modulation,
-        wavetables_from_tier=wavetables_from_tier,
-        catalog=catalog,
-        community_dir=community_dir,
-        factory=factory,
-        repos=repos,
-        variations=variations,
-        audio=audio,
-        acceptance=acceptance,
-        grow_by=grow_by,
-        weights=weights,
-        html=html,
-        run=run,
-        **where,
-    )
+    settings = Generate(**asked(locals()))
     catalog_digest = library.given_catalog(settings.catalog, settings.data_dir)
     if settings.html:
         from synthcore.page.writing import require_replaceable

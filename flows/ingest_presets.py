@@ -9,7 +9,6 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from flows import environment
 
@@ -20,7 +19,7 @@ from prefect.runtime import flow_run
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flows.form import described
+from flows.form import asked, described
 from synthcore import progress
 from synthcore.engine.client import at_most, interruptible
 from synthcore.presets.folders import factory_folders
@@ -66,17 +65,7 @@ def ingest_presets(
         The disk is full.
     """
     show_logs()
-    # Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
-    where: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
-    settings = Ingest(
-        folders=folders,
-        factory=factory,
-        output=output,
-        check=check,
-        refresh=refresh,
-        workers=workers,
-        **where,
-    )
+    settings = Ingest(**asked(locals()))
     searched = [*settings.folders, *(factory_folders() if settings.factory else [])]
     found = survey(searched)
     with shown(found), interruptible(), at_most(settings.workers):
