@@ -18,6 +18,7 @@ from synthcore.settings import (
     CacheCommand,
     ComputeWeights,
     DiscoverWavetables,
+    Doctor,
     Down,
     DownloadPresets,
     Export,
@@ -47,6 +48,7 @@ commands:
   render            make a dataset again from its recipe
   export            write rows as a .wav and a .vital preset
   cache             list, clear or verify what is cached on disk
+  doctor            say what is wrong here, and what to do
   up                keep a server, all deployments and a worker running
   down              end what up started
 
@@ -279,6 +281,15 @@ def run_cache(settings: CacheCommand) -> int:
     return code
 
 
+def run_doctor(settings: Doctor) -> int:
+    """Say what is wrong; 1 when something stands in the way of a run."""
+    from flows import doctor
+
+    found = doctor.diagnose(settings.data_dir, settings.results_dir, repairs=settings.repair)
+    _tell(found, as_json=settings.as_json)
+    return 0 if found.is_healthy else FAILED
+
+
 def run_up(settings: Up) -> int:
     """Start what isn't running, and say where it is."""
     from flows import operation
@@ -332,6 +343,7 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "render": (RenderRecipe, run_render),
     "export": (Export, run_export),
     "cache": (CacheCommand, run_cache),
+    "doctor": (Doctor, run_doctor),
     "up": (Up, run_up),
     "down": (Down, run_down),
 }

@@ -501,6 +501,29 @@ class CacheCommand(BaseSettings):
         return self.data_dir / "results"
 
 
+class Doctor(BaseSettings):
+    """Say what is wrong with this installation or a data directory, and what to do.
+
+    It looks at the system, the packages, the synth (which renders a note twice), Prefect and its server, and reads
+    every shard that is remembered. Exits with 1 when something stands in the way of a run.
+    """
+
+    model_config = _command("doctor", {"as-json": "json"}, "SYNTHCORE_DOCTOR_")
+
+    repair: bool = Field(
+        False,
+        description="Remove what is provably stale: files that a killed run left half-written, damaged shards, "
+        "records of what is gone. A run makes again what it needs of them.",
+    )
+    data_dir: DataDir = Field(default_factory=default_data_dir)
+    as_json: AsJson = False
+
+    @property
+    def results_dir(self) -> Path:
+        """Where Prefect keeps what tasks returned."""
+        return self.data_dir / "results"
+
+
 class ComputeWeights(BaseSettings):
     """Measure how much each control moves the sound, and write it into the dataset as weights for a training loss.
 
@@ -632,6 +655,7 @@ def _require_known_variables() -> None:
         "RECIPE",
         "RENDER",
         "CACHE",
+        "DOCTOR",
         "UP",
         "DOWN",
     )

@@ -1,0 +1,92 @@
+"""The doctor's visit: installation, Prefect server, data directory. Prefect itself may be what is broken."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from flows import environment
+from synthcore import doctor
+from synthcore.cache import Records
+from synthcore.doctor import Diagnosis, Finding
+
+
+def diagnose(data_dir: Path, results_dir: Path, *, repairs: bool) -> Diagnosis:
+    """Look at everything; first remove what is provably stale, if that is asked."""
+    findings = [*doctor.installation(), *doctor.examine([("Prefect", _prefect), ("server", _server)])]
+    repaired: list[str] = []
+
+    def look() -> Iterator[Finding]:
+        records = _records(data_dir, results_dir)
+        if repairs:
+            repaired.extend(doctor.repair(data_dir, records))
+            records = _records(data_dir, results_dir)
+        yield from doctor.data_directory(data_dir, records)
+
+    findings += doctor.examine([("data", look)])
+    return Diagnosis(findings=tuple(findings), repaired=tuple(repaired))
+
+
+def _records(data_dir: Path, results_dir: Path) -> Records:
+    from tasks.records import read_records
+
+    return read_records(data_dir, results_dir)
+
+
+def _prefect() -> Iterator[Finding]:
+    importlib.import_module("prefect")
+    yield Finding(check="Prefect", state="ok", what=f"Prefect {metadata.version('prefect')}")
+
+
+def _server() -> Iterator[Finding]:
+    """Which server a run would use, and whether it is one that it can use."""
+    named, kept = os.environ.get("PREFECT_API_URL"), environment.kept_api()
+    api = named or kept or environment.LOCAL_API
+    if environment.is_healthy(api, seconds=5):
+        yield from _same_version(api)
+    elif named and environment.answers(named):
+        yield Finding(check="server", state="ok", what=f"a server answers at {named}, and wants to know who asks")
+    elif named:
+        todo = "start it, or unset the variable"
+        what = f"nothing answers at {named}, which PREFECT_API_URL names"
+        yield Finding(check="server", state="problem", what=what, todo=todo)
+    elif kept:
+        what = f"the server that synthcore up started at {kept} doesn't answer"
+        yield Finding(check="server", state="warning", what=what, todo="synthcore down, then synthcore up")
+    else:
+        what = "none runs; each run starts one for itself, in 10 to 40 s (synthcore up keeps one)"
+        yield Finding(check="server", state="ok", what=what)
+    yield from _orphans()
+
+
+def _same_version(api: str) -> Iterator[Finding]:
+    with urllib.request.urlopen(f"{api}/admin/version", timeout=5) as answer:
+        theirs, ours = json.load(answer), metadata.version("prefect")
+    if theirs == ours:
+        yield Finding(check="server", state="ok", what=f"Prefect {theirs} answers at {api}")
+    else:
+        what = f"the server at {api} is Prefect {theirs}, and the one installed here {ours}"
+        yield Finding(check="server", state="warning", what=what, todo="use the same version for both")
+
+
+def _orphans() -> Iterator[Finding]:
+    """Servers that killed runs have left: Prefect's own doesn't watch for its run's end.
+
+    They are not ended here: a server that somebody started in the background looks the same.
+    """
+    listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+    rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
+    left = [
+        pid
+        for pid, parent, *command in rows
+        if parent == "1" and "prefect.server.api.server:create_app" in str(command)
+    ]
+    if left:
+        what = f"{len(left)} Prefect servers run without the run that started them, or in the background"
+        yield Finding(check="server", state="warning", what=what, todo=f"if nobody uses them: kill {' '.join(left)}")
