@@ -7,7 +7,9 @@ One model serves them all, so a default or a description is written once. A flag
 from __future__ import annotations
 
 import os
+import textwrap
 import tomllib
+from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +19,7 @@ from pydantic_settings import (
     BaseSettings,
     CliApp,
     CliPositionalArg,
+    CliSettingsSource,
     CliSuppress,
     InitSettingsSource,
     PydanticBaseSettingsSource,
@@ -621,6 +624,14 @@ def _settings_file() -> dict[str, Any]:
         return tomllib.load(file)
 
 
+class _Paragraphs(RawDescriptionHelpFormatter):
+    """Fits what a model says of itself to the terminal, paragraph by paragraph."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+        return "\n\n".join(textwrap.fill(p, width, initial_indent=indent) for p in paragraphs)
+
+
 def parse(model: type[BaseSettings], arguments: list[str]) -> Any:
     """Build a command's settings from its command line.
 
@@ -630,8 +641,9 @@ def parse(model: type[BaseSettings], arguments: list[str]) -> Any:
         A flag, variable or line of `synthcore.toml` is unknown or out of range; one line says which and why.
     """
     _require_known_variables()
+    source = CliSettingsSource[Any](model, formatter_class=_Paragraphs)
     try:
-        return CliApp.run(model, cli_args=arguments)
+        return CliApp.run(model, cli_args=arguments, cli_settings_source=source)
     except SettingsError as error:
         raise SpecError(f"{str(error).removeprefix('error parsing CLI: ')}; see --help") from error
     except ValidationError as error:
