@@ -257,10 +257,10 @@ def render(
     made: dict[int, ShardRef | Gap] = {}
     same = {"data_dir": settings.data_dir, "render_timeout": settings.run.render_timeout}
     for plan, future in hand_out(plans, runner, task, **same):
-        made[plan.index] = outcome(plan, future)  # raises what ails every shard, while the others are being stopped
+        one = made[plan.index] = outcome(plan, future)  # raises what ails all, while the others are being stopped
         require_hope(list(made.values()))
-        if isinstance(made[plan.index], ShardRef):
-            display.shard_done(plan, is_cached=future.state.name == "Cached")
+        if isinstance(one, ShardRef):
+            display.shard_done(plan, is_cached=future.state.name == "Cached" or not one.tries)
         else:
             display.shard_failed()
     return [made[plan.index] for plan in plans]
