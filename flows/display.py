@@ -9,6 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from flows.environment import is_reachable
 from synthcore import progress
 from synthcore.report import Tally, counted
 from synthcore.shard import ShardPlan
@@ -107,4 +108,5 @@ class Display:
             self._show()
 
     def _show(self) -> None:
-        show_progress(self._artifact, self.tally.rows_done / self.tally.rows, self.tally.to_text())
+        if is_reachable():  # Prefect would try for a minute
+            show_progress(self._artifact, self.tally.rows_done / self.tally.rows, self.tally.to_text())
