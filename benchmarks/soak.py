@@ -57,7 +57,7 @@ for line in sys.stdin:
     status = dict(row.split(":", 1) for row in pathlib.Path("/proc/self/status").read_text().splitlines())
     children = subprocess.run(["pgrep", "-P", str(os.getpid())], capture_output=True, text=True).stdout.split()
     held = {"rss_mb": int(status["VmRSS"].split()[0]) / 1e3, "descriptors": len(os.listdir("/proc/self/fd")),
-            "threads": threading.active_count(), "children": len(children) - 1}
+            "threads": threading.active_count(), "children": len(children)}
     print("made", json.dumps({"digest": digest, "held": held}), flush=True)
 """
 
