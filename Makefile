@@ -2,7 +2,7 @@
 # Needs a supported python3, git and make (GNU make 3.81 will do, as macOS has it), and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dataset up down test check torch bench format lock clean
+.PHONY: help setup dataset up down test check torch bench soak format lock clean
 
 ifeq ($(OS),Windows_NT)
 $(error synthcore forks for every render, which Windows can't do: run make inside WSL)
@@ -23,6 +23,7 @@ help:
 	@echo '  make test      the whole suite: real synth, real HDF5, real Prefect server'
 	@echo '  make torch     add PyTorch (CPU, 200 MB) to .venv: without it, the tests that train are skipped'
 	@echo '  make bench     ratios against the baselines'
+	@echo '  make soak      random specs, kills and resumes for an hour, the laws checked after each; MINUTES=5'
 	@echo '  make format    rewrite the code the way the check wants it'
 	@echo '  make lock      rewrite requirements.lock after a change in pyproject.toml;'
 	@echo '                 FLAGS=--upgrade also moves on to the newest versions'
@@ -139,6 +140,9 @@ torch: setup
 
 bench: torch
 	$(BIN)/python -m benchmarks
+
+soak: setup
+	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),60) $(SEED:%=--seed %) $(ROUNDS:%=--rounds %)
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Any
 
-from synthcore.errors import DownloadError, RenderError, SynthcoreError
+from synthcore.errors import DownloadError, RenderError, ServerGone, SynthcoreError
 from synthcore.settings import (
     CacheCommand,
     ComputeWeights,
@@ -96,6 +96,17 @@ def _complain(what: object, code: int) -> int:
     return code
 
 
+def _leave(gone: ServerGone) -> None:
+    """End at once: otherwise Prefect tries for minutes to tell a server that is gone what became of each task."""
+    from synthcore.engine.client import end_zygotes
+
+    end_zygotes()
+    _complain(gone, FAILED)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(FAILED)
+
+
 def run_generate(settings: Generate) -> int:
     """Run the flow, and say what it made."""
     from synthcore import library
@@ -117,10 +128,12 @@ def run_generate(settings: Generate) -> int:
         require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
     _say(f"data directory: {settings.data_dir}")
     with _meeting_prefect():
+        from flows import environment
         from flows.generate import generate
 
     left_out = {"as_json", "catalog_digest", "presets_digest"}
-    summary = generate(**{name: getattr(settings, name) for name in Generate.model_fields if name not in left_out})
+    with environment.server_needed():
+        summary = generate(**{name: getattr(settings, name) for name in Generate.model_fields if name not in left_out})
     if settings.html:
         _say(f"page: {settings.html}")
     _tell(summary, as_json=settings.as_json)
@@ -311,6 +324,7 @@ def _meeting_prefect() -> Iterator[None]:
     """Have a Prefect server ready. Only within may a flow be imported."""
     # The run speaks for itself here; Prefect's own log goes to its server. Set the variable to see it as well.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")  # each event that a server doesn't take
     gc.disable()  # importing makes half a million objects, and none of them is rubbish
     try:
         from flows import environment
@@ -318,6 +332,7 @@ def _meeting_prefect() -> Iterator[None]:
         _say(environment.prepare())
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and server with it
         environment.start_server()
+        environment.at_loss = _leave
         yield
     finally:
         gc.enable()

@@ -9,6 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from flows.environment import is_reachable
 from synthcore import progress
 from synthcore.report import Tally, counted
 from synthcore.shard import ShardPlan
@@ -38,6 +39,7 @@ class Display:
         # The last shard is rendered whole, so there may be a few more rows than were asked for.
         self._task = self._bar.add_task("rendering", total=self.tally.rows, speed_text="", verdicts="")
         self._listening = progress.listening(self._count)
+        self._has_noticed = False
         self._over = threading.Event()
         # In the run's context, whose connection to the server it uses.
         self._publisher = threading.Thread(target=contextvars.copy_context().run, args=(self._publish,), daemon=True)
@@ -84,6 +86,11 @@ class Display:
         self._bar.update(self._task, description="merging")
 
     def _count(self, event: progress.Progress) -> None:
+        if event.notice:
+            if not self._has_noticed:
+                self._has_noticed = True
+                self.say(event.notice)
+            return
         self.tally.count(event)
         self._move()
 
@@ -101,4 +108,5 @@ class Display:
             self._show()
 
     def _show(self) -> None:
-        show_progress(self._artifact, self.tally.rows_done / self.tally.rows, self.tally.to_text())
+        if is_reachable():  # Prefect would try for a minute
+            show_progress(self._artifact, self.tally.rows_done / self.tally.rows, self.tally.to_text())

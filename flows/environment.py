@@ -5,19 +5,23 @@ A running server makes a run start in 5 s; without one, Prefect starts a server 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import threading
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from synthcore.errors import SynthcoreError
+from synthcore.errors import ServerGone, SynthcoreError
 
 LOCAL_API = "http://127.0.0.1:4200/api"  #: Prefect's own default
 #: The default of 20 s is too short for a machine that has never imported the server before.
 EPHEMERAL_START_SECONDS = "120"
+RESTART_SECONDS = 30.0  #: a server takes 13 to 20 s to start
 _found_healthy = threading.Event()  #: the server was found here, and asked how it is
 
 
@@ -94,6 +98,55 @@ def _meet_server(failed: list[BaseException]) -> None:
             client.hello()
     except Exception as error:  # noqa: BLE001  it is raised again in the thread that waits
         failed.append(error)
+
+
+def is_reachable() -> bool:
+    """Whether the server that is named answers; one that the run brought is taken to."""
+    api = os.environ.get("PREFECT_API_URL")
+    return not api or is_healthy(api, seconds=10)
+
+
+def require_server() -> None:
+    """Go on only with a server. One that is being started again is waited for.
+
+    Raises
+    ------
+    ServerGone
+    """
+    until = time.monotonic() + RESTART_SECONDS
+    while not is_reachable():
+        if time.monotonic() > until:
+            raise ServerGone(
+                f"the Prefect server at {os.environ['PREFECT_API_URL']} answers no more, so the run ended; what was "
+                "rendered is kept. Start the server and run the same command again: it continues"
+            )
+        time.sleep(1)
+
+
+@contextlib.contextmanager
+def server_needed() -> Iterator[None]:
+    """Say that the server went away, instead of whatever followed from it; then do what `at_loss` says.
+
+    Raises
+    ------
+    ServerGone
+    """
+    try:
+        try:
+            yield
+        except SynthcoreError:
+            raise
+        except Exception:
+            require_server()
+            raise
+    except ServerGone as gone:
+        if at_loss:
+            at_loss(gone)
+        raise
+
+
+#: How to end at once. Who can't, because the process isn't its own, waits while Prefect tries to report to nobody.
+at_loss: Callable[[ServerGone], object] | None = None
 
 
 def answers(api: str) -> bool:

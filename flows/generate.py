@@ -118,6 +118,8 @@ def generate(
         No repository could be had.
     IncompleteDataset
         Shards failed for good, by accident after accident or low acceptance.
+    ServerGone
+        The Prefect server answers no more.
     SynthcoreError
         The disk is full.
     """
@@ -135,6 +137,7 @@ def generate(
     plans = plan_shards(spec, settings.run.rows_per_shard, presets)
 
     with (
+        environment.server_needed(),
         task_runner(settings) as runner,
         Display(plans) as display,
         interruptible(),
@@ -144,6 +147,7 @@ def generate(
         if settings.run.distribute:  # afterwards, all shards are there
             distribute(plans, spec, settings, display)
         made = render_shards(plans, settings, runner, display)
+        environment.require_server()
         list_shards(shard_rows(plans, made, display.tally.cached), len(plans))
         shards, gaps = parted(made, allow_partial=settings.run.allow_partial)
         dataset = merge(plans, shards, gaps, spec, settings, runner, display)
@@ -257,10 +261,10 @@ def render(
     made: dict[int, ShardRef | Gap] = {}
     same = {"data_dir": settings.data_dir, "render_timeout": settings.run.render_timeout}
     for plan, future in hand_out(plans, runner, task, **same):
-        made[plan.index] = outcome(plan, future)  # raises what ails every shard, while the others are being stopped
+        one = made[plan.index] = outcome(plan, future)  # raises what ails all, while the others are being stopped
         require_hope(list(made.values()))
-        if isinstance(made[plan.index], ShardRef):
-            display.shard_done(plan, is_cached=future.state.name == "Cached")
+        if isinstance(one, ShardRef):
+            display.shard_done(plan, is_cached=future.state.name == "Cached" or not one.tries)
         else:
             display.shard_failed()
     return [made[plan.index] for plan in plans]

@@ -24,7 +24,7 @@ from synthcore.sampling.priors import shipped
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import DatasetRef, ShardRef
-from synthcore.storage.writer import file_checksum
+from synthcore.storage.writer import file_checksum, is_being_written
 
 Kind = Literal["shard", "record", "presets", "catalog", "weights", "left over"]
 State = Literal["reachable", "in use", "other engine", "unreachable", "damaged"]
@@ -230,9 +230,11 @@ def _digests(data_dir: Path, entry: Entry) -> Iterable[str]:
 
 
 def _left_over(data_dir: Path) -> Iterator[Entry]:
-    """What a run that was killed left half-written; younger ones may still be being written."""
-    for path in sorted(data_dir.rglob(".*.tmp")):
-        if path.is_file():
+    """What a run that was killed left half-written; younger ones may still be being written, by another machine."""
+    for path in sorted([*data_dir.rglob(".*.tmp"), *data_dir.rglob(".*.claim")]):
+        with contextlib.suppress(FileNotFoundError):  # finished meanwhile
+            if not path.is_file() or is_being_written(path):
+                continue
             yield _entry(data_dir, path, "left over", "unreachable", "half-written")
 
 

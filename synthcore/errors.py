@@ -11,6 +11,7 @@
        |- Accident                   of the moment: a kill, a time-out, a broken pipe; heals by trying again
        |- LowAcceptance              of the spec: nearly every candidate is refused
        |- IncompleteDataset          of some shards: the others are made, and kept
+       |- ServerGone                 of the workflow: its server answers no more
        `- Interrupted                someone asked us to stop
 
 Bad audio is none of these: it is a value, see `synthcore.engine.faults`.
@@ -68,6 +69,10 @@ class LowAcceptance(RenderError):
 
 class IncompleteDataset(RenderError):
     """Some shards failed for good, and a dataset with gaps was not asked for."""
+
+
+class ServerGone(RenderError):
+    """The server that a run reports to answers no more. What was made is kept."""
 
 
 class Interrupted(RenderError):

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One candidate is done: the rows it brought, or the reason it was refused for."""
+    """One candidate is done: the rows it brought, or why it was refused. Or nothing is, and people are told why."""
 
     rows: int
     fault: str | None
+    notice: str = ""
 
 
 Listener = Callable[[Progress], None]

@@ -6,6 +6,7 @@ the run wants, what its neighbours are, or where files lie.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import hashlib
 import logging
@@ -14,7 +15,7 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 from synthcore import library, progress
 from synthcore.candidates import PRESET_SOURCES, SOURCES, Candidate, Provenance, Source, Supply
 from synthcore.controls import canonical_json, installed
-from synthcore.engine.client import borrow_renderer
+from synthcore.engine.client import borrow_renderer, pause
 from synthcore.engine.machine import engine
 from synthcore.engine.rendering import CpuSeconds, Outcome, RenderedRow
 from synthcore.errors import EngineMismatch, LowAcceptance
@@ -34,6 +35,7 @@ from synthcore.presets.variations import Variations
 from synthcore.sampling.hypercube import Sampler, drawn_with
 from synthcore.sampling.priors import shipped
 from synthcore.spec import DatasetSpec
+from synthcore.storage import claims
 from synthcore.storage.merge import ShardRef
 from synthcore.storage.schema import VERSION, StoredPriors, WavetableNote
 from synthcore.storage.writer import ShardWriter, file_checksum, new_file, whole_file
@@ -178,6 +180,27 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
         ", ".join(f"{reason} {count}" for reason, count in ref.faults.items()) or "none",
     )
     return ref
+
+
+@contextlib.contextmanager
+def claimed(plan: ShardPlan, data_dir: Path) -> Iterator[ShardRef | None]:
+    """Be the only run that renders a shard. Gives the shard where another has made it while this one waited.
+
+    Raises
+    ------
+    Interrupted
+        Rendering was stopped.
+    SynthcoreError
+        The disk is full.
+    """
+
+    def wait(seconds: float) -> None:
+        notice = f"shard {plan.index} is being rendered by another run: waiting for it"
+        progress.publish(progress.Progress(rows=0, fault=None, notice=notice))
+        pause(seconds)
+
+    with claims.claimed(data_dir / plan.name, wait) as is_made:
+        yield ShardRef.of(data_dir, plan.name, plan.source) if is_made else None
 
 
 def supply(plan: ShardPlan, data_dir: Path) -> Supply:

@@ -43,8 +43,11 @@ async def heals(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
 def render_shard(plan: ShardPlan, data_dir: Path, render_timeout: float) -> ShardRef:
     """Render one shard of a dataset, or find it rendered already."""
     show_logs()
-    with concurrency(of_this_machine()):
-        ref = shard.render_shard(plan, data_dir, render_timeout)
+    with shard.claimed(plan, data_dir) as made_elsewhere:
+        if made_elsewhere:
+            return made_elsewhere
+        with concurrency(of_this_machine()):  # not while waiting: who renders the shard may need the place
+            ref = shard.render_shard(plan, data_dir, render_timeout)
     return ref.model_copy(update={"tries": task_run.run_count})
 
 

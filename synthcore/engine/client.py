@@ -358,6 +358,12 @@ def stop() -> None:
     _stopping.set()
 
 
+def pause(seconds: float) -> None:
+    """Wait; raises `Interrupted` as soon as `stop` is called."""
+    if _stopping.wait(seconds):
+        raise Interrupted("rendering was stopped")
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """Stop everything that renders in this process if the block is left by an exception, Ctrl-C included."""

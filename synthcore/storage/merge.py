@@ -7,6 +7,7 @@ import logging
 import mmap
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,7 @@ from synthcore.errors import DamagedShard
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema, weights
 from synthcore.storage.derived import Derived
-from synthcore.storage.writer import begin_sync, checksum, is_intact, new_file, whole_file
+from synthcore.storage.writer import begin_sync, checksum, file_checksum, is_intact, new_file, whole_file
 
 MergeMode = Literal["copy", "virtual"]
 log = logging.getLogger(__name__)
@@ -46,11 +47,38 @@ class ShardRef(BaseModel):
     seconds: float
     synth_cpu_seconds: float
     worker: str = ""  # machine and process that rendered it
-    tries: int = 1  # how often it was begun, until no accident befell it
+    tries: int = 1  # how often it was begun, until no accident befell it; 0: another run made it meanwhile
 
     def is_intact(self, data_dir: Path) -> bool:
         """Whether the file is there, of its size, and says its digest. `merge` reads every byte as well."""
         return is_intact(data_dir / self.name, self.size, self.digest)
+
+    @classmethod
+    def of(cls, data_dir: Path, name: str, source: Source) -> ShardRef:
+        """Refer to a shard that another run has just made. How long that took isn't known.
+
+        Raises
+        ------
+        OSError
+            It is gone.
+        """
+        path = data_dir / name
+        with h5py.File(path) as file:
+            reasons = Counter(reason.decode() for reason in file["rejections/reason"][:].tolist())
+            patches = np.unique(file["metadata/patch_index"][:])
+            return cls(
+                name=name,
+                size=path.stat().st_size,
+                checksum=file_checksum(path),
+                digest=file["schema"].attrs["content_digest"],
+                source=source,
+                rows=len(file["metadata/patch_index"]),
+                candidates=len(patches) + reasons.total(),
+                faults=dict(sorted(reasons.items())),
+                seconds=0.0,
+                synth_cpu_seconds=0.0,
+                tries=0,
+            )
 
 
 class Gap(BaseModel):

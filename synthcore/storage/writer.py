@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import mmap
 import os
@@ -231,20 +232,49 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
+        with disk_errors_of(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("xb") as held:
+                with contextlib.suppress(OSError):  # not every file system has locks
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield temporary
+                _sync(temporary)
+                temporary.replace(path)
+                _sync(path.parent)
+    finally:
+        with contextlib.suppress(OSError):  # there is nothing to remove where nothing could be made
+            temporary.unlink()
+
+
+@contextlib.contextmanager
+def disk_errors_of(path: Path) -> Iterator[None]:
+    """Say in one line that a file can't be written.
+
+    Raises
+    ------
+    SynthcoreError
+        Instead of an OSError.
+    """
+    try:
+        yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
         raise SynthcoreError(
             f"can't write {path}: {reason}; nothing was left half-written. Free space or name another place, "
             "then run the same command again: it continues"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):  # there is nothing to remove where nothing could be made
-            temporary.unlink()
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether a process holds the lock of a temporary file or claim. A no proves something only on one machine."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # a file system without locks tells nothing
+            return False
+    return False
 
 
 def begin_sync(path: Path) -> None:

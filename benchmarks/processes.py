@@ -1,0 +1,91 @@
+"""Processes that a benchmark starts, watches and kills."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.environment import is_healthy
+
+PATIENCE = 300.0  #: seconds for what takes some on a quiet machine
+
+
+@dataclass
+class Server:
+    """A Prefect server of the soak's own, which may be killed and started again."""
+
+    home: Path
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def api(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        if not self.port:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.port = probe.getsockname()[1]
+        own = {"PREFECT_HOME": str(self.home), "PREFECT_SERVER_API_PORT": str(self.port), "DO_NOT_TRACK": "1"}
+        command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(self.port)]
+        with self.home.with_suffix(".log").open("a") as log:
+            self.process = subprocess.Popen(
+                command, env={**os.environ, **own}, stdout=log, stderr=log, start_new_session=True
+            )
+        wait_until(lambda: is_healthy(self.api), "the Prefect server answers")
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        if self.process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def kill_a_render(pid: int, chance: random.Random) -> bool:
+    """Kill a zygote or a child of one, if there is any and chance has it."""
+    zygotes = [member for member, command in descendants(pid).items() if "synthcore.engine.zygote" in command]
+    if not zygotes or chance.random() < 0.7:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(chance.choice(zygotes), signal.SIGKILL)
+    return True
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Every process that a process started, directly or not, with its command."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
+    found: dict[int, str] = {}
+    parents = {pid}
+    while parents:
+        children = {int(p): args for p, parent, args in rows if int(parent) in parents and int(p) not in found}
+        found.update(children)
+        parents = set(children)
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs, and is no zombie."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return bool(state) and not state.startswith("Z")
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    """Wait for what must come; a TimeoutError when it doesn't."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {PATIENCE:.0f} s: {what}")
+        time.sleep(0.1)
