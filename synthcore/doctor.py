@@ -10,7 +10,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -218,7 +217,7 @@ def repair(folder: Path, records: Records) -> tuple[str, ...]:
         return ()
     gone = [entry.path for entry in _stale(folder, records)]
     gone += [name for name in cache.verify(folder, records).damaged if (folder / name).is_file()]
-    gone = sorted(set(gone) - _being_written(folder))
+    gone = sorted(set(gone))
     for name in gone:
         (folder / name).unlink(missing_ok=True)
     return tuple(gone)
@@ -226,28 +225,13 @@ def repair(folder: Path, records: Records) -> tuple[str, ...]:
 
 def _stale(folder: Path, records: Records) -> list[Entry]:
     """What is half-written or damaged, and has been for long, and records of what is gone."""
-    open_now = _being_written(folder)
     return [
         entry
         for entry in cache.survey(folder, records).entries
         if (entry.kind in ("left over", "record") or entry.state == "damaged")
         and entry.state in ("unreachable", "damaged")
         and entry.hours >= STALE_HOURS
-        and entry.path not in open_now
     ]
-
-
-def _being_written(folder: Path) -> set[str]:
-    """Files that a process of this machine has open, where the system tells (Linux)."""
-    found = set()
-    for link in Path("/proc").glob("[0-9]*/fd/*") if sys.platform == "linux" else ():
-        try:
-            path = link.readlink()
-        except OSError:  # it has been closed meanwhile, or is another user's
-            continue
-        if path.is_relative_to(folder):
-            found.add(path.relative_to(folder).as_posix())
-    return found
 
 
 def _some(names: Sequence[str], shown: int = 3) -> str:

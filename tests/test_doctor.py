@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -68,7 +69,8 @@ def test_what_is_stale_is_found_and_removed_and_nothing_else(cli: Any) -> None:
     (cli.folder / "data" / "results" / "stray").write_text("{")
     os.utime(cli.folder / "data" / "results" / "stray", (time.time() - 7200,) * 2)
 
-    with held.open("ab"):
+    with held.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         report = visit(cli, code=1)
         assert (states(report)["shards"], states(report)["left over"]) == ("problem", "warning")
         assert "2 of " in said(report, "shards")
