@@ -14,8 +14,10 @@ from synthcore.presets import download
 from synthcore.presets.download import Downloaded, Outcome
 from synthcore.presets.sources import PresetSource
 from synthcore.presets.transfer import Limits
+from tasks.records import guarded
 
 
+@guarded
 def download_key(_: Any, parameters: dict[str, Any]) -> str | None:
     """Fingerprint of the version that the source has now, and where it goes; None where no version is known."""
     source, version = parameters["source"], parameters["version"]
