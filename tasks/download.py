@@ -43,7 +43,7 @@ def fetch(source: PresetSource, output: Path, limits: Limits, downloading: Task[
     A failure is an outcome too.
     """
     folder = output / source.folder_name
-    known = {"url": source.url, "licence": source.licence, "folder": str(folder)}
+    known = {"url": source.address, "licence": source.licence, "folder": str(folder)}
     try:
         version = download.find_version(source, limits)
         arguments = (source, version, folder, limits)

@@ -19,13 +19,16 @@ from synthcore.controls import Registry
 from synthcore.engine import faults
 from synthcore.engine.client import Renderer
 from synthcore.engine.rendering import RenderFormat
-from synthcore.errors import Accident
+from synthcore.errors import Accident, SpecError
 from synthcore.patch import Patch, init_assets
+from synthcore.presets.masking import masked
 from synthcore.sampling.hypercube import Sampler
+from synthcore.settings import DownloadPresets, parse
 from synthcore.spec import DatasetSpec
 from tasks.records import read_records
 from tests.conftest import TIMEOUT_SECONDS, descendants, wait_until
-from tests.test_flow import SHORT
+from tests.test_download import Handler, Remote, Site, remote, serve_git, site  # noqa: F401
+from tests.test_flow import SHORT, post
 
 # ------------------------------------------------------------------------------------------ a stranger's data directory
 
@@ -224,3 +227,69 @@ def soft_limit(process: Path, name: str) -> int:
     line = next(line for line in process.joinpath("limits").read_text().splitlines() if line.startswith(name))
     said = line.removeprefix(name).split()[0]
     return sys.maxsize if said == "unlimited" else int(said)
+
+
+# -------------------------------------------------------------------------------------------------------------- secrets
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        (f"https://me:{SECRET}@example.org/a", "https://***@example.org/a"),
+        (f"https://{SECRET}@example.org/a", "https://***@example.org/a"),
+        ("ssh://git@example.org/a", "ssh://git@example.org/a"),
+        (f"ssh://git:{SECRET}@example.org/a", "ssh://***@example.org/a"),
+        (
+            f"https://example.org/a.zip?id=7&Access_Token={SECRET}#x",
+            "https://example.org/a.zip?id=7&Access_Token=***#x",
+        ),
+        (f"https://example.org/a.zip?x={SECRET * 3}", "https://example.org/a.zip?x=***"),
+        ("https://example.org/a@b/c.zip?id=7", "https://example.org/a@b/c.zip?id=7"),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(address: str, shown: str) -> None:
+    assert masked(address) == shown
+    assert masked(f"fatal: '{address}' is gone") == f"fatal: '{shown}' is gone"
+
+
+@pytest.mark.parametrize("address", [f"https://me:{SECRET}@example.org/a", f"https://{SECRET}@example.org/a"])
+def test_an_address_with_a_password_is_refused_without_repeating_it(address: str) -> None:
+    for said in (address, json.dumps([{"url": address}])):
+        with pytest.raises(SpecError, match="can't hold a user or password") as raised:
+            parse(DownloadPresets, ["--sources", said])
+        assert SECRET not in str(raised.value)
+
+
+@pytest.mark.slow
+def test_a_token_in_an_address_is_used_and_written_nowhere(
+    cli: Any,
+    remote: Remote,  # noqa: F811
+    site: Site,  # noqa: F811
+    preset_documents: dict[str, dict[str, Any]],
+) -> None:
+    """A real clone and a real failure: no file, nothing said, and nothing that the server keeps holds the token."""
+    remote.commit({name: json.dumps(document).encode() for name, document in preset_documents.items()})
+    served = serve_git(remote.path.parent)
+
+    def serve(handler: Handler) -> None:
+        # git puts what it asks for behind the whole address.
+        handler.path = handler.path.replace(f"?token={SECRET}", "").replace("&service", "?service")
+        served(handler)
+
+    site.behave = serve
+    good = f"{site.url}/{remote.path.name}?token={SECRET}"
+    bad = f"{site.url}/nothing.git?token={SECRET}"
+    done = cli.run("download-presets", "-o", "presets", "--data-dir", "data", "--sources", good, "--sources", bad)
+    assert all(SECRET in path for path, *_ in site.asked)
+    assert "downloaded" in done.stdout
+    assert "token=***" in done.stdout
+    ingested = cli.run("ingest", "presets", "--data-dir", "data")
+    assert ingested.returncode == 0, ingested.stderr
+    kept = [path for path in cli.folder.rglob("*") if path.is_file()]
+    assert any(b"token=***" in path.read_bytes() for path in kept)
+    assert [path for path in kept if SECRET.encode() in path.read_bytes()] == []
+    assert SECRET not in done.stdout + done.stderr + ingested.stdout + ingested.stderr
+    for what in ("flow_runs", "task_runs", "logs", "artifacts"):
+        assert SECRET not in json.dumps(post(f"{cli.api}/{what}/filter", {"limit": 200}))
