@@ -246,17 +246,18 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Read]:
         )
         assert reader.stdin is not None
         assert reader.stdout is not None
+        asks, answers = reader.stdin, reader.stdout
         assert reader.stdout.readline() == "ready\n"
 
         def ask(kind: str, path: Path) -> int:
-            reader.stdin.write(f"{kind} {path}\n")
-            reader.stdin.flush()
-            code = int(reader.stdout.readline())
+            asks.write(f"{kind} {path}\n")
+            asks.flush()
+            code = int(answers.readline())
             assert code == 0, f"{code}\n{said.read_text()[-3000:]}"
             return code
 
         yield ask
-        reader.stdin.close()
+        asks.close()
         reader.wait()
 
 
