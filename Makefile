@@ -2,7 +2,7 @@
 # Needs a supported python3, git and make (GNU make 3.81 will do, as macOS has it), and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dataset up down test check torch bench soak format lock clean
+.PHONY: help setup dataset up down test check torch bench soak fuzz format lock clean
 
 ifeq ($(OS),Windows_NT)
 $(error synthcore forks for every render, which Windows can't do: run make inside WSL)
@@ -24,6 +24,7 @@ help:
 	@echo '  make torch     add PyTorch (CPU, 200 MB) to .venv: without it, the tests that train are skipped'
 	@echo '  make bench     ratios against the baselines'
 	@echo '  make soak      random specs, kills and resumes for an hour, the laws checked after each; MINUTES=5'
+	@echo '  make fuzz      give the readers of strangers'\'' files anything, for some twenty minutes'
 	@echo '  make format    rewrite the code the way the check wants it'
 	@echo '  make lock      rewrite requirements.lock after a change in pyproject.toml;'
 	@echo '                 FLAGS=--upgrade also moves on to the newest versions'
@@ -143,6 +144,9 @@ bench: torch
 
 soak: setup
 	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),60) $(SEED:%=--seed %) $(ROUNDS:%=--rounds %)
+
+fuzz: setup
+	FUZZ=100 $(BIN)/python -m pytest -q -o timeout=0 tests/test_fuzz.py
 
 format: setup
 	$(BIN)/ruff check --fix .

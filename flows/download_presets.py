@@ -71,7 +71,7 @@ def download_presets(
 def shown(source: PresetSource) -> Iterator[None]:
     """Say what is about to be downloaded and under which licence; on a terminal, show how far it is."""
     console = Console(stderr=True)
-    console.print(f"{source.url} (licence: {source.licence})", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{source.address} (licence: {source.licence})", markup=False, highlight=False, soft_wrap=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn())
     with Progress(
         *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal

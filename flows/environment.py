@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from synthcore.errors import ServerGone, SynthcoreError
+from synthcore.presets.masking import masked
 
 LOCAL_API = "http://127.0.0.1:4200/api"  #: Prefect's own default
 #: The default of 20 s is too short for a machine that has never imported the server before.
@@ -38,9 +39,10 @@ def prepare() -> str:
     if named:
         if not answers(named):
             raise SynthcoreError(
-                f"no Prefect server answers at {named}, which PREFECT_API_URL names; start it, or unset the variable"
+                f"no Prefect server answers at {masked(named)}, which PREFECT_API_URL names; "
+                "start it, or unset the variable"
             )
-        return f"Prefect server: {named}"
+        return f"Prefect server: {masked(named)}"
     kept = kept_api()
     if is_healthy(kept or LOCAL_API):
         os.environ["PREFECT_API_URL"] = kept or LOCAL_API

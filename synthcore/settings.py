@@ -28,6 +28,7 @@ from pydantic_settings import (
 )
 
 from synthcore.errors import SpecError
+from synthcore.presets.masking import masked
 from synthcore.presets.sources import KNOWN, Sources
 from synthcore.presets.transfer import Limits
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec, Digest
@@ -683,6 +684,6 @@ def explain(error: ValidationError) -> str:
     for found in error.errors():
         where = ".".join(str(part) for part in found["loc"]).replace("_", "-") or "settings"
         message = found["msg"].removeprefix("Value error, ")
-        given = f", not {found['input']!r}" if isinstance(found["input"], str | int | float) else ""
+        given = f", not {masked(repr(found['input']))}" if isinstance(found["input"], str | int | float) else ""
         lines.append(f"{where}: {message[0].lower()}{message[1:]}{given}")
     return "; ".join(lines)

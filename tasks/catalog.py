@@ -11,9 +11,11 @@ from prefect import task
 from synthcore.controls import canonical_json
 from synthcore.wavetables import discovery
 from synthcore.wavetables.discovery import CatalogRef
+from tasks.records import guarded
 from tasks.shards import heals
 
 
+@guarded
 def catalog_key(_: Any, parameters: dict[str, Any]) -> str:
     """Fingerprint of every file that would be read, and where the catalog goes; never of names of folders or times."""
     made_of = [discovery.contents_fingerprint(parameters["places"]), str(parameters["output"])]

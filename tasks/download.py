@@ -14,8 +14,10 @@ from synthcore.presets import download
 from synthcore.presets.download import Downloaded, Outcome
 from synthcore.presets.sources import PresetSource
 from synthcore.presets.transfer import Limits
+from tasks.records import guarded
 
 
+@guarded
 def download_key(_: Any, parameters: dict[str, Any]) -> str | None:
     """Fingerprint of the version that the source has now, and where it goes; None where no version is known."""
     source, version = parameters["source"], parameters["version"]
@@ -41,7 +43,7 @@ def fetch(source: PresetSource, output: Path, limits: Limits, downloading: Task[
     A failure is an outcome too.
     """
     folder = output / source.folder_name
-    known = {"url": source.url, "licence": source.licence, "folder": str(folder)}
+    known = {"url": source.address, "licence": source.licence, "folder": str(folder)}
     try:
         version = download.find_version(source, limits)
         arguments = (source, version, folder, limits)

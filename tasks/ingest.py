@@ -13,9 +13,11 @@ from synthcore.controls import canonical_json, installed
 from synthcore.presets import ingest
 from synthcore.presets.ingest import Survey
 from synthcore.presets.report import Ingested
+from tasks.records import guarded
 from tasks.shards import heals
 
 
+@guarded
 def ingest_key(_: Any, parameters: dict[str, Any]) -> str:
     """Fingerprint of what was found, what is asked of it, and where the file lies."""
     made_of = [parameters["survey"].fingerprint, parameters["check"], str(parameters["output"])]

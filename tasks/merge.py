@@ -15,8 +15,10 @@ from synthcore.presets import families
 from synthcore.spec import DatasetSpec
 from synthcore.storage import merge
 from synthcore.storage.merge import DatasetRef, Gap, MergeMode, ShardRef
+from tasks.records import guarded
 
 
+@guarded
 def merge_key(_: Any, parameters: dict[str, Any]) -> str:
     """Fingerprint of what goes into the file, how, and where the file lies."""
     shards = [[ref.name, ref.digest] for ref in parameters["shards"]]

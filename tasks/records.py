@@ -1,18 +1,86 @@
-"""What Prefect remembers of tasks that ran with a data directory: the records of their results."""
+"""What Prefect remembers of tasks that ran with a data directory: the records of their results.
+
+A record names what is to read it, and Prefect obeys: one that says `pickle` is unpickled, and of one that says `json`
+every `__class__` is imported and called, `subprocess.getoutput` as well. A data directory may come from a stranger. So
+nothing of a record reaches Prefect unless it is such as our own tasks write.
+"""
 
 from __future__ import annotations
 
+import functools
+import json
+import logging
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from prefect.context import TaskRunContext
 from prefect.filesystems import LocalFileSystem
 from prefect.results import ResultStore
 from prefect.serializers import JSONSerializer
+from prefect.utilities.importtools import to_qualified_name
 
 from synthcore.cache import Records
 from synthcore.importance import ProbeRef
+from synthcore.presets.download import Downloaded
 from synthcore.presets.report import Ingested
 from synthcore.storage.merge import DatasetRef, ShardRef
+from synthcore.wavetables.discovery import CatalogRef
+
+log = logging.getLogger(__name__)
+
+CacheKey = Callable[[Any, dict[str, Any]], str | None]
+
+#: All that a task may return and keep, besides plain text: models that hold text and numbers, and do nothing.
+RESULTS = (ShardRef, DatasetRef, Ingested, ProbeRef, CatalogRef, Downloaded)
+_NAMES = {to_qualified_name(model) for model in RESULTS}
+_SERIALIZER = JSONSerializer().model_dump(mode="json")
+LARGEST_RECORD = 1 << 26  #: bytes; a picture takes 100 kB, a report of 100,000 presets 20 MB
+
+
+def guarded(key_of: CacheKey) -> CacheKey:
+    """Make a cache key under which Prefect finds nothing but a record of ours: any other is removed, and so a miss."""
+
+    @functools.wraps(key_of)
+    def guard(context: Any, parameters: dict[str, Any]) -> str | None:
+        key = key_of(context, parameters)
+        folder = context.task.result_storage if isinstance(context, TaskRunContext) else None
+        if key and isinstance(folder, Path) and os.path.lexists(path := folder / key) and not is_ours(path):
+            log.warning("%s is no record of ours, and removed unread", path)
+            path.unlink()
+        return key
+
+    return guard
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a record is such as our tasks write, so that Prefect may read it."""
+    try:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_RECORD:
+            return False
+        record = json.loads(path.read_bytes(), object_pairs_hook=_unambiguous)
+        if record.keys() != {"metadata", "result"} or record["metadata"]["serializer"] != _SERIALIZER:
+            return False
+        json.loads(record["result"], object_hook=_harmless)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return False
+    return True
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that is said twice: Prefect's parser need not choose the one that this one does."""
+    said = dict(pairs)
+    if len(said) < len(pairs):
+        raise ValueError("a key is said twice")
+    return said
+
+
+def _harmless(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what would make Prefect call anything but one of our models."""
+    if "__exc_type__" in value or value.get("__class__", min(_NAMES)) not in _NAMES:
+        raise ValueError("it names a class that is none of our results")
+    return value
 
 
 def read_records(data_dir: Path, results_dir: Path) -> Records:
@@ -22,10 +90,12 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
     collections: set[str] = set()
     probes: set[str] = set()
     unreadable: list[str] = []
-    # Told to read JSON, which all our records are, it doesn't try to unpickle what is none.
     store = ResultStore(result_storage=LocalFileSystem(basepath=str(results_dir)), serializer=JSONSerializer())
     for path in sorted(results_dir.glob("*")) if results_dir.is_dir() else ():
         file = path.relative_to(data_dir).as_posix()
+        if not is_ours(path):
+            unreadable.append(file)
+            continue
         try:
             result: Any = store.read(path.name).result
         except (OSError, ValueError):  # pydantic's errors and JSON's are ValueErrors

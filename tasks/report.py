@@ -25,6 +25,7 @@ from synthcore.inspection import Inspection
 from synthcore.report import Cell
 from synthcore.storage.merge import DatasetRef
 from synthcore.summary import Summary
+from tasks.records import guarded
 
 
 def start_progress(what: str) -> UUID:
@@ -69,6 +70,7 @@ def link_page(page: Path) -> None:
     create_link_artifact(page.as_uri(), link_text=page.name, key="page", description=where)
 
 
+@guarded
 def picture_key(_: Any, parameters: dict[str, Any]) -> str:
     """What the dataset holds, and how it is drawn; never where it lies."""
     made_of = f"{picture.VERSION} {parameters['dataset'].digest}"

@@ -18,8 +18,10 @@ from synthcore.shard import ShardPlan
 from synthcore.storage.merge import Gap, ShardRef
 from tasks.limits import of_this_machine
 from tasks.logs import show_logs
+from tasks.records import guarded
 
 
+@guarded
 def shard_key(_: Any, parameters: dict[str, Any]) -> str:
     """The content fingerprint: never the number of rows, the neighbours or a path."""
     return f"shard-{parameters['plan'].key}"

@@ -14,9 +14,11 @@ from synthcore.importance import Probe, ProbeRef
 from synthcore.weighing import Weighed
 from tasks.limits import of_this_machine
 from tasks.logs import show_logs
+from tasks.records import guarded
 from tasks.shards import heals
 
 
+@guarded
 def probe_key(_: Any, parameters: dict[str, Any]) -> str:
     """The fingerprint of what is measured: never the file or the row that it is in."""
     return f"weights-{parameters['plan'].key}"

@@ -37,6 +37,7 @@ LOAD_SECONDS = 10  #: the largest real preset took 2.6 s to load
 POLL_SECONDS = 0.1  #: how soon a stop or a passed deadline is noticed while nothing arrives
 DOCUMENT_BYTES = 1 << 26  #: the largest document that a migration may give; the largest real one gave 4 MB
 IDLE_FORMATS = 8  #: for which zygotes are kept warm; each has 170 MB
+SAID_LENGTH = 200  #: to which the last line that a zygote wrote is cut
 PIPE_BYTES = 1 << 20  #: Linux's limit for a pipe without privileges
 
 Changes = Sequence[Mapping[str, float]]  #: for each note, the value of every control to set
@@ -198,7 +199,9 @@ class Zygote:
     def _accident(self, what: str) -> Accident:
         self._stderr.seek(0)
         said = self._stderr.read().decode(errors="replace").strip()
-        return Accident(f"zygote {self.process.pid}: {what}" + (f" ({said.splitlines()[-1]})" if said else ""))
+        return Accident(
+            f"zygote {self.process.pid}: {what}" + (f" ({said.splitlines()[-1][:SAID_LENGTH]})" if said else "")
+        )
 
 
 class Renderer:

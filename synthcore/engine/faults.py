@@ -28,7 +28,7 @@ REASONS = {
     CLIPPING: "peak above the spec's max_peak",
     NON_FINITE: "the audio holds NaN or infinity",
     NOT_LOADED: "the synth refused the preset",
-    CRASH: "the synth crashed twice with the same signal, in fresh processes",
+    CRASH: "the synth crashed or ran out of memory twice, in fresh processes",
     CPU_LIMIT: "rendering took more CPU time than the spec's cpu_seconds",
 }
 

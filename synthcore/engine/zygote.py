@@ -11,7 +11,8 @@ With changes, one set of controls for each note, each fork sets its controls bef
 would play of a JSON that had them, for all but `oversampling`, which the synth takes from a JSON alone.
 
 Every render measures, judges, shuffles and compresses its own audio into shared memory, which only the zygote writes
-to the pipe: a child that dies half-way can't break the stream.
+to the pipe: a child that dies half-way can't break the stream. A child has limits of CPU, memory and files, and of
+what the zygote has open only its stderr.
 
 It imports neither prefect nor h5py, and ends when its parent does.
 """
@@ -48,6 +49,9 @@ SETTLE_NOTE, SETTLE_NOTE_SECONDS, SETTLE_SECONDS = 60, 0.01, 0.5
 #: How a child exits: 0 for a row, FAULTY for a refused one, BROKEN when this program itself failed.
 FAULTY, BROKEN = 3, 70
 ZERO_BLOCK = 1 << 16
+#: Memory that a child may have of its own: the synth takes 190 to 230 MB, a render at most 3 times its row besides.
+SYNTH_BYTES, ROWS_HELD = 2 << 30, 8
+COMPLAINT_BYTES = 1 << 16  #: to which length stderr, the one file that is open, may grow
 HEAD_BYTES = 4096  #: what an answer may take besides its body
 _LENGTH = 8  # bytes in front of an answer in shared memory: zero until the answer is whole
 
@@ -100,10 +104,6 @@ def load(synth: vita.Synth, preset: str) -> bool:
         return bool(synth.load_json(preset))
     except (RuntimeError, ValueError):  # what the bindings raise for types they can't take
         return False
-    except MemoryError:
-        # A length that makes no sense, or a machine that has run out. A crash tells them apart: only the first
-        # happens twice.
-        os.abort()
 
 
 def migrate(synth: vita.Synth, preset: str, answers: Answers) -> int:
@@ -165,17 +165,32 @@ def fork_into(work: Callable[[], int]) -> int:
     code = BROKEN
     try:
         code = work()
+    except MemoryError:
+        # A preset that wants too much, or a machine that has run out. A crash tells them apart: only the first happens
+        # twice.
+        os.abort()
     except BaseException:  # noqa: BLE001  the child must not run on as a second zygote, whatever happened
         traceback.print_exc()
-    finally:
         sys.stderr.flush()
+    finally:
         os._exit(code)
 
 
-def _limit(cpu_seconds: int) -> None:
+def confine(request: dict[str, Any]) -> None:
+    """Leave a candidate's child, and its own children, nothing but what a render takes."""
+    # The zygote alone reads requests and writes answers; what the synth may print goes where complaints go.
+    os.dup2(sys.stderr.fileno(), sys.stdin.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     # The soft limit kills with SIGXCPU, which is the fault; the hard one above it is only a net.
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (request["cpu_seconds"], request["cpu_seconds"] + 1))
+    data_bytes = SYNTH_BYTES + ROWS_HELD * request["samples"] * 2 * 4
+    for limit, most in (
+        (resource.RLIMIT_DATA, data_bytes),
+        (resource.RLIMIT_FSIZE, COMPLAINT_BYTES),
+        (resource.RLIMIT_NOFILE, 0),  # what is open stays open
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(limit, (most, most))
 
 
 def _wait(child: int, done: int) -> int:
@@ -201,8 +216,9 @@ def serve(synth: vita.Synth, answers: Answers) -> None:
         answers.clear(len(places))
         done, held = os.pipe()
 
-        def work(request: dict[str, Any] = request, preset: bytes = preset) -> int:
-            _limit(request["cpu_seconds"])
+        def work(request: dict[str, Any] = request, preset: bytes = preset, done: int = done) -> int:
+            os.close(done)
+            confine(request)
             if not request["notes"]:
                 return migrate(synth, preset.decode(), answers)
             return render_candidate(synth, request, preset.decode(), answers)

@@ -14,6 +14,7 @@ from typing import BinaryIO, TypeVar
 import httpx
 
 from synthcore.errors import DownloadError
+from synthcore.presets.masking import masked
 from synthcore.presets.sources import PresetSource
 from synthcore.presets.transfer import Limits, Watch
 
@@ -141,11 +142,11 @@ def _answer(client: httpx.Client, url: str, headers: Mapping[str, str], watch: W
                 raise DownloadError(said)
             yield response
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        raise DownloadError(f"leads to an address that is not http or https ({error})") from error
+        raise DownloadError(f"leads to an address that is not http or https ({masked(str(error))})") from error
     except httpx.TransportError as error:
-        raise _Passing(str(error) or type(error).__name__) from error
+        raise _Passing(masked(str(error)) or type(error).__name__) from error
     except httpx.HTTPError as error:
-        raise DownloadError(f"can't be downloaded: {error}") from error
+        raise DownloadError(f"can't be downloaded: {masked(str(error))}") from error
 
 
 def _seconds_to_wait(said: str) -> float | None:

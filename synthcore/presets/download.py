@@ -149,7 +149,7 @@ def download(source: PresetSource, version: str, folder: Path, limits: Limits) -
         with _whole_folder(folder) as temporary:
             commit = _fill(temporary, source, version, limits)
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            said = Statement(repository=source.url, commit=commit, licence=source.licence, fetched=now)
+            said = Statement(repository=source.address, commit=commit, licence=source.licence, fetched=now)
             (temporary / STATEMENT).write_text(said.model_dump_json(indent=1) + "\n")
             digest, files, size = _content(temporary)
     except OSError as error:

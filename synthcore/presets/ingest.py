@@ -30,6 +30,7 @@ from synthcore.presets.download import STATEMENT
 from synthcore.presets.fidelity import Fidelity, measure
 from synthcore.presets.files import Found, Refused, find
 from synthcore.presets.folders import factory_folders, is_factory
+from synthcore.presets.masking import masked
 from synthcore.presets.reading import READER_VERSION, ReadPreset, clean, read_preset
 from synthcore.presets.report import FileReport, Ingested, Report
 from synthcore.spec import AudioSpec
@@ -162,7 +163,7 @@ class _OriginOf:
         for place in (folder, *folder.parents):
             said = _stated(self.root / place / STATEMENT)
             if said is not None:
-                told = {name: clean(said.get(name)) for name in ("repository", "commit", "licence")}
+                told = {name: masked(clean(said.get(name))) for name in ("repository", "commit", "licence")}
                 return Origin(source=source, **{name: text for name, text in told.items() if text})
         return Origin(source=source)
 

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from synthcore.errors import DownloadError
+from synthcore.presets.masking import masked
 from synthcore.presets.sources import PresetSource
 from synthcore.presets.transfer import Limits, Watch
 
@@ -211,7 +212,7 @@ def _reason(complaints: bytes) -> str:
     lines = ["".join(c for c in line if c.isprintable()) for line in complaints.decode(errors="replace").splitlines()]
     said = [line for line in lines if line.strip()]
     fatal = [line.removeprefix("fatal: ") for line in said if line.startswith("fatal: ")]
-    return (fatal or said or ["git says nothing of why"])[0][:300]
+    return masked((fatal or said or ["git says nothing of why"])[0])[:300]
 
 
 def _version() -> str:

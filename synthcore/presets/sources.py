@@ -8,7 +8,18 @@ from pathlib import PurePosixPath
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from synthcore.presets.masking import masked
 
 NONE_STATED = "none stated"
 ARCHIVES = (".zip", ".vitalbank")
@@ -70,7 +81,16 @@ class PresetSource(BaseModel):
         return self
 
     def __repr__(self) -> str:
-        return f"{self.url}{f' at {self.ref}' if self.ref else ''} (licence: {self.licence})"
+        return f"{self.address}{f' at {self.ref}' if self.ref else ''} (licence: {self.licence})"
+
+    @field_serializer("url", when_used="json")
+    def _without_secrets(self, url: str) -> str:
+        return masked(url)  # Prefect writes down what a flow was called with
+
+    @property
+    def address(self) -> str:
+        """The address as it may be written down and shown: without secrets."""
+        return masked(self.url)
 
     @property
     def is_archive(self) -> bool:
@@ -113,7 +133,9 @@ def _apart(sources: tuple[PresetSource, ...]) -> tuple[PresetSource, ...]:
     for source in sources:
         name = source.folder_name.casefold()  # as macOS compares names
         if name in taken:
-            raise ValueError(f"{taken[name].url} and {source.url} would be put in the same folder: leave one out")
+            raise ValueError(
+                f"{taken[name].address} and {source.address} would be put in the same folder: leave one out"
+            )
         taken[name] = source
     return sources
 

@@ -81,8 +81,9 @@ def read(path: Path, registry: Registry) -> StoredPresets:
             if header["registry"] != registry.fingerprint:
                 raise DatasetError(f"{path} was made with another synth than the installed one; {again}")
             return _read(file)
-    except (OSError, LookupError, ValueError, RuntimeError) as error:
-        reason = "there is no such file" if not path.exists() else str(error).splitlines()[0]
+    except schema.UNREADABLE as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        reason = "there is no such file" if not path.exists() else said[0][:200]
         raise DatasetError(f"{path} can't be read as a collection of presets: {reason}; {again}") from error
 
 
@@ -114,5 +115,5 @@ def digest_of(path: Path) -> str | None:
         with h5py.File(path) as file:
             header = file["schema"].attrs
             return str(header["digest"]) if header.get("kind") == KIND else None
-    except (OSError, KeyError):
+    except schema.UNREADABLE:
         return None

@@ -44,7 +44,7 @@ def damage_named(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError, LookupError, ValueError) as error:
+    except schema.UNREADABLE as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise DatasetError(f"{path} is damaged ({reason}); make it again with the command that made it") from error
 

@@ -32,6 +32,8 @@ DENSE_CHANNELS = ("amount", "bipolar", "power", "stereo")
 #: Label columns are small: 64 rows to a chunk still compress well, and one shuffled row inflates little.
 LABEL_CHUNK = 64
 ASSET_INDICES = ("params/wavetables", "params/extras")
+#: What HDF5, numpy and the parsers of a header raise for a file that is not what we write; fuzzing found them.
+UNREADABLE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError)
 PARENTS = 2  #: presets that a row can descend from
 
 

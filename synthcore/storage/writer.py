@@ -316,5 +316,5 @@ def is_intact(path: Path, size: int, digest: str) -> bool:
             return False
         with h5py.File(path) as file:
             return bool(file["schema"].attrs["content_digest"] == digest)
-    except (OSError, KeyError):
+    except schema.UNREADABLE:
         return False
