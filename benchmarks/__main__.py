@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import activity, efficiency, loading, memory, rerun, sampling, start, storage
+from benchmarks import activity, baselines, efficiency, loading, memory, rerun, sampling, start, storage
 from benchmarks.measure import Measure
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
@@ -31,8 +31,9 @@ recorded runs of the default format: three notes of 2 s at 44.1 kHz.
 | measure | value | bar | holds | date | machine |
 | --- | --- | --- | --- | --- | --- |
 """
-BENCHMARKS: dict[str, Callable[[Path], Iterator[Measure]]] = {
+BENCHMARKS: dict[str, Callable[..., Iterator[Measure]]] = {
     "efficiency": efficiency.run,
+    "baselines": baselines.run,
     "sampling": sampling.run,
     "activity": activity.run,
     "storage": storage.run,
@@ -41,23 +42,31 @@ BENCHMARKS: dict[str, Callable[[Path], Iterator[Measure]]] = {
     "start": start.run,
     "memory": memory.run,
 }
+#: Those that can be tried at a share of their size.
+SIZED = {"baselines"}
 
 
 def main() -> int:
     """Run the benchmarks named, all of them by default; exit with 1 when a bar does not hold."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"which to run, of {', '.join(BENCHMARKS)} (default: all)")
-    names = parser.parse_args().names or list(BENCHMARKS)
+    parser.add_argument("--share", type=float, help="try it with this share of the rows, and record nothing")
+    given = parser.parse_args()
+    names = given.names or list(BENCHMARKS)
     if unknown := [n for n in names if n not in BENCHMARKS]:
         parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    if given.share is not None and (not 0 < given.share < 1 or set(names) - SIZED):
+        parser.error(f"--share is for {', '.join(sorted(SIZED))}, and a number between 0 and 1")
+    sized = {} if given.share is None else {"share": given.share}
     measures = []
     for name in names:
         with tempfile.TemporaryDirectory(prefix="synthcore-bench-") as folder:
-            for measure in BENCHMARKS[name](Path(folder)):
+            for measure in BENCHMARKS[name](Path(folder), **sized):
                 print(f"{measure.name}: {measure.value:.4g} {measure.unit}", file=sys.stderr, flush=True)
                 measures.append(measure)
     show(measures)
-    save(measures)
+    if given.share is None:
+        save(measures)
     return 0 if all(m.holds for m in measures) else 1
 
 
