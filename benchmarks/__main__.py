@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import activity, baselines, efficiency, loading, memory, rerun, sampling, start, storage
-from benchmarks.measure import Measure
+from benchmarks import (
+    account,
+    activity,
+    baselines,
+    efficiency,
+    loading,
+    memory,
+    rerun,
+    sampling,
+    scale,
+    scale_page,
+    start,
+    storage,
+)
+from benchmarks.measure import Measure, read_result, where, write_result
 
-RESULTS = Path(__file__).parent / "results" / "latest.json"
 PAGE = Path(__file__).parent.parent / "docs" / "measurements.md"
 PREFACE = """# Measurements
 
 Written by `make bench`; do not edit. What each figure means is said in its module in `benchmarks/`. Ratios are taken
 within one run, because machines differ; seconds and sizes are here to give an idea. The lines of 1,000 rows are
-recorded runs of the default format: three notes of 2 s at 44.1 kHz.
+recorded runs of the default format: three notes of 2 s at 44.1 kHz. How it scales is [a page of its own](scale.md).
 
 | measure | value | bar | holds | date | machine |
 | --- | --- | --- | --- | --- | --- |
 """
 BENCHMARKS: dict[str, Callable[..., Iterator[Measure]]] = {
     "efficiency": efficiency.run,
+    "account": account.run,
     "baselines": baselines.run,
+    "scale": scale.run,
     "sampling": sampling.run,
     "activity": activity.run,
     "storage": storage.run,
@@ -43,7 +52,7 @@ BENCHMARKS: dict[str, Callable[..., Iterator[Measure]]] = {
     "memory": memory.run,
 }
 #: Those that can be tried at a share of their size.
-SIZED = {"baselines"}
+SIZED = {"account", "baselines", "scale"}
 
 
 def main() -> int:
@@ -81,19 +90,11 @@ def show(measures: list[Measure]) -> None:
 
 def save(measures: list[Measure]) -> None:
     """Write the results and the page made of them, replacing measures of the same names and keeping the others."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    kept = {m["name"]: m for m in json.loads(RESULTS.read_text())} if RESULTS.is_file() else {}
-    where = {"machine": describe_machine(), "date": datetime.now(UTC).date().isoformat()}
-    kept.update({m.name: {**m.to_dict(), **where} for m in measures})
-    RESULTS.write_text(json.dumps(list(kept.values()), indent=1) + "\n")
+    kept = {m["name"]: m for m in read_result("latest") or ()}
+    kept.update({m.name: {**m.to_dict(), **where()} for m in measures})
+    write_result("latest", list(kept.values()))
+    scale_page.write()
     PAGE.write_text(PREFACE + "".join(map(to_line, kept.values())))
-
-
-def describe_machine() -> str:
-    """Name what the figures depend on."""
-    cpuinfo = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*:\s*(.*)", cpuinfo.read_text()) if cpuinfo.is_file() else None
-    return f"{os.cpu_count()} cores, {model[1] if model else platform.processor()}, {platform.system()}"
 
 
 def to_line(m: dict[str, Any]) -> str:

@@ -50,7 +50,9 @@ def compare(folder: Path, tier: int, rows: int, shard: int, repeats: int) -> Ite
         plan = run_plan(same)
         threads = run_threads(presets, place / "wav")
         ratios["rows/s of the pool, same patches"].append(pace(ours) / pace(plan))
-        ratios["rows/s of the pool, did it refuse what was planned"].append(pace(drawn) / pace(plan) / PLANNED_ACCEPTANCE)
+        ratios["rows/s of the pool, did it refuse what was planned"].append(
+            pace(drawn) / pace(plan) / PLANNED_ACCEPTANCE
+        )
         ratios["rows/s of the threads, same patches"].append(pace(ours) / pace(threads))
         ratios["bytes a row of the pool, same patches"].append(weight(ours) / weight(plan))
         ratios["bytes a row of the threads, same patches"].append(weight(ours) / weight(threads))
