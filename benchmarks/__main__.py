@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import activity, efficiency, loading, memory, rerun, sampling, start, storage
-from benchmarks.measure import Measure
+from benchmarks import (
+    account,
+    activity,
+    baselines,
+    efficiency,
+    loading,
+    memory,
+    rerun,
+    sampling,
+    scale,
+    scale_page,
+    start,
+    storage,
+)
+from benchmarks.measure import Measure, read_result, where, write_result
 
-RESULTS = Path(__file__).parent / "results" / "latest.json"
 PAGE = Path(__file__).parent.parent / "docs" / "measurements.md"
 PREFACE = """# Measurements
 
 Written by `make bench`; do not edit. What each figure means is said in its module in `benchmarks/`. Ratios are taken
 within one run, because machines differ; seconds and sizes are here to give an idea. The lines of 1,000 rows are
-recorded runs of the default format: three notes of 2 s at 44.1 kHz.
+recorded runs of the default format: three notes of 2 s at 44.1 kHz. How it scales is [a page of its own](scale.md).
 
 | measure | value | bar | holds | date | machine |
 | --- | --- | --- | --- | --- | --- |
 """
-BENCHMARKS: dict[str, Callable[[Path], Iterator[Measure]]] = {
+BENCHMARKS: dict[str, Callable[..., Iterator[Measure]]] = {
     "efficiency": efficiency.run,
+    "account": account.run,
+    "baselines": baselines.run,
+    "scale": scale.run,
     "sampling": sampling.run,
     "activity": activity.run,
     "storage": storage.run,
@@ -41,23 +51,31 @@ BENCHMARKS: dict[str, Callable[[Path], Iterator[Measure]]] = {
     "start": start.run,
     "memory": memory.run,
 }
+#: Those that can be tried at a share of their size.
+SIZED = {"account", "baselines", "scale"}
 
 
 def main() -> int:
     """Run the benchmarks named, all of them by default; exit with 1 when a bar does not hold."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"which to run, of {', '.join(BENCHMARKS)} (default: all)")
-    names = parser.parse_args().names or list(BENCHMARKS)
+    parser.add_argument("--share", type=float, help="try it with this share of the rows, and record nothing")
+    given = parser.parse_args()
+    names = given.names or list(BENCHMARKS)
     if unknown := [n for n in names if n not in BENCHMARKS]:
         parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    if given.share is not None and (not 0 < given.share < 1 or set(names) - SIZED):
+        parser.error(f"--share is for {', '.join(sorted(SIZED))}, and a number between 0 and 1")
+    sized = {} if given.share is None else {"share": given.share}
     measures = []
     for name in names:
         with tempfile.TemporaryDirectory(prefix="synthcore-bench-") as folder:
-            for measure in BENCHMARKS[name](Path(folder)):
+            for measure in BENCHMARKS[name](Path(folder), **sized):
                 print(f"{measure.name}: {measure.value:.4g} {measure.unit}", file=sys.stderr, flush=True)
                 measures.append(measure)
     show(measures)
-    save(measures)
+    if given.share is None:
+        save(measures)
     return 0 if all(m.holds for m in measures) else 1
 
 
@@ -72,19 +90,11 @@ def show(measures: list[Measure]) -> None:
 
 def save(measures: list[Measure]) -> None:
     """Write the results and the page made of them, replacing measures of the same names and keeping the others."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    kept = {m["name"]: m for m in json.loads(RESULTS.read_text())} if RESULTS.is_file() else {}
-    where = {"machine": describe_machine(), "date": datetime.now(UTC).date().isoformat()}
-    kept.update({m.name: {**m.to_dict(), **where} for m in measures})
-    RESULTS.write_text(json.dumps(list(kept.values()), indent=1) + "\n")
+    kept = {m["name"]: m for m in read_result("latest") or ()}
+    kept.update({m.name: {**m.to_dict(), **where()} for m in measures})
+    write_result("latest", list(kept.values()))
+    scale_page.write()
     PAGE.write_text(PREFACE + "".join(map(to_line, kept.values())))
-
-
-def describe_machine() -> str:
-    """Name what the figures depend on."""
-    cpuinfo = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*:\s*(.*)", cpuinfo.read_text()) if cpuinfo.is_file() else None
-    return f"{os.cpu_count()} cores, {model[1] if model else platform.processor()}, {platform.system()}"
 
 
 def to_line(m: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from synthcore.controls import installed
 from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import engine
 from synthcore.shard import plan_shards
+from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import ShardRef, merge_shards
 from synthcore.storage.schema import AUDIO
@@ -69,17 +70,7 @@ def compare_merge(folder: Path) -> float:
     """MB/s of merging (verified, flushed to the disk) over those of cp and sync, alternating."""
     with Dataset(folder / "out.h5") as made:
         spec, data = made.spec, folder / "data"
-    shards = []
-    for plan in plan_shards(spec, 192):
-        path = data / plan.name
-        digest = file_checksum(path)
-        shards.append(
-            ShardRef(
-                name=plan.name, size=path.stat().st_size, checksum=digest, digest="", rows=plan.rows,
-                source=plan.source,
-                candidates=0, faults={}, seconds=0, synth_cpu_seconds=0,
-            )
-        )  # fmt: skip
+    shards = known_shards(spec, data, 192)
     merged, copied = folder / "merged.h5", folder / "copied"
 
     def merge() -> None:
@@ -97,6 +88,17 @@ def compare_merge(folder: Path) -> float:
         copied.mkdir()
         ratios.append(seconds(copy) / seconds(merge))
     return float(np.median(ratios)) * merged.stat().st_size / sum(s.size for s in shards)
+
+
+def known_shards(spec: DatasetSpec, data: Path, rows_per_shard: int) -> list[ShardRef]:
+    """The shards of a dataset that was generated into this data directory, as a merge wants them."""
+    shards = []
+    for plan in plan_shards(spec, rows_per_shard):
+        path = data / plan.name
+        known = {"name": plan.name, "size": path.stat().st_size, "checksum": file_checksum(path), "rows": plan.rows}
+        known |= {"source": plan.source, "candidates": 0, "faults": {}, "seconds": 0, "synth_cpu_seconds": 0}
+        shards.append(ShardRef(**known, digest=""))
+    return shards
 
 
 def seconds(work: Callable[[], None]) -> float:
