@@ -269,23 +269,12 @@ def wait_until(holds: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.05)
 
 
-def descendants(pid: int) -> dict[int, str]:
-    """Every process that a process started, directly or not, with its command."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
-    found: dict[int, str] = {}
-    parents = {pid}
-    while parents:
-        children = {int(p): args for p, parent, args in rows if int(parent) in parents and int(p) not in found}
-        found.update(children)
-        parents = set(children)
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs, and is no zombie."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
-    return bool(state) and not state.startswith("Z")
+#: Whether this machine lets a test mount things for itself.
+CAN_MOUNT = (
+    sys.platform == "linux"
+    and shutil.which("unshare")
+    and subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0
+)
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,14 @@ def interpreter(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "venv" / "bin" / "python", packages
 
 
+def visit_with(python: Path, folder: Path) -> dict[str, Any]:
+    command = [python, "-m", "flows.cli", "doctor", "--json", "--data-dir", folder / "data"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 1, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("missing", "problems"), [("vita", {"controls", "synth"}), ("prefect", {"Prefect", "data"})])
 def test_it_answers_where_the_synth_or_prefect_cannot_be_imported(
@@ -124,14 +132,8 @@ def test_it_answers_where_the_synth_or_prefect_cannot_be_imported(
     python, packages = interpreter
     (packages / "broken.pth").write_text(f"import sys; sys.modules[{missing!r}] = None\n")
     (tmp_path / "data").mkdir()
-    done = subprocess.run(
-        [python, "-m", "flows.cli", "doctor", "--json", "--data-dir", tmp_path / "data"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 1, done.stderr
-    found = {check for check, state in states(json.loads(done.stdout)).items() if state == "problem"}
+    report = visit_with(python, tmp_path)
+    found = {check for check, state in states(report).items() if state == "problem"}
     assert found == problems
 
 
@@ -140,11 +142,5 @@ def test_another_version_of_the_synth_is_a_problem(interpreter: tuple[Path, Path
     python, packages = interpreter
     (packages / "vita-0.2.0.dist-info").mkdir()
     (packages / "vita-0.2.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: vita\nVersion: 0.2.0\n")
-    done = subprocess.run(
-        [python, "-m", "flows.cli", "doctor", "--json", "--data-dir", tmp_path / "data"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 1, done.stderr
-    assert "vita is 0.2.0, and must be 0.1.0" in said(json.loads(done.stdout), "packages")
+    report = visit_with(python, tmp_path)
+    assert "vita is 0.2.0, and must be 0.1.0" in said(report, "packages")

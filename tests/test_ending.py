@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import descendants, is_alive, wait_until
+from benchmarks.processes import descendants, is_alive
+from tests.conftest import wait_until
 from tests.test_flow import SHORT, post, shard_files
 
 pytestmark = pytest.mark.slow

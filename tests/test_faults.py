@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.processes import descendants, is_alive
 from flows.environment import is_healthy
 from synthcore.cache import Records, survey
 from synthcore.errors import Interrupted
@@ -31,7 +32,7 @@ from synthcore.storage import claims
 from synthcore.storage.claims import claimed
 from synthcore.storage.merge import ShardRef
 from synthcore.storage.writer import whole_file
-from tests.conftest import descendants, is_alive, wait_until
+from tests.conftest import CAN_MOUNT, wait_until
 
 ROOT = Path(__file__).parent.parent
 slow = pytest.mark.slow
@@ -369,13 +370,6 @@ def test_a_disk_that_is_full_for_the_catalog_costs_one_line(cli: Any, preset_fol
     assert not (cli.folder / "catalog.json").exists()
     assert not left_over(cli.folder)
     assert cli.json(*asked)["wavetables"] > 0
-
-
-CAN_MOUNT = (
-    sys.platform == "linux"
-    and shutil.which("unshare")
-    and subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0
-)
 
 
 @slow

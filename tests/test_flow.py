@@ -23,11 +23,11 @@ from typing import Any
 import h5py
 import pytest
 
+from benchmarks.processes import descendants, is_alive
 from synthcore.shard import plan_shards, render_shard
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.wavetables.catalog import builtin
-from tests.conftest import descendants, is_alive
 
 pytestmark = pytest.mark.slow
 

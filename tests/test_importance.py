@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
+from benchmarks.processes import descendants, is_alive
 from flows.cli import main
 from synthcore import importance, weighing
 from synthcore.controls import installed
@@ -30,7 +31,7 @@ from synthcore.storage.dataset import Dataset
 from synthcore.storage.weights import Weights
 from synthcore.storage.writer import file_checksum
 from synthcore.verification import find_damage
-from tests.conftest import descendants, is_alive, make_dataset
+from tests.conftest import make_dataset
 
 REGISTRY = installed()
 INIT = Patch.init(REGISTRY)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,13 +16,14 @@ from typing import Any
 
 import pytest
 
+from benchmarks.processes import descendants, is_alive
 from flows import runners
 from synthcore.batch import MARK, Batch, cut, find, mark
 from synthcore.errors import EngineMismatch, SpecError
 from synthcore.shard import plan_shards, render_shard
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.dataset import Dataset
-from tests.conftest import descendants, is_alive
+from tests.conftest import CAN_MOUNT
 
 ROOT = Path(__file__).parent.parent
 #: Renders of a tenth of the usual length, in shards of four patches.
@@ -399,13 +399,6 @@ def test_shards_of_a_batch_fail_alone(cli: Any) -> None:
     assert "FAILED Incomplete nothing was merged: 1 of 3 shards failed" in done.stdout, done.stderr
     assert "made to fail" in done.stdout
     assert len(list((cli.folder / "data" / "shards").rglob("*.h5"))) == 2
-
-
-CAN_MOUNT = (
-    sys.platform == "linux"
-    and shutil.which("unshare")
-    and subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0
-)
 
 
 @slow

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.processes import descendants
 from synthcore.controls import Registry
 from synthcore.engine import faults
 from synthcore.engine.client import Renderer
@@ -26,7 +27,7 @@ from synthcore.sampling.hypercube import Sampler
 from synthcore.settings import DownloadPresets, parse
 from synthcore.spec import DatasetSpec
 from tasks.records import read_records
-from tests.conftest import TIMEOUT_SECONDS, descendants, wait_until
+from tests.conftest import TIMEOUT_SECONDS, wait_until
 from tests.test_download import Handler, Remote, Site, remote, serve_git, site  # noqa: F401
 from tests.test_flow import SHORT, post
 
