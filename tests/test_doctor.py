@@ -117,7 +117,7 @@ def interpreter(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def visit_with(python: Path, folder: Path) -> dict[str, Any]:
-    command = [python, "-m", "flows.cli", "doctor", "--json", "--data-dir", folder / "data"]
+    command = [str(python), "-m", "flows.cli", "doctor", "--json", "--data-dir", str(folder / "data")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 1, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
