@@ -182,15 +182,19 @@ def confine(request: dict[str, Any]) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdin.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     # The soft limit kills with SIGXCPU, which is the fault; the hard one above it is only a net.
-    resource.setrlimit(resource.RLIMIT_CPU, (request["cpu_seconds"], request["cpu_seconds"] + 1))
+    limit(resource.RLIMIT_CPU, request["cpu_seconds"], request["cpu_seconds"] + 1)
     data_bytes = SYNTH_BYTES + ROWS_HELD * request["samples"] * 2 * 4
-    for limit, most in (
-        (resource.RLIMIT_DATA, data_bytes),
-        (resource.RLIMIT_FSIZE, COMPLAINT_BYTES),
-        (resource.RLIMIT_NOFILE, 0),  # what is open stays open
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(limit, (most, most))
+    limit(resource.RLIMIT_DATA, data_bytes, data_bytes)
+    limit(resource.RLIMIT_FSIZE, COMPLAINT_BYTES, COMPLAINT_BYTES)
+    limit(resource.RLIMIT_NOFILE, 0, 0)  # what is open stays open
+    limit(resource.RLIMIT_CORE, 0, 0)
+
+
+def limit(what: int, soft: int, hard: int) -> None:
+    """Limit this process; where the user is held to less already, that stays."""
+    allowed = resource.getrlimit(what)[1]
+    most = hard if allowed == resource.RLIM_INFINITY else min(hard, allowed)
+    resource.setrlimit(what, (min(soft, most), most))
 
 
 def _wait(child: int, done: int) -> int:
