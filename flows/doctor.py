@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from flows import environment
+from flows import environment, operation
 from synthcore import doctor
 from synthcore.cache import Records
 from synthcore.doctor import Diagnosis, Finding
+from synthcore.presets.masking import masked
 
 
 def diagnose(data_dir: Path, results_dir: Path, *, repairs: bool) -> Diagnosis:
@@ -48,20 +49,24 @@ def _server() -> Iterator[Finding]:
     """Which server a run would use, and whether it is one that it can use."""
     named, kept = os.environ.get("PREFECT_API_URL"), environment.kept_api()
     api = named or kept or environment.LOCAL_API
-    if environment.is_healthy(api, seconds=5):
-        yield from _same_version(api)
-    elif named and environment.answers(named):
-        yield Finding(check="server", state="ok", what=f"a server answers at {named}, and wants to know who asks")
-    elif named:
+    if named and not environment.answers(named):
         todo = "start it, or unset the variable"
-        what = f"nothing answers at {named}, which PREFECT_API_URL names"
+        what = f"nothing answers at {masked(named)}, which PREFECT_API_URL names"
         yield Finding(check="server", state="problem", what=what, todo=todo)
+    elif environment.is_healthy(api, seconds=5):
+        yield from _same_version(api)
+    elif named:
+        what = f"a server answers at {masked(named)}, and wants to know who asks"
+        yield Finding(check="server", state="ok", what=what)
     elif kept:
         what = f"the server that synthcore up started at {kept} doesn't answer"
         yield Finding(check="server", state="warning", what=what, todo="synthcore down, then synthcore up")
     else:
         what = "none runs; each run starts one for itself, in 10 to 40 s (synthcore up keeps one)"
         yield Finding(check="server", state="ok", what=what)
+    if lost := operation.lost():
+        what = f"of what synthcore up started, the {' and the '.join(lost)} ended by itself"
+        yield Finding(check="server", state="warning", what=what, todo="synthcore up starts it again")
     yield from _orphans()
 
 
@@ -69,9 +74,9 @@ def _same_version(api: str) -> Iterator[Finding]:
     with urllib.request.urlopen(f"{api}/admin/version", timeout=5) as answer:
         theirs, ours = json.load(answer), metadata.version("prefect")
     if theirs == ours:
-        yield Finding(check="server", state="ok", what=f"Prefect {theirs} answers at {api}")
+        yield Finding(check="server", state="ok", what=f"Prefect {theirs} answers at {masked(api)}")
     else:
-        what = f"the server at {api} is Prefect {theirs}, and the one installed here {ours}"
+        what = f"the server at {masked(api)} is Prefect {theirs}, and the one installed here {ours}"
         yield Finding(check="server", state="warning", what=what, todo="use the same version for both")
 
 

@@ -129,14 +129,24 @@ def down() -> Ended:
     return Ended(ended=tuple(ended))
 
 
+def lost() -> tuple[str, ...]:
+    """Names of the programs that `up` has started and that run no more."""
+    known = _written_down()
+    return tuple(program.name for program in known.programs if not program.is_running) if known else ()
+
+
 def _still_running() -> Operation | None:
     """What was written down, without the programs that have ended since; None if nothing is left."""
+    known = _written_down()
+    running = tuple(program for program in known.programs if program.is_running) if known else ()
+    return known.model_copy(update={"programs": running}) if known and running else None
+
+
+def _written_down() -> Operation | None:
     try:
-        known = Operation.model_validate_json(environment.started_file().read_text())
+        return Operation.model_validate_json(environment.started_file().read_text())
     except (OSError, ValueError):
         return None
-    running = tuple(program for program in known.programs if program.is_running)
-    return known.model_copy(update={"programs": running}) if running else None
 
 
 def _surround(api: str, port: int) -> None:

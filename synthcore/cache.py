@@ -145,11 +145,12 @@ def prune(cache: Cache, *, older_than: float, spec: str, other_engines: bool, dr
 def verify(data_dir: Path, records: Records) -> Verified:
     """Read every byte of every shard that is remembered."""
     shards = {ref.name: ref for ref in records.shards.values()}
-    damaged = [name for name, ref in sorted(shards.items()) if not _is_whole(data_dir / name, ref)]
+    damaged = [name for name, ref in sorted(shards.items()) if not is_whole(data_dir / name, ref)]
     return Verified(checked=len(shards), damaged=tuple(damaged))
 
 
-def _is_whole(path: Path, ref: ShardRef) -> bool:
+def is_whole(path: Path, ref: ShardRef) -> bool:
+    """Whether a shard is there, and is what was written, to the last byte."""
     return path.is_file() and file_checksum(path) == ref.checksum
 
 

@@ -28,6 +28,7 @@ from synthcore.errors import SynthcoreError
 from synthcore.inspection import new_table, text_of
 from synthcore.patch import Patch, init_assets
 from synthcore.spec import DatasetSpec
+from synthcore.storage.claims import claimed
 
 State = Literal["ok", "warning", "problem"]
 #: What nobody has written to for so long is no longer being written: a shard grows every few seconds.
@@ -215,12 +216,16 @@ def repair(folder: Path, records: Records) -> tuple[str, ...]:
     """
     if not folder.exists():
         return ()
-    gone = [entry.path for entry in _stale(folder, records)]
-    gone += [name for name in cache.verify(folder, records).damaged if (folder / name).is_file()]
-    gone = sorted(set(gone))
+    shards = {ref.name: ref for ref in records.shards.values()}
+    gone = {entry.path for entry in _stale(folder, records)} - shards.keys()
     for name in gone:
         (folder / name).unlink(missing_ok=True)
-    return tuple(gone)
+    for name in cache.verify(folder, records).damaged:
+        with claimed(folder / name):  # a run may have mended it since
+            if (folder / name).is_file() and not cache.is_whole(folder / name, shards[name]):
+                (folder / name).unlink()
+                gone.add(name)
+    return tuple(sorted(gone))
 
 
 def _stale(folder: Path, records: Records) -> list[Entry]:

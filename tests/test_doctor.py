@@ -89,15 +89,22 @@ def test_what_is_stale_is_found_and_removed_and_nothing_else(cli: Any) -> None:
 @pytest.mark.slow
 def test_servers_that_do_not_answer_are_named(cli: Any, tmp_path: Path) -> None:
     dead = "http://127.0.0.1:9/api"
-    named = visit(cli, code=1, env={"PREFECT_API_URL": dead})
-    assert states(named)["server"] == "problem"
-    assert dead in said(named, "server")
+    for address, shown in (
+        (dead, dead),
+        ("http://me:hunter2@127.0.0.1:9/api", "http://***@127.0.0.1:9/api"),
+        ("nonsense", "nonsense"),
+    ):
+        named = visit(cli, code=1, env={"PREFECT_API_URL": address})
+        assert states(named)["server"] == "problem"
+        assert f"nothing answers at {shown}, which PREFECT_API_URL names start it" in said(named, "server")
     kept = tmp_path / "home" / "synthcore" / "started.json"
     kept.parent.mkdir(parents=True)
-    kept.write_text(json.dumps({"api": dead}))
+    program = {"name": "worker", "pid": 99_999_999, "command": ["prefect", "worker", "start"]}
+    kept.write_text(json.dumps({"api": dead, "programs": [program]}))
     left = visit(cli, code=0, env={"PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path / "home")})
     assert states(left)["server"] == "warning"
     assert "synthcore down" in said(left, "server")
+    assert "the worker ended by itself" in said(left, "server")
 
 
 @pytest.mark.slow
