@@ -104,7 +104,7 @@ zygote.load, zygote.Answers.put = load, put
 zygote.main()
 """
 FORMAT = RenderFormat(22050, (48, 60), 100, 0.25, 0.4, -1000.0, 10.0, 3)
-EAT = "hoard = []\n        while True: hoard.append(bytearray(1 << 26))"
+EAT = "hoard = []\n        while True: hoard.append(bytes(1 << 26))"  # none of it touched: asking is enough
 SPIN = "while True: pass"
 CRASH_HALF_WAY = "self.memory[8 : 8 + len(body) // 2] = body[: len(body) // 2]; os.kill(os.getpid(), signal.SIGSEGV)"
 FILL_THE_DISK = """
