@@ -29,8 +29,9 @@ from synthcore.controls import installed
 from synthcore.engine.machine import engine
 from synthcore.settings import RunSettings
 from synthcore.spec import AudioSpec, DatasetSpec
+from synthcore.storage import MergeMode
 from synthcore.storage.dataset import Dataset
-from synthcore.storage.merge import MergeMode, merge_shards
+from synthcore.storage.merge import merge_shards
 
 ROWS = 1152
 SLOTS = 64

@@ -84,6 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(error, FAILED)
     except SynthcoreError as error:
         return _complain(error, BAD_INPUT)
+    except ImportError as error:  # of a library that is damaged or missing: ours are tested
+        return _complain(f"the installation is damaged: {error}; make setup installs it again", FAILED)
     except KeyboardInterrupt:
         return _complain("interrupted; run the same command again to continue", INTERRUPTED)
     except BrokenPipeError:  # the reader, such as head, has seen enough

@@ -32,7 +32,7 @@ from synthcore.presets.masking import masked
 from synthcore.presets.sources import KNOWN, Sources
 from synthcore.presets.transfer import Limits
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec, Digest
-from synthcore.storage.merge import MergeMode
+from synthcore.storage import MergeMode
 
 
 def _absolute(path: Path | None) -> Path | None:

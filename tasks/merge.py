@@ -13,8 +13,8 @@ from synthcore.controls import canonical_json, installed
 from synthcore.engine.machine import engine
 from synthcore.presets import families
 from synthcore.spec import DatasetSpec
-from synthcore.storage import merge
-from synthcore.storage.merge import DatasetRef, Gap, MergeMode, ShardRef
+from synthcore.storage import MergeMode, merge
+from synthcore.storage.merge import DatasetRef, Gap, ShardRef
 from tasks.records import guarded
 
 

@@ -144,6 +144,19 @@ def test_it_answers_where_the_synth_or_prefect_cannot_be_imported(
     assert found == problems
 
 
+@pytest.mark.parametrize("command", [["doctor"], ["inspect", "out.h5"], ["generate", "-n", "12"]])
+def test_where_a_library_cannot_be_imported_every_command_says_so_in_a_line(
+    interpreter: tuple[Path, Path], tmp_path: Path, command: list[str]
+) -> None:
+    python, packages = interpreter
+    (packages / "broken.pth").write_text("import sys; sys.modules['h5py'] = None\n")
+    done = subprocess.run([python, "-m", "flows.cli", *command], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("synthcore: the installation is damaged: import of h5py halted")
+    assert done.stderr.endswith("; make setup installs it again\n")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_another_version_of_the_synth_is_a_problem(interpreter: tuple[Path, Path], tmp_path: Path) -> None:
     python, packages = interpreter

@@ -2,3 +2,8 @@
 
 h5py is imported here and nowhere else.
 """
+
+from typing import Literal
+
+#: Whether a dataset has the audio of its shards, or only refers to them.
+MergeMode = Literal["copy", "virtual"]

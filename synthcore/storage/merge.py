@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import h5py
 import numpy as np
@@ -23,11 +23,10 @@ from synthcore.controls import Registry
 from synthcore.engine.machine import Engine
 from synthcore.errors import DamagedShard
 from synthcore.spec import DatasetSpec
-from synthcore.storage import schema, weights
+from synthcore.storage import MergeMode, schema, weights
 from synthcore.storage.derived import Derived
 from synthcore.storage.writer import begin_sync, checksum, file_checksum, is_intact, new_file, whole_file
 
-MergeMode = Literal["copy", "virtual"]
 log = logging.getLogger(__name__)
 
 
