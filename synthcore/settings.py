@@ -226,6 +226,17 @@ def _shortcuts(group: str, model: type[BaseModel]) -> dict[str, str]:
     return {f"{group}.{name}": name for name in names}
 
 
+class _Cached:
+    """What lies in a data directory besides data."""
+
+    data_dir: Path
+
+    @property
+    def results_dir(self) -> Path:
+        """Where Prefect keeps what tasks returned."""
+        return self.data_dir / "results"
+
+
 class _InFile(BaseSettings):
     """A command whose settings can be written in `synthcore.toml` as well."""
 
@@ -247,7 +258,7 @@ class _InFile(BaseSettings):
         return init_settings, env_settings, InitSettingsSource(settings_cls, cls.in_file())
 
 
-class Generate(DatasetSpec, _InFile):
+class Generate(DatasetSpec, _InFile, _Cached):
     """Make a dataset of (audio, parameters) pairs, or continue one.
 
     Running the same command again continues where it stopped; a larger -n extends the file. Every flag can also be
@@ -320,7 +331,7 @@ class Generate(DatasetSpec, _InFile):
         return self.output or self.data_dir / f"{self.kind.replace('-', '')}-seed{self.seed}.h5"
 
 
-class RenderShards(BaseSettings):
+class RenderShards(BaseSettings, _Cached):
     """Where and how a worker renders the shards it is given. Its own environment says so, as SYNTHCORE_DATA_DIR."""
 
     model_config = SettingsConfigDict(
@@ -334,11 +345,6 @@ class RenderShards(BaseSettings):
     data_dir: DataDir = Field(default_factory=default_data_dir)
     workers: Workers = CORES
     run: RunSettings = Field(default_factory=RunSettings)
-
-    @property
-    def results_dir(self) -> Path:
-        """Where Prefect keeps what tasks returned."""
-        return self.data_dir / "results"
 
 
 class Inspect(BaseSettings):
@@ -380,7 +386,7 @@ class Verify(BaseSettings):
     as_json: AsJson = False
 
 
-class DownloadPresets(_InFile):
+class DownloadPresets(_InFile, _Cached):
     """Download the presets of public repositories and archives, each into a folder that says where it is from.
 
     A source that can't be had is reported, and the others still come. Running the same command again downloads only
@@ -410,13 +416,8 @@ class DownloadPresets(_InFile):
             raise SpecError(f"{DOWNLOADS} in {SETTINGS_FILE} is no table: begin it with [{DOWNLOADS}]")
         return in_file
 
-    @property
-    def results_dir(self) -> Path:
-        """Where Prefect keeps what tasks returned."""
-        return self.data_dir / "results"
 
-
-class DiscoverWavetables(BaseSettings):
+class DiscoverWavetables(BaseSettings, _Cached):
     """Make a wavetable catalog of what is built in, and of what Vital's folders and the ones given hold.
 
     Finding nothing is no failure: then the catalog is the built-in one. Nothing but the catalog is written.
@@ -432,17 +433,12 @@ class DiscoverWavetables(BaseSettings):
     as_json: AsJson = False
 
     @property
-    def results_dir(self) -> Path:
-        """Where Prefect keeps what tasks returned."""
-        return self.data_dir / "results"
-
-    @property
     def output_path(self) -> Path:
         """The catalog to make, absolute."""
         return self.output or self.data_dir / "catalog.json"
 
 
-class Ingest(BaseSettings):
+class Ingest(BaseSettings, _Cached):
     """Read presets that people wrote (.vital, .vitalbank, zip) into one file of patches, each sound once.
 
     Whatever the synth wouldn't survive is refused before it gets there, and named with its reason. Beside the file
@@ -471,13 +467,8 @@ class Ingest(BaseSettings):
         """The file to make, absolute."""
         return self.output or self.data_dir / "presets.h5"
 
-    @property
-    def results_dir(self) -> Path:
-        """Where Prefect keeps what tasks returned."""
-        return self.data_dir / "results"
 
-
-class CacheCommand(BaseSettings):
+class CacheCommand(BaseSettings, _Cached):
     """List what lies in the data directory, remove what no run would find again, or read every shard.
 
     list says size, age and spec of what is cached, and whether a run would find it. prune removes half-written files,
@@ -499,13 +490,8 @@ class CacheCommand(BaseSettings):
     data_dir: DataDir = Field(default_factory=default_data_dir)
     as_json: AsJson = False
 
-    @property
-    def results_dir(self) -> Path:
-        """Where Prefect keeps what tasks returned."""
-        return self.data_dir / "results"
 
-
-class Doctor(BaseSettings):
+class Doctor(BaseSettings, _Cached):
     """Say what is wrong with this installation or a data directory, and what to do.
 
     It looks at the system, the packages, the synth (which renders a note twice), Prefect and its server, and reads
@@ -522,13 +508,8 @@ class Doctor(BaseSettings):
     data_dir: DataDir = Field(default_factory=default_data_dir)
     as_json: AsJson = False
 
-    @property
-    def results_dir(self) -> Path:
-        """Where Prefect keeps what tasks returned."""
-        return self.data_dir / "results"
 
-
-class ComputeWeights(BaseSettings):
+class ComputeWeights(BaseSettings, _Cached):
     """Measure how much each control moves the sound, and write it into the dataset as weights for a training loss.
 
     Of rows drawn from the dataset, each control that can be heard is moved a step both ways, or to other options, and
@@ -544,11 +525,6 @@ class ComputeWeights(BaseSettings):
     workers: Workers = CORES
     data_dir: DataDir = Field(default_factory=default_data_dir)
     as_json: AsJson = False
-
-    @property
-    def results_dir(self) -> Path:
-        """Where Prefect keeps what tasks returned."""
-        return self.data_dir / "results"
 
 
 class WriteRecipe(BaseSettings):
@@ -658,21 +634,8 @@ def _require_known_variables() -> None:
     for group in ("audio", "acceptance", "run"):
         fields = Generate.model_fields[group].annotation.model_fields  # type: ignore[union-attr]
         known |= {f"SYNTHCORE_{group}__{name}".upper() for name in fields}
-    commands = (
-        "INSPECT",
-        "VERIFY",
-        "DOWNLOAD_PRESETS",
-        "DISCOVER_WT",
-        "INGEST",
-        "COMPUTE_WEIGHTS",
-        "RECIPE",
-        "RENDER",
-        "CACHE",
-        "DOCTOR",
-        "UP",
-        "DOWN",
-    )
-    others = tuple(f"SYNTHCORE_{command}_" for command in commands)
+    commands = (*BaseSettings.__subclasses__(), *_InFile.__subclasses__())
+    others = tuple({model.model_config["env_prefix"] for model in commands} - {"", "SYNTHCORE_"})
     for name in os.environ:
         if name.startswith("SYNTHCORE_") and name not in known and not name.startswith(others):
             raise SpecError(f"the environment sets {name}, which is no setting; there are {', '.join(sorted(known))}")

@@ -130,6 +130,12 @@ def test_a_variable_that_makes_no_sense_is_named(monkeypatch, name, value):
         parse(Generate, [])
 
 
+@pytest.mark.parametrize("model", COMMANDS)
+def test_each_command_knows_the_variables_of_the_others(model: type[BaseSettings], monkeypatch):
+    monkeypatch.setenv(f"{model.model_config['env_prefix']}AS_JSON", "true")
+    assert parse(Inspect, ["out.h5"]).file == Path("out.h5")
+
+
 def test_a_missing_file_name_is_refused():
     with pytest.raises(SpecError, match="(?i)file"):
         parse(Verify, [])
