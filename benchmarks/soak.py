@@ -209,6 +209,8 @@ class Soak:
             process = self._start(place, "generate", *wish.flags(self.presets), stdout=said, stderr=log)
             goal, family = chance.randrange(0, 4), {process.pid}
             kills = chance.choice([0, 0, 2, 4])
+            ends = {1, 130, -signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL}
+            ends |= {2} if ending == "server" else set()  # it was gone before the run had looked for it
             patience = time.monotonic() + PATIENCE
             while process.poll() is None:
                 family |= set(descendants(process.pid))
@@ -229,7 +231,7 @@ class Soak:
             if process.returncode == 0:
                 report: dict[str, Any] = json.loads(said.read())
                 return report
-        require(process.returncode in (1, 130, -signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL), log_of(place))
+        require(process.returncode in ends, log_of(place))
         return None
 
     def _require_prefix(self, wish: Wish, place: Path) -> None:

@@ -89,6 +89,7 @@ def start_server() -> None:
     while thread.is_alive():
         thread.join(0.1)
     if failed:
+        require_server()  # the one named may have gone since it answered
         raise SynthcoreError(f"no Prefect server could be started: {failed[0]}") from failed[0]
 
 
@@ -118,9 +119,10 @@ def require_server() -> None:
     until = time.monotonic() + RESTART_SECONDS
     while not is_reachable():
         if time.monotonic() > until:
+            api = masked(os.environ["PREFECT_API_URL"])
             raise ServerGone(
-                f"the Prefect server at {os.environ['PREFECT_API_URL']} answers no more, so the run ended; what was "
-                "rendered is kept. Start the server and run the same command again: it continues"
+                f"the Prefect server at {api} answers no more, so the run ended; what was rendered is kept. Start the "
+                "server and run the same command again: it continues"
             )
         time.sleep(1)
 

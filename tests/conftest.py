@@ -284,8 +284,14 @@ class Cli:
     folder: Path
     api: str
 
-    def start(self, *arguments: object, **how: Any) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+    def start(
+        self,
+        *arguments: object,
+        program: tuple[str, ...] = ("-m", "flows.cli"),
+        within: tuple[str, ...] = (),
+        **how: Any,
+    ) -> subprocess.Popen[str]:
+        command = [*within, sys.executable, *program, *map(str, arguments)]
         environment = {**os.environ, "PREFECT_API_URL": self.api, **how.pop("env", {})}
         # A shell starts what runs in the background deaf to Ctrl-C; these tests may run there.
         how.setdefault("preexec_fn", functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL))

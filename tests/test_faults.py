@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -297,12 +298,21 @@ def a_server(home: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         server.wait()
 
 
+IMPATIENT = """
+import sys
+from flows import environment
+environment.RESTART_SECONDS = 1  # for a server to come back
+from flows.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @slow
 def test_a_server_that_is_killed_costs_one_line_and_the_next_run_continues(
     cli: Any, undisturbed: tuple[Path, str], tmp_path: Path
 ) -> None:
     with a_server(tmp_path / "home") as (api, server):
-        process = cli.start(*RUN, env={"PREFECT_API_URL": api})
+        process = cli.start(*RUN, env={"PREFECT_API_URL": api}, program=("-c", IMPATIENT))
         cli.wait_until(lambda: len(shard_files(cli.folder)) >= 1, seconds=120)
         family = descendants(process.pid)
         os.killpg(server.pid, signal.SIGKILL)
@@ -314,6 +324,27 @@ def test_a_server_that_is_killed_costs_one_line_and_the_next_run_continues(
     report = cli.json(*RUN)
     assert (report["digest"], report["shards_cached"] >= 1) == (undisturbed[1], True)
     assert not left_over(cli.folder)
+
+
+class HealthyOnce(BaseHTTPRequestHandler):
+    """Answers whoever asks for its health, and nobody after that."""
+
+    def do_GET(self) -> None:
+        self.server.server_close()
+        self.send_response(200)
+        self.end_headers()
+
+
+@slow
+def test_a_server_that_goes_before_a_run_begins_costs_one_line(cli: Any) -> None:
+    with HTTPServer(("127.0.0.1", 0), HealthyOnce) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        api = f"http://127.0.0.1:{server.server_port}/api"
+        done = cli.run(*RUN, env={"PREFECT_API_URL": api}, program=("-c", IMPATIENT))
+    assert done.returncode == 1
+    assert "answers no more" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (cli.folder / "out.h5").exists()
 
 
 WHILE_MERGING = """
@@ -335,9 +366,7 @@ sys.exit(main(sys.argv[1:]))
 
 @slow
 def test_a_shard_that_goes_between_cache_hit_and_merge_is_rendered_again(cli: Any, rendered: str) -> None:
-    command = [sys.executable, "-c", WHILE_MERGING, *map(str, RUN), "--json"]
-    environment = {**os.environ, "PREFECT_API_URL": cli.api}
-    done = subprocess.run(command, cwd=cli.folder, env=environment, capture_output=True, text=True)
+    done = cli.run(*RUN, "--json", program=("-c", WHILE_MERGING))
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["digest"], report["shards_cached"]) == (rendered, SHARDS - 1)
@@ -345,12 +374,17 @@ def test_a_shard_that_goes_between_cache_hit_and_merge_is_rendered_again(cli: An
     assert not left_over(cli.folder)
 
 
+def after_mounting(mount: str) -> tuple[str, ...]:
+    """What to run a command within, for it alone to see something mounted."""
+    return ("unshare", "-m", "sh", "-ec", f'{mount}\nexec "$@"', "sh")
+
+
 def files_at_most(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 @slow
-def test_records_cut_short_as_by_a_full_disk_cost_their_steps_done_again(cli: Any, rendered: str) -> None:
+def test_records_cut_short_cost_their_steps_done_again(cli: Any, rendered: str) -> None:
     results = cli.folder / "data" / "results"
     for number, record in enumerate(results.glob("shard-*")):
         record.write_bytes(record.read_bytes()[: number * 100])
@@ -358,6 +392,32 @@ def test_records_cut_short_as_by_a_full_disk_cost_their_steps_done_again(cli: An
     assert (report["digest"], report["shards_cached"]) == (rendered, 0)
     again = cli.json(*RUN)
     assert (again["digest"], again["shards_cached"]) == (rendered, SHARDS)
+
+
+@slow
+@pytest.mark.skipif(not CAN_MOUNT, reason="needs to be allowed to mount")
+def test_a_disk_that_is_full_for_shards_costs_one_line_and_the_next_run_makes_them(
+    cli: Any, undisturbed: tuple[Path, str]
+) -> None:
+    (cli.folder / "data").mkdir()
+    done = cli.run(*RUN, within=after_mounting("mount -t tmpfs -o size=3m tmpfs data"))
+    assert done.returncode == 2, done.stderr
+    assert "No space left on device; nothing was left half-written" in done.stderr.splitlines()[-1]
+    assert not (cli.folder / "out.h5").exists()
+    assert cli.json(*RUN)["digest"] == undisturbed[1]
+
+
+@slow
+@pytest.mark.skipif(not CAN_MOUNT, reason="needs to be allowed to mount")
+def test_a_disk_that_is_full_for_records_costs_the_steps_that_it_had_no_room_for(
+    cli: Any, undisturbed: tuple[Path, str]
+) -> None:
+    (cli.folder / "data" / "results").mkdir(parents=True)
+    done = cli.run(*RUN, "--json", within=after_mounting('mount -t tmpfs -o size=16k tmpfs data/results && "$@"'))
+    assert done.returncode == 0, done.stderr
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert [first["digest"], second["digest"]] == [undisturbed[1]] * 2
+    assert 0 < second["shards_cached"] < SHARDS
 
 
 @slow
@@ -379,11 +439,8 @@ def test_a_read_only_place_costs_one_line_and_its_content_stays(cli: Any, render
     (cli.folder / "out").mkdir()
     old = cli.folder / "out" / "old.h5"
     old.write_bytes(b"kept")
-    script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
-    command = ["unshare", "-m", "sh", "-ec", script, str(cli.folder / what), sys.executable, "-m", "flows.cli"]
     asked = ("generate", "-n", ROWS + 12, "--data-dir", "data", "-o", "out/new.h5", *SHORT)
-    environment = {**os.environ, "PREFECT_API_URL": cli.api}
-    done = subprocess.run([*command, *map(str, asked)], cwd=cli.folder, env=environment, capture_output=True, text=True)
+    done = cli.run(*asked, within=after_mounting(f"mount --bind {what} {what} && mount -o remount,ro,bind {what}"))
     assert done.returncode == 2, done.stderr
     assert re.search(r"(?i)can't write .*read-only file system", done.stderr.splitlines()[-1]), done.stderr
     assert "Traceback" not in done.stderr
