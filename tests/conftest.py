@@ -332,6 +332,63 @@ def cli(tmp_path: Path, cli_in: Callable[[Path], Cli]) -> Cli:
     return cli_in(tmp_path)
 
 
+#: Command after command in one process, which imports Prefect once.
+COMMANDS = """
+import json, os, sys
+from flows.cli import main
+for line in sys.stdin:
+    folder, words = json.loads(line)
+    os.chdir(folder)
+    code = main(words)
+    print(f"exit {code}", flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Warm:
+    """The command line in a process that stays. For what doesn't depend on processes: it saves seconds each time."""
+
+    process: subprocess.Popen[str]
+    said: Path
+    folder: Path
+
+    def json(self, *arguments: object) -> dict[str, Any]:
+        """Run a command that must succeed, and read the one document that it prints."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps([str(self.folder), [*map(str, arguments), "--json"]]) + "\n")
+        self.process.stdin.flush()
+        report, code = self.process.stdout.readline(), ""
+        if report.startswith("{"):
+            code = self.process.stdout.readline()
+        assert code == "exit 0\n", self.said.read_text()[-3000:]
+        read: dict[str, Any] = json.loads(report)
+        return read
+
+
+@pytest.fixture(scope="session")
+def warm_in(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Warm]]:
+    """The command line in a folder of one's choice, and in a process that stays."""
+    said = tmp_path_factory.mktemp("warm") / "said"
+    with said.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-c", COMMANDS],
+            env={**os.environ, "PREFECT_API_URL": prefect_api},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+        yield lambda folder: Warm(process, said, folder)
+        process.communicate()
+
+
+@pytest.fixture
+def warm(tmp_path: Path, warm_in: Callable[[Path], Warm]) -> Warm:
+    return warm_in(tmp_path)
+
+
 @pytest.fixture
 def latest(prefect_api: str) -> Callable[[str], str]:
     """What the newest artifact of a key holds."""

@@ -90,7 +90,7 @@ def test_a_run_whose_process_was_killed_is_marked_crashed(cli: Any, prefect_api:
     shipped = (ROOT / "deployments" / "zombies.yaml").read_text()
     assert "within: 560\n" in shipped
     quick = cli.folder / "zombies.yaml"
-    quick.write_text(shipped.replace("within: 560", "within: 70"))
+    quick.write_text(shipped.replace("within: 560", "within: 40"))
     prefect(prefect_api, "automation", "create", "--from-file", str(quick))
     flags = ("generate", "-n", 1999, "--seed", 77, "--data-dir", "data", *SHORT)
     process = cli.start(*flags, env={"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"})

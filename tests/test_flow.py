@@ -99,8 +99,8 @@ def test_cached_shards_serve_another_directory(cli: Any, copied: dict[str, Any])
     assert (report["shards_cached"], report["digest"]) == (SHARDS, copied["digest"])
 
 
-def test_the_number_of_workers_and_the_directory_change_no_byte(cli: Any, undisturbed: tuple[Path, Any]) -> None:
-    report = made_of(cli, "--workers", 1)
+def test_the_number_of_workers_and_the_directory_change_no_byte(warm: Any, undisturbed: tuple[Path, Any]) -> None:
+    report = made_of(warm, "--workers", 1)
     assert (report["shards_cached"], report["digest"]) == (0, undisturbed[1]["digest"])
 
 
@@ -113,8 +113,8 @@ def test_a_shard_rendered_alone_is_the_one_of_a_run(undisturbed: tuple[Path, Any
 
 
 @pytest.mark.parametrize("rows_per_shard", [48, 96, 192])
-def test_the_size_of_shards_changes_no_byte(cli: Any, undisturbed: tuple[Path, Any], rows_per_shard: int) -> None:
-    report = made_of(cli, "--rows-per-shard", rows_per_shard)
+def test_the_size_of_shards_changes_no_byte(warm: Any, undisturbed: tuple[Path, Any], rows_per_shard: int) -> None:
+    report = made_of(warm, "--rows-per-shard", rows_per_shard)
     assert report["digest"] == undisturbed[1]["digest"]
 
 
@@ -308,14 +308,14 @@ def test_without_a_server_a_run_brings_its_own(cli: Any, undisturbed: tuple[Path
 
 
 @pytest.mark.parametrize("flags", [(), ("--tier", 2), ("--tier", 2, "--fixed-modulation"), ("--tier", 3)])
-def test_growing_keeps_the_beginning_and_every_row_verifies(cli: Any, flags: tuple[object, ...]) -> None:
-    short = made_of(cli, *flags, data="a", output="short.h5", rows=24)
-    long = made_of(cli, *flags, "--rows-per-shard", 48, data="b", output="long.h5", rows=48)
+def test_growing_keeps_the_beginning_and_every_row_verifies(warm: Any, flags: tuple[object, ...]) -> None:
+    short = made_of(warm, *flags, data="a", output="short.h5", rows=24)
+    long = made_of(warm, *flags, "--rows-per-shard", 48, data="b", output="long.h5", rows=48)
     assert short["digest"] != long["digest"]
-    with Dataset(cli.folder / "short.h5") as one, Dataset(cli.folder / "long.h5") as other:
+    with Dataset(warm.folder / "short.h5") as one, Dataset(warm.folder / "long.h5") as other:
         for column in ("audio_sha256", "preset_hash", "continuous", "categorical", "modulation_slots", "audio"):
             assert (one.column(column) == other.column(column, slice(0, 24))).all(), column
-    verdict = cli.json("verify", "long.h5", "--all")
+    verdict = warm.json("verify", "long.h5", "--all")
     assert (verdict["checked"], verdict["exact"], verdict["differing"]) == (48, 48, 0)
 
 
@@ -328,10 +328,12 @@ def mixed(folder: Path, *flags: object) -> tuple[object, ...]:
     return (*wishes, "--data-dir", "data", "-o", "out.h5", *SHORT)
 
 
-def test_presets_and_variations_obey_the_same_laws(cli_in: Any, preset_folder: Path, tmp_path: Path) -> None:
-    (calm, stormy) = (cli_in(tmp_path / name) for name in ("calm", "stormy"))
-    for cli in (calm, stormy):
-        cli.folder.mkdir()
+def test_presets_and_variations_obey_the_same_laws(
+    cli_in: Any, warm_in: Any, preset_folder: Path, tmp_path: Path
+) -> None:
+    calm, stormy = warm_in(tmp_path / "calm"), cli_in(tmp_path / "stormy")
+    for one in (calm, stormy):
+        one.folder.mkdir()
     first = calm.json(*mixed(preset_folder, "--workers", 2))
     flags = ("--workers", 1, "--json", "--rows-per-shard", 24)
     disturbed = under_fire(stormy.start(*mixed(preset_folder, *flags)), every=2)  # one zygote takes all that comes
@@ -346,7 +348,7 @@ def test_presets_and_variations_obey_the_same_laws(cli_in: Any, preset_folder: P
     loud = json.loads((other / "still.vital").read_text())
     loud["settings"]["volume"] = 5000.0
     (other / "another.vital").write_text(json.dumps(loud))
-    refused = calm.run(*mixed(other))
+    refused = cli_in(calm.folder).run(*mixed(other))
     assert refused.returncode == 2
     assert "another spec" in refused.stderr
     more = calm.json(*mixed(other, "--overwrite"))
