@@ -6,6 +6,7 @@ A run reaches a shard by its record, which the workflow keeps. Datasets are neve
 from __future__ import annotations
 
 import contextlib
+import glob
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,7 +48,7 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    path: str  # relative to the data directory
+    path: str  # relative to the data directory; absolute where it lies elsewhere
     kind: Kind
     state: State
     why: str = ""
@@ -113,7 +114,7 @@ def survey(data_dir: Path, records: Records) -> Cache:
     """List what is cached, and whether a run would still find it."""
     shards = list(_shards(data_dir, records))
     needed = [entry for entry in shards if entry.state != "unreachable"]
-    others = [*_sources(data_dir, records, needed), *_probes(data_dir, records), *_left_over(data_dir)]
+    others = [*_sources(data_dir, records, needed), *_probes(data_dir, records), *_left_over(data_dir, records)]
     return Cache(data_dir=str(data_dir), entries=(*shards, *_records(data_dir, records), *others))
 
 
@@ -230,9 +231,14 @@ def _digests(data_dir: Path, entry: Entry) -> Iterable[str]:
     return ()
 
 
-def _left_over(data_dir: Path) -> Iterator[Entry]:
-    """What a run that was killed left half-written; younger ones may still be being written, by another machine."""
-    for path in sorted([*data_dir.rglob(".*.tmp"), *data_dir.rglob(".*.claim")]):
+def _left_over(data_dir: Path, records: Records) -> Iterator[Entry]:
+    """What a run that was killed left half-written; younger ones may still be being written, by another machine.
+
+    Datasets, which may lie anywhere, are half-written beside their final name.
+    """
+    outputs = {Path(made.path) for made in records.datasets.values()}
+    beside = {path for output in outputs for path in output.parent.glob(f".{glob.escape(output.name)}.*.tmp")}
+    for path in sorted({*data_dir.rglob(".*.tmp"), *data_dir.rglob(".*.claim"), *beside}):
         with contextlib.suppress(FileNotFoundError):  # finished meanwhile
             if not path.is_file() or is_being_written(path):
                 continue
@@ -249,7 +255,7 @@ def _entry(
 ) -> Entry:
     status = path.stat()
     return Entry(
-        path=path.relative_to(data_dir).as_posix(),
+        path=(path.relative_to(data_dir) if path.is_relative_to(data_dir) else path).as_posix(),
         kind=kind,
         state=state,
         why=why,

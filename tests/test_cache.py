@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -131,6 +132,18 @@ def test_a_record_of_a_dataset_that_is_gone_is_cleared(folder: Path, records: Re
     gone = DatasetRef(path=str(folder / "no.h5"), size=1, digest="", rows=1)
     (folder / "results" / "merge").write_text("{}")
     assert prune_all(survey(folder, Records(records.shards, {"results/merge": gone}))) == ["results/merge"]
+
+
+def test_a_dataset_left_half_written_is_cleared_wherever_it_lies(folder: Path, tmp_path_factory: Any) -> None:
+    output = tmp_path_factory.mktemp("elsewhere") / "out [1].h5"
+    half, held, others = (output.with_name(f".{name}.tmp") for name in ("out [1].h5.a", "out [1].h5.b", "more.h5.c"))
+    for path in (output, half, held, others):
+        path.write_bytes(b"x")
+    made = DatasetRef(path=str(output), size=1, digest="", rows=1)
+    with held.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert str(half) in prune_all(survey(folder, Records({}, {"results/merge": made})))
+    assert sorted(output.parent.iterdir()) == sorted([output, held, others])
 
 
 def test_an_empty_cache_is_said_to_be_one(tmp_path: Path) -> None:
