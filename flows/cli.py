@@ -8,10 +8,12 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Any
+
+from pydantic_settings import BaseSettings
 
 from synthcore.errors import DownloadError, RenderError, ServerGone, SynthcoreError
 from synthcore.settings import (
@@ -130,12 +132,9 @@ def run_generate(settings: Generate) -> int:
         require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
     _say(f"data directory: {settings.data_dir}")
     with _meeting_prefect():
-        from flows import environment
         from flows.generate import generate
 
-    left_out = {"as_json", "catalog_digest", "presets_digest"}
-    with environment.server_needed():
-        summary = generate(**{name: getattr(settings, name) for name in Generate.model_fields if name not in left_out})
+    summary = _call(generate, settings, without={"catalog_digest", "presets_digest"})
     if settings.html:
         _say(f"page: {settings.html}")
     _tell(summary, as_json=settings.as_json)
@@ -192,9 +191,7 @@ def run_discover_wavetables(settings: DiscoverWavetables) -> int:
     with _meeting_prefect():
         from flows.discover_wavetables import discover_wavetables
 
-    wishes = {name: getattr(settings, name) for name in DiscoverWavetables.model_fields if name != "as_json"}
-    made = discover_wavetables(**wishes)
-    _tell(made, as_json=settings.as_json)
+    _tell(_call(discover_wavetables, settings), as_json=settings.as_json)
     return 0
 
 
@@ -206,8 +203,7 @@ def run_download_presets(settings: DownloadPresets) -> int:
 
     code = 0
     try:
-        wishes = {name: getattr(settings, name) for name in DownloadPresets.model_fields if name != "as_json"}
-        report = download_presets(**wishes)
+        report = _call(download_presets, settings)
     except IncompleteDownload as incomplete:
         report, code = incomplete.report, _complain(incomplete, FAILED)
     _tell(report, as_json=settings.as_json)
@@ -219,8 +215,7 @@ def run_ingest(settings: Ingest) -> int:
     with _meeting_prefect():
         from flows.ingest_presets import ingest_presets
 
-    made = ingest_presets(**{name: getattr(settings, name) for name in Ingest.model_fields if name != "as_json"})
-    _tell(made, as_json=settings.as_json)
+    _tell(_call(ingest_presets, settings), as_json=settings.as_json)
     return 0
 
 
@@ -232,9 +227,7 @@ def run_compute_weights(settings: ComputeWeights) -> int:
     with _meeting_prefect():
         from flows.compute_weights import compute_weights
 
-    wishes = {name: getattr(settings, name) for name in ComputeWeights.model_fields if name != "as_json"}
-    weighed = compute_weights(**wishes)
-    _tell(weighed, as_json=settings.as_json)
+    _tell(_call(compute_weights, settings), as_json=settings.as_json)
     return 0
 
 
@@ -338,6 +331,15 @@ def _meeting_prefect() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def _call(flow: Callable[..., Any], settings: BaseSettings, without: Collection[str] = ()) -> Any:
+    """Run a flow with what was asked for; say so if the server that it reports to goes away."""
+    from flows import environment
+
+    names = type(settings).model_fields.keys() - {"as_json", *without}
+    with environment.server_needed():
+        return flow(**{name: getattr(settings, name) for name in names})
 
 
 def _tell(report: Any, *, as_json: bool) -> None:

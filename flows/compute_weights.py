@@ -65,9 +65,10 @@ def compute_weights(
     with rows_shown("weighing", sum(len(p.rows) for p in probes)), at_most(settings.workers):
         measured = measure(probes, settings, refresh=settings.refresh)
         lost = [i for i, ref in enumerate(measured) if not ref.is_intact(settings.data_dir)]
-        again = measure([probes[i] for i in lost], settings, refresh=True)
+        again = measure([probes[i] for i in lost], settings, refresh=True) if lost else []
     for i, ref in zip(lost, again, strict=True):
         measured[i] = ref
+    environment.require_server()
     weighed = store_weights(settings.output, measured, settings.data_dir)
     show_text("weights", weighed.headline, weighed.to_text())
     return weighed
@@ -83,7 +84,8 @@ def measure(probes: list[Probe], settings: ComputeWeights, *, refresh: bool) -> 
             measured[probe.key] = future.result()  # raises what went wrong, while the others are being stopped
             if future.state.name == "Cached":
                 progress.publish(progress.Progress(rows=len(probe.rows), fault=None))
-            show_progress(artifact, len(measured) / len(probes), f"{len(measured)} of {len(probes)} probes")
+            if environment.is_reachable():  # Prefect would try for a minute
+                show_progress(artifact, len(measured) / len(probes), f"{len(measured)} of {len(probes)} probes")
     return [measured[probe.key] for probe in probes]
 
 

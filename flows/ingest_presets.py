@@ -69,7 +69,9 @@ def ingest_presets(
     searched = [*settings.folders, *(factory_folders() if settings.factory else [])]
     found = survey(searched)
     with shown(found), interruptible(), at_most(settings.workers):
-        return collect(searched, found, settings)
+        made = collect(searched, found, settings)
+    environment.require_server()
+    return made
 
 
 def collect(folders: list[Path], found: Survey, settings: Ingest) -> Ingested:
