@@ -131,7 +131,7 @@ class Wish:
         flags += ["--rows-per-shard", self.rows_per_shard, "--merge", self.merge, "--chunk-rows", self.chunk_rows]
         flags += ["--community-dir", presets, "--variations", self.variations] if self.presets else []
         flags += ["--weights", self.weights] if self.weights else []
-        return [str(flag) for flag in [*flags, "--runner", self.runner, "-o", "out.h5", "--data-dir", "data", "--json"]]
+        return [str(flag) for flag in [*flags, "--runner", self.runner, "-o", "out.h5", "--data-dir", "data"]]
 
 
 @dataclass
@@ -193,6 +193,9 @@ class Soak:
         chance = random.Random(wish.seed)
         for ending in (*wish.endings, ""):
             report = self._attempt(wish, place, ending, chance, done)
+            if report is None and not ending and "--refresh merge" in log_of(place):  # what it refers to was damaged
+                done["refresh"] += 1
+                report = self._command(place, "generate", *wish.flags(self.presets), "--refresh", "merge")
             if ending == "server":
                 self.doomed.start()
             if report is None:
@@ -206,11 +209,12 @@ class Soak:
     ) -> dict[str, Any] | None:
         """Run the command once, with kills of renders on the way; None where the run was ended before it was done."""
         with (place / "said.txt").open("w+") as said, (place / "log.txt").open("a") as log:
-            process = self._start(place, "generate", *wish.flags(self.presets), stdout=said, stderr=log)
+            process = self._start(place, "generate", *wish.flags(self.presets), "--json", stdout=said, stderr=log)
             goal, family = chance.randrange(0, 4), {process.pid}
             kills = chance.choice([0, 0, 2, 4])
             ends = {1, 130, -signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL}
             ends |= {2} if ending == "server" else set()  # it was gone before the run had looked for it
+            ends |= {2} if wish.merge == "virtual" else set()  # a shard that it refers to was damaged
             patience = time.monotonic() + PATIENCE
             while process.poll() is None:
                 family |= set(descendants(process.pid))

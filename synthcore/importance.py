@@ -32,7 +32,7 @@ from synthcore.normalize import to_units, to_values
 from synthcore.patch import Patch
 from synthcore.spec import DatasetSpec
 from synthcore.storage import weights
-from synthcore.storage.dataset import Dataset
+from synthcore.storage.dataset import Dataset, damage_named
 from synthcore.storage.writer import file_checksum, whole_file
 
 #: Raise it when the same bases would get other weights.
@@ -204,7 +204,8 @@ def measure(probe: Probe, data_dir: Path) -> ProbeRef:
         Rendering was stopped.
     """
     with Dataset(probe.file) as dataset:
-        works = [_BaseWork(dataset, row) for row in probe.rows]
+        with damage_named(Path(probe.file)):
+            works = [_BaseWork(dataset, row) for row in probe.rows]
         result = ProbeResult(bases=tuple(work.run() for work in works))
     with whole_file(data_dir / probe.name) as temporary:
         temporary.write_text(result.model_dump_json())

@@ -9,25 +9,25 @@ from prefect import task
 from synthcore import inspection
 from synthcore.inspection import Inspection, RowWords
 from synthcore.page import writing
-from synthcore.storage.dataset import Dataset
+from synthcore.storage.dataset import Dataset, damage_named
 
 
 @task(name="inspect_dataset", task_run_name="inspect {file}")
 def inspect_file(file: Path) -> Inspection:
     """Say what is in a dataset."""
-    with Dataset(file) as dataset:
+    with damage_named(file), Dataset(file) as dataset:
         return inspection.inspect(dataset)
 
 
 @task(name="describe_row", task_run_name="describe row {row} of {file}")
 def describe_row(file: Path, row: int) -> RowWords:
     """Say what is in one row."""
-    with Dataset(file) as dataset:
+    with damage_named(file), Dataset(file) as dataset:
         return inspection.describe_row(dataset, row)
 
 
 @task(name="write_page", task_run_name="write page")
 def write_page(file: Path, output: Path) -> Inspection:
     """Write a dataset's page, and give back what it says."""
-    with Dataset(file) as dataset:
+    with damage_named(file), Dataset(file) as dataset:
         return writing.write_page(dataset, output)

@@ -23,6 +23,7 @@ from prefect.artifacts import (
 from synthcore import picture
 from synthcore.inspection import Inspection
 from synthcore.report import Cell
+from synthcore.storage.dataset import damage_named
 from synthcore.storage.merge import DatasetRef
 from synthcore.summary import Summary
 from tasks.records import guarded
@@ -86,7 +87,8 @@ def picture_key(_: Any, parameters: dict[str, Any]) -> str:
 )
 def draw_picture(dataset: DatasetRef) -> str:
     """Draw a dataset, or find it drawn already: a PNG in base64, of some tens of kilobytes."""
-    return base64.b64encode(picture.draw(dataset)).decode()
+    with damage_named(Path(dataset.path)):  # it is the first to read what may be in shards
+        return base64.b64encode(picture.draw(dataset)).decode()
 
 
 def show_picture(png: str) -> None:

@@ -298,6 +298,25 @@ def a_server(home: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         server.wait()
 
 
+@slow
+def test_damage_in_shards_that_a_dataset_refers_to_is_named_and_mended_when_asked(cli: Any, rendered: str) -> None:
+    run = (*RUN, "--merge", "virtual")
+    assert cli.json(*run)["digest"] == rendered
+    for shard in shard_files(cli.folder):
+        content = bytearray(shard.read_bytes())
+        content[len(content) // 4 :: 1000] = b"\0" * len(content[len(content) // 4 :: 1000])
+        shard.write_bytes(content)
+    (picture,) = (cli.folder / "data" / "results").glob("picture-*")
+    picture.unlink()
+    done = cli.run(*run)
+    assert done.returncode == 2, done.stderr
+    assert re.search(r"out\.h5 is damaged .* \(generate takes --refresh merge\)$", done.stderr.splitlines()[-1])
+    assert "Traceback" not in done.stderr
+    report = cli.json(*run, "--refresh", "merge")
+    assert (report["digest"], report["rows_rendered"]) == (rendered, ROWS)
+    assert cli.json("verify", "out.h5", "--all")["exact"] == ROWS
+
+
 IMPATIENT = """
 import sys
 from flows import environment

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -45,8 +46,11 @@ def damage_named(path: Path) -> Iterator[None]:
     try:
         yield
     except schema.UNREADABLE as error:
+        # Whoever keeps this error must not keep what was open: libhdf5 crashes at exit over a virtual dataset's.
+        traceback.clear_frames(error.__traceback__)
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise DatasetError(f"{path} is damaged ({reason}); make it again with the command that made it") from error
+        again = "make it again with the command that made it (generate takes --refresh merge)"
+        raise DatasetError(f"{path} is damaged ({reason}); {again}") from error
 
 
 class Dataset:
