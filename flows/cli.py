@@ -8,6 +8,7 @@ import os
 import platform
 import signal
 import sys
+import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
@@ -96,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _complain(what: object, code: int) -> int:
-    sys.stderr.write(f"synthcore: {what}\n")
+    _say(f"synthcore: {what}")
     return code
 
 
@@ -235,10 +236,10 @@ def run_recipe(settings: WriteRecipe) -> int:
     """Write a recipe."""
     from synthcore import recipe
     from synthcore.storage.continuing import require_new
-    from synthcore.storage.dataset import Dataset
+    from synthcore.storage.dataset import Dataset, damage_named
 
     require_new(settings.output)
-    with Dataset(settings.file) as dataset:
+    with damage_named(settings.file), Dataset(settings.file) as dataset:
         written = recipe.write_recipe(dataset, settings.output)
     _tell(written, as_json=settings.as_json)
     return 0
@@ -249,10 +250,10 @@ def run_render(settings: RenderRecipe) -> int:
     from flows.bar import rows_shown
     from synthcore import recipe
     from synthcore.storage.continuing import require_new
-    from synthcore.storage.dataset import Dataset
+    from synthcore.storage.dataset import Dataset, damage_named
 
     require_new(settings.output)
-    with Dataset(settings.file) as dataset, rows_shown("rendering", len(dataset)):
+    with damage_named(settings.file), Dataset(settings.file) as dataset, rows_shown("rendering", len(dataset)):
         made = recipe.render_recipe(dataset, settings.assets, settings.output, settings.workers)
     _tell(made, as_json=settings.as_json)
     return 0 if made.holds or not made.same_machine_type else FAILED
@@ -343,11 +344,17 @@ def _call(flow: Callable[..., Any], settings: BaseSettings, without: Collection[
 
 
 def _tell(report: Any, *, as_json: bool) -> None:
-    sys.stdout.write(report.model_dump_json() + "\n" if as_json else report.to_text())
+    sys.stdout.write(report.model_dump_json() + "\n" if as_json else printable(report.to_text()))
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(printable(line) + "\n")
+
+
+def printable(text: str) -> str:
+    """Replace what commands a terminal: a name in a file may be anybody's."""
+    commands = {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs")} - {"\n"}
+    return text.translate({ord(c): "\N{REPLACEMENT CHARACTER}" for c in commands})
 
 
 COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {

@@ -79,7 +79,7 @@ class Display:
 
     def say(self, line: str) -> None:
         """Tell people what they should know, above the bar."""
-        self._bar.console.print(line, style="yellow")
+        self._bar.console.print(line, style="yellow", markup=False)
 
     def merging(self) -> None:
         """Say that rendering is over."""

@@ -93,5 +93,5 @@ def _orphans() -> Iterator[Finding]:
         if parent == "1" and "prefect.server.api.server:create_app" in str(command)
     ]
     if left:
-        what = f"{len(left)} Prefect servers run without the run that started them, or in the background"
+        what = f"Prefect servers without the run that started them, or in the background: {len(left)}"
         yield Finding(check="server", state="warning", what=what, todo=f"if nobody uses them: kill {' '.join(left)}")

@@ -193,6 +193,13 @@ def _shards_of(dataset: Path) -> list[Path]:
     return []
 
 
+def _is_dataset(path: Path) -> bool:
+    """Whether a file is there and one of ours: a record may name any."""
+    with contextlib.suppress(DatasetError), Dataset(path):
+        return True
+    return False
+
+
 def _records(data_dir: Path, records: Records) -> Iterator[Entry]:
     for file, ref in records.shards.items():
         if not (data_dir / ref.name).exists():
@@ -236,8 +243,9 @@ def _left_over(data_dir: Path, records: Records) -> Iterator[Entry]:
 
     Datasets, which may lie anywhere, are half-written beside their final name.
     """
-    outputs = {Path(made.path) for made in records.datasets.values()}
-    beside = {path for output in outputs for path in output.parent.glob(f".{glob.escape(output.name)}.*.tmp")}
+    outputs = {Path(made.path) for made in records.datasets.values() if _is_dataset(Path(made.path))}
+    drawn = "[0-9a-f]" * 8
+    beside = {path for output in outputs for path in output.parent.glob(f".{glob.escape(output.name)}.{drawn}.tmp")}
     for path in sorted({*data_dir.rglob(".*.tmp"), *data_dir.rglob(".*.claim"), *beside}):
         with contextlib.suppress(FileNotFoundError):  # finished meanwhile
             if not path.is_file() or is_being_written(path):

@@ -203,7 +203,7 @@ def _left_over(folder: Path, records: Records) -> Iterator[Finding]:
         what = f"{len(stale)} files of killed runs: {_some(stale)}"
         yield Finding(check="left over", state="warning", what=what, todo="synthcore doctor --repair")
     else:
-        yield Finding(check="left over", state="ok", what="nothing of killed runs")
+        yield Finding(check="left over", state="ok", what=f"nothing of killed runs that is over {STALE_HOURS:g} h old")
 
 
 def repair(folder: Path, records: Records) -> tuple[str, ...]:

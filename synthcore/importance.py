@@ -15,10 +15,10 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from synthcore import activity, progress
 from synthcore.controls import Control, Registry, canonical_json, installed
@@ -97,7 +97,7 @@ class ProbeRef(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str  # relative to the data directory
+    name: Annotated[str, StringConstraints(pattern=r"^[\w-]+(/[\w-]+)*\.json$")]  # within the data directory
     checksum: str
     renders: int
     synth_cpu_seconds: float
@@ -127,7 +127,7 @@ def plan(file: Path, n_base: int) -> list[Probe]:
     EngineMismatch
         The installed vita has other controls.
     """
-    with Dataset(file) as dataset:
+    with damage_named(file), Dataset(file) as dataset:
         probes = plan_probes(dataset, n_base)
     weights.require_reserved(file)
     return probes

@@ -341,7 +341,7 @@ def _counted(values: dict[str, Any]) -> str:
 def text_of(tables: list[Table]) -> str:
     """Write those tables that have rows, in columns that every terminal has."""
     text = StringIO()
-    console = Console(file=text, width=WIDTH, highlight=False)
+    console = Console(file=text, width=WIDTH, highlight=False, markup=False, emoji=False)  # names are people's
     for table in tables:
         if table.row_count:
             console.print(table)

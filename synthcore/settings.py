@@ -168,7 +168,9 @@ class RunSettings(BaseModel):
         "threads", description="What renders shards side by side: threads of this machine, or a Dask cluster."
     )
     runner_address: str | None = Field(
-        None, description="Dask scheduler, as in tcp://host:8786. By default a cluster of this machine, for this run."
+        None,
+        pattern=r"^(\w+://)?\S+:\d+$",
+        description="Dask scheduler, as in tcp://host:8786. By default a cluster of this machine, for this run.",
     )
     distribute: str | None = Field(
         None,

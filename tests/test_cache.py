@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from synthcore.cache import Cache, Records, prune, survey, verify
-from synthcore.storage.merge import DatasetRef
+from synthcore.importance import ProbeRef
+from synthcore.storage.merge import DatasetRef, ShardRef
 
 
 @pytest.fixture
@@ -134,16 +136,42 @@ def test_a_record_of_a_dataset_that_is_gone_is_cleared(folder: Path, records: Re
     assert prune_all(survey(folder, Records(records.shards, {"results/merge": gone}))) == ["results/merge"]
 
 
-def test_a_dataset_left_half_written_is_cleared_wherever_it_lies(folder: Path, tmp_path_factory: Any) -> None:
+def test_a_dataset_left_half_written_is_cleared_wherever_it_lies(
+    folder: Path, tier_1: Any, tmp_path_factory: Any
+) -> None:
     output = tmp_path_factory.mktemp("elsewhere") / "out [1].h5"
-    half, held, others = (output.with_name(f".{name}.tmp") for name in ("out [1].h5.a", "out [1].h5.b", "more.h5.c"))
-    for path in (output, half, held, others):
+    shutil.copy(tier_1.path, output)
+    names = ("out [1].h5.0123abcd", "out [1].h5.4567cdef", "more.h5.89ababcd", "out [1].h5.mine")
+    half, held, *others = (output.with_name(f".{name}.tmp") for name in names)
+    for path in (half, held, *others):
         path.write_bytes(b"x")
     made = DatasetRef(path=str(output), size=1, digest="", rows=1)
     with held.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert str(half) in prune_all(survey(folder, Records({}, {"results/merge": made})))
-    assert sorted(output.parent.iterdir()) == sorted([output, held, others])
+    assert sorted(output.parent.iterdir()) == sorted([output, held, *others])
+
+
+def test_a_record_that_names_what_is_no_dataset_clears_nothing_beside_it(folder: Path, tmp_path_factory: Any) -> None:
+    somebodys = tmp_path_factory.mktemp("elsewhere") / "thesis"
+    somebodys.write_text("")
+    draft = somebodys.with_name(".thesis.0123abcd.tmp")
+    draft.write_text("")
+    made = DatasetRef(path=str(somebodys), size=1, digest="", rows=1)
+    assert prune_all(survey(folder, Records({}, {"results/merge": made}))) != []
+    assert sorted(somebodys.parent.iterdir()) == sorted([somebodys, draft])
+
+
+@pytest.mark.parametrize("name", ["../../thesis.txt", "/thesis.txt", "shards/../x.h5", "shards/ab/x.h5"])
+def test_a_record_leads_nowhere_but_to_shards(tier_1: Any, name: str) -> None:
+    with pytest.raises(ValidationError):
+        ShardRef.model_validate({**tier_1.shards[0].model_dump(), "name": name})
+
+
+@pytest.mark.parametrize("name", ["../../thesis.json", "/thesis.json", "weights/../x.json"])
+def test_a_record_leads_nowhere_but_to_what_was_measured(name: str) -> None:
+    with pytest.raises(ValidationError):
+        ProbeRef(name=name, checksum="", renders=1, synth_cpu_seconds=1.0)
 
 
 def test_an_empty_cache_is_said_to_be_one(tmp_path: Path) -> None:

@@ -194,3 +194,30 @@ def test_verify_exits_with_1_and_names_the_row_that_differs(
     shown = capsys.readouterr().out
     assert "differing rows: 4\n" in shown
     assert "NOT verified" in shown
+
+
+@pytest.mark.parametrize("command", ["recipe FILE -o out.h5", "render FILE -o out.h5", "compute-weights -o FILE"])
+def test_a_file_whose_header_is_damaged_costs_one_line(
+    command: str, elsewhere: Path, tier_1: Any, forge: Any, forgeries: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = forge(tier_1)
+    forgeries.registry(file, lambda config: config.clear())
+    before = file.read_bytes()
+    assert main(command.replace("FILE", str(file)).split()) == 2
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"synthcore: .*forged\.h5 is damaged .*\n", said)
+    assert (file.read_bytes(), list(elsewhere.glob("out.h5"))) == (before, [])
+
+
+def test_names_in_a_file_command_no_terminal(tier_1: Any, forge: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    file = forge(tier_1)
+    with h5py.File(file, "r+") as opened:
+        opened["schema"].attrs["content_digest"] = "[/x] \x1b]0;owned\x07"
+    assert main(["inspect", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "[/x] \N{REPLACEMENT CHARACTER}]0;owned" in said
+    assert not {"\x1b", "\x07"} & set(said)
+    with h5py.File(file, "r+") as opened:
+        opened["schema"].attrs["version"] = "\x1b[2J"
+    assert main(["inspect", str(file)]) == 2
+    assert "\x1b" not in capsys.readouterr().err

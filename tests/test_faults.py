@@ -195,6 +195,15 @@ def test_a_claim_of_another_machine_holds_while_it_has_new_times_and_no_longer(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_only_looks_like_a_claim_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "SILENT_SECONDS", 0.5)
+    (tmp_path / ".x.h5.x.claim").write_text("")
+    os.mkfifo(tmp_path / ".x.h5.1.claim")
+    with claimed(tmp_path / "x.h5"):
+        pass
+    assert [file.name for file in tmp_path.iterdir()] == [".x.h5.x.claim"]
+
+
 def test_waiting_ends_when_it_is_told_to(tmp_path: Path) -> None:
     def stop(_: float) -> None:
         raise Interrupted("stopped")

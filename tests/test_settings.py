@@ -92,6 +92,7 @@ def test_the_commands_of_a_file_take_its_name():
         (["--note-seconds", "3"], "note_seconds is 3, longer than render_seconds"),
         (["--fixed-modulation"], "fixed_modulation belongs to tier 2, not to tier 1"),
         (["--grow-by", "9", "--overwrite"], "grow_by continues the output, and overwrite replaces it"),
+        (["--runner", "dask", "--runner-address", "nonsense"], "run.runner-address: .*not 'nonsense'"),
         (["--merge", "glue"], "merge: .*'copy' or 'virtual', not 'glue'"),
         (["x.h5"], "x.h5"),
     ],

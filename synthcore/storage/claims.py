@@ -98,7 +98,7 @@ def _create(claim: Path) -> int | None:
 def _is_abandoned(claim: Path) -> bool:
     """Whether the process that made it is known to be dead: of this machine, and without the lock it took."""
     try:
-        return claim.read_text() == socket.gethostname() and not is_being_written(claim)
+        return claim.is_file() and claim.read_text() == socket.gethostname() and not is_being_written(claim)
     except OSError:
         return False
 
@@ -115,7 +115,8 @@ def _claim(path: Path, number: int) -> Path:
 
 def _newest(path: Path) -> int:
     """The number of the newest claim, 0 if there is none."""
-    return max((int(claim.name.split(".")[-2]) for claim in path.parent.glob(f".{path.name}.*.claim")), default=0)
+    numbers = (claim.name.split(".")[-2] for claim in path.parent.glob(f".{path.name}.*.claim"))
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
 
 def _time_of(claim: Path) -> int:

@@ -10,12 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from synthcore import library
 from synthcore.candidates import Provenance, Source
@@ -35,7 +35,8 @@ class ShardRef(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str  # relative to the data directory, which may be mounted elsewhere on another machine
+    #: Relative to the data directory, which may be mounted elsewhere on another machine; a record leads nowhere else.
+    name: Annotated[str, StringConstraints(pattern=r"^shards/[0-9a-f]{2}/[0-9a-f]{64}\.h5$")]
     size: int
     checksum: str  # of the file's bytes
     digest: str
