@@ -32,7 +32,9 @@ class Server:
         return f"http://127.0.0.1:{self.port}/api"
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, unless it runs, and wait until it answers."""
+        if self.process and self.process.poll() is None:
+            return
         if not self.port:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
