@@ -98,9 +98,11 @@ $(LOCKED):
 		--require-hashes -r requirements.lock; \
 	touch $@
 
+# editable_mode: the other modes answer to "synthcore" only after the folder one is in, which may hold a clone of that name.
 $(READY): | $(LOCKED)
 	@rm -f .venv/.ready-*
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--config-settings editable_mode=compat --editable .
 	@touch $@
 
 # --- What it is for --------------------------------------------------------------------------------------------------
@@ -137,7 +139,8 @@ PIP_TORCH := $(BIN)/python -m pip install --quiet --disable-pip-version-check --
 
 torch: setup
 	@$(BIN)/python -c 'import torch' 2>/dev/null || $(PIP_TORCH) $(FLAGS) \
-		|| { echo "make: no $(TORCH) here; make torch FLAGS='--extra-index-url ADDRESS', as PyTorch's page names it." >&2; exit 1; }
+		|| { echo "make: no $(TORCH) here; name an index that has it, as PyTorch's page does: make torch" \
+			"FLAGS='--extra-index-url ADDRESS'; or take the one for GPUs, of gigabytes: make torch TORCH=torch" >&2; exit 1; }
 
 bench: torch
 	$(BIN)/python -m benchmarks

@@ -90,7 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ImportError as error:  # of a library that is damaged or missing: ours are tested
         return _complain(f"the installation is damaged: {error}; make setup installs it again", FAILED)
     except KeyboardInterrupt:
-        return _complain("interrupted; run the same command again to continue", INTERRUPTED)
+        goes_on = "; run the same command again to continue" if words[0] in CONTINUED else ""
+        return _complain(f"interrupted{goes_on}", INTERRUPTED)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -373,6 +374,7 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "up": (Up, run_up),
     "down": (Down, run_down),
 }
+CONTINUED = ("generate", "download-presets", "ingest", "compute-weights")  #: they keep what they have done
 
 if __name__ == "__main__":
     sys.exit(main())

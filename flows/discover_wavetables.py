@@ -16,6 +16,7 @@ from prefect import flow
 from flows.form import asked, described
 from synthcore.engine.client import at_most, interruptible
 from synthcore.settings import CORES, CatalogOutput, DataDir, DiscoverWavetables, ExtraDirs, ExtraFiles, Refresh
+from synthcore.storage.continuing import require_writable
 from synthcore.wavetables.discovery import CatalogRef, places_to_search
 from synthcore.wavetables.folders import vital_folders
 from tasks.catalog import catalog_wavetables
@@ -40,13 +41,14 @@ def discover_wavetables(
     Raises
     ------
     SpecError
-        A folder or file given isn't there.
+        A folder or file given isn't there, or the catalog can't be written.
     SynthcoreError
-        The catalog can't be written.
+        The disk is full.
     Accident
         The synth met with accidents again and again.
     """
     settings = DiscoverWavetables(**asked(locals()))
+    require_writable(settings.output_path)
     places = places_to_search(vital_folders(), wished=(*settings.extra_dir, *settings.extra_file))
 
     catalog = catalog_wavetables.with_options(result_storage=settings.results_dir, refresh_cache=settings.refresh)

@@ -26,6 +26,7 @@ from synthcore.presets.folders import factory_folders
 from synthcore.presets.ingest import Survey, survey
 from synthcore.presets.report import Ingested
 from synthcore.settings import CORES, Check, CollectionFile, DataDir, Factory, Ingest, PresetDirs, Refresh, Workers
+from synthcore.storage.continuing import require_writable
 from tasks.ingest import make_collection
 from tasks.logs import show_logs
 
@@ -58,7 +59,7 @@ def ingest_presets(
     Raises
     ------
     SpecError
-        A parameter makes no sense, or a folder isn't there.
+        A parameter makes no sense, a folder isn't there, or the output can't be written.
     Accident
         A preset met with accidents again and again.
     SynthcoreError
@@ -66,6 +67,7 @@ def ingest_presets(
     """
     show_logs()
     settings = Ingest(**asked(locals()))
+    require_writable(settings.output_path)
     searched = [*settings.folders, *(factory_folders() if settings.factory else [])]
     found = survey(searched)
     with shown(found), interruptible(), at_most(settings.workers):

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
@@ -120,6 +121,8 @@ def down() -> Ended:
     """End what `up` started, worker first, each with everything it started itself."""
     known = _still_running()
     ended = []
+    if known and known.has("worker"):
+        _cancel_runs(known)
     for program in sorted(known.programs if known else (), key=lambda program: program.name == "server"):
         _end(program.pid)
         ended.append(program.name)
@@ -235,6 +238,36 @@ def _typed(command: str) -> str:
 
 def _prefect(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "prefect", *arguments)
+
+
+def _cancel_runs(now: Operation) -> None:
+    """Cancel what our worker runs: a run whose process is only ended stays under way in the server's books.
+
+    The next run of its deployment would wait ten minutes for it to be missed.
+    """
+    if not environment.is_healthy(now.api, seconds=5):
+        return
+    os.environ["PREFECT_API_URL"] = now.api
+    environment.call_nobody_home()
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+    from prefect.states import Cancelling
+
+    worker = next(program.pid for program in now.programs if program.name == "worker")
+    ours = {str(pid) for pid in _family(worker)}
+    under_way = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}})
+    with get_client(sync_client=True) as client:
+
+        def ids() -> list[UUID]:
+            return [
+                run.id for run in client.read_flow_runs(flow_run_filter=under_way) if run.infrastructure_pid in ours
+            ]
+
+        for run in ids():
+            client.set_flow_run_state(run, Cancelling())
+        deadline = time.monotonic() + STOP_SECONDS
+        while ids() and time.monotonic() < deadline:
+            time.sleep(0.2)
 
 
 def _run(complaint: str, *arguments: str) -> None:

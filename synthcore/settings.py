@@ -7,9 +7,10 @@ One model serves them all, so a default or a description is written once. A flag
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 import tomllib
-from argparse import RawDescriptionHelpFormatter
+from argparse import Action, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -235,7 +236,7 @@ class _Cached:
 
     @property
     def results_dir(self) -> Path:
-        """Where Prefect keeps what tasks returned."""
+        """Where Prefect keeps what tasks returned: JSON, beside the shards that it refers to."""
         return self.data_dir / "results"
 
 
@@ -321,11 +322,6 @@ class Generate(DatasetSpec, _InFile, _Cached):
         """The part that says what the dataset is, with what was found."""
         found = {"catalog_digest": catalog_digest, "presets_digest": presets_digest}
         return DatasetSpec(**{name: getattr(self, name) for name in DatasetSpec.model_fields} | found)
-
-    @property
-    def results_dir(self) -> Path:
-        """Where Prefect keeps what tasks returned: JSON, beside the shards that it refers to."""
-        return self.data_dir / "results"
 
     @property
     def output_path(self) -> Path:
@@ -610,6 +606,10 @@ class _Paragraphs(RawDescriptionHelpFormatter):
         paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
         return "\n\n".join(textwrap.fill(p, width, initial_indent=indent) for p in paragraphs)
 
+    def _get_help_string(self, action: Action) -> str | None:
+        """Leave out the name of the function that makes a default: the description says what comes of it."""
+        return re.sub(r" \(default factory: \w+\)$", "", action.help or "")
+
 
 def parse(model: type[BaseSettings], arguments: list[str]) -> Any:
     """Build a command's settings from its command line.
@@ -646,8 +646,16 @@ def _require_known_variables() -> None:
 def explain(error: ValidationError) -> str:
     """Put pydantic's findings into one line: where, what, and what was given."""
     lines = []
-    for found in error.errors():
-        where = ".".join(str(part) for part in found["loc"]).replace("_", "-") or "settings"
+    errors = error.errors()
+    places = [found["loc"] for found in errors]
+    for found in errors:
+        place = found["loc"]
+        if any(other[: len(place)] == place for other in places if len(other) > len(place)):
+            continue  # a list lacks what is wrong with one of its items
+        where = ".".join(str(part) for part in place).replace("_", "-") or "settings"
+        if found["type"] == "missing":
+            lines.append(f"{where} is missing; see --help")
+            continue
         message = found["msg"].removeprefix("Value error, ")
         given = f", not {masked(repr(found['input']))}" if isinstance(found["input"], str | int | float) else ""
         lines.append(f"{where}: {message[0].lower()}{message[1:]}{given}")

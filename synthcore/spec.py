@@ -46,7 +46,7 @@ class AudioSpec(_Frozen):
 
     sample_rate: int = Field(44_100, ge=8_000, le=192_000, description="Sample rate in Hz.")
     notes: tuple[Note, ...] = Field(
-        (48, 60, 72), min_length=1, max_length=128, description="MIDI notes of every patch."
+        (48, 60, 72), min_length=1, max_length=128, description="MIDI notes of every patch, as 48,60,72."
     )
     velocity: int = Field(100, ge=1, le=127, description="MIDI velocity of every note.")
     note_seconds: float = Field(1.5, ge=0.01, le=60, description="How long the note is held, in seconds.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("generate -n 0", "n-samples: input should be greater than or equal to 1"),
         ("generate -n many", "n-samples: input should be a valid integer"),
         ("generate --notes 48 --notes 128", "audio.notes.1: input should be less than or equal to 127, not 128"),
+        ("generate --notes 128", "synthcore: audio.notes.0: input should be less than or equal to 127, not 128\n"),
         ("generate --notes -1", "audio.notes.0: input should be greater than or equal to 0"),
         ("generate --notes 60 --notes 60", "names a note twice"),
         ("generate --note-seconds 3", "longer than render_seconds (2)"),
@@ -42,6 +44,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("generate -o /proc/nowhere/out.h5", "can't write in /proc/nowhere"),
         ("inspect", "the following arguments are required: FILE"),
         ("inspect nowhere.h5", "there is no file "),
+        ("inspect .", "is a folder; name a file"),
         ("inspect FILE", "FILE is no HDF5 file"),
         ("inspect TRUNCATED", "is truncated"),
         ("inspect OTHER", "no synthcore dataset"),
@@ -112,6 +115,19 @@ def test_a_server_that_does_not_answer_costs_one_line(
     assert "unset" in line
 
 
+@pytest.mark.parametrize(("command", "says"), [("generate -n 3", " to continue\n"), ("verify x.h5", "interrupted\n")])
+def test_ctrl_c_promises_to_continue_only_where_it_does(
+    command: str, says: str, elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = command.split()[0]
+    monkeypatch.setitem(COMMANDS, name, (COMMANDS[name][0], lambda _: signal.raise_signal(signal.SIGINT)))
+    assert main(command.split()) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("synthcore: interrupted")
+    assert err.endswith(says)
+
+
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     usage = capsys.readouterr().out
@@ -135,6 +151,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     for group in ("audio options", "acceptance options", "run options"):
         assert group in shown
     assert "SYNTHCORE_TIER" in shown
+    assert "factory" not in shown.split("--factory")[0]
 
 
 def test_the_version_can_be_asked(capsys: pytest.CaptureFixture[str]) -> None:

@@ -153,7 +153,7 @@ def test_rows_are_named_one_by_one_or_together(tier_1, tmp_path, capsys):
         (["--row", "15"], "row 15 is out of range: "),
         (["--row", "1,-16"], "row -16 is out of range: "),
         (["--row", "one"], "row.0: input should be a valid integer"),
-        ([], "row: field required"),
+        ([], "row is missing; see --help"),
     ],
 )
 def test_bad_input_costs_one_line_and_writes_nothing(flags, says, tier_1, tmp_path, capsys):

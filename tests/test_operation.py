@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -327,6 +328,11 @@ def test_down_ends_what_up_started_and_nothing_else(shell: Shell, prefect_api: s
     assert len(everything) > 4
 
     assert shell.down() == ["worker", "server"]
+    with sqlite3.connect(home / "prefect.db") as books:
+        ended = dict(books.execute("SELECT state_type, count(*) FROM flow_run GROUP BY state_type"))
+    assert ended["CANCELLED"] == 1
+    assert not ended.keys() & {"RUNNING", "PENDING", "CANCELLING"}
+    assert not [path for path in (shell.folder / "data").rglob("*") if path.suffix in (".claim", ".tmp")]
     left = processes()
     assert not {pid: c for pid, c in everything.items() if pid in left and left[pid][1] == c}
     assert is_healthy(prefect_api, seconds=10)

@@ -79,13 +79,13 @@ def require_writable(output: Path) -> None:
     SpecError
     """
     if output.is_dir():
-        raise SpecError(f"{output} is a folder; name a file, such as {output / 'train.h5'}")
+        raise SpecError(f"{output} is a folder; name a file in it")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output.parent):
             pass
     except OSError as error:
-        raise SpecError(f"can't write in {output.parent}: {error.strerror}; name another output with -o") from error
+        raise SpecError(f"can't write in {output.parent}: {error.strerror}; name another file or folder") from error
 
 
 def _differences(theirs: DatasetSpec, ours: DatasetSpec) -> list[str]:

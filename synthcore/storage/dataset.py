@@ -362,6 +362,8 @@ class Dataset:
         return np.take(read_rows(column, places), back, axis=0, out=out)
 
     def _open(self) -> h5py.File:
+        if self.path.is_dir():
+            raise DatasetError(f"{self.path} is a folder; name a file in it")
         if not self.path.is_file():
             raise DatasetError(f"there is no file {self.path}")
         try:
