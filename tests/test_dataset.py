@@ -232,7 +232,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_a_folder(tmp_path):
-    with pytest.raises(DatasetError, match="there is no file"):
+    with pytest.raises(DatasetError, match="is a folder; name a file in it"):
         Dataset(tmp_path)
 
 

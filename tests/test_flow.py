@@ -28,6 +28,7 @@ from synthcore.shard import plan_shards, render_shard
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.wavetables.catalog import builtin
+from tests.conftest import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -57,12 +58,18 @@ def copied(undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path) -> dict[str
 
 
 def task_states(api: str, since: float) -> Counter[tuple[str, str]]:
-    """Count the task runs created since a moment, by the task's name and the state's."""
-    found: Counter[tuple[str, str]] = Counter()
-    for run in post(f"{api}/task_runs/filter", {"sort": "EXPECTED_START_TIME_DESC", "limit": 200}):
-        if run["expected_start_time"] >= time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since)):
-            found[run["name"].split()[0], run["state"]["name"]] += 1
-    return found
+    """Count the tasks since a moment, all of runs that went well, by the first word of the name and the state."""
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since)) + f"{since % 1:.6f}"[1:]
+
+    def began() -> list[dict[str, Any]]:
+        runs = post(f"{api}/task_runs/filter", {"sort": "EXPECTED_START_TIME_DESC", "limit": 200})
+        return [run for run in runs if run["expected_start_time"] >= moment]
+
+    def are_written_down() -> bool:  # the server does that a moment after a run has ended
+        return all((run["state"] or {}).get("type") == "COMPLETED" for run in began())
+
+    wait_until(are_written_down, seconds=60)
+    return Counter((run["name"].split()[0], run["state"]["name"]) for run in began())
 
 
 def post(address: str, question: dict[str, Any]) -> Any:

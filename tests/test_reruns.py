@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from synthcore.storage.dataset import Dataset
+from tests.test_flow import task_states
 
 pytestmark = pytest.mark.slow
 
@@ -129,23 +130,12 @@ class Runs:
         self.process.stdin.flush()
         said = next((line.split() for line in self.process.stdout if line.startswith("made ")), None)
         assert said is not None, "the run failed"
-        states = {step: state(step, self.states(since)[name]) for step, name in STEPS.items()}
+        counts = task_states(self.api, since)
+        states = {
+            step: state(step, Counter({was: n for (name, was), n in counts.items() if name == word}))
+            for step, word in STEPS.items()
+        }
         return said[1], {step: found for step, found in states.items() if found != "absent"}
-
-    def states(self, since: float) -> dict[str, Counter[str]]:
-        """The states of the tasks that began since a moment, by the first word of the task's name."""
-        from tests.test_flow import post
-
-        found: dict[str, Counter[str]] = {name: Counter() for name in STEPS.values()}
-        for run in post(f"{self.api}/task_runs/filter", {"sort": "EXPECTED_START_TIME_DESC", "limit": 200}):
-            word = run["name"].split()[0]
-            if word in found and run["expected_start_time"] >= moment(since):
-                found[word][run["state"]["name"]] += 1
-        return found
-
-
-def moment(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f"{seconds % 1:.6f}"[1:]
 
 
 def state(step: str, counts: Counter[str]) -> str:

@@ -21,11 +21,12 @@ from synthcore.controls import Registry, installed
 from synthcore.engine.client import borrow_renderer
 from synthcore.engine.faults import REASONS
 from synthcore.engine.machine import Engine, engine
-from synthcore.errors import EngineMismatch, SpecError, SynthcoreError
+from synthcore.errors import DatasetError, EngineMismatch, SpecError, SynthcoreError
 from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, Patch
 from synthcore.sampling.hypercube import Sampler
 from synthcore.spec import DatasetSpec
 from synthcore.storage.continuing import grown, require_continuable
+from synthcore.storage.dataset import Dataset
 from synthcore.storage.schema import to_dense
 from synthcore.storage.writer import whole_file
 from synthcore.wavetables.catalog import builtin
@@ -503,6 +504,23 @@ def test_a_dataset_drawn_from_other_priors_is_not_continued(tier_1, forge):
     require_continuable(path, tier_1.spec, overwrite=True)
 
 
+def test_rows_that_a_file_cannot_hold_are_not_believed(tier_1, forge):
+    path = forge(tier_1)
+    with h5py.File(path, "r+") as file:
+        names = [f"{group}/{name}" for group in ("audio", "params", "metadata") for name in file[group]]
+        for name in names:
+            shape, dtype = (10**9, *file[name].shape[1:]), file[name].dtype
+            del file[name]
+            file.create_dataset(name, shape, dtype, chunks=(1, *shape[1:]), compression="gzip")
+    with pytest.raises(DatasetError, match=r"claims 1,000,000,000 rows, more than its [\d,]+ bytes can hold"):
+        Dataset(path)
+    with h5py.File(path, "r+") as file:
+        del file["metadata/midi_note"]
+        file["metadata/midi_note"] = [48, 60]
+    with pytest.raises(DatasetError, match="its columns are not of one length"):
+        Dataset(path)
+
+
 def test_a_folder_is_no_output(tmp_path):
     with pytest.raises(SpecError, match="is a folder; name a file in it"):
         require_continuable(tmp_path, DatasetSpec(), overwrite=True)
@@ -510,7 +528,7 @@ def test_a_folder_is_no_output(tmp_path):
 
 def test_an_output_under_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(SpecError, match="can't write in .*name another output"):
+    with pytest.raises(SpecError, match="can't write in .*name another file or folder"):
         require_continuable(tmp_path / "file" / "x.h5", DatasetSpec(), overwrite=False)
 
 

@@ -92,6 +92,8 @@ REJECTIONS = (
 #: The presets that rows and rejections descend from, sorted by hash: text of any length.
 SOURCE_COLUMNS = tuple(f.name for f in fields(Provenance))
 
+DEFLATED_AT_MOST = 1032  #: times its own length, which is the most that a deflated stream can become
+
 #: Reserved when merging, so that weights can be filled in later without changing the file's structure.
 ABSENT = b"absent"
 
@@ -323,6 +325,17 @@ def require_schema(file: h5py.File, path: str) -> None:
             f"{path} has schema version {version}, this synthcore reads {VERSION}; generate it again, or install "
             "the synthcore that made it"
         )
+    _require_rows(file, path)
+
+
+def _require_rows(file: h5py.File, path: str) -> None:
+    """Refuse a file that claims rows it can't hold: HDF5 would give what isn't there as zeros, as many as are claimed."""
+    columns = [column for group in ("audio", "params", "metadata") for column in file.get(group, {}).values()]
+    if len({column.shape[0] for column in columns}) != 1:
+        raise DatasetError(f"{path} is damaged: its columns are not of one length; generate it again")
+    size = file.id.get_filesize()
+    if any(column.nbytes > DEFLATED_AT_MOST * size for column in columns if not column.is_virtual):
+        raise DatasetError(f"{path} claims {len(columns[0]):,} rows, more than its {size:,} bytes can hold")
 
 
 class ContentDigest:
