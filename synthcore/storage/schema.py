@@ -329,7 +329,7 @@ def require_schema(file: h5py.File, path: str) -> None:
 
 
 def _require_rows(file: h5py.File, path: str) -> None:
-    """Refuse a file that claims rows it can't hold: HDF5 would give what isn't there as zeros, as many as are claimed."""
+    """Refuse a file that claims rows it can't hold: HDF5 gives what isn't there as zeros."""
     columns = [column for group in ("audio", "params", "metadata") for column in file.get(group, {}).values()]
     if len({column.shape[0] for column in columns}) != 1:
         raise DatasetError(f"{path} is damaged: its columns are not of one length; generate it again")
