@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.engine.machine import engine
-from synthcore.errors import DatasetError
+from synthcore.errors import DatasetError, SynthcoreError
 from synthcore.inspection import new_table, text_of
 from synthcore.report import duration
 from synthcore.sampling.hypercube import drawn_with
@@ -129,6 +129,11 @@ def prune(cache: Cache, *, older_than: float, spec: str, other_engines: bool, dr
         Beginning of a spec's fingerprint, whose shards are removed even if a run would find them; "" for none.
     other_engines : bool
         Also what was rendered by another synth, type of machine or version, which may still be in use elsewhere.
+
+    Raises
+    ------
+    SynthcoreError
+        A file may not be removed.
     """
     states = {"unreachable", "damaged"} | ({"other engine"} if other_engines else set())
     gone = [
@@ -139,7 +144,13 @@ def prune(cache: Cache, *, older_than: float, spec: str, other_engines: bool, dr
     ]
     if not dry_run:
         for entry in gone:
-            Path(cache.data_dir, entry.path).unlink(missing_ok=True)
+            path = Path(cache.data_dir, entry.path)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise SynthcoreError(
+                    f"can't remove {path}: {error.strerror}; what came before it is removed"
+                ) from error
     return Pruned(entries=tuple(gone), bytes=sum(entry.bytes for entry in gone), dry_run=dry_run)
 
 
@@ -247,7 +258,7 @@ def _left_over(data_dir: Path, records: Records) -> Iterator[Entry]:
     drawn = "[0-9a-f]" * 8
     beside = {path for output in outputs for path in output.parent.glob(f".{glob.escape(output.name)}.{drawn}.tmp")}
     for path in sorted({*data_dir.rglob(".*.tmp"), *data_dir.rglob(".*.claim"), *beside}):
-        with contextlib.suppress(FileNotFoundError):  # finished meanwhile
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # finished meanwhile, or another user's
             if not path.is_file() or is_being_written(path):
                 continue
             yield _entry(data_dir, path, "left over", "unreachable", "half-written")

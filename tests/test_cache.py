@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from synthcore.cache import Cache, Records, prune, survey, verify
+from synthcore.errors import SynthcoreError
 from synthcore.importance import ProbeRef
 from synthcore.storage.merge import DatasetRef, ShardRef
 
@@ -64,6 +66,23 @@ def test_what_no_record_knows_is_unreachable_and_cleared(folder: Path, records: 
     assert prune_all(cache) == [tier_1.shards[1].name]
     assert not (folder / tier_1.shards[1].name).exists()
     assert (folder / tier_1.shards[0].name).exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be someone else")
+def test_what_belongs_to_someone_else_is_passed_over_or_named() -> None:
+    with tempfile.TemporaryDirectory() as ours:
+        folder = Path(ours)
+        folder.chmod(0o755)
+        (folder / ".x.h5.12345678.tmp").touch(mode=0o600)
+        cache = survey(folder, Records({}, {}))
+        assert states(cache) == [("left over", "unreachable")]
+        os.seteuid(65_534)
+        try:
+            assert states(survey(folder, Records({}, {}))) == []
+            with pytest.raises(SynthcoreError, match=r"can't remove .*\.tmp: Permission denied"):
+                prune_all(cache)
+        finally:
+            os.seteuid(0)
 
 
 def test_a_record_whose_shard_is_gone_is_cleared(folder: Path, records: Records, tier_1: Any) -> None:
