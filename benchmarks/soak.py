@@ -33,7 +33,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import PATIENCE, Server, descendants, is_alive, kill_a_render, wait_until
+from benchmarks.processes import Server, descendants, is_alive, kill_a_render, wait_until
 from synthcore.controls import installed
 from synthcore.sampling.hypercube import Sampler
 from synthcore.spec import DatasetSpec
@@ -43,6 +43,7 @@ RESULTS = Path(__file__).parent / "results" / "soak.json"
 #: What the long-lived process may have more after its last flow than after the third, when caches are full.
 LIMITS = {"rss_mb": 100.0, "descriptors": 8, "threads": 8, "children": 0}
 WARM = 3
+RUN_PATIENCE = 900.0  #: seconds for a run: Dask alone gives a worker that falls silent five minutes
 AUDIO = {"sample_rate": 22050, "note_seconds": 0.25, "render_seconds": 0.4}
 
 #: The long-lived process: one flow for each line that it reads; it says the digest, and what it holds.
@@ -215,7 +216,7 @@ class Soak:
             ends = {1, 130, -signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL}
             ends |= {2} if ending == "server" else set()  # it was gone before the run had looked for it
             ends |= {2} if wish.merge == "virtual" else set()  # a shard that it refers to was damaged
-            patience = time.monotonic() + PATIENCE
+            patience = time.monotonic() + RUN_PATIENCE
             while process.poll() is None:
                 family |= set(descendants(process.pid))
                 if kills and kill_a_render(process.pid, chance):
@@ -228,7 +229,9 @@ class Soak:
                     else:
                         process.send_signal(getattr(signal, ending))
                     ending, kills = "", 0
-                require(time.monotonic() < patience, "a run didn't end")
+                if time.monotonic() > patience:
+                    kill_all(family)
+                    raise BrokenLaw("a run didn't end")
                 time.sleep(0.2)
             wait_until(lambda: not any(is_alive(pid) for pid in family), "every process of a run is gone")
             said.seek(0)
@@ -259,6 +262,13 @@ class Soak:
         own["TMPDIR"] = str(place / "tmp")
         command = [sys.executable, "-m", "flows.cli", *words]
         return subprocess.Popen(command, cwd=place, env={**os.environ, **own}, start_new_session=True, **streams)
+
+
+def kill_all(pids: set[int]) -> None:
+    """Leave nothing of a run that was given up."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def damage(place: Path, chance: random.Random, done: Counter[str]) -> None:
