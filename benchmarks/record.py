@@ -67,10 +67,10 @@ class Part:
                     os.killpg(process.pid, signal.SIGINT)
                     process.wait()
                 self.seconds = time.monotonic() - started
-            if process.returncode != (INTERRUPTED if is_stopped else 0):
+            if process.returncode not in ((0, INTERRUPTED) if is_stopped else (0,)):
                 raise RuntimeError(f"{' '.join(command)} exited with {process.returncode}")
             said.seek(0)
-            self.report = {} if is_stopped else json.loads(said.read())
+            self.report = json.loads(said.read()) if process.returncode == 0 else {}
 
     def _watch(self, pid: int) -> None:
         """Take the memory of the process and of all that it has started."""
@@ -94,14 +94,18 @@ def main() -> int:
     """Make the run, and write it down."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.record", description=__doc__)
     parser.add_argument("name", choices=RUNS)
-    parser.add_argument("--folder", type=Path, required=True, help="for the shards and the file")
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="for the run's own folder, with its shards and the file"
+    )
     parser.add_argument("--stop-at", type=float, default=STOP_SHARE, help="share of the rows; 0 for no stop")
     parser.add_argument("--rows", type=int, help="fewer rows, for a trial")
     parser.add_argument("--rows-per-shard", type=int, help="smaller shards, for a trial")
     given = parser.parse_args()
     flags = [*RUNS[given.name], *(("-n", given.rows) if given.rows else ())]
     flags += ("--rows-per-shard", given.rows_per_shard) if given.rows_per_shard else ()
-    recorded = record(given.name, given.folder, flags, given.stop_at, given.rows_per_shard or ROWS_PER_SHARD)
+    recorded = record(
+        given.name, given.folder / given.name, flags, given.stop_at, given.rows_per_shard or ROWS_PER_SHARD
+    )
     print(json.dumps(recorded, indent=1))
     if not (given.rows or given.rows_per_shard):
         kept = {run["name"]: run for run in read_result("runs") or ()}
@@ -117,8 +121,10 @@ def record(name: str, folder: Path, flags: list[object], stop_at: float, rows_pe
     rows = int(str(flags[len(flags) - 1 - flags[::-1].index("-n") + 1]))
     progress = folder / "parts.json"  # so that this program can itself be stopped
     parts = [Part(**part) for part in json.loads(progress.read_text())] if progress.is_file() else []
+    if parts and parts[-1].report:
+        raise SystemExit(f"{folder} holds a run that is finished; name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    stops = [round(stop_at * rows / rows_per_shard), None] if stop_at and not parts else [None]
+    stops = [max(1, round(stop_at * rows / rows_per_shard)), None] if stop_at and not parts else [None]
     for stop in stops:
         parts.append(Part())
         try:

@@ -50,7 +50,7 @@ commands:
   recipe            write a dataset without audio and other people's assets
   render            make a dataset again from its recipe
   export            write rows as a .wav and a .vital preset
-  cache             list, clear or verify what is cached on disk
+  cache             list, prune or verify what is cached on disk
   doctor            say what is wrong here, and what to do
   up                keep a server, all deployments and a worker running
   down              end what up started

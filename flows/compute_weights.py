@@ -60,7 +60,7 @@ def compute_weights(
         A render met with accidents again and again.
     """
     show_logs()
-    settings = ComputeWeights(**asked(locals()))
+    settings = asked(ComputeWeights, locals())
     probes = importance.plan(settings.output, settings.n_base)
     with rows_shown("weighing", sum(len(p.rows) for p in probes)), at_most(settings.workers):
         measured = measure(probes, settings, refresh=settings.refresh)

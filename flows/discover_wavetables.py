@@ -47,7 +47,7 @@ def discover_wavetables(
     Accident
         The synth met with accidents again and again.
     """
-    settings = DiscoverWavetables(**asked(locals()))
+    settings = asked(DiscoverWavetables, locals())
     require_writable(settings.output_path)
     places = places_to_search(vital_folders(), wished=(*settings.extra_dir, *settings.extra_file))
 

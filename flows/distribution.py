@@ -30,7 +30,7 @@ from synthcore.spec import DatasetSpec
 FLOW = "render-shards"
 INCOMPLETE = "Incomplete"  #: the name of the state of a run of which some shards failed, alone
 POLL_SECONDS = 2.0
-UNDER_WAY = {StateType.PENDING, StateType.RUNNING}
+UNDER_WAY = {StateType.PENDING, StateType.RUNNING, StateType.CANCELLING}
 PAGE = 200  #: flow runs that the server tells of at a time
 
 
@@ -175,11 +175,11 @@ class Desk:
 
 def _is_done(errand: Errand, state: State[Any] | None, desk: Desk, display: Display) -> bool:
     """Look after one errand."""
-    kind, said = (state.type, str(state.message)) if state else (None, "")
+    kind, said = (state.type, str(state.message)) if state else (None, "the server knows it no more")
     errand.stands(kind)
     for plan in errand.find_new():  # after the state was asked for: what a finished run has made is there
         display.shard_done(plan, is_cached=False)
-    is_over = bool(state and state.is_final())
+    is_over = state is None or state.is_final()
     is_quiet = kind in UNDER_WAY and time.monotonic() - errand.heard_at > desk.lost_after
     if not errand.missing:
         return is_over or is_quiet  # not before: it writes down what it made

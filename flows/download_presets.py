@@ -53,7 +53,7 @@ def download_presets(
     IncompleteDownload
         Every source failed, or one did and `strict` is set.
     """
-    settings = DownloadPresets(**asked(locals()))
+    settings = asked(DownloadPresets, locals())
     require_writable(settings.output)
 
     outcomes = []

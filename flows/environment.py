@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 
 from synthcore.errors import ServerGone, SynthcoreError
@@ -160,7 +161,7 @@ def answers(api: str) -> bool:
             return True
     except urllib.error.HTTPError:
         return True
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return False
 
 
@@ -169,5 +170,5 @@ def is_healthy(api: str, seconds: float = 0.3) -> bool:
     try:
         with urllib.request.urlopen(f"{api}/health", timeout=seconds):
             return True
-    except OSError:
+    except (OSError, HTTPException):  # nothing answers, or something that is no web server
         return False

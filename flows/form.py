@@ -6,8 +6,13 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from synthcore.errors import SpecError
+from synthcore.settings import explain
+
+Settings = TypeVar("Settings", bound=BaseModel)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -20,12 +25,20 @@ def described(function: Function) -> Function:
     return function
 
 
-def asked(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What a flow was asked, as settings take it: its `locals()`, before it has named anything else.
+def asked(model: type[Settings], parameters: Mapping[str, Any]) -> Settings:
+    """Make settings of what a flow was asked: its `locals()`, before it has named anything else.
 
     Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
+
+    Raises
+    ------
+    SpecError
+        A parameter is out of range, or clashes with another.
     """
-    return {name: value for name, value in parameters.items() if name != "data_dir" or value is not None}
+    try:
+        return model(**{name: value for name, value in parameters.items() if name != "data_dir" or value is not None})
+    except ValidationError as error:
+        raise SpecError(explain(error)) from error
 
 
 def _descriptions(hint: Any) -> Iterator[str]:

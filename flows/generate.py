@@ -124,7 +124,7 @@ def generate(
         The disk is full.
     """
     show_logs()
-    settings = Generate(**asked(locals()))
+    settings = asked(Generate, locals())
     catalog_digest = library.given_catalog(settings.catalog, settings.data_dir)
     if settings.html:
         from synthcore.page.writing import require_replaceable

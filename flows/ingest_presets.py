@@ -66,7 +66,7 @@ def ingest_presets(
         The disk is full.
     """
     show_logs()
-    settings = Ingest(**asked(locals()))
+    settings = asked(Ingest, locals())
     require_writable(settings.output_path)
     searched = [*settings.folders, *(factory_folders() if settings.factory else [])]
     found = survey(searched)

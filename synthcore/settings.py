@@ -6,6 +6,7 @@ One model serves them all, so a default or a description is written once. A flag
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import textwrap
@@ -203,6 +204,8 @@ class RunSettings(BaseModel):
             raise ValueError("runner_address belongs to the runner dask: add --runner dask")
         if self.distribute and self.runner != "threads":
             raise ValueError("distribute leaves the rendering to a work pool: leave out --runner")
+        if self.distribute and self.refreshes("render"):
+            raise ValueError("distribute asks for shards that aren't there: leave it out to refresh those that are")
         return self
 
 
@@ -595,8 +598,12 @@ def _settings_file() -> dict[str, Any]:
     """Read all of `synthcore.toml` in the current folder, if there is one."""
     if not SETTINGS_FILE.exists():
         return {}
-    with SETTINGS_FILE.open("rb") as file:
-        return tomllib.load(file)
+    try:
+        return tomllib.loads(SETTINGS_FILE.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{SETTINGS_FILE} in this folder can't be read: {error.strerror}") from error
+    except ValueError as error:  # of TOML, or of UTF-8
+        raise SpecError(f"{SETTINGS_FILE} in this folder is no TOML: {error}") from error
 
 
 class _Paragraphs(RawDescriptionHelpFormatter):
@@ -627,20 +634,20 @@ def parse(model: type[BaseSettings], arguments: list[str]) -> Any:
         raise SpecError(f"{str(error).removeprefix('error parsing CLI: ')}; see --help") from error
     except ValidationError as error:
         raise SpecError(explain(error)) from error
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{SETTINGS_FILE} in this folder is no TOML: {error}") from error
 
 
 def _require_known_variables() -> None:
-    known = {"SYNTHCORE_" + name.upper() for name in Generate.model_fields}
-    for group in ("audio", "acceptance", "run"):
-        fields = Generate.model_fields[group].annotation.model_fields  # type: ignore[union-attr]
-        known |= {f"SYNTHCORE_{group}__{name}".upper() for name in fields}
-    commands = (*BaseSettings.__subclasses__(), *_InFile.__subclasses__())
-    others = tuple({model.model_config["env_prefix"] for model in commands} - {"", "SYNTHCORE_"})
+    known = set[str]()
+    for model in {*BaseSettings.__subclasses__(), *_InFile.__subclasses__()} - {_InFile}:
+        for name, field in model.model_fields.items():
+            variable = f"{model.model_config['env_prefix']}{name}".upper()
+            known.add(variable)
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                known |= {f"{variable}__{inner}".upper() for inner in field.annotation.model_fields}
     for name in os.environ:
-        if name.startswith("SYNTHCORE_") and name not in known and not name.startswith(others):
-            raise SpecError(f"the environment sets {name}, which is no setting; there are {', '.join(sorted(known))}")
+        if name.startswith("SYNTHCORE_") and name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise SpecError(f"the environment sets {name}, which is no setting{f'; {near[0]} is one' if near else ''}")
 
 
 def explain(error: ValidationError) -> str:

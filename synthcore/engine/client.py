@@ -63,10 +63,10 @@ class Zygote:
 
     def __init__(self, fmt: RenderFormat) -> None:
         self.fmt = fmt
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the process
         # A stream that can't be compressed grows a little, and the head needs room.
         place_bytes = (fmt.row_bytes + fmt.row_bytes // 100 if fmt.notes else DOCUMENT_BYTES) + 4096
         try:
+            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the process
             self.process = self._start(place_bytes)
         except OSError as error:
             raise Accident(f"can't start a zygote: {error}") from error
