@@ -8,7 +8,8 @@ once by the command line, which is killed and continued until it ends well. Then
 - both have the same digest, and `verify --all` finds every row exact;
 - fewer rows of the same spec are the beginning of more;
 - every process of a run that ended is gone;
-- of what runs left half-written `cache prune` leaves nothing, and nothing stays in the folder for temporary files.
+- of what runs left half-written `cache prune` leaves nothing, and in the folder for temporary files nothing stays but
+  what is Dask's own.
 
 A line for each round; `benchmarks/results/soak.json` holds all of them. Exits with 1, and names the seed, when a law
 was broken.
@@ -26,6 +27,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -156,9 +158,12 @@ class Soak:
             raise RuntimeError("a process asked to have pipes has none")
         self.calm.stdin.write(json.dumps(parameters) + "\n")
         self.calm.stdin.flush()
+        giving_up = threading.Timer(RUN_PATIENCE, self.calm.kill)
+        giving_up.start()
         for line in self.calm.stdout:
             if line.startswith("made "):
                 made = json.loads(line.removeprefix("made "))
+                giving_up.cancel()
                 self.held.append(made["held"])
                 return str(made["digest"])
         raise BrokenLaw("the long-lived process ended")
@@ -199,11 +204,10 @@ class Soak:
                 report = self._command(place, "generate", *wish.flags(self.presets), "--refresh", "merge")
             if ending == "server":
                 self.doomed.start()
-            if report is None:
-                damage(place, chance, done)
-            elif not ending or report:
+            if report is not None:
                 return report
-        raise BrokenLaw("a run that nothing ended didn't end well")
+            damage(place, chance, done)
+        raise BrokenLaw(f"a run that nothing ended didn't end well: {log_of(place)}")
 
     def _attempt(
         self, wish: Wish, place: Path, ending: str, chance: random.Random, done: Counter[str]
@@ -229,9 +233,7 @@ class Soak:
                     else:
                         process.send_signal(getattr(signal, ending))
                     ending, kills = "", 0
-                if time.monotonic() > patience:
-                    kill_all(family)
-                    raise BrokenLaw("a run didn't end")
+                require(time.monotonic() < patience, f"a run didn't end: {log_of(place)}")
                 time.sleep(0.2)
             wait_until(lambda: not any(is_alive(pid) for pid in family), "every process of a run is gone")
             said.seek(0)
@@ -252,7 +254,7 @@ class Soak:
     def _command(self, place: Path, *words: str) -> dict[str, Any]:
         with (place / "said.txt").open("w+") as said, (place / "log.txt").open("a") as log:
             process = self._start(place, *words, "--json", stdout=said, stderr=log)
-            require(process.wait() == 0, f"{words[0]} exited with {process.returncode}: {log_of(place)}")
+            require(process.wait(RUN_PATIENCE) == 0, f"{words[0]} exited with {process.returncode}: {log_of(place)}")
             said.seek(0)
             answer: dict[str, Any] = json.loads(said.read())
             return answer
@@ -262,13 +264,6 @@ class Soak:
         own["TMPDIR"] = str(place / "tmp")
         command = [sys.executable, "-m", "flows.cli", *words]
         return subprocess.Popen(command, cwd=place, env={**os.environ, **own}, start_new_session=True, **streams)
-
-
-def kill_all(pids: set[int]) -> None:
-    """Leave nothing of a run that was given up."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 def damage(place: Path, chance: random.Random, done: Counter[str]) -> None:
@@ -347,6 +342,9 @@ def soaking(folder: Path) -> Iterator[Soak]:
         finally:
             calm.kill()
             calm.communicate()
+            for pid in descendants(os.getpid()):  # a run that was given up, and all of its processes
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
     finally:
         for server in (steady, doomed):
             server.kill()
@@ -369,8 +367,8 @@ def main() -> int:
                 require_no_leak(soak.held)
                 if time.monotonic() > until:
                     break
-        except (BrokenLaw, TimeoutError) as law:
-            broken = str(law)
+        except Exception as law:  # noqa: BLE001  whatever it is, the seed shows it again
+            broken = f"{type(law).__name__}: {law}"
     report = {"first": first, "rounds": soak.rounds, "held": soak.held, "limits": LIMITS, "broken": broken}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(report, indent=1) + "\n")

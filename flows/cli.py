@@ -213,12 +213,20 @@ def run_download_presets(settings: DownloadPresets) -> int:
 
 
 def run_ingest(settings: Ingest) -> int:
-    """Run the flow, and say what became of each preset."""
+    """Run the flow, and say what became of each preset; 1 when none was accepted."""
+    from synthcore.presets.ingest import require_folders
+
+    require_folders(settings.folders)  # what isn't there needs no server
     with _meeting_prefect():
         from flows.ingest_presets import ingest_presets
 
-    _tell(_call(ingest_presets, settings), as_json=settings.as_json)
-    return 0
+    ingested = _call(ingest_presets, settings)
+    _tell(ingested, as_json=settings.as_json)
+    return (
+        0
+        if ingested.report.totals["accepted"]
+        else _complain("there is no preset in it that could be accepted", FAILED)
+    )
 
 
 def run_compute_weights(settings: ComputeWeights) -> int:

@@ -53,7 +53,7 @@ def _server() -> Iterator[Finding]:
         todo = "start it, or unset the variable"
         what = f"nothing answers at {masked(named)}, which PREFECT_API_URL names"
         yield Finding(check="server", state="problem", what=what, todo=todo)
-    elif environment.is_healthy(api, seconds=5):
+    elif environment.is_healthy(api):
         yield from _same_version(api)
     elif named:
         what = f"a server answers at {masked(named)}, and wants to know who asks"

@@ -23,6 +23,7 @@ from synthcore.presets.masking import masked
 LOCAL_API = "http://127.0.0.1:4200/api"  #: Prefect's own default
 #: The default of 20 s is too short for a machine that has never imported the server before.
 EPHEMERAL_START_SECONDS = "120"
+ANSWER_SECONDS = 10.0  #: a busy machine's server takes seconds for what takes milliseconds otherwise
 RESTART_SECONDS = 30.0  #: a server takes 13 to 20 s to start
 _found_healthy = threading.Event()  #: the server was found here, and asked how it is
 
@@ -107,7 +108,7 @@ def _meet_server(failed: list[BaseException]) -> None:
 def is_reachable() -> bool:
     """Whether the server that is named answers; one that the run brought is taken to."""
     api = os.environ.get("PREFECT_API_URL")
-    return not api or is_healthy(api, seconds=10)
+    return not api or is_healthy(api)
 
 
 def require_server() -> None:
@@ -157,7 +158,7 @@ at_loss: Callable[[ServerGone], object] | None = None
 def answers(api: str) -> bool:
     """Whether anything answers at this address, if only that we may not come in."""
     try:
-        with urllib.request.urlopen(f"{api}/health", timeout=10):
+        with urllib.request.urlopen(f"{api}/health", timeout=ANSWER_SECONDS):
             return True
     except urllib.error.HTTPError:
         return True
@@ -165,10 +166,10 @@ def answers(api: str) -> bool:
         return False
 
 
-def is_healthy(api: str, seconds: float = 0.3) -> bool:
-    """Whether a Prefect server answers at this address, within so many seconds."""
+def is_healthy(api: str) -> bool:
+    """Whether a Prefect server answers at this address. Where there is none, that is known at once."""
     try:
-        with urllib.request.urlopen(f"{api}/health", timeout=seconds):
+        with urllib.request.urlopen(f"{api}/health", timeout=ANSWER_SECONDS):
             return True
     except (OSError, HTTPException):  # nothing answers, or something that is no web server
         return False

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -23,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flows import environment
 from synthcore.errors import SynthcoreError
+from synthcore.storage.writer import disk_errors_of, whole_file
 
 ROOT = Path(__file__).resolve().parent.parent
 POOL = "local"  #: the one that is served here
@@ -100,6 +100,8 @@ def up(port: int, say: Callable[[str], None]) -> Operation:
     """
     if not (ROOT / "prefect.yaml").is_file():
         raise SynthcoreError("the deployments are in the checkout of synthcore: run up from an installation made there")
+    if not shutil.which("ps"):
+        raise SynthcoreError("there is no ps here, by which down knows what up started: install procps")
     kept = environment.kept_api()  # of old, maybe dead since
     now = _still_running() or Operation(api=f"http://127.0.0.1:{port}/api")
     if now.api != f"http://127.0.0.1:{port}/api":
@@ -162,13 +164,13 @@ def _surround(api: str, port: int) -> None:
 
 def _serve(now: Operation, port: int, say: Callable[[str], None]) -> Operation:
     if not now.has("server"):
-        if environment.is_healthy(now.api, seconds=5):
+        if environment.is_healthy(now.api):
             say(f"using the Prefect server that runs at {now.ui} already")
             return now
         say(f"starting a Prefect server at {now.ui}: 20 s, the first time up to a minute")
         now = _start(now, "server", "server", "start", "--host", "127.0.0.1", "--port", str(port))
     deadline = time.monotonic() + START_SECONDS
-    while not environment.is_healthy(now.api, seconds=1):
+    while not environment.is_healthy(now.api):
         _require_running(now, "server")
         if time.monotonic() > deadline:
             raise SynthcoreError(f"the server didn't answer in {START_SECONDS:.0f} s; {_log('server')} says why")
@@ -180,8 +182,23 @@ def _work(now: Operation, say: Callable[[str], None]) -> Operation:
     if not now.has("worker"):
         say("starting a worker")
         now = _start(now, "worker", "worker", "start", "--pool", POOL, "--type", "process")
+    deadline = time.monotonic() + START_SECONDS
+    while not _is_served():
         _require_running(now, "worker")
+        if time.monotonic() > deadline:
+            raise SynthcoreError(f"the worker wasn't ready in {START_SECONDS:.0f} s; {_log('worker')} says why")
+        time.sleep(0.2)
     return now
+
+
+def _is_served() -> bool:
+    """Whether a worker has told the server that it serves the pool."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.objects import WorkerStatus
+
+    with get_client(sync_client=True) as client:
+        workers = client.read_workers_for_work_pool(POOL, offset=0, limit=200)
+    return any(worker.status == WorkerStatus.ONLINE for worker in workers)
 
 
 def _create_pools() -> None:
@@ -200,10 +217,17 @@ def _create_pools() -> None:
 def _deploy() -> None:
     """Deploy all. Deploying sets schedules to what prefect.yaml says, so those that people switched on stay on."""
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.responses import DeploymentResponse
     from prefect.client.schemas.sorting import DeploymentSort
 
     with get_client(sync_client=True) as client:
-        read = partial(client.read_deployments, limit=200, sort=DeploymentSort.NAME_ASC)
+
+        def read() -> list[DeploymentResponse]:
+            found: list[DeploymentResponse] = []
+            while page := client.read_deployments(limit=200, offset=len(found), sort=DeploymentSort.NAME_ASC):
+                found += page
+            return found
+
         switched_on = [(d.id, s.schedule) for d in read() for s in d.schedules if s.active]
         _run("the deployments were refused", "--no-prompt", "deploy", "--all")
         for deployment in read():
@@ -245,7 +269,7 @@ def _cancel_runs(now: Operation) -> None:
 
     The next run of its deployment would wait ten minutes for it to be missed.
     """
-    if not environment.is_healthy(now.api, seconds=5):
+    if not environment.is_healthy(now.api):
         return
     os.environ["PREFECT_API_URL"] = now.api
     environment.call_nobody_home()
@@ -279,15 +303,22 @@ def _run(complaint: str, *arguments: str) -> None:
 
 def _start(now: Operation, name: str, *arguments: str) -> Operation:
     """Start one of Prefect's programs out of reach of this terminal, and write it down at once."""
-    place = environment.started_file()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with _log(name).open("w") as log:
+    place, log_file = environment.started_file(), _log(name)
+    with disk_errors_of(log_file):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        log = log_file.open("w")
+    with log:
         process = subprocess.Popen(
             _prefect(*arguments), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     program = Program(name=name, pid=process.pid, command=_prefect(*arguments))
     now = now.model_copy(update={"programs": (*now.programs, program)})
-    place.write_text(now.model_dump_json())
+    try:
+        with whole_file(place) as temporary:
+            temporary.write_text(now.model_dump_json())
+    except SynthcoreError:
+        _end(process.pid)  # down would know nothing of it
+        raise
     return now
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import h5py
 import pytest
 
 from flows.cli import COMMANDS, main
+from flows.environment import is_healthy
 from synthcore.settings import Generate
 
 
@@ -126,6 +129,19 @@ def test_ctrl_c_promises_to_continue_only_where_it_does(
     assert out == ""
     assert err.startswith("synthcore: interrupted")
     assert err.endswith(says)
+
+
+def test_what_speaks_no_http_is_no_server() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+
+        def greet() -> None:
+            with taken.accept()[0] as caller:
+                caller.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+        greeting = threading.Thread(target=greet, daemon=True)
+        greeting.start()
+        assert not is_healthy(f"http://127.0.0.1:{taken.getsockname()[1]}/api")
+        greeting.join()
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:

@@ -626,3 +626,10 @@ def test_the_command_makes_a_collection_once(cli, folder):
     assert run()["report"]["totals"] == {"accepted": 2, "duplicate": 0, "refused": 2, "changed": 0}
     missing = cli.run("ingest", "nowhere")
     assert (missing.returncode, missing.stderr.count("nowhere")) == (2, 1)
+    assert "Prefect" not in missing.stderr
+    (cli.folder / "none").mkdir()
+    none = cli.run("ingest", "none", "--data-dir", "data", "-o", "none.h5")
+    assert (none.returncode, none.stderr.splitlines()[-1]) == (
+        1,
+        "synthcore: there is no preset in it that could be accepted",
+    )

@@ -335,7 +335,7 @@ def test_down_ends_what_up_started_and_nothing_else(shell: Shell, prefect_api: s
     assert not [path for path in (shell.folder / "data").rglob("*") if path.suffix in (".claim", ".tmp")]
     left = processes()
     assert not {pid: c for pid, c in everything.items() if pid in left and left[pid][1] == c}
-    assert is_healthy(prefect_api, seconds=10)
+    assert is_healthy(prefect_api)
     assert not is_healthy(shell.api)
     assert "PREFECT_API_URL" not in (home / "profiles.toml").read_text()
     assert shell.down() == []

@@ -242,6 +242,7 @@ def test_a_runner_without_a_cluster_or_a_pool_without_a_deployment_is_said_in_on
         (("--distribute", "render"), 2, "distribute"),
         (("--runner-address", "tcp://127.0.0.1:1"), 2, "add --runner dask"),
         (("--runner", "dask", "--distribute", "pool:x"), 2, "leave out --runner"),
+        (("--refresh", "render", "--distribute", "pool:x"), 2, "leave it out to refresh those that are"),
     ):
         done = cli.run(*flags, *wish)
         assert (done.returncode, said in done.stderr.splitlines()[-1]) == (code, True), done.stderr
@@ -324,7 +325,7 @@ def test_workers_of_a_pool_share_a_run_that_is_killed_and_restarted_while_one_of
 
 
 @slow
-def test_a_run_of_a_pool_that_fails_or_is_cancelled_ends_the_run_that_asked_with_the_reason(
+def test_a_run_of_a_pool_that_fails_or_is_cancelled_or_deleted_ends_the_run_that_asked_with_the_reason(
     cli: Any, deploy: Callable[[str], None]
 ) -> None:
     deploy("ill")
@@ -342,6 +343,14 @@ def test_a_run_of_a_pool_that_fails_or_is_cancelled_ends_the_run_that_asked_with
         assert f"shards 0000 to 0001 {'were ' if kind == 'CANCELLED' else ''}{said}" in err.splitlines()[-1]
         assert "no worker serves the pool ill; start one: prefect worker start --pool ill" in " ".join(err.split())
         assert "Traceback" not in err
+
+    process = cli.start(*asked, "--retries", 0)
+    cli.wait_until(lambda: len(runs_of(cli, "ill")) == 3, seconds=120)
+    (run,) = (run for run in runs_of(cli, "ill") if run["state"]["type"] == "SCHEDULED")
+    urllib.request.urlopen(urllib.request.Request(f"{cli.api}/flow_runs/{run['id']}", method="DELETE")).close()
+    _, err = process.communicate()
+    assert process.returncode == 1
+    assert "were lost 1 times on the pool ill; last: the server knows it no more" in err.splitlines()[-1]
 
 
 @slow

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings
 
 from flows import cli
+from flows.form import asked
 from synthcore.errors import SpecError
 from synthcore.presets.transfer import Limits
 from synthcore.settings import Generate, Inspect, RunSettings, Verify, default_data_dir, explain, parse
@@ -118,9 +119,16 @@ def test_a_line_of_the_file_that_makes_no_sense_is_named(text, said):
         parse(Generate, [])
 
 
-def test_a_file_that_is_no_toml_is_refused():
-    write_toml("tier is 1\n")
-    with pytest.raises(SpecError, match=r"synthcore\.toml"):
+@pytest.mark.parametrize("content", [b"tier is 1\n", "# für später".encode("latin-1"), "tier = 1".encode("utf-16")])
+def test_a_file_that_is_no_toml_is_refused(content):
+    Path("synthcore.toml").write_bytes(content)
+    with pytest.raises(SpecError, match=r"synthcore\.toml in this folder is no TOML"):
+        parse(Generate, [])
+
+
+def test_a_folder_that_has_the_files_name_is_refused():
+    Path("synthcore.toml").mkdir()
+    with pytest.raises(SpecError, match=r"synthcore\.toml in this folder can't be read: Is a directory"):
         parse(Generate, [])
 
 
@@ -135,6 +143,21 @@ def test_a_variable_that_makes_no_sense_is_named(monkeypatch, name, value):
 def test_each_command_knows_the_variables_of_the_others(model: type[BaseSettings], monkeypatch):
     monkeypatch.setenv(f"{model.model_config['env_prefix']}AS_JSON", "true")
     assert parse(Inspect, ["out.h5"]).file == Path("out.h5")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("TEIR", "TIER"), ("RUN__RETIRES", "RUN__RETRIES"), ("VERIFY_ROW", "VERIFY_ROWS"), ("UP_PROT", "UP_PORT")],
+)
+def test_a_variable_that_is_none_is_refused_with_the_nearest(monkeypatch, name, near):
+    monkeypatch.setenv(f"SYNTHCORE_{name}", "3")
+    with pytest.raises(SpecError, match=f"SYNTHCORE_{name}, which is no setting; SYNTHCORE_{near} is one$"):
+        parse(Inspect, ["out.h5"])
+
+
+def test_what_a_flow_is_asked_from_python_is_refused_in_one_line():
+    with pytest.raises(SpecError, match="variations are made from presets"):
+        asked(Generate, {"variations": 4, "data_dir": None})
 
 
 def test_a_missing_file_name_is_refused():

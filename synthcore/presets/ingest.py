@@ -139,9 +139,7 @@ def find_in(folders: Sequence[Path]) -> Iterator[tuple[Origin, Found | Refused]]
     SpecError
         A folder isn't there.
     """
-    for folder in folders:
-        if not folder.exists():
-            raise SpecError(f"there is no {folder}; name folders, .vitalbank or .vital files that are there")
+    require_folders(folders)
     factory = factory_folders()
     for folder in {folder.resolve(): folder for folder in folders}.values():
         origin = lru_cache(maxsize=None)(_OriginOf(folder, factory))
@@ -149,6 +147,18 @@ def find_in(folders: Sequence[Path]) -> Iterator[tuple[Origin, Found | Refused]]
             if isinstance(found, Refused) or found.kind == "preset":
                 # What is inside an archive comes from where the archive does.
                 yield origin(PurePosixPath(IN_ARCHIVE.split(found.file)[0]).parent), found
+
+
+def require_folders(folders: Sequence[Path]) -> None:
+    """Refuse what isn't there.
+
+    Raises
+    ------
+    SpecError
+    """
+    for folder in folders:
+        if not folder.exists():
+            raise SpecError(f"there is no {folder}; name folders, .vitalbank or .vital files that are there")
 
 
 class _OriginOf:
