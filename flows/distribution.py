@@ -59,7 +59,7 @@ def distribute(plans: list[ShardPlan], spec: DatasetSpec, settings: Generate, di
         errands = [errand for errand in errands if errand.missing]
         for errand in errands:
             desk.submit(errand)
-        if errands and not desk.has_workers():
+        if errands and not has_workers(client, pool):
             display.say(f"no worker serves the pool {pool}; start one: prefect worker start --pool {pool}")
         while errands:
             states = desk.states_of(errands)
@@ -155,11 +155,6 @@ class Desk:
         known = {run.id: run.state for run in runs}
         return {run_id: known.get(run_id) for run_id in ids}
 
-    def has_workers(self) -> bool:
-        """Whether a worker is there to take runs."""
-        workers = self.client.read_workers_for_work_pool(self.pool, offset=0, limit=PAGE)
-        return any(worker.status == WorkerStatus.ONLINE for worker in workers)
-
     def _find_deployment(self) -> DeploymentResponse:
         name = f"{FLOW}/{self.pool}"
         try:
@@ -171,6 +166,12 @@ class Desk:
         if deployment.work_pool_name != self.pool:
             raise SpecError(f"the deployment {name} is of the pool {deployment.work_pool_name}, not of {self.pool}")
         return deployment
+
+
+def has_workers(client: SyncPrefectClient, pool: str) -> bool:
+    """Whether a worker is there to take a pool's runs."""
+    workers = client.read_workers_for_work_pool(pool, offset=0, limit=PAGE)
+    return any(worker.status == WorkerStatus.ONLINE for worker in workers)
 
 
 def _is_done(errand: Errand, state: State[Any] | None, desk: Desk, display: Display) -> bool:

@@ -182,23 +182,18 @@ def _work(now: Operation, say: Callable[[str], None]) -> Operation:
     if not now.has("worker"):
         say("starting a worker")
         now = _start(now, "worker", "worker", "start", "--pool", POOL, "--type", "process")
-    deadline = time.monotonic() + START_SECONDS
-    while not _is_served():
-        _require_running(now, "worker")
-        if time.monotonic() > deadline:
-            raise SynthcoreError(f"the worker wasn't ready in {START_SECONDS:.0f} s; {_log('worker')} says why")
-        time.sleep(0.2)
-    return now
-
-
-def _is_served() -> bool:
-    """Whether a worker has told the server that it serves the pool."""
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.objects import WorkerStatus
 
+    from flows.distribution import has_workers
+
+    deadline = time.monotonic() + START_SECONDS
     with get_client(sync_client=True) as client:
-        workers = client.read_workers_for_work_pool(POOL, offset=0, limit=200)
-    return any(worker.status == WorkerStatus.ONLINE for worker in workers)
+        while not has_workers(client, POOL):
+            _require_running(now, "worker")
+            if time.monotonic() > deadline:
+                raise SynthcoreError(f"the worker wasn't ready in {START_SECONDS:.0f} s; {_log('worker')} says why")
+            time.sleep(0.2)
+    return now
 
 
 def _create_pools() -> None:
