@@ -1,8 +1,8 @@
 """How much of the cores' time goes into the synth's own render, over a whole run.
 
-Thread CPU seconds inside `Synth.render` (kept, refused and settling renders), divided by the rendering processes
-times the wall seconds from the first shard's start to the output's final name. The number of rows fills whole
-shards, so that none is rendered that doesn't count.
+Thread CPU seconds of `Synth.render` and of getting the pages it writes to (kept, refused and settling renders), divided
+by the rendering processes times the wall seconds from the first shard's start to the output's final name. The number of
+rows fills whole shards, so that none is rendered that doesn't count.
 """
 
 from __future__ import annotations

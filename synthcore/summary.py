@@ -34,7 +34,7 @@ class Summary(BaseModel):
     faults: dict[str, int]
     gaps: tuple[Gap, ...] = ()  # what the dataset lacks
     seconds: float  # wall clock, from the first shard's start to the output's name
-    synth_cpu_seconds: float  # inside the synth's render: kept, refused and settling renders
+    synth_cpu_seconds: float  # of renders and the pages they write: kept, refused and settling
     data_dir: str
     weights: int  # rows that the importance weights are of; 0 if none were asked for
 

@@ -72,7 +72,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class CpuSeconds:
-    """Thread CPU time spent inside the synth's render."""
+    """Thread CPU time of the synth's renders, and of getting the pages they write."""
 
     settle: float = 0.0
     render: float = 0.0

@@ -19,12 +19,11 @@ It imports neither prefect nor h5py, and ends when its parent does.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import hashlib
+import io
 import mmap
 import os
-import re
 import resource
 import select
 import signal
@@ -33,14 +32,12 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import vita
-from numpy import ascontiguousarray, frombuffer, logical_or
+from numpy import ascontiguousarray
 
-from synthcore.engine import faults
+from synthcore.engine import faults, pages
 from synthcore.engine.chunk import deflate
 from synthcore.engine.protocol import pack, pack_parts, unpack
 
@@ -48,7 +45,6 @@ from synthcore.engine.protocol import pack, pack_parts, unpack
 SETTLE_NOTE, SETTLE_NOTE_SECONDS, SETTLE_SECONDS = 60, 0.01, 0.5
 #: How a child exits: 0 for a row, FAULTY for a refused one, BROKEN when this program itself failed.
 FAULTY, BROKEN = 3, 70
-ZERO_BLOCK = 1 << 16
 #: Memory that a child may have of its own: the synth takes 190 to 230 MB, a render at most 3 times its row besides.
 SYNTH_BYTES, ROWS_HELD = 2 << 30, 8
 COMPLAINT_BYTES = 1 << 16  #: to which length stderr, the one file that is open, may grow
@@ -81,10 +77,13 @@ class Answers:
         return memoryview(self.memory)[start + _LENGTH : start + _LENGTH + length] if length else None
 
 
-def render_note(synth: vita.Synth, request: dict[str, Any], place: int) -> tuple[dict[str, Any], bytes]:
+def render_note(
+    synth: vita.Synth, request: dict[str, Any], place: int, known: pages.Pages
+) -> tuple[dict[str, Any], bytes]:
     """Render, measure, judge and compress one note."""
     note = request["notes"][place]
     started = time.thread_time()
+    known.obtain()
     audio = synth.render(note, request["velocity"] / 127, request["note_seconds"], request["render_seconds"])
     render_cpu = time.thread_time() - started
     if audio.shape != (2, request["samples"]):
@@ -116,21 +115,26 @@ def migrate(synth: vita.Synth, preset: str, answers: Answers) -> int:
     return 0
 
 
-def render_candidate(synth: vita.Synth, request: dict[str, Any], preset: str, answers: Answers) -> int:
+def render_candidate(
+    synth: vita.Synth, request: dict[str, Any], preset: str, answers: Answers, known: pages.Pages
+) -> int:
     """Load, settle, and answer note after note until one has a fault. Runs in the candidate's own child."""
     notes = request["notes"]
+    known.obtain()
     if not load(synth, preset):
         answers.put(0, {"note": notes[0], "fault": faults.NOT_LOADED})
         return FAULTY
     changes = request["changes"]
-    settled = 0.0 if changes else settle(synth)
+    settled = 0.0 if changes else settle(synth, known)
+    if len(notes) > 1:
+        known.give_back()
 
     def play(place: int) -> int:
         settle_cpu = 0.0 if place else settled
         if changes:
             change(synth, changes[place])
-            settle_cpu = settle(synth)
-        head, body = render_note(synth, request, place)
+            settle_cpu = settle(synth, known)
+        head, body = render_note(synth, request, place, known)
         answers.put(place, {**head, "settle_cpu": settle_cpu}, body)
         return FAULTY if head["fault"] else 0
 
@@ -143,9 +147,10 @@ def render_candidate(synth: vita.Synth, request: dict[str, Any], preset: str, an
     return play(len(notes) - 1)
 
 
-def settle(synth: vita.Synth) -> float:
+def settle(synth: vita.Synth, known: pages.Pages) -> float:
     """Let the controls arrive at their values; return the CPU seconds it took."""
     started = time.thread_time()
+    known.obtain()
     synth.render(SETTLE_NOTE, 0.0, SETTLE_NOTE_SECONDS, SETTLE_SECONDS)
     return time.thread_time() - started
 
@@ -211,7 +216,7 @@ def _wait(child: int, done: int) -> int:
     return os.waitpid(child, 0)[1]
 
 
-def serve(synth: vita.Synth, answers: Answers) -> None:
+def serve(synth: vita.Synth, answers: Answers, known: pages.Pages) -> None:
     """Answer requests from stdin on stdout until stdin closes."""
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     while (message := unpack(stdin.read)) is not None:
@@ -225,7 +230,7 @@ def serve(synth: vita.Synth, answers: Answers) -> None:
             confine(request)
             if not request["notes"]:
                 return migrate(synth, preset.decode(), answers)
-            return render_candidate(synth, request, preset.decode(), answers)
+            return render_candidate(synth, request, preset.decode(), answers, known)
 
         child = fork_into(work)
         os.close(held)
@@ -239,31 +244,18 @@ def serve(synth: vita.Synth, answers: Answers) -> None:
         stdout.flush()
 
 
-def release_zeros() -> None:
-    """Give back memory that holds only zeros, such as the effects' delay lines: two thirds of what the synth has.
+def scout(synth: vita.Synth, answers: Answers) -> list[pages.Span]:
+    """Let a child see which pages a render writes."""
 
-    It reads as zeros again, but a child that writes there gets a new page where it would have copied one, and a fork
-    has fewer pages to list. Only blocks between two others of zeros go: what the allocators may be writing to
-    meanwhile lies at the edge of what is in use. Linux only; elsewhere nothing happens.
-    """
-    maps = Path("/proc/self/maps")
-    if not maps.is_file():
-        return
-    libc = ctypes.CDLL(None)
-    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    # Private, anonymous and writable: only there does MADV_DONTNEED bring zeros back.
-    for start, end in re.findall(r"^(\w+)-(\w+) rw-p \w+ 00:00 0 *(?:\[heap\])?$", maps.read_text(), re.MULTILINE):
-        first, count = int(start, 16), (int(end, 16) - int(start, 16)) // ZERO_BLOCK
-        if count < 3:
-            continue
-        memory = memoryview((ctypes.c_char * (count * ZERO_BLOCK)).from_address(first)).cast("B")
-        is_used = logical_or.reduce(frombuffer(memory, dtype="u8").reshape(count, -1), axis=1)
-        # In one call for each run of blocks: only a huge page that goes as a whole can come back as one.
-        edges = [-1, *is_used.nonzero()[0].tolist(), count]
-        for used, next_used in pairwise(edges):
-            start, stop = used + 2, next_used - 1
-            if start < stop:
-                libc.madvise(first + start * ZERO_BLOCK, (stop - start) * ZERO_BLOCK, mmap.MADV_DONTNEED)
+    def work() -> int:
+        settle(synth, pages.Pages())
+        answers.put(0, {"written": pages.written()})
+        return 0
+
+    os.waitpid(fork_into(work), 0)
+    seen = answers.get(0)
+    message = unpack(io.BytesIO(seen).read) if seen else None
+    return message[0]["written"] if message else []
 
 
 def main() -> None:
@@ -275,10 +267,11 @@ def main() -> None:
     answers = Answers(places, size)
     gc.disable()  # nothing here makes cycles, and a collection in a child would touch every page
     gc.freeze()
-    release_zeros()
+    released = pages.release_zeros()
+    known = pages.Pages.of(scout(synth, answers), released)
     sys.stdout.buffer.write(pack({"ready": True}))
     sys.stdout.buffer.flush()
-    serve(synth, answers)
+    serve(synth, answers, known)
 
 
 if __name__ == "__main__":
