@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import math
 import os
@@ -297,6 +298,29 @@ os.kill(os.getpid(), signal.SIGKILL)
 def is_running(pid: int) -> bool:
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
     return bool(state) and not state.startswith("Z")
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="of glibc")
+def test_what_rows_took_goes_back_to_the_system(fresh: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    code = """
+import random, threading, psutil
+from synthcore.engine.client import Zygote, end_zygotes
+from synthcore.engine.rendering import RenderFormat
+zygote = Zygote(RenderFormat(22050, (60,), 100, 0.1, 0.2, -1000.0, 10.0, 100))
+kept = []
+def shard():
+    rows = []
+    for _ in range(100):
+        rows.append(b"x" * random.randrange(100_000, 700_000))
+        kept.append(bytes(2000))
+begun = psutil.Process().memory_info().rss
+for _ in range(8):
+    threads = [threading.Thread(target=shard) for _ in range(4)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+print((psutil.Process().memory_info().rss - begun) // 2**20)
+"""
+    assert int(fresh(code).stdout) < 32
 
 
 def test_no_more_renderers_than_allowed_are_borrowed_at_a_time() -> None:
