@@ -101,6 +101,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, help="fewer rows, for a trial")
     parser.add_argument("--rows-per-shard", type=int, help="smaller shards, for a trial")
     given = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background, and what it starts, ignores it
     flags = [*RUNS[given.name], *(("-n", given.rows) if given.rows else ())]
     flags += ("--rows-per-shard", given.rows_per_shard) if given.rows_per_shard else ()
     recorded = record(
