@@ -42,6 +42,7 @@ BENCHMARKS: dict[str, Callable[..., Iterator[Measure]]] = {
     "efficiency": efficiency.run,
     "account": account.run,
     "baselines": baselines.run,
+    "samplers": baselines.run_samplers,
     "scale": scale.run,
     "sampling": sampling.run,
     "activity": activity.run,
@@ -52,7 +53,7 @@ BENCHMARKS: dict[str, Callable[..., Iterator[Measure]]] = {
     "memory": memory.run,
 }
 #: Those that can be tried at a share of their size.
-SIZED = {"account", "baselines", "scale"}
+SIZED = {"account", "baselines", "samplers", "scale"}
 
 
 def main() -> int:
