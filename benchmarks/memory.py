@@ -25,20 +25,17 @@ print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
 MERGE = """
 import json, resource, sys
 from pathlib import Path
+from benchmarks.storage import known_shards
 from synthcore.controls import installed
 from synthcore.engine.machine import engine
-from synthcore.shard import plan_shards
-from synthcore.spec import DatasetSpec
-from synthcore.storage.merge import ShardRef, merge_shards
-from synthcore.storage.writer import file_checksum
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.merge import merge_shards
 folder, rows = Path(sys.argv[2]), int(sys.argv[1])
-spec = DatasetSpec(n_samples=rows)
-shards = []
-for plan in plan_shards(spec, 192):
-    path = folder / "data" / plan.name
-    known = dict(name=plan.name, size=path.stat().st_size, checksum=file_checksum(path), rows=plan.rows)
-    shards.append(ShardRef(**known, digest="", candidates=0, faults={}, seconds=0, synth_cpu_seconds=0))
-merge_shards(shards, folder / "merged.h5", data_dir=folder / "data", spec=spec, registry=installed(), engine=engine())
+data = folder / "data"
+with Dataset(folder / "out.h5") as made:
+    spec = made.spec.model_copy(update={"n_samples": rows})
+shards = known_shards(spec, data, 192)
+merge_shards(shards, folder / "merged.h5", data_dir=data, spec=spec, registry=installed(), engine=engine())
 print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
 """
 

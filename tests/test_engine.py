@@ -346,6 +346,46 @@ def test_no_more_renderers_than_allowed_are_borrowed_at_a_time() -> None:
     assert most == 2
 
 
+def test_who_waits_longest_is_lent_the_next_renderer() -> None:
+    lent = []
+
+    def borrow(name: str) -> None:
+        with client.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
+            lent.append(name)
+
+    with client.at_most(1):
+        with client.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
+            threads = [threading.Thread(target=borrow, args=(name,)) for name in "abcdefgh"]
+            for thread in threads:
+                thread.start()
+                time.sleep(0.05)
+        borrow("the one that had it")
+        for thread in threads:
+            thread.join()
+    assert lent == [*"abcdefgh", "the one that had it"]
+
+
+def test_who_stops_waiting_is_lent_nothing_and_keeps_nobody_waiting() -> None:
+    lent = []
+
+    def wait_in_vain() -> None:
+        with contextlib.suppress(Interrupted), client.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
+            lent.append("stopped")
+
+    with client.at_most(1):
+        with client.interruptible(), client.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
+            threads = [threading.Thread(target=wait_in_vain) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.05)
+            client.stop()
+            for thread in threads:
+                thread.join()
+        with client.interruptible(), client.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
+            lent.append("the next run")
+    assert lent == ["the next run"]
+
+
 def test_the_zygote_takes_nothing_from_our_environment(presets: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     with a_renderer() as renderer:
         before = bytes_of(renderer, presets[2])

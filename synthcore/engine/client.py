@@ -27,6 +27,7 @@ from functools import lru_cache
 from synthcore.engine import faults
 from synthcore.engine.protocol import Message, pack, unpack
 from synthcore.engine.rendering import CpuSeconds, Fault, Outcome, RenderedRow, RenderFormat
+from synthcore.engine.turns import Turns
 from synthcore.errors import Accident, Interrupted
 
 log = logging.getLogger(__name__)
@@ -188,8 +189,7 @@ class Zygote:
         content, received = bytearray(size), 0
         with memoryview(content) as view:
             while received < size:
-                if _stopping.is_set():
-                    raise Interrupted("rendering was stopped")
+                _require_going_on()
                 if select.select([self._stdout], [], [], POLL_SECONDS)[0]:
                     # Into place: a pipe gives little at a time, and `read` would make room for all of it every time.
                     count = os.readv(self._stdout.fileno(), [view[received:]])
@@ -334,7 +334,7 @@ def at_most(renderers: int) -> Iterator[None]:
     is kept.
     """
     global _turns
-    _turns = threading.Semaphore(renderers)
+    _turns = Turns(renderers)
     try:
         yield
     finally:
@@ -351,13 +351,16 @@ def _turn() -> Iterator[None]:
     if turns is None:
         yield
         return
-    while not turns.acquire(timeout=POLL_SECONDS):
-        if _stopping.is_set():
-            raise Interrupted("rendering was stopped")
+    turns.take(POLL_SECONDS, _require_going_on)
     try:
         yield
     finally:
-        turns.release()
+        turns.give_back()
+
+
+def _require_going_on() -> None:
+    if _stopping.is_set():
+        raise Interrupted("rendering was stopped")
 
 
 def stop() -> None:
@@ -405,7 +408,7 @@ MIGRATION = RenderFormat(
 MIGRATION_SECONDS = 30.0
 
 _stopping = threading.Event()
-_turns: threading.Semaphore | None = None
+_turns: Turns | None = None
 _living: set[Zygote] = set()
 _idle: dict[RenderFormat, list[Renderer]] = {}
 _idle_lock = threading.Lock()

@@ -61,8 +61,7 @@ class Watch:
         """
         if size > self.limits.max_megabytes * MEGABYTE:
             raise DownloadError(
-                f"takes more than {self.limits.max_megabytes} MB (at least {size:,} bytes); "
-                "--max-megabytes allows more"
+                f"takes more than {self.limits.max_megabytes} MB (at least {size:,} bytes); --max-megabytes allows more"
             )
 
 
