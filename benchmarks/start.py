@@ -14,7 +14,7 @@ import httpx
 
 from benchmarks.measure import Measure, generate, run_python, synthcore
 
-PAIRS = 5
+PAIRS = 11  # single times differ by a third
 FORMAT = ("-n", 12, "--rows-per-shard", 12, "--sample-rate", 22050, "--note-seconds", 0.4, "--render-seconds", 0.5)
 EMPTY_TASK = """
 from flows import environment
