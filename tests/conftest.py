@@ -36,6 +36,9 @@ from synthcore.storage.merge import DatasetRef, ShardRef, merge_shards
 from synthcore.storage.schema import ContentDigest
 from synthcore.storage.weights import Weights
 
+# A shell's background job ignores Ctrl-C, and so would all that is started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Prefect reads its surroundings once, when it is imported: before that, tests get a home of their own.
 _home = tempfile.TemporaryDirectory(prefix="synthcore-tests-")
 os.environ["PREFECT_HOME"] = _home.name
