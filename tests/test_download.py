@@ -443,7 +443,7 @@ def test_a_repository_larger_than_allowed_is_refused_while_it_is_packed(
     remote: Remote, tmp_path: Path, content: bytes
 ) -> None:
     remote.commit({"a.vital": content})
-    with pytest.raises(DownloadError, match=r"more than 2 MB \(at least [23],\d{3},\d{3} bytes\); --max-"):
+    with pytest.raises(DownloadError, match=r"more than 2 MB \(at least [23](,\d{3}){2} bytes\); --max-megabytes"):
         fetched(PresetSource(url=remote.url), tmp_path / "out" / "one")
     assert nothing_but(tmp_path / "out")
 
