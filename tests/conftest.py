@@ -33,7 +33,7 @@ from synthcore.shard import ShardPlan, plan_shards, render_shard
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 from synthcore.storage import weights
 from synthcore.storage.merge import DatasetRef, ShardRef, merge_shards
-from synthcore.storage.schema import ContentDigest
+from synthcore.storage.schema import AUDIO, ContentDigest
 from synthcore.storage.weights import Weights
 
 # A shell's background job ignores Ctrl-C, and so would all that is started here.
@@ -262,6 +262,13 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         finally:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait()
+
+
+def place_of(path: Path, row: int) -> tuple[int, int]:
+    """Where a row's audio lies in a file: its first byte, and how many it has."""
+    with h5py.File(path) as file:
+        chunk = file[AUDIO].id.get_chunk_info_by_coord((row, 0, 0))
+    return chunk.byte_offset, chunk.size
 
 
 def wait_until(holds: Callable[[], bool], seconds: float) -> None:

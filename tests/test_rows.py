@@ -12,6 +12,7 @@ from numpy.testing import assert_array_equal
 from synthcore import Dataset
 from synthcore.errors import DatasetError
 from synthcore.storage.rows import has_our_chunks, read_rows
+from tests.conftest import place_of
 
 ROWS = [0, 3, 4, 11, 14]
 LAYOUTS = {
@@ -83,12 +84,6 @@ def test_a_chunk_that_hdf5_left_as_it_was_is_read(tmp_path):
         column.id.write_direct_chunk((1, 0, 0), audio[1].tobytes(), filter_mask=0b11)
         assert has_our_chunks(column)
         assert_array_equal(read_rows(column, np.array([0, 1])), audio)
-
-
-def place_of(path, row):
-    with h5py.File(path) as file:
-        chunk = file["audio/waveforms"].id.get_chunk_info_by_coord((row, 0, 0))
-    return chunk.byte_offset, chunk.size
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from synthcore import Dataset
 from synthcore.errors import DatasetError, SpecError
+from tests.conftest import place_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -185,11 +185,10 @@ def test_damage_in_the_middle_of_an_epoch_ends_it_with_one_clear_line(learnable,
     )
     batches = iter(loader)
     next(batches)
-    with Dataset(learnable) as dataset:
-        chunk = dataset._file["audio/waveforms"].id.get_chunk_info_by_coord((12, 0, 0))
+    start, size = place_of(learnable, 12)
     with learnable.open("r+b") as file:
-        file.seek(chunk.byte_offset)
-        file.write(bytes(chunk.size))
+        file.seek(start)
+        file.write(bytes(size))
     with pytest.raises(DatasetError, match=r"forged\.h5 is damaged: row 12 of audio/waveforms"):
         list(batches)
 
