@@ -325,7 +325,7 @@ def test_down_ends_what_up_started_and_nothing_else(shell: Shell, prefect_api: s
     assert shell.start("generate/tier1-1k", n_samples=3000, seed=5).returncode == 0
     wait_for(lambda: "zygote" in " ".join(family(started["worker"]).values()), seconds=120)
     everything = {**family(started["worker"]), **family(started["server"])}
-    assert len(everything) > 4
+    assert len(everything) >= 4  # the server, the worker, its run and that run's first zygote
 
     assert shell.down() == ["worker", "server"]
     with sqlite3.connect(home / "prefect.db") as books:
