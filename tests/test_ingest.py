@@ -601,8 +601,8 @@ def test_some_real_presets_sound_as_their_originals(tmp_path):
 @needs_presets
 @pytest.mark.slow
 def test_real_presets_sound_as_their_originals():
-    """At the notes and lengths of a dataset; what is lost is what 24 bits of a label can't hold."""
-    collection, report = ingested(SHARED, check=True)
+    """A note at the length of a dataset's; what is lost is what 24 bits of a label can't hold."""
+    collection, report = ingested(SHARED, check=True, audio=AudioSpec(notes=(60,)))
     assert report.totals["refused"] == 0
     differences = [f.fidelity.difference for f in report.files if f.verdict == "accepted"]
     assert len(differences) == len(collection.presets)
