@@ -21,6 +21,7 @@ import pytest
 from synthcore.controls import Registry
 from synthcore.engine import client, faults
 from synthcore.engine.client import Renderer, migrate
+from synthcore.engine.machine import features_in
 from synthcore.engine.rendering import RenderFormat
 from synthcore.errors import Accident, Interrupted
 from synthcore.patch import Patch, init_assets
@@ -393,6 +394,30 @@ def test_the_zygote_takes_nothing_from_our_environment(presets: list[bytes], mon
         monkeypatch.setenv(name, value)
     with a_renderer() as renderer:
         assert bytes_of(renderer, presets[2]) == before
+
+
+@pytest.mark.parametrize(
+    ("other", "is_the_same_type"),
+    [
+        ({"vendor_id": "GenuineIntel"}, False),  # another table behind the same instruction
+        ({"cpu family": "23"}, False),
+        ({"flags": "fpu sse"}, False),
+        ({"flags": "svm sse avx2 fpu"}, True),  # what only virtual machines use, and the order
+        ({"cpu MHz": "1200.0"}, True),
+    ],
+)
+def test_cpus_that_may_round_otherwise_are_of_another_type(other: dict[str, str], is_the_same_type: bool) -> None:
+    def of(**lines: str) -> str:
+        return features_in("".join(f"{name}\t: {value}\n" for name, value in lines.items()) + "\nprocessor\t: 1\n")
+
+    one = {
+        "processor": "0",
+        "vendor_id": "AuthenticAMD",
+        "cpu family": "25",
+        "cpu MHz": "2600.1",
+        "flags": "fpu avx2 sse",
+    }
+    assert (of(**one) == of(**{**one, **other})) is is_the_same_type
 
 
 # ----------------------------------------------------------------------------------------------------------- migration

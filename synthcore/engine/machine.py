@@ -1,4 +1,4 @@
-"""What rendered bytes depend on besides the patch: the build of vita, the CPU's features, the C library, our road.
+"""What rendered bytes depend on besides the patch: the build of vita, the CPU, the C library, our road.
 
 Two machines of one type render the same bits. The type is part of every cache key, and of every file.
 """
@@ -22,6 +22,8 @@ from synthcore.errors import SynthcoreError
 ENGINE_VERSION = 1
 #: What mathematical libraries choose their code by; flags about virtual machines or security change no sound.
 _MATHEMATICAL = re.compile(r"(sse|ssse|avx|fma|f16c|bmi|asimd|sve|neon)\w*")
+#: vita divides by SSE's `rcpps`, an estimate whose last bits x86 leaves to the CPU's maker, and a maker to its design.
+_MAKE = re.compile(r"^(?:vendor_id|cpu family)\s*:\s*(\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Engine:
     machine : str
         Architecture, libc and version.
     cpu_features : str
-        The features that mathematical code is chosen by, or the processor's name where they can't be listed.
+        The CPU's maker and family, if x86, and the features that mathematical code is chosen by; or the processor's
+        name where they can't be listed.
     version : int
         `ENGINE_VERSION`.
     """
@@ -93,5 +96,12 @@ def _cpu_features() -> str:
             ["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False
         )
         return asked.stdout.strip() or platform.processor()
-    listed = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
-    return " ".join(sorted(w for w in (listed[1].split() if listed else ()) if _MATHEMATICAL.fullmatch(w)))
+    return features_in(text)
+
+
+def features_in(cpuinfo: str) -> str:
+    """Read what sound depends on from Linux's description of the CPUs, which are taken to be alike."""
+    first = cpuinfo.split("\n\n")[0]
+    listed = re.search(r"^(?:flags|Features)\s*:(.*)$", first, re.MULTILINE)
+    mathematical = sorted(w for w in (listed[1].split() if listed else ()) if _MATHEMATICAL.fullmatch(w))
+    return " ".join(_MAKE.findall(first) + mathematical)
