@@ -26,6 +26,9 @@ from synthcore.errors import EngineMismatch, SynthcoreError
 #: Modulation slots are labelled as `modulation_slots`, the view controls only draw.
 NOT_A_LABEL = re.compile(r"modulation_\d+_(amount|bipolar|bypass|power|stereo)|view_spectrogram|osc_\d_view_2d")
 TIER_1 = re.compile(r"osc_[12]_.*|filter_1_.*|env_1_.*|volume")
+#: Options that vita plays and has no name for. Of the ten numbers that a filter's style takes it names five, those of
+#: the analog filters; a comb filter plays six, and 6 to 9 sound like one of these with every model.
+NAMELESS = {re.compile(r"filter_(1|2|fx)_style"): ("Band Spread Flange-",)}
 #: The parts of a preset that are not numbers; a patch that changes one stores it as an asset.
 SECTIONS = ("lfos", "sample", "wavetables")
 #: The last public Vital; vita's own mark, 99999.9.9, is refused by the real one. Both give the same audio.
@@ -220,21 +223,23 @@ def discover() -> Registry:
     details = [synth.get_control_details(n) for n in sorted(synth.get_controls()) if not NOT_A_LABEL.fullmatch(n)]
     preset = json.loads(synth.to_json())["settings"]
     return Registry(
-        controls=tuple(
-            Control(
-                name=d.name,
-                low=float(d.min),
-                high=float(len(d.options) - 1 + d.min if d.options else d.max),
-                default=float(d.default_value),
-                is_whole=bool(d.is_discrete),
-                options=tuple(d.options),
-                tier=1 if TIER_1.fullmatch(d.name) else 2,
-            )
-            for d in details
-        ),
+        controls=tuple(map(_control, details)),
         sources=tuple(vita.get_modulation_sources()),
         destinations=tuple(vita.get_modulation_destinations()),
         init={name: preset[name] for name in SECTIONS},
+    )
+
+
+def _control(details: Any) -> Control:
+    options = tuple(details.options) + next((n for name, n in NAMELESS.items() if name.fullmatch(details.name)), ())
+    return Control(
+        name=details.name,
+        low=float(details.min),
+        high=float(len(options) - 1 + details.min if options else details.max),
+        default=float(details.default_value),
+        is_whole=bool(details.is_discrete),
+        options=options,
+        tier=1 if TIER_1.fullmatch(details.name) else 2,
     )
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 
 import pytest
 import vita
 
 from synthcore.controls import Control, Registry
+from synthcore.engine.client import borrow_renderer
 from synthcore.errors import EngineMismatch, SpecError
+from synthcore.patch import Patch, init_assets
 from synthcore.sampling.modulation import route_indices
+from synthcore.spec import AudioSpec, DatasetSpec
 
 #: Controls that no modulation can reach: connecting one would kill the process when it renders.
 NO_DESTINATIONS = (
@@ -68,11 +72,42 @@ def test_columns_are_sorted_by_name(registry):
     assert names == sorted(names)
 
 
-def test_options_are_counted_by_their_names_not_by_the_range(registry):
+def test_the_ten_numbers_of_a_filters_style_are_six_options(registry):
     style = registry.by_name["filter_1_style"]
-    assert vita.Synth().get_control_details("filter_1_style").max == 9
-    assert len(style.options) == 5
-    assert (style.low, style.high) == (0, 4)
+    details = vita.Synth().get_control_details("filter_1_style")
+    assert (details.max, len(details.options)) == (9, 5)
+    assert style.options == (*details.options, "Band Spread Flange-")
+    assert (style.low, style.high) == (0, 5)
+
+
+def test_no_other_control_takes_numbers_without_a_name(registry):
+    synth = vita.Synth()
+    ranges = {c.name: synth.get_control_details(c.name).max for c in registry.categorical}
+    assert {name for name, high in ranges.items() if high > registry.by_name[name].high} == {
+        "filter_1_style",
+        "filter_2_style",
+        "filter_fx_style",
+    }
+
+
+@pytest.mark.slow
+def test_what_a_filters_style_makes_sound_has_a_name_and_the_rest_sounds_like_it(registry):
+    """Each number from 0 to 9 with each model: only the comb plays a sixth style that sounds like no other."""
+    settings = {"osc_1_on": 1.0, "osc_1_random_phase": 0.0, "filter_1_on": 1.0, "filter_1_resonance": 0.6}
+    settings |= {"filter_1_cutoff": 70.0, "filter_1_blend": 0.6, "filter_1_blend_transpose": 30.0}
+    fmt = DatasetSpec(audio=AudioSpec(notes=(48,), note_seconds=0.1, render_seconds=0.1)).render_format
+    document = json.loads(Patch.init(registry).to_json(registry, init_assets(registry)))
+    with borrow_renderer(fmt.refusing_nothing(), 60) as synth:
+
+        def played(model, style):
+            document["settings"] |= settings | {"filter_1_model": float(model), "filter_1_style": float(style)}
+            return synth.render(json.dumps(document).encode()).rows[0].audio_sha256
+
+        for model, name in enumerate(registry.by_name["filter_1_model"].options):
+            sounds = [played(model, style) for style in range(10)]
+            assert set(sounds[6:]) <= set(sounds[:6]), name
+            if name == "Comb":
+                assert len(set(sounds[:6])) == 6
 
 
 def test_every_range_is_one_and_holds_its_default(registry):
