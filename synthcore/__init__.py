@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from synthcore.controls import Registry
     from synthcore.distances import distance
     from synthcore.errors import SynthcoreError
-    from synthcore.patch import Patch
-    from synthcore.playback import render
+    from synthcore.patch import LABELS, Patch
+    from synthcore.playback import render, render_many
     from synthcore.spec import DatasetSpec
     from synthcore.storage.dataset import Dataset
 
 _HOMES = {
+    "LABELS": "synthcore.patch",
     "Dataset": "synthcore.storage.dataset",
     "DatasetSpec": "synthcore.spec",
     "Patch": "synthcore.patch",
@@ -26,8 +27,19 @@ _HOMES = {
     "SynthcoreError": "synthcore.errors",
     "distance": "synthcore.distances",
     "render": "synthcore.playback",
+    "render_many": "synthcore.playback",
 }
-__all__ = ["Dataset", "DatasetSpec", "Patch", "Registry", "SynthcoreError", "distance", "render"]
+__all__ = [
+    "LABELS",
+    "Dataset",
+    "DatasetSpec",
+    "Patch",
+    "Registry",
+    "SynthcoreError",
+    "distance",
+    "render",
+    "render_many",
+]
 
 
 def __getattr__(name: str) -> Any:

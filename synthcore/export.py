@@ -15,9 +15,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from scipy.io import wavfile
 
+from synthcore.classes import EXTRAS
 from synthcore.controls import Registry
 from synthcore.errors import DatasetError
-from synthcore.patch import EXTRAS, OSCILLATORS, Patch
+from synthcore.patch import OSCILLATORS, Patch
 from synthcore.storage.continuing import require_new
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.writer import whole_file

@@ -292,7 +292,7 @@ def moves_of(patch: Patch, registry: Registry, note: int) -> Iterator[Move]:
             units = patch.continuous.copy()
             units[place] = unit
             value = float(to_values([control], units[place : place + 1])[0])
-            yield Move(control.name, value, replace(patch, continuous=units))
+            yield Move(control.name, value, patch.moved(continuous=units))
     seed = int.from_bytes(hashlib.sha256(f"options {patch.hash} {note}".encode()).digest())
     rng = np.random.default_rng(seed)
     for place, control in enumerate(registry.categorical):
@@ -300,7 +300,7 @@ def moves_of(patch: Patch, registry: Registry, note: int) -> Iterator[Move]:
         for option in rng.permutation(others)[:OPTIONS]:
             options = patch.categorical.copy()
             options[place] = option
-            yield Move(control.name, control.low + float(option), replace(patch, categorical=options))
+            yield Move(control.name, control.low + float(option), patch.moved(categorical=options))
 
 
 def steps(control: Control, unit: np.float32) -> list[np.float32]:

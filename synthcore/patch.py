@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from synthcore.controls import VITAL_VERSION, Registry, canonical_json, installed
+from synthcore.classes import EXTRAS, Classes, builtin_classes
+from synthcore.controls import VITAL_VERSION, Control, Registry, canonical_json, installed
 from synthcore.errors import SynthcoreError
-from synthcore.normalize import to_units, to_values
-from synthcore.wavetables.canonical import canonical_wavetable, playable
+from synthcore.normalize import to_label, to_units, to_values
+from synthcore.wavetables.canonical import init_wavetables, playable
 
 MAX_SLOTS = 64  #: of modulation; a 65th kills the synth
 SLOT_FIELDS = ("source", "destination", "amount", "bipolar", "power", "stereo", "bypass")
@@ -29,8 +30,8 @@ EMPTY_SLOT = np.array([-1, -1, 0, 0, 0, 0, 0], dtype=np.float32)
 SLOT_LOW, SLOT_HIGH = (-1.0, 0.0, -10.0, 0.0, 0.0), (1.0, 1.0, 10.0, 1.0, 1.0)
 SLOT_IS_SWITCH = (False, True, False, True, True)
 OSCILLATORS = 3
-#: What a patch can hold besides numbers and wavetables; none of it given means the init preset's.
-EXTRAS = ("lfos", "sample", "curves")
+#: The parts of a label, by the names that they have in rows, batches and `Patch.from_vectors`.
+LABELS = ("continuous", "categorical", "modulation_slots", "wavetables", "extras", "exact_values")
 #: One sample of silence, for a patch whose sample is off: decoding one that nobody hears is half of a load.
 NO_SAMPLE = '{"length":1,"name":"","sample_rate":44100,"samples":"AAA="}'
 
@@ -51,6 +52,9 @@ class Patch:
         The SHA-256 of each oscillator's wavetable asset.
     extras : tuple of (str or None)
         The SHA-256 of each of `EXTRAS`' assets, None for the init preset's.
+    exact_values : ndarray, shape (322,), float32, or None
+        The value of a continuous control where its unit value, being float32 too, only comes near it; NaN elsewhere.
+        None if that is nowhere: only presets have such values.
     """
 
     continuous: NDArray[np.float32]
@@ -58,6 +62,11 @@ class Patch:
     modulation_slots: NDArray[np.float32]
     wavetables: tuple[str, ...]
     extras: tuple[str | None, ...] = (None,) * len(EXTRAS)
+    exact_values: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        if self.exact_values is not None and np.isnan(self.exact_values).all():
+            object.__setattr__(self, "exact_values", None)  # one patch has one form
 
     @cached_property
     def hash(self) -> str:
@@ -67,6 +76,9 @@ class Patch:
             # Adding 0.0 makes -0.0 and 0.0, which sound the same, the same bytes.
             digest.update(np.ascontiguousarray(array + array.dtype.type(0), dtype=dtype).tobytes())
         digest.update(canonical_json([self.wavetables, self.extras]).encode())
+        if self.exact_values is not None:  # any NaN is the same
+            exact = np.where(np.isnan(self.exact_values), np.float32(np.nan), self.exact_values)
+            digest.update(np.ascontiguousarray(exact, dtype="<f4").tobytes())
         return digest.hexdigest()
 
     def __eq__(self, other: object) -> bool:
@@ -74,6 +86,11 @@ class Patch:
 
     def __hash__(self) -> int:
         return hash(self.hash)
+
+    @property
+    def exact(self) -> NDArray[np.float32]:
+        """`exact_values` as a column, shape (322,), float32: NaN where there is none."""
+        return np.full_like(self.continuous, np.nan) if self.exact_values is None else self.exact_values
 
     @classmethod
     def init(cls, registry: Registry) -> Patch:
@@ -83,41 +100,61 @@ class Patch:
             continuous=to_units(registry.continuous, values),
             categorical=options,
             modulation_slots=np.tile(EMPTY_SLOT, (MAX_SLOTS, 1)),
-            wavetables=tuple(hashlib.sha256(text).hexdigest() for text in _init_wavetables(registry)),
+            wavetables=tuple(hashlib.sha256(text).hexdigest() for text in init_wavetables(registry)),
         )
+
+    @classmethod
+    def from_label(cls, label: Mapping[str, NDArray[Any]], classes: Classes) -> Patch:
+        """The patch that a stored label is of.
+
+        Parameters
+        ----------
+        label : mapping of str to ndarray
+            All of `LABELS`, as in one row of a file.
+        classes : Classes
+            What the numbers of wavetables and extras mean in that file.
+        """
+        wavetables, extras = classes.named(label["wavetables"].tolist(), label["extras"].tolist())
+        numbers = {name: label[name] for name in ("continuous", "categorical", "modulation_slots", "exact_values")}
+        return cls(wavetables=wavetables, extras=extras, **numbers)
 
     @classmethod
     def from_vectors(
         cls,
         continuous: ArrayLike,
         categorical: ArrayLike,
-        modulation: ArrayLike | None = None,
+        modulation_slots: ArrayLike | None = None,
+        wavetables: ArrayLike | None = None,
+        extras: ArrayLike | None = None,
+        exact_values: ArrayLike | None = None,
         *,
-        wavetables: Sequence[str] | None = None,
-        extras: Sequence[str | None] | None = None,
-        registry: Registry | None = None,
+        classes: Classes | None = None,
     ) -> Patch:
-        """Make a patch of a model's prediction: what can't be played becomes what can.
+        """Make a patch of a model's prediction, or of a row's own label: what can't be played becomes what can.
 
-        Unit values are clipped to [0, 1], and whole-number controls go to the nearest whole number. Options are
-        rounded and clipped to those there are. In modulation, sources and destinations are rounded and clipped to
-        the lists, amounts to [-1, 1], powers to [-10, 10], switches to 0 or 1; a source that rounds to -1 or less
-        leaves its slot empty. A row's own vectors come back as the patch they are of.
+        Unit values are clipped to [0, 1], and whole-number controls go to the nearest whole number. Options, and the
+        numbers of wavetables and extras, are rounded and clipped to those there are. In modulation, sources and
+        destinations are rounded and clipped to the lists, amounts to [-1, 1], powers to [-10, 10], switches to 0 or 1;
+        a source that rounds to -1 or less leaves its slot empty. A row's own label comes back as the row's patch.
 
         Parameters
         ----------
         continuous : array_like, shape (322,)
-            Unit values, in the order of `params/continuous`.
+            Unit values, in the order of `params/continuous`; or of tier 1's columns alone, the others at their
+            defaults.
         categorical : array_like, shape (126,)
-            Option indices, in the order of `params/categorical`.
-        modulation : array_like, shape (64, 7), optional
-            As `params/modulation_slots`: `SLOT_FIELDS` per slot. None by default.
-        wavetables : sequence of str, optional
-            The SHA-256 of each of the three oscillators' wavetables; by default the init preset's.
-        extras : sequence of (str or None), optional
-            The SHA-256 of each of `EXTRAS`' assets; by default the init preset's.
-        registry : Registry, optional
-            Whose columns these are; by default the installed synth's.
+            Option indices, in the order of `params/categorical`, likewise.
+        modulation_slots : array_like, shape (64, 7), optional
+            `SLOT_FIELDS` per slot. None by default.
+        wavetables : array_like, shape (3,), optional
+            The class of each oscillator's wavetable: its place in `classes.wavetables`. By default the init preset's.
+        extras : array_like, shape (3,), optional
+            The class of each of `EXTRAS`. By default 0, the init preset's.
+        exact_values : array_like, the shape of `continuous`, optional
+            Values where unit values only come near them, NaN elsewhere; what isn't near its unit value doesn't count.
+        classes : Classes, optional
+            `Dataset.classes` of the file that the numbers are from. By default those of the built-in catalog: then
+            the init preset's wavetable and the built-in ones are all there are.
 
         Returns
         -------
@@ -126,28 +163,49 @@ class Patch:
         Raises
         ------
         SynthcoreError
-            A vector has another length, or holds what is no number, such as NaN; the error names the vector.
+            A vector has another length, or holds something that isn't a number, such as NaN; the error names the
+            vector.
         """
-        registry = installed() if registry is None else registry
+        registry = installed()
+        classes = builtin_classes() if classes is None else classes
         init = cls.init(registry)
-        slots = init.modulation_slots if modulation is None else modulation
+        knobs = _finite("continuous", _columns("continuous", continuous, init.continuous, registry.continuous))
+        units = _nearest_units(knobs, registry)
+        options = _finite("categorical", _columns("categorical", categorical, init.categorical, registry.categorical))
+        slots = init.modulation_slots if modulation_slots is None else modulation_slots
+        usual = [classes.wavetables.index(name) for name in init.wavetables]
+        tables, others = classes.named(
+            _nearest_numbers(
+                "wavetables", usual if wavetables is None else wavetables, [len(classes.wavetables)] * OSCILLATORS
+            ),
+            _nearest_numbers("extras", [0] * len(EXTRAS) if extras is None else extras, list(map(len, classes.extras))),
+        )
         return cls(
-            continuous=_nearest_units(_vector("continuous", continuous, init.continuous.shape), registry),
-            categorical=_nearest_options(_vector("categorical", categorical, init.categorical.shape), registry),
-            modulation_slots=_nearest_slots(_vector("modulation", slots, init.modulation_slots.shape), registry),
-            wavetables=_names("wavetables", wavetables, init.wavetables),
-            extras=_names("extras", extras, init.extras),
+            continuous=units,
+            categorical=_nearest_options(options, registry),
+            modulation_slots=_nearest_slots(_vector("modulation_slots", slots, init.modulation_slots.shape), registry),
+            wavetables=tables,
+            extras=others,
+            exact_values=None if exact_values is None else _exact_beside(units, exact_values, registry),
+        )
+
+    def moved(
+        self, *, continuous: NDArray[np.float32] | None = None, categorical: NDArray[np.int32] | None = None
+    ) -> Patch:
+        """The patch with other unit values or options. A control that is moved has no longer its exact value."""
+        units = self.continuous if continuous is None else continuous
+        return replace(
+            self,
+            continuous=units,
+            categorical=self.categorical if categorical is None else categorical,
+            exact_values=np.where(units == self.continuous, self.exact, np.float32(np.nan)),
         )
 
     def values(self, registry: Registry) -> dict[str, float]:
         """The raw value of every control, by name: what is played."""
-        played = dict(
-            zip(
-                (c.name for c in registry.continuous),
-                to_values(registry.continuous, self.continuous).tolist(),
-                strict=True,
-            )
-        )
+        values = to_values(registry.continuous, self.continuous)
+        values = np.where(np.isnan(self.exact), values, self.exact)
+        played = dict(zip((c.name for c in registry.continuous), values.tolist(), strict=True))
         for control, option in zip(registry.categorical, self.categorical.tolist(), strict=True):
             played[control.name] = control.low + option
         return played
@@ -216,12 +274,20 @@ class Patch:
 
 def _vector(name: str, given: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Check one predicted vector."""
-    try:
-        vector = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise SynthcoreError(f"{name} holds what is no number ({error}); give an array of shape {shape}") from error
+    vector = _array(name, given)
     if vector.shape != shape:
         raise SynthcoreError(f"{name} has shape {vector.shape}; a patch needs {shape}")
+    return _finite(name, vector)
+
+
+def _array(name: str, given: ArrayLike) -> NDArray[np.float64]:
+    try:
+        return np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise SynthcoreError(f"{name} holds something that isn't a number ({error}); give an array") from error
+
+
+def _finite(name: str, vector: NDArray[np.float64]) -> NDArray[np.float64]:
     if not np.isfinite(vector).all():
         where = np.argwhere(~np.isfinite(vector))[0].tolist()
         raise SynthcoreError(
@@ -230,10 +296,32 @@ def _vector(name: str, given: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.f
     return vector
 
 
-def _names(name: str, given: Sequence[Any] | None, usual: tuple[Any, ...]) -> tuple[Any, ...]:
-    if given is not None and len(given) != len(usual):
-        raise SynthcoreError(f"{name} names {len(given)} assets; a patch needs {len(usual)}")
-    return usual if given is None else tuple(given)
+def _columns(name: str, given: ArrayLike, usual: NDArray[Any], controls: Sequence[Control]) -> NDArray[np.float64]:
+    """Check a vector with a number for each control; what is of tier 1's columns alone is completed by `usual`."""
+    vector, whole = _array(name, given), usual.astype(np.float64)
+    of_tier_1 = np.array([control.tier == 1 for control in controls])
+    if vector.shape == (of_tier_1.sum(),):
+        whole[of_tier_1] = vector
+        return whole
+    if vector.shape != whole.shape:
+        raise SynthcoreError(
+            f"{name} has shape {vector.shape}; a patch needs {whole.shape}, or tier 1's {of_tier_1.sum()}"
+        )
+    return vector
+
+
+def _exact_beside(units: NDArray[np.float32], given: ArrayLike, registry: Registry) -> NDArray[np.float32]:
+    """Keep the exact values that are near their unit values: the others are of another sound."""
+    controls = registry.continuous
+    values = _columns("exact_values", given, np.full(len(controls), np.nan), controls)
+    again, exact = to_label(controls, np.where(np.isfinite(values), values, to_values(controls, units)))
+    return np.where(again == units, exact, np.float32(np.nan))
+
+
+def _nearest_numbers(name: str, given: ArrayLike, counts: Sequence[int]) -> list[int]:
+    numbers = np.rint(_vector(name, given, (len(counts),)))
+    nearest: list[int] = np.clip(numbers, 0, np.array(counts) - 1).astype(int).tolist()
+    return nearest
 
 
 def _nearest_units(vector: NDArray[np.float64], registry: Registry) -> NDArray[np.float32]:
@@ -261,13 +349,4 @@ def content_hash(value: Any) -> str:
 
 def init_assets(registry: Registry) -> dict[str, bytes]:
     """The init preset's wavetables as assets, by SHA-256."""
-    return {hashlib.sha256(text).hexdigest(): text for text in _init_wavetables(registry)}
-
-
-def init_names(registry: Registry) -> dict[str, str]:
-    """What the init preset calls its wavetables, by SHA-256."""
-    return dict(zip(Patch.init(registry).wavetables, (w["name"] for w in registry.init["wavetables"]), strict=True))
-
-
-def _init_wavetables(registry: Registry) -> list[bytes]:
-    return [canonical_wavetable(wavetable) for wavetable in registry.init["wavetables"]]
+    return {hashlib.sha256(text).hexdigest(): text for text in init_wavetables(registry)}

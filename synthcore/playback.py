@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Generator, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +13,10 @@ from pydantic import ValidationError
 from synthcore.controls import installed
 from synthcore.engine.chunk import inflate
 from synthcore.engine.client import borrow_renderer
+from synthcore.engine.rendering import Fault, RenderFormat
 from synthcore.errors import RenderError, SpecError, SynthcoreError
 from synthcore.patch import Patch, init_assets
-from synthcore.settings import explain
+from synthcore.settings import CORES, explain
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.wavetables.catalog import builtin
 
@@ -60,23 +63,82 @@ def render(
     RenderError
         The synth doesn't survive the patch, or makes no finite sound of it; as `Accident`, when it was killed.
     """
+    sound = _play(patch, note, _format(audio, velocity), _with_builtin(assets))
+    if isinstance(sound, Fault):
+        raise RenderError(f"the patch can't be rendered at note {note}: {sound.reason}")
+    return sound
+
+
+def render_many(
+    patches: Iterable[Patch],
+    notes: int | Iterable[int] = 60,
+    velocity: int = AUDIO.velocity,
+    *,
+    audio: AudioSpec = AUDIO,
+    assets: Mapping[str, bytes] | None = None,
+    workers: int = CORES,
+) -> Generator[NDArray[np.float32] | Fault]:
+    """Play a note of each of many patches, over all cores; the sounds come in the order of the patches.
+
+    Parameters
+    ----------
+    patches : iterable of Patch
+    notes : int, or iterable of int
+        The MIDI note of all, or of each.
+    velocity, audio, assets
+        As in `render`, the same for all.
+    workers : int
+        Renders at a time.
+
+    Yields
+    ------
+    ndarray, shape (2, S), float32, or Fault
+        As `render` returns it; or why the patch can't be rendered. The others go on.
+
+    Raises
+    ------
+    SpecError, SynthcoreError, Accident
+        As `render`.
+    ValueError
+        There are more patches than notes, or the other way round.
+    """
+    fmt, given = _format(audio, velocity), _with_builtin(assets)
+    each = ((patch, notes) for patch in patches) if isinstance(notes, int) else zip(patches, notes, strict=True)
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[NDArray[np.float32] | Fault]] = deque()
+        try:
+            for patch, note in each:
+                ahead.append(pool.submit(_play, patch, note, fmt, given))
+                if len(ahead) > 2 * workers:  # so many sounds wait in memory, whatever the number of patches
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:  # nobody asks for these any more
+                future.cancel()
+
+
+def _format(audio: AudioSpec, velocity: int) -> RenderFormat:
     try:
-        played = AudioSpec.model_validate({**audio.model_dump(), "notes": (note,), "velocity": velocity})
+        # One note, so that whatever is played at one velocity shares a synth; each call names its own.
+        played = AudioSpec.model_validate({**audio.model_dump(), "notes": (0,), "velocity": velocity})
     except ValidationError as error:
         raise SpecError(explain(error)) from error
-    fmt = DatasetSpec(audio=played).render_format.refusing_nothing()
-    with borrow_renderer(fmt, TIMEOUT_SECONDS) as renderer:
-        outcome = renderer.render(_document(patch, assets or {}))
-    if outcome.fault:
-        raise RenderError(f"the patch can't be rendered at note {note}: {outcome.fault.reason}")
-    return inflate(outcome.rows[0].chunk, (2, fmt.samples))
+    return DatasetSpec(audio=played).render_format.refusing_nothing()
 
 
-def _document(patch: Patch, given: Mapping[str, bytes]) -> bytes:
-    assets = {**init_assets(installed()), **builtin().assets, **given}
+def _with_builtin(given: Mapping[str, bytes] | None) -> Mapping[str, bytes]:
+    return {**init_assets(installed()), **builtin().assets, **(given or {})}
+
+
+def _play(patch: Patch, note: int, fmt: RenderFormat, assets: Mapping[str, bytes]) -> NDArray[np.float32] | Fault:
+    if not 0 <= note <= 127:
+        raise SpecError(f"there is no MIDI note {note}; there are 0 to 127")
     missing = [name for name in (*patch.wavetables, *patch.extras) if name is not None and name not in assets]
     if missing:
         raise SynthcoreError(
             f"the patch plays asset {missing[0]}, which isn't built in; give it as assets=dataset.assets"
         )
-    return patch.to_json(installed(), assets).encode()
+    with borrow_renderer(fmt, TIMEOUT_SECONDS) as renderer:
+        outcome = renderer.render(patch.to_json(installed(), assets).encode(), (int(note),))
+    return outcome.fault or inflate(outcome.rows[0].chunk, (2, fmt.samples))

@@ -37,9 +37,9 @@ from synthcore.sampling.priors import shipped
 from synthcore.spec import DatasetSpec
 from synthcore.storage import claims
 from synthcore.storage.merge import ShardRef
-from synthcore.storage.schema import VERSION, StoredPriors, WavetableNote
+from synthcore.storage.schema import VERSION, StoredPriors
 from synthcore.storage.writer import ShardWriter, file_checksum, new_file, whole_file
-from synthcore.wavetables.catalog import Catalog, builtin
+from synthcore.wavetables.catalog import builtin
 
 #: A shard that accepts a smaller share than this stops, once enough were tried for the share to mean anything.
 MIN_SHARE, FAIR_TRIAL = 0.05, 100
@@ -157,10 +157,11 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
         with new_file(temporary) as file:
             candidates = supply(plan, data_dir)
             priors = StoredPriors.of(candidates.marginals)
-            writer = ShardWriter(file, plan.spec, installed(), engine(), priors, plan.patches)
+            catalog = library.catalog(plan.spec, data_dir)
+            writer = ShardWriter(file, plan.spec, installed(), engine(), priors, catalog, plan.patches)
             work = ShardWork(plan, candidates, writer, timeout_seconds)
             work.run()
-            digest = writer.finish(work.wavetables(library.catalog(plan.spec, data_dir)), work.sources())
+            digest = writer.finish(candidates.wavetable_names, work.sources())
         ref = ShardRef(
             name=plan.name,
             size=temporary.stat().st_size,
@@ -254,12 +255,6 @@ class ShardWork:
     def sources(self) -> list[Provenance]:
         """The presets behind the candidates."""
         return self.supply.provenance(self._parents)
-
-    def wavetables(self, catalog: Catalog) -> dict[str, WavetableNote]:
-        """What is known of the wavetables that candidates may have."""
-        names = self.supply.wavetable_names
-        places = {digest: catalog.index(digest) for digest in names}
-        return {d: WavetableNote(name, -1 if (at := places[d]) is None else at) for d, name in names.items()}
 
     def _work(self) -> None:
         """Make candidates, and borrow a renderer for each; stop when none is waiting."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
@@ -167,7 +167,7 @@ def move(patch: Patch, place: int, registry: Registry, rng: Generator) -> Patch:
         column = place - len(continuous)
         options = len(registry.categorical[column].options)
         categorical[column] = (categorical[column] + 1 + rng.integers(options - 1)) % options
-    return replace(patch, continuous=continuous, categorical=categorical)
+    return patch.moved(continuous=continuous, categorical=categorical)
 
 
 def _moved(control: Control, unit: np.float32, rng: Generator) -> np.float32:

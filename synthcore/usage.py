@@ -32,7 +32,7 @@ class Usage(BaseModel):
 
 def count_usage(dataset: Dataset) -> Usage:
     """Count wavetables of oscillators that are on, and connections that aren't bypassed."""
-    registry, order = dataset.registry, dataset.asset_names
+    registry, classes = dataset.registry, dataset.classes
     names = [c.name for c in registry.categorical]
     switches = [names.index(f"osc_{n}_on") for n in range(1, OSCILLATORS + 1)]
     tables: Counter[int] = Counter()
@@ -52,8 +52,8 @@ def count_usage(dataset: Dataset) -> Usage:
     return Usage(
         rows=counted,
         oscillators=tables.total(),
-        wavetables={order[place]: count for place, count in tables.most_common()},
-        wavetable_names={order[place]: dataset.wavetable_names.get(order[place], "") for place in tables},
+        wavetables={classes.wavetables[place]: count for place, count in tables.most_common()},
+        wavetable_names={classes.wavetables[place]: classes.wavetable_names[place] for place in tables},
         connections=dict(sorted(connections.items())),
         modulation_sources={registry.sources[s]: count for s, count in sources.most_common()},
         modulation_destinations={registry.destinations[d]: count for d, count in destinations.most_common()},

@@ -122,7 +122,7 @@ SAW = {"name": "saw", "num_points": 2, "points": [0.0, 1.0, 1.0, 0.0], "powers":
 
 @pytest.fixture
 def preset_documents() -> dict[str, dict[str, Any]]:
-    """Presets such as people make, by file: with wavetables, LFO shapes, curves and modulated modulations."""
+    """Presets such as people make, by file: with LFO shapes, curves, modulated modulations, and uneven numbers."""
     return _preset_documents()
 
 
@@ -145,6 +145,7 @@ def _preset_documents() -> dict[str, dict[str, Any]]:
         text = sampler.draw(number, 0).to_json(registry, sampler.assets, name=f"sound {number}")
         made[f"sound {number}.vital"] = json.loads(text)
     made["sound 1.vital"]["settings"]["lfos"][0] = SAW
+    made["sound 1.vital"]["settings"]["osc_1_tune"] = 0.1  # between two unit values, as float32 has them
     slots = made["sound 2.vital"]["settings"]["modulations"]
     slots[40] = {"source": "lfo_1", "destination": "osc_1_level", "line_mapping": CURVE}
     slots[41] = {"source": "env_2", "destination": "modulation_41_amount"}

@@ -164,7 +164,7 @@ def test_a_shard_gives_what_it_has(tier_1):
     """Neither splits, nor activity, nor weights: nothing is made up for them."""
     shard = tier_1.data_dir / tier_1.shards[0].name
     batch = Examples(shard).read(np.arange(4))
-    assert set(batch) == {"row", "audio", "continuous", "categorical", "midi_note", "velocity"}
+    assert set(batch) == {"row", "audio", "continuous", "categorical", "wavetables", "midi_note", "velocity"}
     assert batch["continuous"].shape[1] + batch["categorical"].shape[1] == 82
 
 

@@ -183,7 +183,7 @@ def test_it_knows_what_it_was_made_from(each_tier, registry):
         assert dataset.spec == each_tier.spec
         assert dataset.registry == registry
         assert dataset.digest == each_tier.ref.digest
-        assert dataset.version == "3.0.0"
+        assert dataset.version == "4.0.0"
         assert dataset.weights_status == "absent"
         assert f"15 rows, tier {each_tier.spec.tier}" in repr(dataset)
 
@@ -260,19 +260,19 @@ def test_hdf5_that_is_no_dataset(tmp_path):
         Dataset(tmp_path / "x.h5")
 
 
-@pytest.mark.parametrize("version", ["2.1.0", "4.0.0", "30.0.0", "draft"])
+@pytest.mark.parametrize("version", ["3.0.0", "5.0.0", "40.0.0", "draft"])
 def test_another_major_version_of_the_schema(tier_1, forge, version):
     path = forge(tier_1)
     with h5py.File(path, "r+") as file:
         file["schema"].attrs["version"] = version
-    with pytest.raises(DatasetError, match=rf"has schema version {version}, this synthcore reads 3\.0\.0; generate"):
+    with pytest.raises(DatasetError, match=rf"has schema version {version}, this synthcore reads 4\.0\.0; generate"):
         Dataset(path)
 
 
 def test_another_minor_version_is_read(tier_1, forge):
     path = forge(tier_1)
     with h5py.File(path, "r+") as file:
-        file["schema"].attrs["version"] = "3.7.1"
+        file["schema"].attrs["version"] = "4.7.1"
     with Dataset(path) as dataset:
         assert len(dataset) == 15
 

@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthcore import progress
+from synthcore.classes import EXTRAS
 from synthcore.controls import installed
 from synthcore.engine.client import borrow_renderer, migrate
 from synthcore.errors import DatasetError, PresetError, SpecError
-from synthcore.patch import EMPTY_SLOT, EXTRAS, MAX_SLOTS, Patch, init_assets
+from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, Patch, init_assets
 from synthcore.presets import fidelity
 from synthcore.presets.collection import Collection
 from synthcore.presets.fidelity import CLOSE, NEAR, VERDICTS, measure

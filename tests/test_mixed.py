@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import synthcore
 from flows.cli import main
 from synthcore import library
+from synthcore.classes import builtin_classes
 from synthcore.controls import installed
 from synthcore.errors import DatasetError, SpecError
 from synthcore.inspection import inspect
-from synthcore.patch import EMPTY_SLOT, Patch
+from synthcore.patch import EMPTY_SLOT, LABELS, Patch
 from synthcore.presets.collection import Collection
 from synthcore.presets.families import SHARES, family_of, split_of
 from synthcore.presets.given import Given, Projection
@@ -27,8 +29,10 @@ from synthcore.recipe import render_recipe, write_recipe
 from synthcore.settings import Verify
 from synthcore.shard import plan_shards
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
+from synthcore.storage.batches import Examples
 from synthcore.storage.dataset import Dataset
 from synthcore.verification import verify
+from synthcore.wavetables.catalog import builtin
 from tests.conftest import make_dataset
 
 REGISTRY = installed()
@@ -174,7 +178,7 @@ def test_a_refused_preset_is_named_with_its_file(dataset):
     assert "CC-BY-4.0" in found.to_text()
 
 
-def test_wavetables_of_the_catalog_have_its_index_and_others_are_marked(preset_documents, short, tmp_path):
+def test_wavetables_of_the_catalog_have_its_numbers_and_others_come_behind(preset_documents, short, tmp_path):
     """The presets play built-in wavetables; one that nobody knows is a preset's own."""
     path = tmp_path / "presets" / "own.vital"
     path.parent.mkdir()
@@ -187,17 +191,39 @@ def test_wavetables_of_the_catalog_have_its_index_and_others_are_marked(preset_d
     spec = spec_of(presets, short, variations=0, n_samples=2, acceptance=AcceptanceSpec(max_peak=10))
     made = make_dataset(spec, kept(presets, tmp_path), presets)
     own = presets.presets[0].patch.wavetables[0]
-    places = dict(zip(*_catalog_indices(made.path), strict=True))
-    assert places.pop(own) == -1
-    init = {*Patch.init(REGISTRY).wavetables}
-    assert all((place >= 0) == (name not in init) for name, place in places.items())
+    with Dataset(made.path) as dataset:
+        classes, first = dataset.classes, builtin_classes()
+        assert classes.wavetables == (*first.wavetables, own)
+        assert classes.wavetable_names == (*first.wavetable_names, "")  # it says no name
+        assert classes.catalog_size == len(builtin())
+        assert dataset.column("wavetables")[0, 0] == len(first.wavetables)
 
 
-def _catalog_indices(path):
-    import h5py
-
-    with h5py.File(path) as file:
-        return file["schema/assets"].asstr()[:].tolist(), file["schema/wavetable_catalog_index"][:].tolist()
+@pytest.mark.parametrize("tier", [1, 2, 3])
+def test_every_row_comes_back_from_what_a_batch_holds_bit_for_bit(tier, collection, mixed, short, tmp_path):
+    """Presets, variations and drawn rows."""
+    made = mixed
+    if tier < 3:
+        loose = AcceptanceSpec(min_rms_dbfs=-200, max_peak=10)
+        spec = spec_of(collection, short, tier=tier, n_samples=2, acceptance=loose)
+        made = make_dataset(spec, kept(collection, tmp_path), collection)
+    examples = Examples(made.path)
+    dataset, batch = examples.dataset, examples.read(examples.rows)
+    assert {name for name in LABELS if name in batch} == {
+        *("continuous", "categorical", "wavetables", "exact_values"),
+        *(["extras"] if tier > 1 else []),
+        *(["modulation_slots"] if tier > 2 else []),
+    }
+    assert batch["continuous"].shape[1] == (62 if tier == 1 else 322)
+    labels = ({name: batch[name][row] for name in LABELS if name in batch} for row in range(len(examples)))
+    patches = [Patch.from_vectors(**label, classes=examples.classes) for label in labels]
+    assert patches == list(dataset.patches(0, len(dataset)))
+    assert any(patch.exact_values is not None for patch in patches)
+    notes, audio = batch["midi_note"].tolist(), dataset.spec.audio
+    sounds = synthcore.render_many(patches, notes, audio.velocity, audio=audio, assets=dataset.assets)
+    for row, sound in enumerate(sounds):
+        assert isinstance(sound, np.ndarray)
+        np.testing.assert_array_equal(sound, batch["audio"][row])
 
 
 # ---------------------------------------------------------------------------------------------------------- projection

@@ -86,9 +86,8 @@ def forge_names(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file["metadata/preset_name"][:] = HOSTILE[:80].encode()
         file["metadata/source"][:7] = b"<b>&\"'"
-        file["schema/wavetable_names"][:] = [
-            f"{HOSTILE} $x_{{$ {n}" for n in range(len(file["schema/wavetable_names"]))
-        ]
+        names = file["schema/classes/wavetable_names"]
+        names[:] = [f"{HOSTILE} $x_{{$ {n}" for n in range(len(names))]
         for name in list(file["sources"]):
             del file[f"sources/{name}"]
             file.create_dataset(f"sources/{name}", data=[HOSTILE], dtype=text)

@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 
 import synthcore
+from synthcore.classes import builtin_classes
 from synthcore.controls import installed
 from synthcore.engine import client
+from synthcore.engine.rendering import Fault
 from synthcore.errors import RenderError, SpecError, SynthcoreError
-from synthcore.patch import EMPTY_SLOT, Patch
+from synthcore.normalize import to_label, to_values
+from synthcore.patch import EMPTY_SLOT, LABELS, Patch
+from synthcore.storage.batches import Examples
 from synthcore.storage.dataset import Dataset
 
 REGISTRY = installed()
@@ -19,38 +23,84 @@ INIT = Patch.init(REGISTRY)
 ZEROS = np.zeros(126)
 
 
-def vectors_of(dataset, row):
-    """What a row stores, as a user hands it on."""
-    names = dataset.asset_names
-    stored = dataset[row]
-    return {
-        "continuous": stored["continuous"],
-        "categorical": stored["categorical"],
-        "modulation": stored["modulation_slots"],
-        "wavetables": [names[i] for i in stored["wavetables"]],
-        "extras": [None if i < 0 else names[i] for i in stored["extras"]],
-    }
-
-
 def place(name):
     return [c.name for c in REGISTRY.continuous].index(name)
 
 
-def test_a_rows_own_vectors_give_its_patch_and_its_audio(each_tier):
+def label_of(row):
+    """What a row or a batch's row says of its patch, as a user hands it on."""
+    return {name: row[name] for name in LABELS if name in row}
+
+
+def test_a_rows_own_label_gives_its_patch_and_its_audio(each_tier):
+    """Without a word of the file: a built-in wavetable has the same number everywhere."""
     with Dataset(each_tier.path) as dataset:
-        for row in range(0, len(dataset), 4):
-            patch = Patch.from_vectors(**vectors_of(dataset, row))
-            assert patch == dataset.patch(row)
-            stored = dataset[row]
-            heard = synthcore.render(
-                patch,
-                int(stored["midi_note"]),
-                int(stored["velocity"]),
-                audio=dataset.spec.audio,
-                assets=dataset.assets,
-            )
-            assert heard.dtype == np.float32
-            np.testing.assert_array_equal(heard, stored["audio"])
+        rows = [dataset[place] for place in range(0, len(dataset), 4)]
+        patches = [Patch.from_vectors(**label_of(row)) for row in rows]
+        assert patches == [dataset.patch(place) for place in range(0, len(dataset), 4)]
+        notes = [int(row["midi_note"]) for row in rows]
+        velocity = int(rows[0]["velocity"])
+        heard = list(synthcore.render_many(patches, notes, velocity, audio=dataset.spec.audio))
+        for sound, row in zip(heard, rows, strict=True):
+            assert isinstance(sound, np.ndarray)
+            assert sound.dtype == np.float32
+            np.testing.assert_array_equal(sound, row["audio"])
+        alone = synthcore.render(patches[0], notes[0], velocity, audio=dataset.spec.audio)
+        np.testing.assert_array_equal(alone, rows[0]["audio"])
+
+
+def test_what_a_batch_holds_gives_the_rows_patches(each_tier):
+    examples = Examples(each_tier.path)
+    batch = examples.read(examples.rows[:6])
+    for place, row in enumerate(examples.rows[:6]):
+        label = label_of({name: values[place] for name, values in batch.items()})
+        assert Patch.from_vectors(**label, classes=examples.classes) == examples.dataset.patch(row)
+
+
+def test_classes_out_of_range_become_the_nearest_there_is():
+    last = len(builtin_classes().wavetables) - 1
+    patch = Patch.from_vectors(INIT.continuous, INIT.categorical, wavetables=[-3, 1.4, 999], extras=[9, 0.2, -1])
+    assert patch.wavetables == tuple(builtin_classes().wavetables[i] for i in (0, 1, last))
+    assert patch.extras == INIT.extras
+
+
+def test_an_exact_value_counts_beside_its_own_unit_value_alone():
+    column, value = place("osc_1_tune"), np.float32(0.1)  # of -1..1: finer near 0 than unit values near 0.5
+    others = to_values(REGISTRY.continuous, INIT.continuous)
+    units, exact = to_label(REGISTRY.continuous, np.where(np.arange(322) == column, value, others))
+    assert np.flatnonzero(~np.isnan(exact)).tolist() == [column]
+    patch = Patch.from_vectors(units, INIT.categorical, exact_values=exact)
+    assert patch.values(REGISTRY)["osc_1_tune"] == value
+    assert patch != Patch.from_vectors(units, INIT.categorical)
+    elsewhere = np.where(np.arange(322) == column, 0.75, units)
+    assert Patch.from_vectors(elsewhere, INIT.categorical, exact_values=exact).values(REGISTRY)["osc_1_tune"] == 0.5
+    assert patch.moved(continuous=elsewhere.astype(np.float32)).values(REGISTRY)["osc_1_tune"] == 0.5
+
+
+def test_many_patches_come_in_order_with_faults_among_them(short):
+    name = "1" * 64
+    patches = [INIT, replace(INIT, extras=(name, None, None)), INIT]
+    first, fault, last = synthcore.render_many(patches, [60, 61, 62], audio=short, assets={name: b"[1]"})
+    assert fault == Fault(61, "not-loaded", None, None)
+    for sound, note in ((first, 60), (last, 62)):
+        assert isinstance(sound, np.ndarray)
+        np.testing.assert_array_equal(sound, synthcore.render(INIT, note, audio=short))
+
+
+def test_of_many_patches_few_are_rendered_ahead(short):
+    asked = 0
+
+    def endless():
+        nonlocal asked
+        while True:
+            asked += 1
+            yield INIT
+
+    sounds = synthcore.render_many(endless(), audio=short, workers=2)
+    next(sounds)
+    sounds.close()
+    assert asked <= 6
+    assert synthcore.render(INIT, audio=short).any()  # and the synth goes on for others
 
 
 def test_without_more_it_is_the_init_presets_sound(short):
@@ -91,14 +141,17 @@ def test_slots_become_what_the_synth_can_connect():
 @pytest.mark.parametrize(
     ("vectors", "why"),
     [
-        ((np.zeros(66), ZEROS), r"continuous has shape \(66,\); a patch needs \(322,\)"),
+        ((np.zeros(66), ZEROS), r"continuous has shape \(66,\); a patch needs \(322,\), or tier 1's 62"),
         ((np.zeros((1, 322)), ZEROS), r"continuous has shape \(1, 322\); a patch needs \(322,\)"),
         ((np.zeros(322), np.zeros(127)), r"categorical has shape \(127,\); a patch needs \(126,\)"),
-        ((np.zeros(322), ZEROS, np.zeros((4, 32, 428))), r"modulation has shape .*; a patch needs \(64, 7\)"),
+        ((np.zeros(322), ZEROS, np.zeros((4, 32, 428))), r"modulation_slots has shape .*; a patch needs \(64, 7\)"),
         ((np.where(np.arange(322) == 5, np.nan, 0), ZEROS), "continuous holds nan at 5"),
         ((np.zeros(322), np.where(np.arange(126) == 7, np.inf, 0)), "categorical holds inf at 7"),
-        ((np.zeros(322), ZEROS, np.where(np.indices((64, 7)).sum(0) == 69, np.nan, 0)), "modulation holds nan at 63,"),
-        ((["loud"] * 322, ZEROS), "continuous holds what is no number"),
+        (
+            (np.zeros(322), ZEROS, np.where(np.indices((64, 7)).sum(0) == 69, np.nan, 0)),
+            "modulation_slots holds nan at 63,",
+        ),
+        ((["loud"] * 322, ZEROS), "continuous holds something that isn't a number"),
     ],
 )
 def test_what_is_no_prediction_is_refused_by_name(vectors, why):
@@ -106,13 +159,22 @@ def test_what_is_no_prediction_is_refused_by_name(vectors, why):
         Patch.from_vectors(*vectors)
 
 
-def test_a_patch_names_three_wavetables():
-    with pytest.raises(SynthcoreError, match="wavetables names 1 assets; a patch needs 3"):
-        Patch.from_vectors(INIT.continuous, INIT.categorical, wavetables=INIT.wavetables[:1])
+def test_a_patch_has_three_wavetables():
+    with pytest.raises(SynthcoreError, match=r"wavetables has shape \(1,\); a patch needs \(3,\)"):
+        Patch.from_vectors(INIT.continuous, INIT.categorical, wavetables=[0])
+
+
+def test_tier_1s_columns_alone_leave_the_others_at_their_defaults():
+    of_tier_1 = [c.tier == 1 for c in REGISTRY.continuous], [c.tier == 1 for c in REGISTRY.categorical]
+    patch = Patch.from_vectors(np.ones(62), np.ones(20))
+    for vector, init, is_given in zip(
+        (patch.continuous, patch.categorical), (INIT.continuous, INIT.categorical), of_tier_1, strict=True
+    ):
+        np.testing.assert_array_equal(vector, np.where(is_given, 1, init))
 
 
 def test_notes_and_velocities_out_of_range_are_refused(short):
-    with pytest.raises(SpecError, match="notes.0: input should be less than or equal to 127, not 128"):
+    with pytest.raises(SpecError, match="there is no MIDI note 128; there are 0 to 127"):
         synthcore.render(INIT, 128)
     with pytest.raises(SpecError, match="velocity"):
         synthcore.render(INIT, 60, 0)

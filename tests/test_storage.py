@@ -39,6 +39,7 @@ COLUMNS = {
     "params/modulation_slots": ("<f4", (64, 7)),
     "params/wavetables": ("<i4", (3,)),
     "params/extras": ("<i4", (3,)),
+    "params/exact_values": ("<f4", (322,)),
     "metadata/audio_sha256": ("|S64", ()),
     "metadata/midi_note": ("<i4", ()),
     "metadata/velocity": ("<i4", ()),
@@ -131,14 +132,15 @@ def test_labels_are_those_of_the_candidate_that_was_kept(opened, each_tier):
         np.testing.assert_array_equal(opened["params/continuous"][row], patch.continuous)
         np.testing.assert_array_equal(opened["params/categorical"][row], patch.categorical)
         np.testing.assert_array_equal(opened["params/modulation_slots"][row], patch.modulation_slots)
-        order = opened["schema/assets"][:]
-        assert tuple(order[i].decode() for i in opened["params/wavetables"][row]) == patch.wavetables
+        classes = opened["schema/classes/wavetables"][:]
+        assert tuple(classes[i].decode() for i in opened["params/wavetables"][row]) == patch.wavetables
+        assert np.isnan(opened["params/exact_values"][row]).all()
         assert opened["metadata/preset_hash"][row].decode() == patch.hash
 
 
 def test_the_header_explains_the_columns(opened, each_tier, registry):
     said = opened["schema"].attrs
-    assert said["version"] == "3.0.0"
+    assert said["version"] == "4.0.0"
     assert (said["sample_rate"], said["render_duration"], said["note_duration"]) == (22050, 0.4, 0.25)
     assert said["tier"] == each_tier.spec.tier
     assert list(said["continuous_names"]) == [c.name for c in registry.continuous]
@@ -169,22 +171,22 @@ def test_assets_are_named_by_their_sha256(opened):
     assert [hashlib.sha256(opened["assets"][name][:].tobytes()).hexdigest() for name in order] == order
 
 
-def test_wavetables_have_their_names_and_places_in_the_catalog(opened, registry):
-    names = opened["schema/wavetable_names"].asstr()[:]
-    places = opened["schema/wavetable_catalog_index"][:]
-    init = Patch.init(registry).wavetables[0].encode()
-    for digest, name, place in zip(opened["schema/assets"][:], names, places, strict=True):
-        entry = None if digest == init else builtin().entries[place]
-        assert (name, place) == (("Init", -1) if entry is None else (entry.name, place))
-        assert entry is None or entry.digest.encode() == digest
-    assert (places >= 0).sum() > 3
-    assert set(opened["params/extras"][:].ravel()) == {-1}
+def test_a_file_states_its_classes_the_catalogs_first(opened, registry):
+    classes = opened["schema/classes"]
+    init = Patch.init(registry).wavetables[0]
+    assert classes["wavetables"].asstr()[:].tolist() == [*(entry.digest for entry in builtin().entries), init]
+    assert classes["wavetable_names"].asstr()[:].tolist() == [*(entry.name for entry in builtin().entries), "Init"]
+    assert classes.attrs["catalog_size"] == len(builtin()) == 43
+    for name in ("lfos", "sample", "curves"):
+        assert classes[name][:].tolist() == [b""]  # the init preset's
+    assert set(opened["params/extras"][:].ravel()) == {0}
+    assert len(np.unique(opened["params/wavetables"])) > 4
 
 
 def test_the_wavetable_of_an_oscillator_that_is_off_is_the_init_presets(opened, registry):
     column = [c.name for c in registry.categorical]
     is_on = np.stack([opened["params/categorical"][:, column.index(f"osc_{n}_on")] for n in (1, 2, 3)], axis=1)
-    is_init = opened["schema/assets"][:][opened["params/wavetables"][:]] == Patch.init(registry).wavetables[0].encode()
+    is_init = opened["params/wavetables"][:] == len(builtin())
     assert is_init[is_on == 0].all()
     assert not is_init[is_on == 1].all()
 

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthcore.candidates import Candidate, Provenance, Source
+from synthcore.classes import EXTRAS
 from synthcore.controls import Control, Registry, canonical_json
-from synthcore.patch import EMPTY_SLOT, EXTRAS, MAX_SLOTS, Patch, init_assets, init_names
+from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, Patch, init_assets
 from synthcore.presets.collection import Collection, Preset
 from synthcore.spec import DatasetSpec
+from synthcore.wavetables.canonical import init_names
 
 
 class Given:
@@ -63,6 +65,7 @@ class Projection:
             patch,
             continuous=np.where(self._keeps_continuous, patch.continuous, self._init.continuous),
             categorical=np.where(self._keeps_categorical, patch.categorical, self._init.categorical),
+            exact_values=np.where(self._keeps_continuous, patch.exact, np.float32(np.nan)),
             modulation_slots=np.tile(EMPTY_SLOT, (MAX_SLOTS, 1)),
             wavetables=patch.wavetables[:kept] + self._init.wavetables[kept:],
             extras=(lfos, sample, None),

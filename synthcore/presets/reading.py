@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from synthcore.controls import Registry, canonical_json
 from synthcore.engine.client import migrate
 from synthcore.errors import PresetError
-from synthcore.normalize import to_units
+from synthcore.normalize import to_label
 from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, SLOT_SETTINGS, Patch
 from synthcore.presets import validation
 from synthcore.wavetables.canonical import canonical_wavetable
@@ -94,12 +94,14 @@ class _Reading:
     def read(self) -> ReadPreset:
         wavetables = [(self._keep(canonical_wavetable(w)), w) for w in self.settings["wavetables"]]
         slots, curves = self._modulations()
+        units, exact_values = self._continuous()
         patch = Patch(
-            continuous=self._continuous(),
+            continuous=units,
             categorical=self._categorical(),
             modulation_slots=slots,
             wavetables=tuple(content for content, _ in wavetables),
             extras=(self._lfos(), self._sample(), self._keep(curves) if curves else None),
+            exact_values=exact_values,
         )
         return ReadPreset(
             patch=patch,
@@ -111,9 +113,9 @@ class _Reading:
             changes=self.changes,
         )
 
-    def _continuous(self) -> NDArray[np.float32]:
+    def _continuous(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         values = [self._number(control.name, control.default) for control in self.registry.continuous]
-        return to_units(self.registry.continuous, np.array(values))
+        return to_label(self.registry.continuous, np.array(values))
 
     def _categorical(self) -> NDArray[np.int32]:
         """Read the options; a number between or beyond them is the nearest one."""

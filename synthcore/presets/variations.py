@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -19,13 +18,14 @@ from numpy.typing import NDArray
 from synthcore.candidates import Candidate, Provenance
 from synthcore.controls import Registry, canonical_json
 from synthcore.normalize import to_units, to_values
-from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, Patch, content_hash, init_assets, init_names
+from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, Patch, content_hash, init_assets
 from synthcore.presets.collection import Collection
 from synthcore.presets.families import SHARES, family_of, split_of
 from synthcore.presets.given import Projection, provenance_of
 from synthcore.sampling.hypercube import MAX_ATTEMPTS
 from synthcore.sampling.priors import marginals, shipped
 from synthcore.spec import DatasetSpec
+from synthcore.wavetables.canonical import init_names
 
 #: What is moved as a whole when two presets are crossed. What no pattern names, such as volume, is its own module.
 MODULE = re.compile(
@@ -103,16 +103,18 @@ class Variations:
             if rng.random() < OPTION_CHANGES:
                 options[place] = rng.choice(allowed)
         moved = np.where(is_varied, units, patch.continuous)
-        return replace(patch, continuous=self._stored(moved), categorical=options)
+        return patch.moved(continuous=self._stored(moved), categorical=options)
 
     def _interpolate(self, rng: Generator, one: Patch, other: Patch) -> Patch:
         """Go part of the way from one preset to the other; what has no middle is taken from one of them."""
         share = rng.uniform(NEAREST, 1 - NEAREST)
-        units = (1 - share) * one.continuous + share * other.continuous
+        between = (1 - share) * one.continuous + share * other.continuous
+        # Between two equal numbers lies the same one, not what rounding makes of it: it may be of a higher tier.
+        units = np.where(one.continuous == other.continuous, one.continuous, between)
         from_other = rng.random(len(one.categorical)) < share
         options = np.where(from_other, other.categorical, one.categorical)
         nearer = other if share > 0.5 else one
-        return replace(nearer, continuous=self._stored(units), categorical=options)
+        return nearer.moved(continuous=self._stored(units), categorical=options)
 
     def _cross(self, rng: Generator, one: Patch, other: Patch) -> tuple[Patch, dict[str, bytes]]:
         """Take whole modules, and the modulation that goes to them, from one preset or the other."""
@@ -131,6 +133,7 @@ class Variations:
                 modulation_slots=slots,
                 wavetables=tuple(parent.wavetables[n] for n, parent in enumerate(pick)),
                 extras=(lfos, sample, next(iter(made), None)),
+                exact_values=np.where(takes_other[~self._is_categorical], other.exact, one.exact),
             ),
             made,
         )

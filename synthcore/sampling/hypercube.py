@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from synthcore.candidates import Candidate, Provenance
 from synthcore.controls import Registry
 from synthcore.normalize import to_units
-from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, OSCILLATORS, Patch, init_assets, init_names
+from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, OSCILLATORS, Patch, init_assets
 from synthcore.sampling.modulation import draw_fixed, draw_free
 from synthcore.sampling.priors import ConstraintRow, Priors, marginals, shipped
 from synthcore.spec import DatasetSpec
+from synthcore.wavetables.canonical import init_names
 from synthcore.wavetables.catalog import Catalog, builtin
 
 #: Patches that share one hypercube: large enough to stratify, small enough to draw whole for a single patch.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from synthcore.controls import Control
 from synthcore.errors import DatasetError, SpecError
+from synthcore.patch import LABELS
 from synthcore.presets.families import Split
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.schema import AUDIO, LABEL_CHUNK, audio_shapes
@@ -22,9 +23,8 @@ from synthcore.storage.schema import AUDIO, LABEL_CHUNK, audio_shapes
 Batch = dict[str, NDArray[Any]]
 RowNumbers = NDArray[np.intp]
 
-MODULATION = ("modulation_slots", "modulation_t3")
 #: What a batch can hold, by the name under which it is asked for.
-PARTS = ("audio", "continuous", "categorical", *MODULATION, "active", "weights", "midi_note", "velocity")
+PARTS = ("audio", *LABELS, "modulation_t3", "active", "weights", "midi_note", "velocity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,8 @@ class Examples:
     tier : int, optional
         Only this tier's columns of labels and masks; the dataset's own tier if left out.
     parts : sequence of str, optional
-        Which of `PARTS` to read. By default all that the file has, but modulation only if the dataset varies it and
-        `tier` is its own.
+        Which of `PARTS` to read. By default all that the file has; of labels, those that vary in it, and modulation
+        only if `tier` is its own. These labels and `classes` give `Patch.from_vectors` all it needs.
     mono : bool
         The mean of the two channels instead of both.
 
@@ -150,6 +150,8 @@ class Examples:
         The numbers of the rows selected, rising.
     continuous, categorical : tuple of Control
         What the columns of these labels are.
+    classes : Classes
+        What the numbers in `wavetables` and `extras` mean.
 
     Raises
     ------
@@ -174,7 +176,7 @@ class Examples:
         own = self.dataset.spec.tier
         self._columns = self.dataset.columns(own if tier is None else tier)
         self.parts = _parts_of(self.dataset, parts, has_own_tier=tier in (None, own))
-        registry = self.dataset.registry
+        registry, self.classes = self.dataset.registry, self.dataset.classes
         self.continuous: tuple[Control, ...] = tuple(registry.continuous[i] for i in self._columns[0])
         self.categorical: tuple[Control, ...] = tuple(registry.categorical[i] for i in self._columns[1])
         self._weights = self._weights_of_columns() if "weights" in self.parts else {}
@@ -202,8 +204,9 @@ class Examples:
         -------
         dict of str to ndarray
             Each with B rows: `row` (B,) the numbers; `audio` (B, 2, S), or (B, 1, S) if mono, float32 at full scale 1;
-            `continuous` (B, C) float32 unit values; `categorical` (B, K) int32; `modulation_slots`, `modulation_t3` as
-            they are in the file; `active_continuous` (B, C) and `active_categorical` (B, K) bool: can the control be
+            `continuous` (B, C) float32 unit values; `categorical` (B, K) int32; `wavetables` (B, 3) and `extras` (B, 3)
+            int32, numbers of `classes`; `exact_values` (B, C) float32; `modulation_slots`, `modulation_t3` as they are
+            in the file; `active_continuous` (B, C) and `active_categorical` (B, K) bool: can the control be
             heard; `weights_continuous` (B, C) and `weights_categorical` (B, K) float32, the same in each row;
             `midi_note` (B,), `velocity` (B,) int32.
         """
@@ -232,7 +235,7 @@ class Examples:
 
     def _selected(self, name: str, values: NDArray[Any]) -> Batch:
         continuous, categorical = self._columns
-        if name == "continuous":
+        if name in ("continuous", "exact_values"):
             return {name: values[:, continuous]}
         if name == "categorical":
             return {name: values[:, categorical]}
@@ -253,8 +256,10 @@ def _parts_of(dataset: Dataset, asked: Sequence[str] | None, has_own_tier: bool)
     if unknown := [name for name in asked or () if name not in PARTS]:
         raise SpecError(f"a batch has no {', '.join(unknown)}; it can have {', '.join(PARTS)}")
     there = {*dataset.column_names, *(["weights"] if dataset.weights_status == "complete" else [])}
-    modulation = MODULATION if has_own_tier and dataset.spec.kind in ("tier-2-fixed", "tier-3") else ()
-    usual = [name for name in PARTS if name in there and (name not in MODULATION or name in modulation)]
+    idle = {*LABELS} - {*dataset.varied_labels}
+    if "modulation_slots" in idle or not has_own_tier:
+        idle |= {"modulation_slots", "modulation_t3"}
+    usual = [name for name in PARTS if name in there and name not in idle]
     wanted = tuple(asked if asked is not None else dict.fromkeys(("audio", *usual)))
     if lacking := [name for name in wanted if name not in there]:
         why = "it is a recipe: make it whole with synthcore render" if dataset.is_recipe else "leave them out"

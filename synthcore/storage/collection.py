@@ -18,7 +18,7 @@ from synthcore.patch import Patch
 from synthcore.storage import schema
 from synthcore.storage.writer import new_file, whole_file
 
-VERSION = "1.0.0"
+VERSION = "2.0.0"
 KIND = "synthcore presets"  #: tells the file from a dataset
 MACROS = "sources/macros"  #: the names of the macro knobs, as JSON
 LABELS = ("continuous", "categorical", "modulation_slots")
@@ -51,12 +51,14 @@ def write(path: Path, stored: StoredPresets, registry: Registry) -> None:
         values: dict[str, list[Any]] = {f"params/{n}": [getattr(p, n) for p in stored.patches] for n in LABELS}
         values["params/wavetables"] = [[place[w] for w in p.wavetables] for p in stored.patches]
         values["params/extras"] = [[-1 if e is None else place[e] for e in p.extras] for p in stored.patches]
+        values["params/exact_values"] = [p.exact for p in stored.patches]
         for column in schema.columns(registry):
             if column.name in values:
                 rows = np.array(values[column.name], column.dtype).reshape(-1, *column.shape)
                 file.create_dataset(column.name, data=rows, compression="gzip" if len(rows) else None)
-        notes = {name: schema.WavetableNote(text, -1) for name, text in stored.wavetable_names.items()}
-        schema.write_assets(file, dict(sorted(stored.assets.items())), notes)
+        schema.write_assets(file, dict(sorted(stored.assets.items())))
+        names = [stored.wavetable_names.get(name, "") for name in place]
+        file["schema"].create_dataset("wavetable_names", data=names, dtype=h5py.string_dtype())
         schema.write_sources(file, stored.sources)
         macros = [json.dumps(names) for names in stored.macros]
         file.create_dataset(MACROS, shape=(len(macros),), data=macros or None, dtype=h5py.string_dtype())
@@ -88,8 +90,8 @@ def read(path: Path, registry: Registry) -> StoredPresets:
 
 
 def _read(file: h5py.File) -> StoredPresets:
-    order, notes = schema.read_assets(file)
-    labels = (file[f"params/{name}"][:] for name in (*LABELS, "wavetables", "extras"))
+    order, names = schema.read_asset_names(file), file["schema/wavetable_names"].asstr()[:].tolist()
+    labels = (file[f"params/{name}"][:] for name in (*LABELS, "wavetables", "extras", "exact_values"))
     return StoredPresets(
         patches=[
             Patch(
@@ -98,13 +100,14 @@ def _read(file: h5py.File) -> StoredPresets:
                 modulation_slots=slots,
                 wavetables=tuple(order[place] for place in wavetables),
                 extras=tuple(order[place] if place >= 0 else None for place in extras),
+                exact_values=exact_values,
             )
-            for continuous, categorical, slots, wavetables, extras in zip(*labels, strict=True)
+            for continuous, categorical, slots, wavetables, extras, exact_values in zip(*labels, strict=True)
         ],
         sources=schema.read_sources(file),
         macros=[tuple(json.loads(text)) for text in file[MACROS].asstr()[:]],
         assets={name: file[f"assets/{name}"][:].tobytes() for name in order},
-        wavetable_names={name: note.name for name, note in notes.items()},
+        wavetable_names={asset: name for asset, name in zip(order, names, strict=True) if name},
         digest=str(file["schema"].attrs["digest"]),
     )
 

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthcore.candidates import Provenance
+from synthcore.classes import Classes
 from synthcore.controls import Control, Registry
 from synthcore.engine.machine import Engine
 from synthcore.errors import DatasetError
-from synthcore.patch import Patch
+from synthcore.patch import LABELS, Patch
 from synthcore.presets.families import SHARES, Split
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema, weights
@@ -30,9 +31,6 @@ from synthcore.storage.weights import Status, Weights
 
 Row = dict[str, Any]
 Rows = slice | Sequence[int] | NDArray[np.integer[Any]] | NDArray[np.bool_]
-
-
-LABELS = ("continuous", "categorical", "modulation_slots", "wavetables", "extras")
 
 
 @contextlib.contextmanager
@@ -275,18 +273,16 @@ class Dataset:
         DatasetError
             A label refers to an asset that the file doesn't hold.
         """
-        labels = [self._file[f"params/{name}"][start:stop] for name in LABELS]
-        order = self.asset_names
-        if not all(((places >= -1) & (places < len(order))).all() for places in labels[3:]):
-            raise DatasetError(f"{self.path}: a row from {start} to {stop - 1} refers to an asset that isn't there")
-        for continuous, categorical, slots, wavetables, extras in zip(*labels, strict=True):
-            yield Patch(
-                continuous=continuous,
-                categorical=categorical,
-                modulation_slots=slots,
-                wavetables=tuple(order[i] for i in wavetables),
-                extras=tuple(None if i < 0 else order[i] for i in extras),
-            )
+        columns = [self._file[f"params/{name}"][start:stop] for name in LABELS]
+        held, classes = set(self.asset_names), self.classes
+        for row, values in enumerate(zip(*columns, strict=True), start):
+            try:
+                patch = Patch.from_label(dict(zip(LABELS, values, strict=True)), classes)
+            except IndexError as error:
+                raise DatasetError(f"{self.path}: row {row} refers to a class that isn't there: {error}") from error
+            if not held.issuperset(name for name in (*patch.wavetables, *patch.extras) if name is not None):
+                raise DatasetError(f"{self.path}: row {row} refers to an asset that isn't there")
+            yield patch
 
     def rejections(self) -> dict[str, NDArray[Any]]:
         """The refused candidates, by column: source, patch_index, attempt, midi_note, reason, and so on."""
@@ -328,13 +324,24 @@ class Dataset:
 
     @cached_property
     def asset_names(self) -> list[str]:
-        """The SHA-256 of each asset, in the order that labels refer to."""
-        return [name.decode() for name in self._file["schema/assets"][:].tolist()]
+        """The SHA-256 of each asset that rows play."""
+        return schema.read_asset_names(self._file)
 
     @cached_property
-    def wavetable_names(self) -> dict[str, str]:
-        """What each wavetable is called, by SHA-256. Names are people's: anything can be in them."""
-        return {name: note.name for name, note in schema.read_assets(self._file)[1].items()}
+    def classes(self) -> Classes:
+        """What the numbers in `wavetables` and `extras` mean, and what wavetables are called."""
+        return schema.read_classes(self._file)
+
+    @property
+    def varied_labels(self) -> tuple[str, ...]:
+        """Those of `LABELS` that `Patch.from_vectors` needs for any row; the others are as in the init preset."""
+        is_varied = {
+            "modulation_slots": self.spec.kind in ("tier-2-fixed", "tier-3"),
+            "wavetables": self.spec.varied_oscillators > 0,
+            "extras": any(len(hashes) > 1 for hashes in self.classes.extras),
+            "exact_values": self._file["schema"].attrs["exact_value_rows"] > 0,
+        }
+        return tuple(name for name in LABELS if is_varied.get(name, True))
 
     @cached_property
     def _names(self) -> dict[str, str]:

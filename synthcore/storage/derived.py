@@ -5,15 +5,16 @@ Which controls can be heard, which family a row belongs to, and into which split
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synthcore.activity import Labels, activity, shipped
+from synthcore.classes import Classes
 from synthcore.controls import Registry, canonical_json
-from synthcore.patch import Patch
+from synthcore.patch import LABELS, Patch
 from synthcore.presets import families
 from synthcore.presets.families import family_of, split_of
 
@@ -46,46 +47,38 @@ class Derived:
             "split_shares": canonical_json(families.SHARES),
         }
 
-    def of(self, labels: Columns, assets: Sequence[str]) -> Columns:
+    def of(self, labels: Columns, classes: Classes) -> Columns:
         """The derived columns of a shard's rows.
 
         Parameters
         ----------
         labels : dict of str to ndarray
             The columns of a shard, by their names in the file. The rows of a patch follow each other.
-        assets : sequence of str
-            The hashes that label indices refer to.
+        classes : Classes
+            What the shard's labels refer to.
         """
         places = labels["metadata/patch_index"]
         first = np.flatnonzero(np.diff(places, prepend=places[0] - 1))
         of_patches = {name: values[first] for name, values in labels.items()}
-        names = [self._family(of_patches, patch, assets) for patch in range(len(first))]
+        names = [self._family(of_patches, patch, classes) for patch in range(len(first))]
         found: Columns = {
-            "params/active": self._activity.of(self._labels(of_patches, assets)),
+            "params/active": self._activity.of(self._labels(of_patches, classes)),
             "metadata/family": np.array(names, dtype="S64"),
             "metadata/split": np.array([split_of(name) for name in names], dtype="S5"),
         }
         notes = np.diff(first, append=len(places))
         return {name: np.repeat(values, notes, axis=0) for name, values in found.items()}
 
-    def _labels(self, patches: Columns, assets: Sequence[str]) -> Labels:
+    def _labels(self, patches: Columns, classes: Classes) -> Labels:
         return Labels(
             continuous=patches["params/continuous"],
             categorical=patches["params/categorical"],
             slots=patches["params/modulation_slots"],
-            one_frame=np.isin(assets, self._init)[patches["params/wavetables"]],
+            one_frame=np.isin(classes.wavetables, self._init)[patches["params/wavetables"]],
         )
 
-    def _family(self, patches: Columns, patch: int, assets: Sequence[str]) -> str:
+    def _family(self, patches: Columns, patch: int, classes: Classes) -> str:
         """A preset's is its own, as people made it; a variation's that of its first parent."""
         if parent := patches["metadata/parents"][patch, 0].decode():
             return self._families[parent]
-        return family_of(
-            Patch(
-                continuous=patches["params/continuous"][patch],
-                categorical=patches["params/categorical"][patch],
-                modulation_slots=patches["params/modulation_slots"][patch],
-                wavetables=tuple(assets[place] for place in patches["params/wavetables"][patch]),
-                extras=tuple(None if place < 0 else assets[place] for place in patches["params/extras"][patch]),
-            )
-        )
+        return family_of(Patch.from_label({name: patches[f"params/{name}"][patch] for name in LABELS}, classes))

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from synthcore import library
 from synthcore.candidates import Provenance, Source
+from synthcore.classes import Classes, Numbering
 from synthcore.controls import Registry
 from synthcore.engine.machine import Engine
 from synthcore.errors import DamagedShard
@@ -204,9 +205,10 @@ class _Merge:
 
     def __init__(self, file: h5py.File, output: Path, data_dir: Path, spec: DatasetSpec, registry: Registry) -> None:
         self.file, self.output, self.data_dir, self.spec, self.registry = file, output, data_dir, spec, registry
-        self.rows = 0
-        self._assets: dict[str, int] = {}  # the place of each
-        self._wavetables: dict[str, schema.WavetableNote] = {}
+        self.rows = self._exact_rows = 0
+        self._assets: dict[str, None] = {}  # in the order in which rows first play them
+        self._numbering = Numbering(Classes.of(library.catalog(spec, data_dir), registry))
+        self._wavetable_names: dict[str, str] = {}
         self._sources: dict[str, Provenance] = {}
         self._rejections: dict[str, list[NDArray[Any]]] = {c.name: [] for c in schema.REJECTIONS}
         self._digest = schema.ContentDigest(spec)
@@ -244,7 +246,9 @@ class _Merge:
     def finish(self) -> str:
         """Write what is known only at the end; return the content digest."""
         schema.write_rejections(self.file, {k: np.concatenate(v) for k, v in self._rejections.items()})
-        schema.write_asset_order(self.file, list(self._assets), self._wavetables)
+        schema.write_asset_names(self.file, list(self._assets))
+        schema.write_exact_rows(self.file, self._exact_rows)
+        schema.write_classes(self.file, self._numbering.classes(self._wavetable_names))
         schema.write_sources(self.file, self._sources.values())
         schema.reserve_weights(self.file, self.registry)
         self.file["schema"].attrs.update(self._derived.rules)
@@ -268,19 +272,22 @@ class _Merge:
     def _take_labels(self, source: h5py.File, take: int) -> None:
         labels = {c.name: source[c.name][:take] for c in schema.columns(self.registry)}
         self._digest.update(labels)
-        order, wavetables = schema.read_assets(source)
-        used = {order[i] for name in schema.ASSET_INDICES for i in np.unique(labels[name]).tolist() if i >= 0}
-        for name in order:  # not all, if the last patches are cut off
-            if name in used and name not in self._assets:
-                source.copy(f"assets/{name}", self.file["assets"])  # its bytes as they are, compressed
-                self._assets[name] = len(self._assets)
-        self._wavetables.update({name: note for name, note in wavetables.items() if name in used})
-        derived = self._derived.of(labels, order)
-        to_place = np.array([self._assets.get(name, -1) for name in order], dtype=np.int32)
-        for name in schema.ASSET_INDICES:
-            labels[name] = np.where(labels[name] >= 0, to_place[labels[name]], -1)
+        self._exact_rows += schema.count_exact_rows(labels["params/exact_values"])
+        theirs = schema.read_classes(source)
+        derived = self._derived.of(labels, theirs)
+        names = dict(zip(theirs.wavetables, theirs.wavetable_names, strict=True))
+        numbers = (labels["params/wavetables"], labels["params/extras"])
+        labels["params/wavetables"], labels["params/extras"] = self._numbering.renumbered(*numbers, theirs)
+        self._wavetable_names = {**names, **self._wavetable_names}
+        self._take_assets(source, theirs.played(*numbers))
         for name, values in (labels | derived).items():
             self.file[name][self.rows : self.rows + take] = values
+
+    def _take_assets(self, source: h5py.File, played: set[str]) -> None:
+        for name in schema.read_asset_names(source):  # not all, if the last patches are cut off
+            if name in played and name not in self._assets:
+                source.copy(f"assets/{name}", self.file["assets"])  # its bytes as they are, compressed
+                self._assets[name] = None
 
     def _take_sources(self, source: h5py.File, take: int) -> None:
         """Take those that rows and rejections taken descend from: the last shard may know of more."""

@@ -17,21 +17,22 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synthcore.candidates import Provenance
+from synthcore.classes import EXTRAS, Classes
 from synthcore.controls import Registry, canonical_json
 from synthcore.engine.machine import Engine
 from synthcore.errors import DatasetError
-from synthcore.patch import EXTRAS, MAX_SLOTS, OSCILLATORS, SLOT_FIELDS
+from synthcore.patch import MAX_SLOTS, OSCILLATORS, SLOT_FIELDS
 from synthcore.sampling.hypercube import drawn_with
 from synthcore.sampling.priors import Marginal, shipped
 from synthcore.spec import DatasetSpec
 
-VERSION = "3.0.0"
+VERSION = "4.0.0"
 AUDIO = "audio/waveforms"
 DENSE = "params/modulation_t3"
 DENSE_CHANNELS = ("amount", "bipolar", "power", "stereo")
 #: Label columns are small: 64 rows to a chunk still compress well, and one shuffled row inflates little.
 LABEL_CHUNK = 64
-ASSET_INDICES = ("params/wavetables", "params/extras")
+CLASSES = "schema/classes"
 #: What HDF5, numpy and the parsers of a header raise for a file that is not what we write; fuzzing found them.
 UNREADABLE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError)
 PARENTS = 2  #: presets that a row can descend from
@@ -54,6 +55,7 @@ def columns(registry: Registry) -> tuple[Column, ...]:
         Column("params/modulation_slots", "<f4", (MAX_SLOTS, len(SLOT_FIELDS))),
         Column("params/wavetables", "<i4", (OSCILLATORS,)),
         Column("params/extras", "<i4", (len(EXTRAS),)),
+        Column("params/exact_values", "<f4", (len(registry.continuous),)),
         Column("metadata/audio_sha256", "S64"),
         Column("metadata/midi_note", "<i4"),
         Column("metadata/velocity", "<i4"),
@@ -211,42 +213,54 @@ def write_header(file: h5py.File, spec: DatasetSpec, registry: Registry, engine:
     schema.create_dataset("registry", data=np.frombuffer(registry.to_config().encode(), np.uint8), compression="gzip")
 
 
-@dataclass(frozen=True, slots=True)
-class WavetableNote:
-    """What is known of a wavetable besides its content: its name, and its place in the catalog (-1: not in it)."""
-
-    name: str
-    catalog_index: int
-
-
-def write_assets(file: h5py.File, assets: Mapping[str, bytes], wavetables: Mapping[str, WavetableNote]) -> None:
-    """Write every asset once, named by its SHA-256; the index of a label is its place in `schema/assets`.
-
-    They come in the order in which rows first refer to them: so the labels of a dataset's beginning stay as they are
-    when it grows.
-    """
+def write_assets(file: h5py.File, assets: Mapping[str, bytes]) -> None:
+    """Write every asset once, named by its SHA-256."""
     group = file.create_group("assets")
     for name, content in assets.items():
         group.create_dataset(name, data=np.frombuffer(content, np.uint8), compression="gzip")
-    write_asset_order(file, list(assets), wavetables)
+    write_asset_names(file, list(assets))
 
 
-def write_asset_order(file: h5py.File, order: Sequence[str], wavetables: Mapping[str, WavetableNote]) -> None:
-    """Write which asset each label index means, and what is known of those that are wavetables."""
-    none = WavetableNote("", -1)
-    notes = [wavetables.get(name, none) for name in order]
+def write_asset_names(file: h5py.File, names: Sequence[str]) -> None:
+    """Write which assets the rows play, in the order in which they first do."""
     # A dataset, because attributes hold no more than 64 KB, and each hash takes 64 bytes.
-    file["schema"].create_dataset("assets", data=np.array(order, dtype="S64"))
-    file["schema"].create_dataset("wavetable_names", data=[n.name for n in notes], dtype=h5py.string_dtype())
-    file["schema"].create_dataset("wavetable_catalog_index", data=np.array([n.catalog_index for n in notes], "<i4"))
+    file["schema"].create_dataset("assets", data=np.array(names, dtype="S64"))
 
 
-def read_assets(file: h5py.File) -> tuple[list[str], dict[str, WavetableNote]]:
-    """The names of the assets in the order that labels refer to, and what is known of those that are wavetables."""
-    stored = file["schema"]
-    order = [name.decode() for name in stored["assets"][:].tolist()]
-    names, places = stored["wavetable_names"].asstr()[:], stored["wavetable_catalog_index"][:]
-    return order, {a: WavetableNote(n, int(i)) for a, n, i in zip(order, names, places, strict=True) if n or i >= 0}
+def read_asset_names(file: h5py.File) -> list[str]:
+    """The SHA-256 of every asset that the rows play."""
+    return [name.decode() for name in file["schema/assets"][:].tolist()]
+
+
+def write_classes(file: h5py.File, classes: Classes) -> None:
+    """Write what the numbers in `params/wavetables` and `params/extras` mean. An empty hash is the init preset's."""
+    group = file.create_group(CLASSES)
+    group.attrs["catalog_size"] = classes.catalog_size
+    for name, hashes in (("wavetables", classes.wavetables), *zip(EXTRAS, classes.extras, strict=True)):
+        group.create_dataset(name, data=np.array([of or "" for of in hashes], dtype="S64"))
+    group.create_dataset("wavetable_names", data=classes.wavetable_names, dtype=h5py.string_dtype())
+
+
+def read_classes(file: h5py.File) -> Classes:
+    """What the numbers in `params/wavetables` and `params/extras` mean."""
+    group = file[CLASSES]
+    wavetables, *extras = ([of.decode() for of in group[name][:].tolist()] for name in ("wavetables", *EXTRAS))
+    return Classes(
+        wavetables=tuple(wavetables),
+        wavetable_names=tuple(group["wavetable_names"].asstr()[:].tolist()),
+        extras=tuple(tuple(name or None for name in names) for names in extras),
+        catalog_size=int(group.attrs["catalog_size"]),
+    )
+
+
+def write_exact_rows(file: h5py.File, rows: int) -> None:
+    """Say how many rows have a control whose unit value only comes near its value: those of presets, mostly."""
+    file["schema"].attrs["exact_value_rows"] = rows
+
+
+def count_exact_rows(exact_values: NDArray[np.float32]) -> int:
+    """How many rows of `params/exact_values`, shape (rows, 322), hold a number."""
+    return int((~np.isnan(exact_values)).any(axis=1).sum())
 
 
 def write_gaps(file: h5py.File, gaps: Sequence[Mapping[str, Any]]) -> None:

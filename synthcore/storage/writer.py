@@ -18,6 +18,7 @@ import numpy as np
 import xxhash
 
 from synthcore.candidates import Candidate, Provenance
+from synthcore.classes import Classes, Numbering
 from synthcore.controls import Registry
 from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import Engine
@@ -26,6 +27,7 @@ from synthcore.errors import SynthcoreError
 from synthcore.patch import Patch
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema
+from synthcore.wavetables.catalog import Catalog
 
 
 class ShardWriter:
@@ -37,6 +39,8 @@ class ShardWriter:
         Open for writing, empty.
     spec, registry, engine, priors
         What the header says.
+    catalog : Catalog
+        The spec's: its wavetables are the first classes.
     patches : int
         How many patches there can be; those that are never appended take no room.
     """
@@ -48,12 +52,13 @@ class ShardWriter:
         registry: Registry,
         engine: Engine,
         priors: schema.StoredPriors,
+        catalog: Catalog,
         patches: int,
     ) -> None:
         self.file = file
         self.spec, self.registry = spec, registry
         self._assets: dict[str, bytes] = {}
-        self._place: dict[str, int] = {}
+        self._numbering = Numbering(Classes.of(catalog, registry))
         rows = patches * len(spec.audio.notes)
         schema.write_header(self.file, spec, registry, engine, priors)
         schema.create_audio(self.file, schema.audio_shapes(spec, registry), rows)
@@ -84,13 +89,13 @@ class ShardWriter:
         which = (candidate.source.encode(), candidate.index, candidate.attempt, fault.note, fault.reason.encode())
         self._rejections.append((*which, *measured, self.spec.seed, _parents(candidate)))
 
-    def finish(self, wavetables: Mapping[str, schema.WavetableNote], sources: Iterable[Provenance]) -> str:
-        """Write labels, rejections, assets and sources; return the content digest.
+    def finish(self, wavetable_names: Mapping[str, str], sources: Iterable[Provenance]) -> str:
+        """Write labels, rejections, assets, classes and sources; return the content digest.
 
         Parameters
         ----------
-        wavetables : mapping of str to WavetableNote
-            What is known of wavetables; those that no row plays are left out.
+        wavetable_names : mapping of str to str
+            What wavetables are called, by SHA-256.
         sources : iterable of Provenance
         """
         for name in schema.audio_shapes(self.spec, self.registry):
@@ -104,7 +109,9 @@ class ShardWriter:
         columns = zip(schema.REJECTIONS, fields, strict=True)
         rejections = {c.name: np.array(f, dtype=c.dtype).reshape(-1, *c.shape) for c, f in columns}
         schema.write_rejections(self.file, rejections)
-        schema.write_assets(self.file, self._assets, {k: v for k, v in wavetables.items() if k in self._assets})
+        schema.write_assets(self.file, self._assets)
+        schema.write_exact_rows(self.file, schema.count_exact_rows(labels["params/exact_values"]))
+        schema.write_classes(self.file, self._numbering.classes(wavetable_names))
         schema.write_sources(self.file, sources)
         digest = schema.ContentDigest(self.spec)
         digest.update(labels)
@@ -113,12 +120,16 @@ class ShardWriter:
 
     def _label(self, place: int, candidate: Candidate, row: RenderedRow, assets: Mapping[str, bytes]) -> None:
         patch = candidate.patch
+        played = (name for name in (*patch.wavetables, *patch.extras) if name is not None)
+        self._assets.update({name: assets[name] for name in played})
+        wavetables, extras = self._numbering.of(patch.wavetables, patch.extras)
         values = {
             "params/continuous": patch.continuous,
             "params/categorical": patch.categorical,
             "params/modulation_slots": patch.modulation_slots,
-            "params/wavetables": [self._meet(name, assets) for name in patch.wavetables],
-            "params/extras": [self._meet(name, assets) for name in patch.extras],
+            "params/wavetables": wavetables,
+            "params/extras": extras,
+            "params/exact_values": patch.exact,
             "metadata/audio_sha256": row.audio_sha256.encode(),
             "metadata/midi_note": row.note,
             "metadata/velocity": self.spec.audio.velocity,
@@ -134,15 +145,6 @@ class ShardWriter:
         }
         for name, value in values.items():
             self._labels[name][place] = value
-
-    def _meet(self, name: str | None, assets: Mapping[str, bytes]) -> int:
-        """Number an asset, in the order in which rows first refer to them; -1 stands for the init preset's."""
-        if name is None:
-            return -1
-        if name not in self._assets:
-            self._assets[name] = assets[name]
-            self._place[name] = len(self._place)
-        return self._place[name]
 
     def _dense_chunk(self, patch: Patch) -> bytes:
         dense = schema.to_dense(patch.modulation_slots, self.registry)

@@ -5,10 +5,11 @@ Owns what belongs to a wavetable's content and what doesn't, and the way back to
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from synthcore.controls import VITAL_VERSION, canonical_json
+from synthcore.controls import VITAL_VERSION, Registry, canonical_json
 
 #: What vita writes beside the sound. Of these only a missing version changes how a table is read again.
 _LABELS = ("author", "name", "version")
@@ -44,6 +45,17 @@ def playable(canonical: str) -> str:
     """
     head, key, tail = canonical[1:-1].rpartition(',"remove_all_dc":')
     return f'{{"author":"",{head},"name":""{key}{tail},"version":"{VITAL_VERSION}"}}'
+
+
+def init_wavetables(registry: Registry) -> list[bytes]:
+    """The init preset's wavetables in their canonical form, one for each oscillator."""
+    return [canonical_wavetable(wavetable) for wavetable in registry.init["wavetables"]]
+
+
+def init_names(registry: Registry) -> dict[str, str]:
+    """What the init preset calls its wavetables, by SHA-256."""
+    named = zip(init_wavetables(registry), registry.init["wavetables"], strict=True)
+    return {hashlib.sha256(content).hexdigest(): wavetable["name"] for content, wavetable in named}
 
 
 def count_frames(wavetable: Mapping[str, Any]) -> int:
