@@ -24,7 +24,7 @@ from synthcore.errors import DatasetError, PresetError, SpecError
 from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, Patch, init_assets
 from synthcore.presets import fidelity
 from synthcore.presets.collection import Collection
-from synthcore.presets.fidelity import CLOSE, NEAR, VERDICTS, measure
+from synthcore.presets.fidelity import NEAR, VERDICTS, measure
 from synthcore.presets.folders import factory_folders, is_factory
 from synthcore.presets.ingest import ingest, make_collection, survey
 from synthcore.presets.reading import MAX_NAME, UNKNOWN_ROUTE, read_preset
@@ -256,11 +256,26 @@ def test_a_preset_that_the_synth_takes_for_one_of_the_future_is_refused():
 # ------------------------------------------------------------------------------------------------------------ fidelity
 
 
-def test_a_patch_sounds_like_its_preset(rich, short):
+def test_a_patch_sounds_like_its_preset_bit_for_bit(rich, short):
     measured = measure(content(document(**RICH)), rich, REGISTRY, short)
-    assert measured.difference is not None
-    assert measured.difference <= CLOSE
-    assert measured.cause == ""
+    assert (measured.difference, measured.cause) == (0, "")
+
+
+def test_a_value_between_two_unit_values_is_played_as_it_is():
+    """13.5 of -30..30 would become 13.50000143, which has crossed a threshold of the distortion."""
+    patch = read(distortion_drive=13.5).patch
+    assert control(patch, "distortion_drive") == 13.5
+    assert patch != read(distortion_drive=float(np.float32(13.50000143))).patch
+
+
+def test_a_recording_is_kept_as_it_was_written():
+    """The synth's copy is rounded once more, and ends where no keyframe reaches."""
+    table = recording(5)
+    got = read(wavetables=[table, wavetable(1), wavetable(1)])
+    kept = json.loads(got.assets[got.patch.wavetables[0]])
+    written, read_again = (base64.b64decode(of["groups"][0]["components"][0]["audio_file"]) for of in (table, kept))
+    assert written.startswith(read_again)
+    assert len(read_again) > 9000 * 2
 
 
 def test_of_a_route_given_twice_the_synth_decides(short):

@@ -92,7 +92,9 @@ class _Reading:
         self.assets: dict[str, bytes] = {}
 
     def read(self) -> ReadPreset:
-        wavetables = [(self._keep(canonical_wavetable(w)), w) for w in self.settings["wavetables"]]
+        tables: list[dict[str, Any]] = self.settings["wavetables"]
+        own = [*(self._asked("wavetables") or ()), *[None] * len(tables)]
+        wavetables = [(self._keep(canonical_wavetable(w, written)), w) for w, written in zip(tables, own, strict=False)]
         slots, curves = self._modulations()
         units, exact_values = self._continuous()
         patch = Patch(

@@ -5,24 +5,32 @@ Owns what belongs to a wavetable's content and what doesn't, and the way back to
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
+
+import numpy as np
 
 from synthcore.controls import VITAL_VERSION, Registry, canonical_json
 
 #: What vita writes beside the sound. Of these only a missing version changes how a table is read again.
 _LABELS = ("author", "name", "version")
+_AUDIO = "Audio File Source"
+_ROUNDING = 1  #: how far vita's copy of a 16-bit recording can lie from what it read
 _VOCODED = 2  #: the phase style of an audio file source whose phases are drawn by its `random_seed`
 
 
-def canonical_wavetable(migrated: Mapping[str, Any]) -> bytes:
+def canonical_wavetable(migrated: Mapping[str, Any], written: Mapping[str, Any] | None = None) -> bytes:
     """Write one wavetable in its canonical form. Its SHA-256 is the wavetable's id.
 
     Parameters
     ----------
     migrated : mapping
         One entry of `settings.wavetables`, as vita wrote it: another version's form is another text.
+    written : mapping, optional
+        The same as its author's Vital wrote it: vita rounds recordings once more whenever it writes them.
 
     Returns
     -------
@@ -32,8 +40,11 @@ def canonical_wavetable(migrated: Mapping[str, Any]) -> bytes:
     """
     content = {key: value for key, value in migrated.items() if key not in _LABELS}
     content["groups"] = [
-        {**group, "components": [_without_idle_seed(component) for component in group["components"] or ()]}
-        for group in migrated["groups"] or ()
+        {
+            **group,
+            "components": [_with_own_audio(_without_idle_seed(c), own) for c, own in _pairs(group, of, "components")],
+        }
+        for group, of in _pairs(migrated, written or {}, "groups")
     ]
     return canonical_json(content).encode()
 
@@ -71,3 +82,22 @@ def _without_idle_seed(component: Mapping[str, Any]) -> dict[str, Any]:
     if component.get("phase_style") == _VOCODED:
         return dict(component)
     return {key: value for key, value in component.items() if key != "random_seed"}
+
+
+def _pairs(migrated: Mapping[str, Any], written: Mapping[str, Any], part: str) -> list[tuple[Any, Any]]:
+    """The items of vita's list, each with what its author's Vital wrote in its place, if it did."""
+    own = written.get(part) or ()
+    return list(zip_longest(migrated[part] or (), own[: len(migrated[part] or ())], fillvalue={}))
+
+
+def _with_own_audio(component: dict[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a component the recording that its author wrote, if vita's differs by rounding alone."""
+    if component["type"] != _AUDIO or written.get("type") != _AUDIO:
+        return component
+    copy, own = (base64.b64decode(audio["audio_file"]) for audio in (component, written))
+    own = own[: len(copy)]  # vita leaves out what no keyframe reaches
+    if len(copy) != len(own) or len(own) % 2:  # an old version's, of another format
+        return component
+    apart = np.abs(np.subtract(*(np.frombuffer(audio, "<i2").astype(int) for audio in (copy, own))))
+    is_rounded = not (apart > _ROUNDING).any()
+    return {**component, "audio_file": base64.b64encode(own).decode()} if is_rounded else component

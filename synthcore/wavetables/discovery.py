@@ -199,10 +199,12 @@ def _read(file: Found | Refused) -> list[Sighting] | Refusal:
     if isinstance(file, Refused):
         return Refusal(file=place, reason=file.reason)
     try:
-        migrated = _migrate(_wavetables(file))
+        tables = _wavetables(file)
+        migrated = _migrate(tables)
     except PresetError as error:
         return Refusal(file=place, reason=str(error))
-    return [Sighting(canonical_wavetable(table), clean(table["name"]), place) for table in migrated]
+    pairs = zip(migrated, tables, strict=True)
+    return [Sighting(canonical_wavetable(table, own), clean(table["name"]), place) for table, own in pairs]
 
 
 def _wavetables(file: Found) -> list[Any]:
