@@ -331,7 +331,9 @@ def test_damage_in_shards_that_a_dataset_refers_to_is_named_and_mended_when_aske
     picture.unlink()
     done = cli.run(*run)
     assert done.returncode == 2, done.stderr
-    assert re.search(r"out\.h5 is damaged .* \(generate takes --refresh merge\)$", done.stderr.splitlines()[-1])
+    assert re.search(
+        r"out\.h5 refers to a damaged shard: .* \(generate takes --refresh merge\)$", done.stderr.splitlines()[-1]
+    )
     assert "Traceback" not in done.stderr
     report = cli.json(*run, "--refresh", "merge")
     assert (report["digest"], report["rows_rendered"]) == (rendered, ROWS)
