@@ -25,6 +25,7 @@ from synthcore.errors import DamagedShard
 from synthcore.spec import DatasetSpec
 from synthcore.storage import MergeMode, schema, weights
 from synthcore.storage.derived import Derived
+from synthcore.storage.opening import open_file
 from synthcore.storage.writer import begin_sync, checksum, file_checksum, is_intact, new_file, whole_file
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class ShardRef(BaseModel):
             It is gone.
         """
         path = data_dir / name
-        with h5py.File(path) as file:
+        with open_file(path) as file:
             reasons = Counter(reason.decode() for reason in file["rejections/reason"][:].tolist())
             patches = np.unique(file["metadata/patch_index"][:])
             return cls(
@@ -195,7 +196,7 @@ def taken(shards: Sequence[ShardRef], spec: DatasetSpec, gaps: Sequence[Gap] = (
 def _priors_of(shards: Sequence[ShardRef], data_dir: Path) -> schema.StoredPriors:
     """What the synthetic rows were drawn from: each of their shards says so."""
     synthetic = next(shard for shard in shards if shard.source == "synthetic")
-    with _verified_bytes(data_dir / synthetic.name, synthetic), h5py.File(data_dir / synthetic.name) as file:
+    with _verified_bytes(data_dir / synthetic.name, synthetic), open_file(data_dir / synthetic.name) as file:
         return schema.read_priors(file)
 
 
@@ -228,7 +229,7 @@ class _Merge:
     def add(self, shard: ShardRef, take: int, *, copies_audio: bool, as_bytes: bool) -> None:
         """Take over the first rows of one shard, after reading all of it once to be sure of it."""
         path = self.data_dir / shard.name
-        with _verified_bytes(path, shard) as content, h5py.File(path) as source:
+        with _verified_bytes(path, shard) as content, open_file(path) as source:
             if copies_audio:
                 for name in schema.audio_shapes(self.spec, self.registry):
                     if as_bytes:
@@ -307,6 +308,8 @@ def _verified_bytes(path: Path, shard: ShardRef) -> Iterator[mmap.mmap]:
         raise DamagedShard(shard.name) from error
     try:
         if checksum(content) != shard.checksum:
+            with contextlib.suppress(*schema.UNREADABLE):
+                open_file(path).close()  # if another program is writing it, that is what should be said
             raise DamagedShard(shard.name)
         yield content
     finally:

@@ -5,7 +5,6 @@ A crash while writing leaves a file that reads as before, with its weights marke
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from synthcore.controls import canonical_json
 from synthcore.errors import DatasetError
+from synthcore.storage.opening import open_file
 
 GROUP = "importance_weights"
 Status = Literal["absent", "complete", "stale"]
@@ -94,7 +94,9 @@ def require_reserved(path: Path) -> None:
     Raises
     ------
     DatasetError
-        It is a shard, or can't be written.
+        It is a shard, or not a dataset.
+    FileUnavailable
+        Another program has it open, or it may not be written.
     """
     with _opened(path) as file:
         _reserved(file, path)
@@ -106,7 +108,9 @@ def write(path: Path, weights: Weights) -> None:
     Raises
     ------
     DatasetError
-        It is a shard, or can't be written.
+        It is a shard, or not a dataset.
+    FileUnavailable
+        Another program has it open, or it may not be written.
     """
     with _opened(path) as file:
         _put(_reserved(file, path), weights)
@@ -154,8 +158,7 @@ def _reserved(file: h5py.File, path: Path) -> h5py.Group:
 
 def _opened(path: Path) -> h5py.File:
     try:
-        return h5py.File(path, "r+")
+        return open_file(path, "r+")
     except OSError as error:
-        is_locked = error.errno in (None, errno.EAGAIN)
-        reason = "another program has it open" if is_locked else os.strerror(error.errno or 0)
+        reason = os.strerror(error.errno) if error.errno else "it is not a whole HDF5 file"
         raise DatasetError(f"can't write into {path}: {reason}") from error
