@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import mmap
 import os
@@ -21,7 +22,7 @@ from synthcore import library
 from synthcore.candidates import Provenance, Source
 from synthcore.controls import Registry
 from synthcore.engine.machine import Engine
-from synthcore.errors import DamagedShard
+from synthcore.errors import DamagedShard, FileUnavailable
 from synthcore.spec import DatasetSpec
 from synthcore.storage import MergeMode, schema, weights
 from synthcore.storage.derived import Derived
@@ -127,7 +128,8 @@ def merge_shards(
     shards : sequence of ShardRef
         Their names are relative to `data_dir`.
     output : Path
-        Appears only when it is whole; what was there before stays until then.
+        Appears only when it is whole; what was there before stays until then. Its importance weights are carried
+        over; a file that they can't be read from is kept beside, as `x.before-merge.h5`.
     mode : {"copy", "virtual"}
         Whether audio is copied, or referenced where the shards lie.
     chunk_rows : int
@@ -170,10 +172,33 @@ def merge_shards(
 
 
 def carry_over_weights(output: Path, file: h5py.File) -> None:
-    """Keep the importance weights of the dataset that is about to be replaced."""
-    # There may be none, or a damaged one.
-    with contextlib.suppress(OSError, LookupError, ValueError), h5py.File(output) as old:
-        weights.carry_over(old, file)
+    """Keep the importance weights of the dataset that is about to be replaced.
+
+    Where they can't be read, that file is kept beside the new one: measuring them may have taken hours.
+    """
+    if not os.path.lexists(output):
+        return
+    again = "synthcore compute-weights measures them anew"
+    try:
+        with open_file(output) as old:
+            if changed := weights.carry_over(old, file):
+                log.warning("the importance weights of %s are of %s, and left behind; %s", output, changed, again)
+    except (FileUnavailable, *schema.UNREADABLE) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        kept = _keep(output)
+        log.warning("whether %s had importance weights can't be read (%s): it is kept as %s", output, reason, kept)
+
+
+def _keep(path: Path) -> Path:
+    """Give a file that is about to be replaced another name beside, one that is free."""
+    endings = itertools.chain(["before-merge"], (f"before-merge-{number}" for number in itertools.count(2)))
+    names = (path.with_name(f"{path.stem}.{ending}{path.suffix}") for ending in endings)
+    kept = next(name for name in names if not os.path.lexists(name))
+    try:
+        os.link(path, kept)
+    except OSError:  # not every file system has a second name for a file
+        path.rename(kept)
+    return kept
 
 
 def taken(shards: Sequence[ShardRef], spec: DatasetSpec, gaps: Sequence[Gap] = ()) -> list[tuple[ShardRef, int]]:

@@ -116,17 +116,24 @@ def write(path: Path, weights: Weights) -> None:
         _put(_reserved(file, path), weights)
 
 
-def carry_over(old: h5py.File, new: h5py.File) -> None:
+def carry_over(old: h5py.File, new: h5py.File) -> str:
     """Take over the weights of the file that a merge replaces; they are stale if they are of other rows.
 
-    Those of another spec, or another synth, are left behind.
+    Returns
+    -------
+    str
+        Why they are left behind: "another spec", for example. Empty where they are not, or where there are none.
     """
     weights = read(old)
-    same = ("spec_fingerprint", "engine_fingerprint", "priors_digest")
-    if weights is None or any(old["schema"].attrs[name] != new["schema"].attrs[name] for name in same):
-        return
+    if weights is None:
+        return ""
+    parts = {"spec_fingerprint": "spec", "engine_fingerprint": "engine", "priors_digest": "priors"}
+    changed = [part for name, part in parts.items() if old["schema"].attrs[name] != new["schema"].attrs[name]]
+    if changed:
+        return " and ".join(f"another {part}" for part in changed)
     is_same = weights.method["base"] == new["schema"].attrs["content_digest"]
     _put(new[GROUP], replace(weights, status="complete" if is_same else "stale"))
+    return ""
 
 
 def _put(group: h5py.Group, weights: Weights) -> None:
