@@ -3,8 +3,12 @@
 `make soak` takes an hour, `make soak MINUTES=5` five minutes. A round is a function of its seed, but for the moments at
 which kills hit: `make soak SEED=17 ROUNDS=1` does the one of that seed again. Each round makes a dataset twice. Once
 undisturbed, in one long-lived process whose memory, descriptors, threads and children are watched from flow to flow;
-once by the command line, which is killed and continued until it ends well. Then these must hold:
+once by the command line, which is killed and continued until it ends well. In half of the rounds, the command first
+runs once with something in its way: a low limit of open files, memory or the size of a file, or another program that
+holds the lock of the output or of a shard. Then these must hold:
 
+- what stood in the way cost nothing, or one line and exit code 1 or 2: no traceback, no half-written file, no change to
+  what was locked;
 - both have the same digest, and `verify --all` finds every row exact;
 - fewer rows of the same spec are the beginning of more;
 - every process of a run that ended is gone;
@@ -22,6 +26,7 @@ import contextlib
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -30,8 +35,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +70,24 @@ for line in sys.stdin:
 """
 
 
+#: Low limits: what is limited, and from where to where. Below them Python can't import what it needs to say anything.
+LOW = {
+    "files": (resource.RLIMIT_NOFILE, 64, 256),
+    "memory": (resource.RLIMIT_DATA, 200 << 20, 4 << 30),
+    "disk": (resource.RLIMIT_FSIZE, 20 << 10, 400 << 10),
+}
+HINDRANCES = (*LOW, "locked output", "locked shard")
+
+#: Another program: it holds a file as who writes into it does, and changes nothing.
+HOLDER = """
+import fcntl, sys
+with open(sys.argv[1], "rb") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
 class BrokenLaw(Exception):
     """What must never happen happened."""
 
@@ -86,6 +109,7 @@ class Wish:
     workers: int
     weights: int
     endings: tuple[str, ...]
+    hindrance: str
 
     @classmethod
     def of(cls, seed: int) -> Wish:
@@ -107,6 +131,7 @@ class Wish:
             workers=chance.choice([1, 2]),
             weights=chance.choice([0] * 9 + [1]),
             endings=tuple(chance.choices(["SIGKILL", "SIGINT", "SIGTERM", "server"], k=chance.choice([0, 1, 2]))),
+            hindrance=chance.choice([*HINDRANCES, *[""] * len(HINDRANCES)]),
         )
 
     def parameters(self, presets: Path, data: Path, output: Path) -> dict[str, Any]:
@@ -197,6 +222,9 @@ class Soak:
     def _under_fire(self, wish: Wish, place: Path, done: Counter[str]) -> dict[str, Any]:
         """Run the command until it ends well, ending it now and then; return its report."""
         chance = random.Random(wish.seed)
+        if wish.hindrance:
+            done[wish.hindrance] += 1
+            self._hindered(replace(wish, runner="threads"), place)
         for ending in (*wish.endings, ""):
             report = self._attempt(wish, place, ending, chance, done)
             if report is None and not ending and "--refresh merge" in log_of(place):  # what it refers to was damaged
@@ -208,6 +236,25 @@ class Soak:
                 return report
             damage(place, chance, done)
         raise BrokenLaw(f"a run that nothing ended didn't end well: {log_of(place)}")
+
+    def _hindered(self, wish: Wish, place: Path) -> None:
+        """Run the command once with something in its way, and hold that it did well or said in one line why not."""
+        with (
+            hindered(wish, place) as limit,
+            (place / "said.txt").open("w") as said,
+            (place / "log.txt").open("w") as log,
+        ):
+            words = ("generate", *wish.flags(self.presets), "--json")
+            process = self._start(place, *words, stdout=said, stderr=log, preexec_fn=limit)
+            code = process.wait(RUN_PATIENCE)
+        told = (place / "log.txt").read_text()
+        require(code in (0, 1, 2), f"with {wish.hindrance} in its way, a run exited with {code}: {log_of(place)}")
+        require(
+            "Traceback" not in told, f"with {wish.hindrance} in its way, a run ended in a traceback: {told[-2000:]}"
+        )
+        require(not code or told.splitlines()[-1].startswith("synthcore: "), f"no line says why: {log_of(place)}")
+        half = [path.name for path in place.rglob(".*") if path.suffix in (".tmp", ".claim")]
+        require(not half, f"with {wish.hindrance} in its way, a run left {', '.join(half)}")
 
     def _attempt(
         self, wish: Wish, place: Path, ending: str, chance: random.Random, done: Counter[str]
@@ -264,6 +311,38 @@ class Soak:
         own["TMPDIR"] = str(place / "tmp")
         command = [sys.executable, "-m", "flows.cli", *words]
         return subprocess.Popen(command, cwd=place, env={**os.environ, **own}, start_new_session=True, **streams)
+
+
+@contextlib.contextmanager
+def hindered(wish: Wish, place: Path) -> Iterator[Callable[[], None] | None]:
+    """Put something in the way of a run; gives what its process must call first."""
+    if wish.hindrance in LOW:
+        what, least, most = LOW[wish.hindrance]
+        size = random.Random(wish.seed).randrange(least, most)
+        yield lambda: resource.setrlimit(what, (size, size))
+        return
+    calm = place / "calm.h5"
+    if wish.hindrance == "locked shard":
+        calm = next((place / "calm" / "shards").rglob("[0-9a-f]*.h5"))
+    file = place / ("out.h5" if wish.hindrance == "locked output" else Path("data") / calm.relative_to(place / "calm"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(calm, file)
+    with held(file):
+        yield None
+        changed = wish.hindrance == "locked output" and file.read_bytes() != calm.read_bytes()
+        require(not changed, "a locked output was changed")
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Have another program hold the lock of a file."""
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            require(holder.stdout is not None and holder.stdout.readline() == "held\n", "a file can't be locked")
+            yield
+        finally:
+            holder.communicate()
 
 
 def damage(place: Path, chance: random.Random, done: Counter[str]) -> None:

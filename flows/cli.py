@@ -89,6 +89,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(error, BAD_INPUT)
     except ImportError as error:  # of a library that is damaged or missing: ours are tested
         return _complain(f"the installation is damaged: {error}; make setup installs it again", FAILED)
+    except MemoryError:
+        return _complain("out of memory: end other programs, or raise the limit (ulimit -v, ulimit -d)", FAILED)
     except KeyboardInterrupt:
         goes_on = "; run the same command again to continue" if words[0] in CONTINUED else ""
         return _complain(f"interrupted{goes_on}", INTERRUPTED)
@@ -117,11 +119,14 @@ def run_generate(settings: Generate) -> int:
     """Run the flow, and say what it made."""
     from synthcore import library
     from synthcore.controls import installed
+    from synthcore.engine.client import require_room
+    from synthcore.spec import DatasetSpec
     from synthcore.storage.continuing import grown, require_continuable, require_writable
     from synthcore.wavetables.discovery import places_to_search
 
     ThreadPoolExecutor(1).submit(installed)  # a process of its own looks at the synth, while Prefect is imported here
     require_writable(settings.output_path)
+    require_room(DatasetSpec(audio=settings.audio, acceptance=settings.acceptance).render_format)
     if settings.html:
         from synthcore.page.writing import require_replaceable
 

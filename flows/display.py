@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import logging
 import threading
 from types import TracebackType
 
@@ -17,6 +18,17 @@ from tasks.report import show_progress, start_progress
 
 #: How often the artifact moves: often enough to be live, and a few dozen requests in a run of minutes.
 SECONDS = 3.0
+
+
+class Warnings(logging.Handler):
+    """Tells people what synthcore warns of. In Prefect's UI it is among the run's logs."""
+
+    def __init__(self, display: Display) -> None:
+        super().__init__(logging.WARNING)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._display.say(record.getMessage())
 
 
 class Display:
@@ -39,6 +51,7 @@ class Display:
         # The last shard is rendered whole, so there may be a few more rows than were asked for.
         self._task = self._bar.add_task("rendering", total=self.tally.rows, speed_text="", verdicts="")
         self._listening = progress.listening(self._count)
+        self._warnings = Warnings(self)
         self._has_noticed = False
         self._over = threading.Event()
         # In the run's context, whose connection to the server it uses.
@@ -46,6 +59,7 @@ class Display:
 
     def __enter__(self) -> Display:
         self._listening.__enter__()
+        logging.getLogger("synthcore").addHandler(self._warnings)
         self._bar.start()
         self._publisher.start()
         return self
@@ -55,6 +69,7 @@ class Display:
     ) -> None:
         self._over.set()
         self._bar.stop()
+        logging.getLogger("synthcore").removeHandler(self._warnings)
         self._listening.__exit__(kind, error, trace)
         if error is None or isinstance(error, Exception):  # who interrupts a run doesn't wait for its last words
             self._publisher.join()
@@ -79,7 +94,7 @@ class Display:
 
     def say(self, line: str) -> None:
         """Tell people what they should know, above the bar."""
-        self._bar.console.print(line, style="yellow", markup=False)
+        self._bar.console.print(line, style="yellow", markup=False, soft_wrap=True)
 
     def merging(self) -> None:
         """Say that rendering is over."""

@@ -4,6 +4,7 @@
     |- SpecError                     a wish that makes no sense, or clashes with what exists
     |- DatasetError                  a file that is no dataset, or a damaged one
     |  `- DamagedShard               a shard whose bytes changed since it was made
+    |- FileUnavailable               a whole file that can't be opened now: locked, forbidden, or one too many
     |- PresetError                   a file that is no preset, or one that the synth wouldn't survive
     |- DownloadError                 a source that could not be downloaded: gone, refused, too large, too slow
     |- EngineMismatch                the synth here is not the synth that made this, or that is asked for
@@ -41,6 +42,13 @@ class DamagedShard(DatasetError):
 
     def __reduce__(self) -> tuple[type[DamagedShard], tuple[str]]:
         return type(self), (self.name,)
+
+
+class FileUnavailable(SynthcoreError):
+    """A file that can't be opened now, whatever it holds: another program is writing it, or it is forbidden.
+
+    Not a DatasetError: what is wrong with the moment must never be mended by making the file again.
+    """
 
 
 class PresetError(SynthcoreError):

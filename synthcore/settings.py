@@ -84,7 +84,7 @@ ExtraDirs = Annotated[
 ]
 ExtraFiles = Annotated[
     tuple[Annotated[Path, AfterValidator(_absolute)], ...],
-    Field(description="File to read: .vital, .vitalbank, .vitaltable or .zip. Can be given again."),
+    Field(description="File to read: .vital, .vitalbank, .vitaltable, .wav or .zip. Can be given again."),
 ]
 Strict = Annotated[bool, Field(description="Fail when one source fails, not only when all do.")]
 GrowBy = Annotated[
@@ -421,6 +421,7 @@ class DownloadPresets(_InFile, _Cached):
 class DiscoverWavetables(BaseSettings, _Cached):
     """Make a wavetable catalog of what is built in, and of what Vital's folders and the ones given hold.
 
+    A .wav is a wavetable if it is 1 to 257 whole frames, of as many samples as its clm chunk says, or else of 2,048.
     Finding nothing is no failure: then the catalog is the built-in one. Nothing but the catalog is written.
     """
 

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 from synthcore import library, progress
 from synthcore.candidates import PRESET_SOURCES, SOURCES, Candidate, Provenance, Source, Supply
 from synthcore.controls import canonical_json, installed
-from synthcore.engine.client import borrow_renderer, pause
+from synthcore.engine.client import borrow_renderer, pause, require_room
 from synthcore.engine.machine import engine
 from synthcore.engine.rendering import CpuSeconds, Outcome, RenderedRow
 from synthcore.errors import EngineMismatch, LowAcceptance
@@ -143,7 +143,7 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
     LowAcceptance
         Nearly every candidate was refused.
     SynthcoreError
-        The disk is full.
+        The disk is full, or this process is held to less than a render may take.
     Interrupted
         Rendering was stopped.
     """
@@ -152,6 +152,7 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
             f"shard {plan.index} was planned where other rows would be made than here ({engine().machine}, synth "
             f"{engine().build[:12]}); render on one type of machine, with one version of synthcore and its dependencies"
         )
+    require_room(plan.spec.render_format)  # before libraries are loaded that hang or crash without
     started = time.monotonic()
     with whole_file(data_dir / plan.name) as temporary:
         with new_file(temporary) as file:

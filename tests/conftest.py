@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -263,6 +264,31 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         finally:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait()
+
+
+#: What a program does that writes into a dataset: HDF5 locks the file until it is closed.
+HOLDS = """
+import h5py, sys
+with h5py.File(sys.argv[1], "r+"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def held() -> Callable[[Path], contextlib.AbstractContextManager[None]]:
+    """Have another program write a file, for the length of a block."""
+
+    @contextlib.contextmanager
+    def hold(path: Path) -> Iterator[None]:
+        command = [sys.executable, "-c", HOLDS, str(path)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            yield
+            process.communicate()
+
+    return hold
 
 
 def place_of(path: Path, row: int) -> tuple[int, int]:

@@ -439,3 +439,34 @@ def test_a_document_that_the_synth_refuses_or_dies_of_is_none(init_preset: dict)
     assert migrate(b"{}") is None
     assert migrate(json.dumps(deadly).encode()) is None
     assert migrate(json.dumps(init_preset).encode()) is not None
+
+
+HELD_TO_LESS = """
+import resource
+from pathlib import Path
+from synthcore.errors import SynthcoreError
+from synthcore.shard import plan_shards, render_shard
+from synthcore.spec import DatasetSpec
+what, size = sys.argv[1:]
+resource.setrlimit(getattr(resource, what), (int(size), int(size)))
+try:
+    render_shard(plan_shards(DatasetSpec(n_samples=3), 3)[0], Path("data"), 60)
+except SynthcoreError as error:
+    print(type(error).__name__, error)
+print("scipy.stats" in sys.modules, Path("data").exists())
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "size", "says"),
+    [
+        ("RLIMIT_DATA", 1 << 30, "1,024 MB of memory (ulimit -d), and a render up to 2,053: raise that limit"),
+        ("RLIMIT_AS", 2 << 30, "2,048 MB of memory (ulimit -v), and a render up to 2,053: raise that limit"),
+        ("RLIMIT_CPU", 19, "19 s of CPU time (ulimit -t), and a render up to 20: raise that limit"),
+    ],
+)
+def test_a_process_held_to_less_than_a_render_may_take_renders_nothing(fresh, what, size, says):
+    """Other candidates would be refused than elsewhere, and the same spec make other rows."""
+    said, rest = fresh(HELD_TO_LESS, what, size).stdout.splitlines()
+    assert said.startswith(f"SynthcoreError this process may take {says}")
+    assert rest == "False False"

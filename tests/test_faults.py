@@ -322,6 +322,17 @@ def a_server(home: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 
 
 @slow
+def test_a_run_says_that_it_kept_a_file_whose_weights_it_could_not_read(cli: Any, rendered: str) -> None:
+    (cli.folder / "out.h5").write_bytes(b"cut short")
+    done = cli.run(*RUN, "--overwrite")
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "before-merge" in line]
+    assert len(lines) == 1
+    assert re.fullmatch(r"whether .*out\.h5 had importance weights can't be read \(.*\): it is kept as .*", lines[0])
+    assert (cli.folder / "out.before-merge.h5").read_bytes() == b"cut short"
+
+
+@slow
 def test_damage_in_shards_that_a_dataset_refers_to_is_named_and_mended_when_asked(cli: Any, rendered: str) -> None:
     run = (*RUN, "--merge", "virtual")
     assert cli.json(*run)["digest"] == rendered
@@ -331,7 +342,9 @@ def test_damage_in_shards_that_a_dataset_refers_to_is_named_and_mended_when_aske
     picture.unlink()
     done = cli.run(*run)
     assert done.returncode == 2, done.stderr
-    assert re.search(r"out\.h5 is damaged .* \(generate takes --refresh merge\)$", done.stderr.splitlines()[-1])
+    assert re.search(
+        r"out\.h5 refers to a damaged shard: .* \(generate takes --refresh merge\)$", done.stderr.splitlines()[-1]
+    )
     assert "Traceback" not in done.stderr
     report = cli.json(*run, "--refresh", "merge")
     assert (report["digest"], report["rows_rendered"]) == (rendered, ROWS)

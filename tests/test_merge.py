@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from synthcore.errors import DamagedShard
+from synthcore.storage import weights
 from synthcore.storage.dataset import Dataset
 
 
@@ -207,3 +208,87 @@ def test_labels_of_assets_are_renumbered_since_each_shard_numbers_its_own(tier_1
     assert patches == [p for of_shard, _ in of_shards for p in of_shard][: len(patches)]
     assert len({tuple(its) for _, its in of_shards}) == len(of_shards)
     assert assets == [*dict.fromkeys(wavetable for patch in patches for wavetable in patch)]
+
+
+# -------------------------------------------------------------------------------------------------- importance weights
+
+
+def weighed(made, path):
+    """A dataset with complete weights."""
+    with Dataset(shutil.copy(made.path, path)) as dataset:
+        base = dataset.digest
+    continuous, categorical = np.full(322, 0.5, "f4"), np.full(126, 0.5, "f4")
+    weights.write(path, weights.Weights(continuous, categorical, continuous, categorical, method={"base": base}))
+    return path
+
+
+def warnings_of(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_weights_are_carried_over_without_a_word(tier_1, tmp_path, caplog):
+    path = weighed(tier_1, tmp_path / "train.h5")
+    tier_1.merge(path)
+    with Dataset(path) as dataset:
+        assert dataset.weights_status == "complete"
+    tier_1.merge(tmp_path / "new.h5")
+    assert warnings_of(caplog) == []
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new.h5", "train.h5"]
+
+
+def cut_half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def without_method(path):
+    with h5py.File(path, "r+") as file:
+        del file["importance_weights/method"]
+
+
+@pytest.mark.parametrize("harm", [cut_half, empty, without_method])
+def test_a_file_whose_weights_cannot_be_read_is_kept_beside_the_new_one(tier_1, tmp_path, caplog, harm):
+    path = weighed(tier_1, tmp_path / "train.h5")
+    harm(path)
+    before = path.read_bytes()
+    assert tier_1.merge(path).digest == tier_1.ref.digest
+    kept = tmp_path / "train.before-merge.h5"
+    assert kept.read_bytes() == before
+    (said,) = warnings_of(caplog)
+    assert said.startswith(f"whether {path} had importance weights can't be read (")
+    assert said.endswith(f"it is kept as {kept}")
+    with Dataset(path) as dataset:
+        assert dataset.weights_status == "absent"
+
+
+def test_what_was_kept_is_never_overwritten(tier_1, tmp_path):
+    path = tmp_path / "train.h5"
+    for number in range(3):
+        path.write_bytes(b"%d" % number)
+        tier_1.merge(path)
+    kept = ["train.before-merge.h5", "train.before-merge-2.h5", "train.before-merge-3.h5"]
+    assert [(tmp_path / name).read_bytes() for name in kept] == [b"0", b"1", b"2"]
+
+
+def test_weights_of_a_file_that_another_program_writes_are_kept(tier_1, tmp_path, caplog, held):
+    path = weighed(tier_1, tmp_path / "train.h5")
+    with held(path):
+        tier_1.merge(path)
+    with Dataset(tmp_path / "train.before-merge.h5") as kept, Dataset(path) as dataset:
+        assert (kept.weights_status, dataset.weights_status) == ("complete", "absent")
+    (said,) = warnings_of(caplog)
+    assert "another program is writing it" in said
+
+
+@pytest.mark.parametrize(
+    ("attribute", "part"),
+    [("spec_fingerprint", "spec"), ("engine_fingerprint", "engine"), ("priors_digest", "priors")],
+)
+def test_weights_that_are_left_behind_are_said_to_be(tier_1, tmp_path, caplog, attribute, part):
+    path = weighed(tier_1, tmp_path / "train.h5")
+    with h5py.File(path, "r+") as file:
+        file["schema"].attrs[attribute] = "0" * 64
+    tier_1.merge(path)
+    again = "synthcore compute-weights measures them anew"
+    assert warnings_of(caplog) == [f"the importance weights of {path} are of another {part}, and left behind; {again}"]
+    with Dataset(path) as dataset:
+        assert dataset.weights_status == "absent"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
+import io
 import json
 import os
 import shutil
+import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,6 +19,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from flows.cli import main
@@ -23,14 +29,16 @@ from synthcore.controls import VITAL_VERSION, Registry, canonical_json
 from synthcore.engine.chunk import inflate
 from synthcore.engine.client import Renderer, migrate
 from synthcore.engine.rendering import RenderFormat
-from synthcore.errors import DatasetError, SpecError
+from synthcore.errors import DatasetError, PresetError, SpecError
 from synthcore.patch import NO_SAMPLE, OSCILLATORS, Patch, init_assets
+from synthcore.presets.files import Refused, find
 from synthcore.wavetables import discovery
 from synthcore.wavetables.builtin import LAST_FRAME, LEVEL, PEAK, STEP
 from synthcore.wavetables.canonical import canonical_wavetable, playable
 from synthcore.wavetables.catalog import Catalog, CatalogEntry, Sighting, builtin, catalog_of
 from synthcore.wavetables.discovery import CatalogRef, contents_fingerprint, places_to_search
 from synthcore.wavetables.folders import vital_folders
+from synthcore.wavetables.wav import read_wavetable
 
 FORMAT = RenderFormat(
     sample_rate=44100,
@@ -524,3 +532,147 @@ def test_a_catalog_that_is_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
     with pytest.raises(DatasetError, match="is no file"):
         Catalog.load(tmp_path / "pipe.json")
+
+
+# --- WAV files ------------------------------------------------------------------------------------------------------
+
+
+def waves(frames: int, size: int = 2048, seed: int = 0) -> NDArray[np.float32]:
+    """Frames of the first eight harmonics, each in amounts of its own."""
+    random, phase = np.random.default_rng(seed), np.arange(size) / size
+    amounts = random.uniform(0.02, 0.1, (frames, 8))
+    return np.stack([sum(a * np.sin(2 * np.pi * n * phase) for n, a in enumerate(f, 1)) for f in amounts]).astype("f4")
+
+
+def wav(frames: NDArray[np.float32], subtype: str = "FLOAT", clm: bytes = b"", channels: int = 1) -> bytes:
+    """A WAV file of frames, in a first channel; the others hold something else."""
+    audio = np.stack([frames.ravel(), *(-frames.ravel() for _ in range(channels - 1))], axis=1)
+    file = io.BytesIO()
+    soundfile.write(file, audio, 44100, format="WAV", subtype=subtype)
+    content = file.getvalue()
+    if not clm:
+        return content
+    chunk = b"clm " + struct.pack("<I", len(clm)) + clm + bytes(len(clm) % 2)
+    content = content[:12] + chunk + content[12:]
+    return content[:4] + struct.pack("<I", len(content) - 8) + content[8:]
+
+
+def stored(catalog: Catalog) -> NDArray[np.float32]:
+    """The keyframes of the one wavetable that a catalog has besides those built in, as the synth wrote them."""
+    (entry,) = catalog.entries[len(builtin()) :]
+    content = json.loads(catalog.assets[entry.digest])
+    keyframes = content["groups"][0]["components"][0]["keyframes"]
+    assert [keyframe["position"] for keyframe in keyframes] == list(range(len(keyframes)))
+    assert entry.frames == len(keyframes)
+    return np.stack([np.frombuffer(base64.b64decode(k["wave_data"]), "<f4") for k in keyframes])
+
+
+@pytest.mark.parametrize(
+    ("subtype", "step"), [("PCM_16", 2.0**-15), ("PCM_24", 2.0**-23), ("PCM_32", 2.0**-24), ("FLOAT", 0.0)]
+)
+def test_a_wav_is_a_wavetable_of_its_frames(tmp_path, subtype, step):
+    frames = waves(5)
+    (tmp_path / "Growl Bass.wav").write_bytes(wav(frames, subtype))
+    made, catalog = search(tmp_path / "Growl Bass.wav", output=tmp_path / "catalog.json")
+    assert (made.files, made.found, made.refused) == (1, 1, ())
+    assert catalog.entries[-1].name == "Growl Bass"
+    assert abs(stored(catalog) - frames).max() <= step
+
+
+def test_the_synth_plays_the_frames_of_a_wav(tmp_path, play):
+    """`wave_frame` k plays frame k: its first eight harmonics in the amounts that the file has."""
+    frames = waves(3)
+    (tmp_path / "x.wav").write_bytes(wav(frames))
+    _, catalog = search(tmp_path, output=tmp_path / "catalog.json")
+    text = playable(catalog.assets[catalog.entries[-1].digest].decode())
+    pitch = 440 * 2 ** ((48 - 69) / 12)
+    for place, frame in enumerate(frames):
+        sound = play(text, float(place))[0][2205:7717].astype("f8")  # held, in its middle
+        times = np.arange(len(sound)) / 44100
+        window = np.hanning(len(sound))
+        tones = [np.exp(-2j * np.pi * n * pitch * times) for n in range(1, 9)]
+        heard = np.array([abs(np.sum(sound * window * tone)) for tone in tones])
+        asked = abs(np.fft.rfft(frame))[1:9]
+        np.testing.assert_allclose(heard / heard.sum(), asked / asked.sum(), rtol=0.05)
+
+
+@pytest.mark.parametrize("size", [16, 256, 600, 2048])
+def test_the_clm_chunk_says_how_long_frames_are(tmp_path, size):
+    frames = waves(4, size)
+    (tmp_path / "x.wav").write_bytes(wav(frames, clm=b"<!>%d 10000000 wavetable (www.xferrecords.com)" % size))
+    _, catalog = search(tmp_path, output=tmp_path / "catalog.json")
+    if size > 16:  # of which the eighth harmonic is half missing: a sine of it is 0 at all 16 samples
+        np.testing.assert_allclose(stored(catalog), waves(4), atol=1e-6)
+    assert len(stored(catalog)) == 4
+
+
+def test_of_a_stereo_wav_the_left_channel_is_taken(tmp_path):
+    (tmp_path / "x.wav").write_bytes(wav(waves(2), channels=2))
+    _, catalog = search(tmp_path, output=tmp_path / "catalog.json")
+    np.testing.assert_array_equal(stored(catalog), waves(2))
+
+
+def test_a_wavetable_has_up_to_257_frames(tmp_path):
+    (tmp_path / "x.wav").write_bytes(wav(waves(257), "PCM_16"))
+    made, catalog = search(tmp_path, output=tmp_path / "catalog.json")
+    assert (made.refused, catalog.entries[-1].frames) == ((), 257)
+
+
+NOT_A_TABLE = {
+    "a recording": (wav(waves(1)[:, :2000]), "a recording, not a wavetable: 2,000 samples are not a whole number of"),
+    "too many": (wav(waves(258), "PCM_16"), "258 frames of 2,048 samples; a wavetable has at most 257"),
+    "8 bit": (wav(waves(1), "PCM_U8"), "not a WAV file of 16 bit, 24 bit, 32 bit, 32 bit float"),
+    "double": (wav(waves(1), "DOUBLE"), "not a WAV file of 16 bit, 24 bit, 32 bit, 32 bit float"),
+    "no audio": (wav(waves(1)[:, :0]), "a recording, not a wavetable: 0 samples"),
+    "silent": (wav(waves(1) * 0), "it is silent"),
+    "not finite": (wav(waves(1) * np.nan), "it holds a sample that isn't finite"),
+    "cut": (wav(waves(1))[:30], "not a WAV file that can be read: "),
+    "text": (b"hello", "not a WAV file that can be read: "),
+    "long frames": (wav(waves(2), clm=b"<!>4096 0"), "its clm chunk names no frame size from 16 to 2,048 samples"),
+    "odd chunk": (wav(waves(2), clm=b"<!>many"), "its clm chunk names no frame size"),
+    "digits": (wav(waves(2), clm=b"<!>" + b"9" * 5000), "its clm chunk names no frame size"),
+    "part of a frame": (
+        wav(waves(2)[:, :1000], clm=b"<!>300 "),
+        "a recording, not a wavetable: 2,000 samples are not a whole number of frames of 300",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), NOT_A_TABLE.values(), ids=NOT_A_TABLE)
+def test_a_wav_that_is_not_a_wavetable_is_refused_with_its_reason(tmp_path, content, said):
+    (tmp_path / "x.wav").write_bytes(content)
+    made, _ = search(tmp_path, output=tmp_path / "catalog.json")
+    (refused,) = made.refused
+    assert (refused.file, refused.reason[: len(said)]) == ("x.wav", said)
+    assert "\n" not in refused.reason
+
+
+@given(st.lists(st.tuples(st.integers(0, 79), st.integers(0, 255)), min_size=1, max_size=6), st.integers(0, 9000))
+@settings(max_examples=200, deadline=None)
+def test_a_damaged_wav_is_read_or_refused_and_nothing_else(damage, length):
+    content = bytearray(wav(waves(1), "PCM_16", clm=b"<!>2048 "))
+    for place, value in damage:
+        content[place] = value
+    with contextlib.suppress(PresetError):
+        read_wavetable(bytes(content[:length]), "x")
+
+
+def test_wavs_are_found_in_folders_and_archives_but_not_among_samples(tmp_path):
+    folder = tmp_path / "library"
+    for place in ("Wavetables", "Samples", "User/Samples/Drums"):
+        (folder / place).mkdir(parents=True)
+        (folder / place / f"{len(place)}.WAV").write_bytes(wav(waves(2, seed=len(place))))
+    with zipfile.ZipFile(folder / "bank.vitalbank", "w") as bank:
+        bank.writestr("Ann/Wavetables/Banked.wav", wav(waves(2, seed=99)))
+        bank.writestr("Ann/Samples/kick.wav", wav(waves(2, seed=98)))
+    made, catalog = search(folder, output=tmp_path / "catalog.json")
+    assert {entry.name for entry in catalog.entries[len(builtin()) :]} == {"10", "Banked"}
+    assert (made.files, made.refused) == (2, ())
+
+
+def test_who_looks_for_presets_passes_wavs_over(tmp_path):
+    (tmp_path / "kick.wav").write_bytes(wav(waves(1)))
+    assert list(find(tmp_path)) == []
+    (refused,) = find(tmp_path / "kick.wav")
+    assert isinstance(refused, Refused)
+    assert refused.reason.startswith("not a preset: a WAV file")

@@ -13,6 +13,7 @@ import fcntl
 import logging
 import math
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -25,10 +26,10 @@ from dataclasses import asdict
 from functools import lru_cache
 
 from synthcore.engine import faults
-from synthcore.engine.protocol import Message, pack, unpack
+from synthcore.engine.protocol import Message, data_bytes, pack, unpack
 from synthcore.engine.rendering import CpuSeconds, Fault, Outcome, RenderedRow, RenderFormat
 from synthcore.engine.turns import Turns
-from synthcore.errors import Accident, Interrupted
+from synthcore.errors import Accident, Interrupted, SynthcoreError
 
 log = logging.getLogger(__name__)
 
@@ -208,10 +209,40 @@ class Zygote:
         )
 
 
+def require_room(fmt: RenderFormat) -> None:
+    """Refuse to render where this process is held to less than a render may take.
+
+    A candidate that takes more is refused; held to less, others would be as well, and the same spec give other rows.
+
+    Raises
+    ------
+    SynthcoreError
+    """
+    megabytes = data_bytes(fmt.samples) >> 20
+    for limit, flag, needed, unit, what in (
+        (resource.RLIMIT_DATA, "-d", megabytes, 1 << 20, "MB of memory"),
+        (resource.RLIMIT_AS, "-v", megabytes, 1 << 20, "MB of memory"),
+        (resource.RLIMIT_CPU, "-t", fmt.cpu_seconds, 1, "s of CPU time"),
+    ):
+        allowed = resource.getrlimit(limit)[0]
+        if allowed != resource.RLIM_INFINITY and allowed // unit < needed:
+            raise SynthcoreError(
+                f"this process may take {allowed // unit:,} {what} (ulimit {flag}), and a render up to {needed:,}: "
+                "raise that limit, or which candidates are refused would depend on it"
+            )
+
+
 class Renderer:
-    """Renders candidates one after the other, replacing its zygote when something happens to it."""
+    """Renders candidates one after the other, replacing its zygote when something happens to it.
+
+    Raises
+    ------
+    SynthcoreError
+        As `require_room`.
+    """
 
     def __init__(self, fmt: RenderFormat, timeout_seconds: float) -> None:
+        require_room(fmt)
         self.fmt = fmt
         self.timeout_seconds = timeout_seconds
         self._zygote: Zygote | None = None

@@ -11,9 +11,16 @@ from collections.abc import Callable
 from typing import Any
 
 _LENGTHS = struct.Struct("<II")
+#: Memory that a child may have of its own: the synth takes 190 to 230 MB, a render at most 3 times its row besides.
+SYNTH_BYTES, ROWS_HELD = 2 << 30, 8
 
 #: A message: what it says, and the bytes it brings (a preset's JSON going in, a compressed row coming out).
 Message = tuple[dict[str, Any], bytes]
+
+
+def data_bytes(samples: int) -> int:
+    """Memory that a render of so many samples may take: RLIMIT_DATA of a child."""
+    return SYNTH_BYTES + ROWS_HELD * samples * 2 * 4
 
 
 def pack(head: dict[str, Any], body: bytes = b"") -> bytes:

@@ -39,14 +39,12 @@ from numpy import ascontiguousarray
 
 from synthcore.engine import faults, pages
 from synthcore.engine.chunk import deflate
-from synthcore.engine.protocol import pack, pack_parts, unpack
+from synthcore.engine.protocol import data_bytes, pack, pack_parts, unpack
 
 #: Controls glide from the init preset's values to the loaded ones over 0.2 to 0.5 s; this silent render lets them.
 SETTLE_NOTE, SETTLE_NOTE_SECONDS, SETTLE_SECONDS = 60, 0.01, 0.5
 #: How a child exits: 0 for a row, FAULTY for a refused one, BROKEN when this program itself failed.
 FAULTY, BROKEN = 3, 70
-#: Memory that a child may have of its own: the synth takes 190 to 230 MB, a render at most 3 times its row besides.
-SYNTH_BYTES, ROWS_HELD = 2 << 30, 8
 COMPLAINT_BYTES = 1 << 16  #: to which length stderr, the one file that is open, may grow
 HEAD_BYTES = 4096  #: what an answer may take besides its body
 _LENGTH = 8  # bytes in front of an answer in shared memory: zero until the answer is whole
@@ -188,8 +186,8 @@ def confine(request: dict[str, Any]) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     # The soft limit kills with SIGXCPU, which is the fault; the hard one above it is only a net.
     limit(resource.RLIMIT_CPU, request["cpu_seconds"], request["cpu_seconds"] + 1)
-    data_bytes = SYNTH_BYTES + ROWS_HELD * request["samples"] * 2 * 4
-    limit(resource.RLIMIT_DATA, data_bytes, data_bytes)
+    most = data_bytes(request["samples"])
+    limit(resource.RLIMIT_DATA, most, most)
     limit(resource.RLIMIT_FSIZE, COMPLAINT_BYTES, COMPLAINT_BYTES)
     limit(resource.RLIMIT_NOFILE, 0, 0)  # what is open stays open
     limit(resource.RLIMIT_CORE, 0, 0)

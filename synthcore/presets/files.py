@@ -24,6 +24,8 @@ from synthcore.presets.validation import MAX_BYTES, is_preset, is_wavetable, loa
 
 #: The endings of what may be a preset, a wavetable or an archive of them. Which it is, its content says.
 ENDINGS = (".vital", ".vitalbank", ".vitaltable", ".zip")
+#: What else may be a wavetable, for those who look for wavetables: presets lie among recordings.
+WAV_ENDING = ".wav"
 ARCHIVE_ENDINGS = (".vitalbank", ".zip")
 ARCHIVE_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 #: What isn't walked: what is hidden, such as git's own files and downloads that were cut short; and what macOS packs
@@ -54,15 +56,15 @@ class Found:
         What was searched.
     file : str
         The path from there, with `/`; an archive's entry follows a `!`: `bank.vitalbank!Author/Presets/x.vital`.
-    kind : {"preset", "wavetable"}
-        What its content is, whatever its name.
+    kind : {"preset", "wavetable", "wav"}
+        What its content is, whatever its name; "wav" if it may be a wavetable.
     content : bytes
         The whole of it.
     """
 
     root: Path
     file: str
-    kind: Literal["preset", "wavetable"]
+    kind: Literal["preset", "wavetable", "wav"]
     content: bytes
 
 
@@ -75,13 +77,15 @@ class Refused:
     reason: str
 
 
-def find(root: Path) -> Iterator[Found | Refused]:
+def find(root: Path, endings: tuple[str, ...] = ENDINGS) -> Iterator[Found | Refused]:
     """Find the presets and wavetables in a folder, an archive or a file.
 
     Parameters
     ----------
     root : Path
         A folder, searched through; or one file. It may itself be a link; none below it is followed.
+    endings : tuple of str
+        What is looked at in folders and archives: `ENDINGS`, or `WAV_ENDING` as well.
 
     Yields
     ------
@@ -89,10 +93,10 @@ def find(root: Path) -> Iterator[Found | Refused]:
         Sorted by file. Only one file or archive is in memory at a time.
     """
     if not root.is_dir():
-        yield from _examine(root, root.resolve(), _clean(root.name))
+        yield from _examine(root, root.resolve(), _clean(root.name), endings)
         return
     try:
-        candidates = sorted(_walk(root))
+        candidates = sorted(_walk(root, endings))
     except PresetError as error:
         yield Refused(root, ".", str(error))
         return
@@ -100,10 +104,10 @@ def find(root: Path) -> Iterator[Found | Refused]:
         if reason:
             yield Refused(root, file, reason)
         else:
-            yield from _examine(root, path, file)
+            yield from _examine(root, path, file, endings)
 
 
-def _walk(root: Path) -> Iterator[tuple[str, Path, str]]:
+def _walk(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[str, Path, str]]:
     """Yield each candidate's name, path and, if it can't be opened, why.
 
     Raises
@@ -127,27 +131,31 @@ def _walk(root: Path) -> Iterator[tuple[str, Path, str]]:
                     path = Path(entry.path)
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(path)
-                    elif reason := _why_not(entry, path, top):
+                    elif reason := _why_not(entry, path, top, endings):
                         yield _shown(path.relative_to(top)), path, reason
-                    elif _has_ending(entry.name) and not entry.is_symlink():
+                    elif _has_ending(entry.name, endings) and not entry.is_symlink():
                         yield _shown(path.relative_to(top)), path, ""
         except OSError as error:
             yield _shown(folder.relative_to(top)), folder, f"can't be read: {error.strerror}"
 
 
-def _why_not(entry: os.DirEntry[str], path: Path, top: Path) -> str:
+def _why_not(entry: os.DirEntry[str], path: Path, top: Path, endings: tuple[str, ...]) -> str:
     """Say why a link isn't followed, if that is worth saying: what it leads to inside the folder is found anyway."""
     if not entry.is_symlink():
         return ""
     try:
         target = path.resolve(strict=True)
     except (OSError, RuntimeError):
-        return "a link that leads nowhere" if _has_ending(entry.name) else ""
+        return "a link that leads nowhere" if _has_ending(entry.name, endings) else ""
     leads_out = not target.is_relative_to(top)
-    return "a link that leads out of the folder" if leads_out and (_has_ending(entry.name) or target.is_dir()) else ""
+    return (
+        "a link that leads out of the folder"
+        if leads_out and (_has_ending(entry.name, endings) or target.is_dir())
+        else ""
+    )
 
 
-def _examine(root: Path, path: Path, file: str) -> Iterator[Found | Refused]:
+def _examine(root: Path, path: Path, file: str, endings: tuple[str, ...]) -> Iterator[Found | Refused]:
     """Read one file and say what it is."""
     try:
         content = _read(path, MAX_ARCHIVE_BYTES if _has_ending(file, ARCHIVE_ENDINGS) else MAX_BYTES)
@@ -156,9 +164,9 @@ def _examine(root: Path, path: Path, file: str) -> Iterator[Found | Refused]:
         return
     claims_archive = _has_ending(file, ARCHIVE_ENDINGS) and not content[:64].lstrip().startswith(b"{")
     if claims_archive or content.startswith(ARCHIVE_STARTS):
-        yield from _unpack(root, file, content)
+        yield from _unpack(root, file, content, endings)
     else:
-        yield _recognise(root, file, content)
+        yield _recognise(root, file, content, endings)
 
 
 def _read(path: Path, most: int) -> bytes:
@@ -181,7 +189,9 @@ def _require_regular(status: os.stat_result, most: int) -> None:
         raise PresetError(f"larger than {most >> 20} MB")
 
 
-def _recognise(root: Path, file: str, content: bytes) -> Found | Refused:
+def _recognise(root: Path, file: str, content: bytes, endings: tuple[str, ...]) -> Found | Refused:
+    if WAV_ENDING in endings and (_has_ending(file, (WAV_ENDING,)) or content.startswith(b"RIFF")):
+        return Found(root, file, "wav", content)
     try:
         document = load(content)
     except PresetError as error:
@@ -196,7 +206,7 @@ def _recognise(root: Path, file: str, content: bytes) -> Found | Refused:
 # --- Archives -------------------------------------------------------------------------------------------------------
 
 
-def _unpack(root: Path, file: str, content: bytes) -> Iterator[Found | Refused]:
+def _unpack(root: Path, file: str, content: bytes, endings: tuple[str, ...]) -> Iterator[Found | Refused]:
     """Look into an archive, entry by entry; one that can't be trusted as a whole is refused as a whole."""
     try:
         archive = _open(content)
@@ -207,7 +217,7 @@ def _unpack(root: Path, file: str, content: bytes) -> Iterator[Found | Refused]:
     seen: set[str] = set()
     for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
         name = entry.filename.replace("\\", "/")
-        if not _has_ending(name) or any(PASSED_OVER.fullmatch(part) for part in name.split("/")):
+        if not _has_ending(name, endings) or any(PASSED_OVER.fullmatch(part) for part in name.split("/")):
             continue
         inside = f"{file}!{_clean(name[:MAX_NAME])}"
         try:
@@ -215,7 +225,7 @@ def _unpack(root: Path, file: str, content: bytes) -> Iterator[Found | Refused]:
             unpacked += entry.file_size
             if unpacked > MAX_UNPACKED_BYTES:
                 raise PresetError(f"the archive unpacks to more than {MAX_UNPACKED_BYTES >> 20} MB")
-            yield _recognise(root, inside, _read_entry(archive, entry))
+            yield _recognise(root, inside, _read_entry(archive, entry), endings)
         except PresetError as error:
             yield Refused(root, inside, str(error))
 
@@ -271,7 +281,7 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
 # --- Names ----------------------------------------------------------------------------------------------------------
 
 
-def _has_ending(name: str, endings: tuple[str, ...] = ENDINGS) -> bool:
+def _has_ending(name: str, endings: tuple[str, ...]) -> bool:
     return name.lower().endswith(endings)
 
 

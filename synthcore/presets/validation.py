@@ -134,6 +134,7 @@ STRANGERS = {
     b"VITA": "a recording of the medical VitalRecorder",
     b"version https://git-lfs": "a Git LFS pointer; the preset itself wasn't downloaded",
     b"PK\x03\x04": "an archive",
+    b"RIFF": "a WAV file, of which synthcore discover-wt may make a wavetable",
 }
 
 _STRUCTURE = b'[]{}"'
@@ -172,6 +173,8 @@ def load(content: bytes) -> Any:
     for start, what in STRANGERS.items():
         if content.startswith(start):
             raise PresetError(f"not a preset: {what}")
+    if b"\0" in content:  # no text has one
+        raise PresetError("not UTF-8 text")
     _require_shallow(content)
     try:
         # utf-8-sig drops the mark that some editors put in front.

@@ -16,6 +16,8 @@ from synthcore.controls import Registry
 from synthcore.errors import DatasetError
 from synthcore.patch import Patch
 from synthcore.storage import schema
+from synthcore.storage.opening import open_file
+from synthcore.storage.rows import require_written
 from synthcore.storage.writer import new_file, whole_file
 
 VERSION = "2.0.0"
@@ -71,10 +73,12 @@ def read(path: Path, registry: Registry) -> StoredPresets:
     ------
     DatasetError
         It is missing, damaged, another kind of file, or was made with another synth.
+    FileUnavailable
+        Another program is writing it, or it may not be read.
     """
     again = "ingest the presets again"
     try:
-        with h5py.File(path) as file:
+        with open_file(path) as file:
             header = file["schema"].attrs
             if header.get("kind") != KIND:
                 raise DatasetError(f"{path} is no collection of presets; name what synthcore ingest made")
@@ -91,7 +95,8 @@ def read(path: Path, registry: Registry) -> StoredPresets:
 
 def _read(file: h5py.File) -> StoredPresets:
     order, names = schema.read_asset_names(file), file["schema/wavetable_names"].asstr()[:].tolist()
-    labels = (file[f"params/{name}"][:] for name in (*LABELS, "wavetables", "extras", "exact_values"))
+    numbers = (*LABELS, "wavetables", "extras", "exact_values")
+    labels = (require_written(file[f"params/{name}"])[:] for name in numbers)
     return StoredPresets(
         patches=[
             Patch(
@@ -106,16 +111,22 @@ def _read(file: h5py.File) -> StoredPresets:
         ],
         sources=schema.read_sources(file),
         macros=[tuple(json.loads(text)) for text in file[MACROS].asstr()[:]],
-        assets={name: file[f"assets/{name}"][:].tobytes() for name in order},
+        assets={name: require_written(file[f"assets/{name}"])[:].tobytes() for name in order},
         wavetable_names={asset: name for asset, name in zip(order, names, strict=True) if name},
         digest=str(file["schema"].attrs["digest"]),
     )
 
 
 def digest_of(path: Path) -> str | None:
-    """The digest that a collection file says it has; None if there is no such file, or another kind of file."""
+    """The digest that a collection file says it has; None if there is no such file, or another kind of file.
+
+    Raises
+    ------
+    FileUnavailable
+        Another program is writing it, or it may not be read.
+    """
     try:
-        with h5py.File(path) as file:
+        with open_file(path) as file:
             header = file["schema"].attrs
             return str(header["digest"]) if header.get("kind") == KIND else None
     except schema.UNREADABLE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import traceback
@@ -25,8 +26,10 @@ from synthcore.patch import LABELS, Patch
 from synthcore.presets.families import SHARES, Split
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema, weights
-from synthcore.storage.rows import has_our_chunks, read_rows
+from synthcore.storage.opening import MAKE_AGAIN, open_file
+from synthcore.storage.rows import has_our_chunks, read_rows, require_written
 from synthcore.storage.schema import StoredPriors
+from synthcore.storage.views import View, views_of
 from synthcore.storage.weights import Status, Weights
 
 Row = dict[str, Any]
@@ -47,8 +50,7 @@ def damage_named(path: Path) -> Iterator[None]:
         # Whoever keeps this error must not keep what was open: libhdf5 crashes at exit over a virtual dataset's.
         traceback.clear_frames(error.__traceback__)
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        again = "make it again with the command that made it (generate takes --refresh merge)"
-        raise DatasetError(f"{path} is damaged ({reason}); {again}") from error
+        raise DatasetError(f"{path} is damaged ({reason}); {MAKE_AGAIN}") from error
 
 
 class Dataset:
@@ -67,7 +69,10 @@ class Dataset:
     Raises
     ------
     DatasetError
-        The file is missing, no HDF5, truncated, or of another schema version.
+        The file is missing, no HDF5, truncated, or of another schema version. Reading raises it as well, where a row
+        can't be read: zeros never stand in for one.
+    FileUnavailable
+        Another program is writing it, or it is forbidden.
 
     Examples
     --------
@@ -77,8 +82,7 @@ class Dataset:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
-        self._opened: h5py.File | None = self._open()
-        self._opened_by = os.getpid()
+        self._hold(*self._open())
         self._opened_digest = self.digest
 
     def __enter__(self) -> Dataset:
@@ -93,14 +97,15 @@ class Dataset:
         """Close the file. Using the dataset afterwards raises ValueError."""
         if self._opened is not None:
             self._opened.close()
-        self._opened, self._opened_by = None, os.getpid()
+        self._hold(None, {})
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path.absolute(), "digest": self._opened_digest}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.path, self._opened_digest = state["path"], state["digest"]
-        self._opened, self._opened_by = None, 0  # when it is used: errors there reach who asked, errors here don't
+        self._hold(None, {})
+        self._opened_by = 0  # it is opened when it is used: errors there reach who asked, here they don't
 
     @property
     def _file(self) -> h5py.File:
@@ -108,8 +113,14 @@ class Dataset:
         if self._opened is None and self._opened_by:
             raise ValueError(f"{self.path} is closed")
         if self._opened is None or self._opened_by != os.getpid():
-            self._opened, self._opened_by = self._open_same(), os.getpid()
+            self._hold(*self._open_same())
         return self._opened
+
+    def _hold(self, file: h5py.File | None, views: Mapping[str, View]) -> None:
+        """Let this process read from these from now on."""
+        self._opened, self._opened_by = file, os.getpid()
+        self._views = views
+        self._known_whole: set[str] = set()
 
     def __len__(self) -> int:
         return int(self._file["metadata/midi_note"].shape[0])
@@ -120,7 +131,7 @@ class Dataset:
     def __getitem__(self, rows: int | Rows) -> Row:
         if isinstance(rows, int | np.integer):
             place = np.array([self._place(rows)])
-            return {short: read_rows(self._file[name], place)[0] for short, name in self._names.items()}
+            return {short: self._read_rows(name, place)[0] for short, name in self._names.items()}
         return {short: self._read(name, rows) for short, name in self._names.items()}
 
     def __iter__(self) -> Iterator[Row]:
@@ -164,7 +175,7 @@ class Dataset:
     def assets(self) -> Mapping[str, bytes]:
         """Every wavetable, LFO set, sample and curve used, by SHA-256; of a recipe, those that it may hold."""
         held = self._file["assets"]
-        return {name: bytes(held[name][:]) for name in self.asset_names if name in held}
+        return {name: bytes(require_written(held[name])[:]) for name in self.asset_names if name in held}
 
     @property
     def missing_assets(self) -> list[str]:
@@ -273,7 +284,7 @@ class Dataset:
         DatasetError
             A label refers to an asset that the file doesn't hold.
         """
-        columns = [self._file[f"params/{name}"][start:stop] for name in LABELS]
+        columns = [self._column(f"params/{name}")[start:stop] for name in LABELS]
         held, classes = set(self.asset_names), self.classes
         for row, values in enumerate(zip(*columns, strict=True), start):
             try:
@@ -286,7 +297,7 @@ class Dataset:
 
     def rejections(self) -> dict[str, NDArray[Any]]:
         """The refused candidates, by column: source, patch_index, attempt, midi_note, reason, and so on."""
-        return {c.name.split("/")[1]: self._file[c.name][:] for c in schema.REJECTIONS}
+        return {c.name.split("/")[1]: self._column(c.name)[:] for c in schema.REJECTIONS}
 
     def sources(self) -> list[Provenance]:
         """The presets that rows and rejections descend from, with repository, commit, licence, author and file."""
@@ -295,7 +306,8 @@ class Dataset:
     @property
     def shard_files(self) -> list[Path]:
         """The shards that hold its audio; none if it does itself."""
-        return [self.path.parent / shard for shard in _virtual_sources(self._file)]
+        files = self._file and [path for view in self._views.values() for path in view.shard_files]
+        return list(dict.fromkeys(files))
 
     @property
     def gaps(self) -> list[dict[str, Any]]:
@@ -358,23 +370,53 @@ class Dataset:
         return place
 
     def _read(self, name: str, rows: Rows, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        column = self._file[name]
-        if isinstance(rows, slice) and out is None and not has_our_chunks(column):
-            return np.asarray(column[rows])
         # A list is what it is to numpy: numbers, negative ones counted from the end, or a mask.
         wanted = rows if isinstance(rows, slice) else np.asarray(rows, dtype=None if len(rows) else np.intp)
         places, back = np.unique(np.arange(len(self))[wanted], return_inverse=True)
         if np.array_equal(back, np.arange(len(places))):
-            return read_rows(column, places, out)
-        return np.take(read_rows(column, places), back, axis=0, out=out)
+            return self._read_rows(name, places, out)
+        return np.take(self._read_rows(name, places), back, axis=0, out=out)
 
-    def _open(self) -> h5py.File:
+    def _read_rows(self, name: str, places: NDArray[np.intp], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Read rows in rising order, from wherever they lie."""
+        file = self._file
+        view = self._views.get(name)
+        if view is not None:
+            found = view.read(places, out)
+        elif has_our_chunks(file[name]):
+            found = read_rows(file[name], places, out)
+        else:
+            found = read_rows(self._column(name), places, out)
+        if name == schema.AUDIO:
+            self._require_sound(places, found)
+        return found
+
+    def _column(self, name: str) -> h5py.Dataset:
+        """A column that HDF5 reads, all of which was written."""
+        column = self._file[name]
+        if name not in self._known_whole:
+            require_written(column)
+            self._known_whole.add(name)
+        return column
+
+    def _require_sound(self, places: NDArray[np.intp], audio: NDArray[np.float32]) -> None:
+        """Refuse zeros where sound was stored: they are what HDF5 gives for what it can't read."""
+        some = audio[:, :, ::64]  # of a row that sounds, one of these is not 0
+        for place in np.flatnonzero(~some.any(axis=(1, 2))).tolist():
+            stored = self._column("metadata/audio_sha256")[places[place]]
+            if not audio[place].any() and stored != hashlib.sha256(audio[place].tobytes()).hexdigest().encode():
+                raise DatasetError(
+                    f"{self.path} is damaged: row {places[place]} of {schema.AUDIO} reads as zeros, which it was not "
+                    f"when it was stored; {MAKE_AGAIN}"
+                )
+
+    def _open(self) -> tuple[h5py.File, Mapping[str, View]]:
         if self.path.is_dir():
             raise DatasetError(f"{self.path} is a folder; name a file in it")
         if not self.path.is_file():
             raise DatasetError(f"there is no file {self.path}")
         try:
-            file = h5py.File(self.path, "r")
+            file = open_file(self.path)
         except OSError as error:
             what = "is no HDF5 file"
             if "truncated" in str(error):
@@ -383,22 +425,15 @@ class Dataset:
                 what = f"can't be read: {os.strerror(error.errno)}"
             raise DatasetError(f"{self.path} {what}; name another file, or generate it again") from error
         schema.require_schema(file, str(self.path))
-        self._require_sources(file)
-        return file
+        return file, views_of(self.path, file)
 
-    def _open_same(self) -> h5py.File:
+    def _open_same(self) -> tuple[h5py.File, Mapping[str, View]]:
         """Open it in another process, which must see the same rows as the first: no merge may come in between."""
-        file = self._open()
+        file, views = self._open()
         if file["schema"].attrs["content_digest"] != self._opened_digest:
             file.close()
             raise DatasetError(f"{self.path} has been replaced since it was opened; open it again")
-        return file
-
-    def _require_sources(self, file: h5py.File) -> None:
-        """Refuse a view whose shards are gone: HDF5 would read them as silence."""
-        for shard in _virtual_sources(file):
-            if not (self.path.parent / shard).is_file():
-                raise DatasetError(f"{self.path} refers to the shard {shard}, which is gone; generate it again")
+        return file, views
 
 
 class Selection:
@@ -442,8 +477,3 @@ class Selection:
         places = rows if isinstance(rows, slice) or len(rows) else slice(0)
         chosen: list[int] = self.rows[places].tolist()
         return chosen
-
-
-def _virtual_sources(file: h5py.File) -> list[str]:
-    audio = file.get(schema.AUDIO)
-    return [source.file_name for source in audio.virtual_sources()] if audio is not None and audio.is_virtual else []

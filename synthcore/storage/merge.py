@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import mmap
 import os
@@ -22,10 +23,11 @@ from synthcore.candidates import Provenance, Source
 from synthcore.classes import Classes, Numbering
 from synthcore.controls import Registry
 from synthcore.engine.machine import Engine
-from synthcore.errors import DamagedShard
+from synthcore.errors import DamagedShard, FileUnavailable
 from synthcore.spec import DatasetSpec
 from synthcore.storage import MergeMode, schema, weights
 from synthcore.storage.derived import Derived
+from synthcore.storage.opening import open_file
 from synthcore.storage.writer import begin_sync, checksum, file_checksum, is_intact, new_file, whole_file
 
 log = logging.getLogger(__name__)
@@ -64,7 +66,7 @@ class ShardRef(BaseModel):
             It is gone.
         """
         path = data_dir / name
-        with h5py.File(path) as file:
+        with open_file(path) as file:
             reasons = Counter(reason.decode() for reason in file["rejections/reason"][:].tolist())
             patches = np.unique(file["metadata/patch_index"][:])
             return cls(
@@ -127,7 +129,8 @@ def merge_shards(
     shards : sequence of ShardRef
         Their names are relative to `data_dir`.
     output : Path
-        Appears only when it is whole; what was there before stays until then.
+        Appears only when it is whole; what was there before stays until then. Its importance weights are carried
+        over; a file that they can't be read from is kept beside, as `x.before-merge.h5`.
     mode : {"copy", "virtual"}
         Whether audio is copied, or referenced where the shards lie.
     chunk_rows : int
@@ -170,10 +173,33 @@ def merge_shards(
 
 
 def carry_over_weights(output: Path, file: h5py.File) -> None:
-    """Keep the importance weights of the dataset that is about to be replaced."""
-    # There may be none, or a damaged one.
-    with contextlib.suppress(OSError, LookupError, ValueError), h5py.File(output) as old:
-        weights.carry_over(old, file)
+    """Keep the importance weights of the dataset that is about to be replaced.
+
+    Where they can't be read, that file is kept beside the new one: measuring them may have taken hours.
+    """
+    if not os.path.lexists(output):
+        return
+    again = "synthcore compute-weights measures them anew"
+    try:
+        with open_file(output) as old:
+            if changed := weights.carry_over(old, file):
+                log.warning("the importance weights of %s are of %s, and left behind; %s", output, changed, again)
+    except (FileUnavailable, *schema.UNREADABLE) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        kept = _keep(output)
+        log.warning("whether %s had importance weights can't be read (%s): it is kept as %s", output, reason, kept)
+
+
+def _keep(path: Path) -> Path:
+    """Give a file that is about to be replaced another name beside, one that is free."""
+    endings = itertools.chain(["before-merge"], (f"before-merge-{number}" for number in itertools.count(2)))
+    names = (path.with_name(f"{path.stem}.{ending}{path.suffix}") for ending in endings)
+    kept = next(name for name in names if not os.path.lexists(name))
+    try:
+        os.link(path, kept)
+    except OSError:  # not every file system has a second name for a file
+        path.rename(kept)
+    return kept
 
 
 def taken(shards: Sequence[ShardRef], spec: DatasetSpec, gaps: Sequence[Gap] = ()) -> list[tuple[ShardRef, int]]:
@@ -196,7 +222,7 @@ def taken(shards: Sequence[ShardRef], spec: DatasetSpec, gaps: Sequence[Gap] = (
 def _priors_of(shards: Sequence[ShardRef], data_dir: Path) -> schema.StoredPriors:
     """What the synthetic rows were drawn from: each of their shards says so."""
     synthetic = next(shard for shard in shards if shard.source == "synthetic")
-    with _verified_bytes(data_dir / synthetic.name, synthetic), h5py.File(data_dir / synthetic.name) as file:
+    with _verified_bytes(data_dir / synthetic.name, synthetic), open_file(data_dir / synthetic.name) as file:
         return schema.read_priors(file)
 
 
@@ -230,7 +256,7 @@ class _Merge:
     def add(self, shard: ShardRef, take: int, *, copies_audio: bool, as_bytes: bool) -> None:
         """Take over the first rows of one shard, after reading all of it once to be sure of it."""
         path = self.data_dir / shard.name
-        with _verified_bytes(path, shard) as content, h5py.File(path) as source:
+        with _verified_bytes(path, shard) as content, open_file(path) as source:
             if copies_audio:
                 for name in schema.audio_shapes(self.spec, self.registry):
                     if as_bytes:
@@ -314,6 +340,8 @@ def _verified_bytes(path: Path, shard: ShardRef) -> Iterator[mmap.mmap]:
         raise DamagedShard(shard.name) from error
     try:
         if checksum(content) != shard.checksum:
+            with contextlib.suppress(*schema.UNREADABLE):
+                open_file(path).close()  # if another program is writing it, that is what should be said
             raise DamagedShard(shard.name)
         yield content
     finally:

@@ -9,10 +9,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import engine
 from synthcore.engine.rendering import RenderedRow
 from synthcore.storage import schema
 from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import open_file
 from synthcore.storage.writer import new_file, whole_file
 
 
@@ -25,7 +27,7 @@ def write(dataset: Dataset, assets: Mapping[str, bytes], output: Path) -> None:
         The disk is full or the folder can't be written.
     """
     with whole_file(output) as temporary, new_file(temporary) as file:
-        _copy(dataset.path, file, leave_out={schema.AUDIO, "assets"})
+        _copy(dataset, file, leave_out={schema.AUDIO, "assets"})
         _write_assets(file, assets)
 
 
@@ -72,7 +74,7 @@ def restoring(recipe: Dataset, assets: Mapping[str, bytes], output: Path) -> Ite
         The disk is full or the folder can't be written.
     """
     with whole_file(output) as temporary, new_file(temporary) as file:
-        _copy(recipe.path, file, leave_out={"assets"})
+        _copy(recipe, file, leave_out={"assets"})
         _write_assets(file, {name: assets[name] for name in recipe.asset_names})
         shapes = schema.audio_shapes(recipe.spec, recipe.registry)
         schema.create_audio(file, {schema.AUDIO: shapes[schema.AUDIO]}, len(recipe))
@@ -81,18 +83,31 @@ def restoring(recipe: Dataset, assets: Mapping[str, bytes], output: Path) -> Ite
         under_way.finish()
 
 
-def _copy(path: Path, file: h5py.File, leave_out: set[str]) -> None:
-    with h5py.File(path) as source:
+def _copy(dataset: Dataset, file: h5py.File, leave_out: set[str]) -> None:
+    """Copy all that isn't left out; what a dataset only refers to is copied as well."""
+    with open_file(dataset.path) as source:
+        views = {name for name in (schema.AUDIO, schema.DENSE) if name in source and source[name].is_virtual}
         for group in source:
             if group in leave_out:
                 continue
-            if not any(name.startswith(f"{group}/") for name in leave_out):
+            if not any(name.startswith(f"{group}/") for name in leave_out | views):
                 source.copy(group, file)
                 continue
             file.create_group(group)
-            for name in source[group]:
-                if f"{group}/{name}" not in leave_out:
-                    source.copy(f"{group}/{name}", file[group])
+            for name in (f"{group}/{leaf}" for leaf in source[group]):
+                if name not in leave_out | views:
+                    source.copy(name, file[group])
+    for name in views - leave_out:
+        _copy_rows(dataset, file, name)
+
+
+def _copy_rows(dataset: Dataset, file: h5py.File, name: str) -> None:
+    """Copy a large column row by row, from wherever its rows lie."""
+    short = name.split("/")[1]
+    schema.create_audio(file, {name: schema.audio_shapes(dataset.spec, dataset.registry)[name]}, len(dataset))
+    for row in range(len(dataset)):
+        (values,) = dataset.column(short, [row])
+        file[name].id.write_direct_chunk((row, *(0,) * values.ndim), deflate(values))
 
 
 def _write_assets(file: h5py.File, assets: Mapping[str, bytes]) -> None:

@@ -6,6 +6,7 @@ HDF5's own way takes half as long again for a single row, and fifteen times as l
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import h5py
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from synthcore.engine.chunk import inflate_into
 from synthcore.errors import DatasetError
+from synthcore.storage.opening import MAKE_AGAIN
 
 #: What a chunk goes through when it is written, in HDF5's numbers.
 OUR_FILTERS = [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE]
@@ -62,6 +64,30 @@ def has_our_chunks(column: h5py.Dataset) -> bool:
     return [made.get_filter(place)[0] for place in range(made.get_nfilters())] == OUR_FILTERS
 
 
+def require_written(column: h5py.Dataset) -> h5py.Dataset:
+    """Refuse a column of which something was never written: HDF5 gives that as zeros, without a word.
+
+    Returns
+    -------
+    h5py.Dataset
+        The column.
+
+    Raises
+    ------
+    DatasetError
+    """
+    if column.chunks is None:
+        is_whole = not column.size or column.id.get_storage_size() > 0
+    else:
+        chunks = math.prod(-(-rows // high) for rows, high in zip(column.shape, column.chunks, strict=True))
+        is_whole = column.id.get_num_chunks() >= chunks
+    if not is_whole:
+        raise DatasetError(
+            f"{column.file.filename} is damaged: a part of {column.name.lstrip('/')} was never written; {MAKE_AGAIN}"
+        )
+    return column
+
+
 def _read_chunk(column: h5py.Dataset, row: int, target: NDArray[np.float32]) -> None:
     try:
         skipped_filters, chunk = column.id.read_direct_chunk((row, *(0,) * (column.ndim - 1)))
@@ -72,7 +98,7 @@ def _read_chunk(column: h5py.Dataset, row: int, target: NDArray[np.float32]) -> 
     except (OSError, RuntimeError, ValueError, IsalError) as error:  # type: ignore[misc]  # isal declares an instance
         raise DatasetError(
             f"{column.file.filename} is damaged: row {row} of {column.name.lstrip('/')} can't be read ({error}); "
-            "make it again with the command that made it"
+            + MAKE_AGAIN
         ) from error
 
 

@@ -5,7 +5,6 @@ A crash while writing leaves a file that reads as before, with its weights marke
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from synthcore.controls import canonical_json
 from synthcore.errors import DatasetError
+from synthcore.storage.opening import open_file
 
 GROUP = "importance_weights"
 Status = Literal["absent", "complete", "stale"]
@@ -94,7 +94,9 @@ def require_reserved(path: Path) -> None:
     Raises
     ------
     DatasetError
-        It is a shard, or can't be written.
+        It is a shard, or not a dataset.
+    FileUnavailable
+        Another program has it open, or it may not be written.
     """
     with _opened(path) as file:
         _reserved(file, path)
@@ -106,23 +108,32 @@ def write(path: Path, weights: Weights) -> None:
     Raises
     ------
     DatasetError
-        It is a shard, or can't be written.
+        It is a shard, or not a dataset.
+    FileUnavailable
+        Another program has it open, or it may not be written.
     """
     with _opened(path) as file:
         _put(_reserved(file, path), weights)
 
 
-def carry_over(old: h5py.File, new: h5py.File) -> None:
+def carry_over(old: h5py.File, new: h5py.File) -> str:
     """Take over the weights of the file that a merge replaces; they are stale if they are of other rows.
 
-    Those of another spec, or another synth, are left behind.
+    Returns
+    -------
+    str
+        Why they are left behind: "another spec", for example. Empty where they are not, or where there are none.
     """
     weights = read(old)
-    same = ("spec_fingerprint", "engine_fingerprint", "priors_digest")
-    if weights is None or any(old["schema"].attrs[name] != new["schema"].attrs[name] for name in same):
-        return
+    if weights is None:
+        return ""
+    parts = {"spec_fingerprint": "spec", "engine_fingerprint": "engine", "priors_digest": "priors"}
+    changed = [part for name, part in parts.items() if old["schema"].attrs[name] != new["schema"].attrs[name]]
+    if changed:
+        return " and ".join(f"another {part}" for part in changed)
     is_same = weights.method["base"] == new["schema"].attrs["content_digest"]
     _put(new[GROUP], replace(weights, status="complete" if is_same else "stale"))
+    return ""
 
 
 def _put(group: h5py.Group, weights: Weights) -> None:
@@ -154,8 +165,7 @@ def _reserved(file: h5py.File, path: Path) -> h5py.Group:
 
 def _opened(path: Path) -> h5py.File:
     try:
-        return h5py.File(path, "r+")
+        return open_file(path, "r+")
     except OSError as error:
-        is_locked = error.errno in (None, errno.EAGAIN)
-        reason = "another program has it open" if is_locked else os.strerror(error.errno or 0)
+        reason = os.strerror(error.errno) if error.errno else "it is not a whole HDF5 file"
         raise DatasetError(f"can't write into {path}: {reason}") from error

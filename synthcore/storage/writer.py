@@ -27,6 +27,7 @@ from synthcore.errors import SynthcoreError
 from synthcore.patch import Patch
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema
+from synthcore.storage.opening import open_file
 from synthcore.wavetables.catalog import Catalog
 
 
@@ -312,11 +313,17 @@ def file_checksum(path: Path) -> str:
 
 
 def is_intact(path: Path, size: int, digest: str) -> bool:
-    """Whether a file is there, of this size, and says this content digest."""
+    """Whether a file is there, of this size, and says this content digest.
+
+    Raises
+    ------
+    FileUnavailable
+        That can't be known now: another program is writing it, or it may not be read.
+    """
     try:
         if path.stat().st_size != size:
             return False
-        with h5py.File(path) as file:
+        with open_file(path) as file:
             return bool(file["schema"].attrs["content_digest"] == digest)
     except schema.UNREADABLE:
         return False

@@ -1,4 +1,4 @@
-"""Finding wavetables on this machine: in presets, banks and files of their own.
+"""Finding wavetables on this machine: in presets, banks and files of their own, WAV files among them.
 
 Owns the way from folders to a catalog. The synth brings every table to its own version, in a child, so that equal
 tables become equal bytes; what would kill it is refused before. One bad file costs that file.
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -24,13 +24,15 @@ from synthcore.engine.machine import engine
 from synthcore.errors import PresetError, SpecError
 from synthcore.patch import NO_SAMPLE, OSCILLATORS
 from synthcore.presets import validation
-from synthcore.presets.files import Found, Refused, find
+from synthcore.presets.files import ENDINGS, WAV_ENDING, Found, Refused, find
 from synthcore.presets.reading import clean
 from synthcore.storage.writer import file_checksum
 from synthcore.wavetables.canonical import canonical_wavetable
 from synthcore.wavetables.catalog import FORMAT, Catalog, Sighting, builtin, catalog_of
+from synthcore.wavetables.wav import read_wavetable
 
 BATCH = 2  #: files read ahead for each worker: a preset may have 64 MB
+SAMPLES = "Samples"  #: the folder in which Vital keeps recordings, which are not wavetables
 SHOWN = 10  #: names and refusals that people are shown
 
 
@@ -187,7 +189,13 @@ def _read_all(places: Sequence[Path], workers: int) -> Iterator[list[Sighting] |
 
 
 def _find(places: Sequence[Path]) -> Iterator[Found | Refused]:
-    return chain.from_iterable(map(find, places))
+    found = chain.from_iterable(find(place, (*ENDINGS, WAV_ENDING)) for place in places)
+    return (file for file in found if not _is_sample(file))
+
+
+def _is_sample(file: Found | Refused) -> bool:
+    path = PurePosixPath(file.file.replace("!", "/"))
+    return path.suffix.lower() == WAV_ENDING and SAMPLES in path.parts
 
 
 def _describe(file: Found | Refused) -> tuple[str, str]:
@@ -208,6 +216,8 @@ def _read(file: Found | Refused) -> list[Sighting] | Refusal:
 
 
 def _wavetables(file: Found) -> list[Any]:
+    if file.kind == "wav":
+        return [read_wavetable(file.content, PurePosixPath(file.file.replace("!", "/")).stem)]
     document = validation.load(file.content)
     tables = [document] if file.kind == "wavetable" else document["settings"].get("wavetables") or []
     if not isinstance(tables, list) or len(tables) > OSCILLATORS:
