@@ -562,8 +562,9 @@ class RenderRecipe(BaseSettings):
 class Export(BaseSettings):
     """Write rows of a dataset as a .wav, the very samples in 32-bit float, and a .vital preset that plays them.
 
-    The preset has the keys and types of one that Vital 1.5 saved. Read again with synthcore ingest it is the same
-    patch, with the same audio. It was not tried in Vital itself.
+    The preset has the keys and types of one that Vital 1.0 saved, and says so: later ones bring it to their own
+    numbers. Read again with synthcore ingest it is the same patch, with the same audio. It was not tried in Vital
+    itself.
     """
 
     model_config = _command("export", {"output": "o", "as-json": "json"}, "SYNTHCORE_EXPORT_")
