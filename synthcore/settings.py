@@ -68,6 +68,9 @@ CollectionFile = Annotated[
     Field(description="The file to make. By default DATA_DIR/presets.h5."),
 ]
 Check = Annotated[bool, Field(description="Render each preset and its patch, and say how near they are.")]
+Approximate = Annotated[
+    bool, Field(description="Also presets that Vital plays otherwise: they use what it has and vita lacks.")
+]
 Factory = Annotated[bool, Field(description="Also the factory presets, if Vital is installed here.")]
 Repos = Annotated[bool, Field(description="Also the presets of the repositories that download-presets knows.")]
 PresetsDir = Annotated[
@@ -290,6 +293,7 @@ class Generate(DatasetSpec, _InFile, _Cached):
     community_dir: CommunityDirs = ()
     factory: Factory = False
     repos: Repos = False
+    approximate: Approximate = False
     output: Output = None
     grow_by: GrowBy = 0
     weights: Weights = 0
@@ -452,6 +456,7 @@ class Ingest(BaseSettings, _Cached):
     factory: Factory = False
     output: CollectionFile = None
     check: Check = False
+    approximate: Approximate = False
     refresh: Refresh = False
     workers: Workers = CORES
     data_dir: DataDir = Field(default_factory=default_data_dir)

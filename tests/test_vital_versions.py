@@ -16,7 +16,7 @@ from synthcore.export import document as exported
 from synthcore.patch import MAX_SLOTS, Patch, init_assets
 from synthcore.presets.fidelity import measure
 from synthcore.presets.reading import UNKNOWN_ROUTE, ReadPreset, read_preset
-from synthcore.vital_versions import Versions, read_table, shipped, versions
+from synthcore.vital_versions import Heard, Versions, read_table, shipped, versions
 
 REGISTRY = installed()
 INIT = Patch.init(REGISTRY)
@@ -162,6 +162,34 @@ def test_seeds_and_phases_of_the_spectral_morph_are_named():
     assert read("1.5.5", osc_1_spectral_morph_phase=0.25).otherwise == ()  # there is no morph
     morph = {"osc_1_spectral_morph_phase": 0.25, "osc_1_spectral_morph_type": 5.0}
     assert read("1.5.5", **morph).otherwise == ("osc_1_spectral_morph_phase = 0.25",)
+
+
+WEIRD: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    1e9,
+    "",
+    "x" * 10_000,
+    [],
+    {},
+    [[]],
+    [{}] * 9,
+    [None] * 3,
+    {"seed": {}},
+    2**70,
+)
+
+
+@pytest.mark.parametrize("key", ["modulation_1_ramp_up", "osc_1_spectral_morph_phase", "custom_warps", "random_values"])
+@pytest.mark.parametrize("place", ["settings", "tuning"])
+def test_whatever_stands_there_is_named_in_a_line(key, place):
+    heard = Heard(INIT, REGISTRY)
+    for value in WEIRD:
+        made = document("1.6.4", {"tuning": value}) if place == "tuning" else document("1.6.4", **{key: value})
+        _, found = versions(REGISTRY).translate(made)
+        assert [d for d in found if len(d.text) > 200 or not isinstance(d.can_sound(heard), bool)] == []
+        assert found or value == []  # no item, nothing that differs
 
 
 def test_a_route_that_vita_lacks_is_named():

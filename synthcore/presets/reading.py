@@ -81,8 +81,8 @@ class ReadPreset:
 
     @property
     def is_changed(self) -> bool:
-        """Whether the patch may sound otherwise than the file, here or in Vital."""
-        return bool(self.otherwise or any(self.changes[what] for what in CHANGING))
+        """Whether the patch may sound otherwise than the file would in the synth."""
+        return any(self.changes[what] for what in CHANGING)
 
 
 def read_preset(content: bytes, registry: Registry) -> ReadPreset:
