@@ -205,6 +205,7 @@ def test_unknown_keys_are_named_wherever_they_stand():
     assert got.unknown == ("lfos.swing", "mood", "osc_7_spectral_morph_phase", "shimmer")
     assert got.changes["unknown"] == 4
     assert (got.patch, got.otherwise) == (INIT, ())  # Vital makes nothing of them either
+    assert read("0.9.9", lfos=lfos).unknown == ()  # of another time, and migrated
 
 
 def test_a_vital_of_which_nothing_is_known_plays_everything_otherwise():

@@ -236,10 +236,11 @@ def _unknown_keys(
 ) -> Iterator[str]:
     """Name the keys of a preset that mean nothing to the synth, nor to any Vital we know of."""
     known = versions(registry)
+    is_early = document["synth_version"].startswith("0")  # what its sections hold the synth writes in another form
     yield from (key for key in document if key not in AROUND and not known.knows(key, "document"))
     for key, value in document["settings"].items():
         if key in validation.SECTIONS:
-            yield from _unread(key, value, migrated[key])
+            yield from () if is_early else _unread(key, value, migrated[key])
         elif key not in mended and not NOT_A_LABEL.fullmatch(key) and not known.knows(key):  # some only draw
             yield key
 
