@@ -215,14 +215,16 @@ class Versions:
     def _read_option(self, change: ControlChange, name: str, settings: dict[str, Any]) -> Iterator[Difference]:
         control, value = self.registry.by_name[name], settings[name]
         number = round(value)
+        missing = next((option for option in change.missing if number in option.numbers), None)
         if number in change.moved:  # a fraction stays, to be rounded where all are
             settings[name] = control.low + control.options.index(change.moved[number]) + (value - number)
-        for option in change.missing:
-            if number in option.numbers:
-                if option.instead:
-                    settings[name] = control.low + control.options.index(option.instead)
-                text = f"{name} = {number}" + f" ({option.name})" * bool(option.name)
-                yield Difference(text, self._unless(change, name))
+        elif (
+            missing or number > control.high
+        ):  # the latter is of no Vital we know, and brought into range with the rest
+            if missing and missing.instead:
+                settings[name] = control.low + control.options.index(missing.instead)
+            known_as = f" ({missing.name})" if missing and missing.name else ""
+            yield Difference(f"{name} = {_short(number)}{known_as}", self._unless(change, name))
 
     def _unless(self, change: ControlChange, name: str) -> Callable[[Heard], bool]:
         at = {_filled(pattern, change.control, name): value for pattern, value in change.unheard.items()}

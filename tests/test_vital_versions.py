@@ -118,6 +118,13 @@ def test_new_options_are_named_where_they_can_be_heard():
     assert read("1.5.5", lfo_1_sync_type=6.0, **moving).otherwise == ("lfo_1_sync_type = 6",)
 
 
+def test_an_option_of_no_vital_that_is_known_is_named_as_well():
+    for number, named in ((17.0, "17"), (1e300, "1000000000")):
+        got = read("1.6.4", osc_1_spectral_morph_type=number)
+        assert got.otherwise[0].startswith(f"osc_1_spectral_morph_type = {named}")
+        assert dict(got.changes) == {"clamped": 1}
+
+
 def test_the_formant_filters_missing_style_is_named():
     formant = {"filter_1_model": 5.0, "filter_1_style": 2.0}
     assert read("1.0.7", filter_1_on=1.0, **formant).otherwise == ("filter_1_style = 2 (Vocal Tract)",)
