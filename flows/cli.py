@@ -227,11 +227,11 @@ def run_ingest(settings: Ingest) -> int:
 
     ingested = _call(ingest_presets, settings)
     _tell(ingested, as_json=settings.as_json)
-    return (
-        0
-        if ingested.report.totals["accepted"]
-        else _complain("there is no preset in it that could be accepted", FAILED)
-    )
+    total = ingested.report.totals
+    if total["accepted"]:
+        return 0
+    others = f"; --approximate takes {total['approximate']}, which Vital plays otherwise" * bool(total["approximate"])
+    return _complain(f"there is no preset in it that could be accepted{others}", FAILED)
 
 
 def run_compute_weights(settings: ComputeWeights) -> int:

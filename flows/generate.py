@@ -34,6 +34,7 @@ from synthcore.presets.collection import Collection
 from synthcore.report import shard_rows, short_count
 from synthcore.settings import (
     CORES,
+    Approximate,
     CatalogFile,
     CommunityDirs,
     DataDir,
@@ -93,6 +94,7 @@ def generate(
     community_dir: CommunityDirs = (),
     factory: Factory = False,
     repos: Repos = False,
+    approximate: Approximate = False,
     variations: VariationCount = SPEC.variations,
     audio: AudioSpec = SPEC.audio,
     acceptance: AcceptanceSpec = SPEC.acceptance,
@@ -130,7 +132,7 @@ def generate(
         from synthcore.page.writing import require_replaceable
 
         require_replaceable(settings.html)
-    presets = gather_presets(settings)
+    presets, files = gather_presets(settings)
     spec = settings.spec_of(catalog_digest, presets.digest if presets else "")
     spec = grown(spec, settings.output_path, settings.grow_by)
     require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
@@ -163,6 +165,7 @@ def generate(
         seconds=seconds,
         data_dir=settings.data_dir,
         weights=weigh(dataset, settings),
+        presets=files,
     )
     summarize(summary)
     show_picture(draw_picture.with_options(result_storage=settings.results_dir)(dataset))
@@ -182,10 +185,18 @@ def publish_page(dataset: DatasetRef, html: Path) -> None:
     link_page(html)
 
 
-def gather_presets(settings: Generate) -> Collection | None:
-    """Read the presets that rows are to be made from, after downloading those of the repositories if that is asked."""
+def gather_presets(settings: Generate) -> tuple[Collection | None, dict[str, int]]:
+    """Read the presets that rows are to be made from, after downloading those of the repositories if that is asked.
+
+    Returns
+    -------
+    Collection or None
+        None if no presets are asked for.
+    dict of str to int
+        What became of their files.
+    """
     if not settings.has_presets:
-        return None
+        return None, {}
     from flows.ingest_presets import ingest_presets
 
     folders = settings.community_dir
@@ -201,12 +212,13 @@ def gather_presets(settings: Generate) -> Collection | None:
             data_dir=known.data_dir,
         )
         folders = (*folders, known.output)
-    output = library.collection_of(folders, settings.factory, settings.data_dir)
+    output = library.collection_of(folders, settings.factory, settings.approximate, settings.data_dir)
     library.forget_damaged(output)
     made = ingest_presets(
         folders=folders,
         factory=settings.factory,
         output=output,
+        approximate=settings.approximate,
         refresh=settings.run.refreshes("ingest"),
         workers=settings.workers,
         data_dir=settings.data_dir,
@@ -215,7 +227,7 @@ def gather_presets(settings: Generate) -> Collection | None:
     if not presets.presets:
         where = ", ".join(map(str, folders)) or "the factory folders"
         raise SpecError(f"no preset could be read from {where}; {made.report_file} says why")
-    return presets
+    return presets, made.report.totals
 
 
 def weigh(dataset: DatasetRef, settings: Generate) -> int:

@@ -25,7 +25,18 @@ from synthcore.engine.client import at_most, interruptible
 from synthcore.presets.folders import factory_folders
 from synthcore.presets.ingest import Survey, survey
 from synthcore.presets.report import Ingested
-from synthcore.settings import CORES, Check, CollectionFile, DataDir, Factory, Ingest, PresetDirs, Refresh, Workers
+from synthcore.settings import (
+    CORES,
+    Approximate,
+    Check,
+    CollectionFile,
+    DataDir,
+    Factory,
+    Ingest,
+    PresetDirs,
+    Refresh,
+    Workers,
+)
 from synthcore.storage.continuing import require_writable
 from tasks.ingest import make_collection
 from tasks.logs import show_logs
@@ -45,6 +56,7 @@ def ingest_presets(
     factory: Factory = False,
     output: CollectionFile = None,
     check: Check = False,
+    approximate: Approximate = False,
     refresh: Refresh = False,
     workers: Workers = CORES,
     data_dir: DataDir | None = None,
@@ -78,7 +90,7 @@ def ingest_presets(
 
 def collect(folders: list[Path], found: Survey, settings: Ingest) -> Ingested:
     """Make the collection, unless it is there; once more if it was made, but is gone or changed."""
-    arguments = (folders, found, settings.output_path, settings.check, settings.workers)
+    arguments = (folders, found, settings.output_path, settings.check, settings.approximate, settings.workers)
     task = make_collection.with_options(result_storage=settings.results_dir, refresh_cache=settings.refresh)
     made: Ingested = task(*arguments)
     return made if made.is_intact() else task.with_options(refresh_cache=True)(*arguments)

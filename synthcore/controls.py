@@ -31,8 +31,9 @@ TIER_1 = re.compile(r"osc_[12]_.*|filter_1_.*|env_1_.*|volume")
 NAMELESS = {re.compile(r"filter_(1|2|fx)_style"): ("Band Spread Flange-",)}
 #: The parts of a preset that are not numbers; a patch that changes one stores it as an asset.
 SECTIONS = ("lfos", "sample", "wavetables")
-#: The last public Vital; vita's own mark, 99999.9.9, is refused by the real one. Both give the same audio.
-VITAL_VERSION = "1.5.5"
+#: The Vital whose numbers vita's options have, and whose presets all later ones take; see `vital_versions.toml`. vita's
+#: own mark, 99999.9.9, is refused by the real one. The audio is the same with either.
+VITAL_VERSION = "1.0.7"
 
 
 @dataclass(frozen=True, slots=True)

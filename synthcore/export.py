@@ -1,7 +1,8 @@
 """Export: rows of a dataset as files that other programs open. A `.wav` of the audio, and a `.vital` that plays it.
 
-The preset is the document that was rendered, with what Vital 1.5 writes besides and vita doesn't know. It was compared
-with real presets key by key, and read again; it was never tried in Vital itself.
+The preset is the document that was rendered, with what Vital writes besides and vita doesn't know. It says that Vital
+1.0 wrote it, because its numbers mean what they mean there; a later Vital brings them to its own. It was compared with
+real presets key by key, and read again; it was never tried in Vital itself.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def export_rows(dataset: Dataset, rows: Sequence[int], folder: Path) -> Exported
 
 
 def document(patch: Patch, registry: Registry, assets: Mapping[str, bytes], name: str) -> dict[str, Any]:
-    """The preset of a patch, with all that Vital 1.5 writes.
+    """The preset of a patch, with all that Vital 1.0 writes, and nothing that only a later one knows.
 
     Returns
     -------
@@ -88,14 +89,9 @@ def document(patch: Patch, registry: Registry, assets: Mapping[str, bytes], name
     curves = [slot["line_mapping"] for slot in settings["modulations"] if "line_mapping" in slot]
     for part in (settings["sample"], *settings["lfos"], *curves):
         part.setdefault("name", "")  # a label leaves out names
-    oscillators = [f"osc_{number}" for number in range(1, OSCILLATORS + 1)]
     settings |= {
-        # Vital's own defaults: a triangle, as an LFO has in the beginning, and a seed for each oscillator.
-        "custom_warps": [registry.init["lfos"][0]] * OSCILLATORS,
-        "random_values": [{"seed": 4}] * OSCILLATORS,
         "view_spectrogram": 0.0,
-        **{f"{oscillator}_spectral_morph_phase": 0.5 for oscillator in oscillators},
-        **{f"{oscillator}_view_2d": 1.0 for oscillator in oscillators},
+        **{f"osc_{number}_view_2d": 1.0 for number in range(1, OSCILLATORS + 1)},
     }
     return preset
 

@@ -55,9 +55,9 @@ def forget_damaged(path: Path) -> None:
         path.unlink()
 
 
-def collection_of(folders: Sequence[Path], factory: bool, data_dir: Path) -> Path:
+def collection_of(folders: Sequence[Path], factory: bool, approximate: bool, data_dir: Path) -> Path:
     """Where the collection that is read from these folders lies: the same file each time."""
-    named = hashlib.sha256("\0".join([str(factory), *map(str, folders)]).encode()).hexdigest()
+    named = hashlib.sha256("\0".join([str(factory), str(approximate), *map(str, folders)]).encode()).hexdigest()
     return data_dir / "presets" / f"from-{named[:16]}.h5"
 
 

@@ -188,7 +188,7 @@ def _gather(recipe: Dataset, folders: Sequence[Path], workers: int) -> dict[str,
     for catalog in catalogs:
         found.update(Catalog.load(catalog).assets)
     with interruptible():
-        collection, _ = ingest(folders, installed(), check=False, workers=workers)
+        collection, _ = ingest(folders, installed(), check=False, workers=workers, approximate=True)
         found.update(collection.assets)
         if wanted - found.keys():
             found.update(discover(folders, workers)[0].assets)

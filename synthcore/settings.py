@@ -68,6 +68,9 @@ CollectionFile = Annotated[
     Field(description="The file to make. By default DATA_DIR/presets.h5."),
 ]
 Check = Annotated[bool, Field(description="Render each preset and its patch, and say how near they are.")]
+Approximate = Annotated[
+    bool, Field(description="Also presets that Vital plays otherwise: they use what it has and vita lacks.")
+]
 Factory = Annotated[bool, Field(description="Also the factory presets, if Vital is installed here.")]
 Repos = Annotated[bool, Field(description="Also the presets of the repositories that download-presets knows.")]
 PresetsDir = Annotated[
@@ -290,6 +293,7 @@ class Generate(DatasetSpec, _InFile, _Cached):
     community_dir: CommunityDirs = ()
     factory: Factory = False
     repos: Repos = False
+    approximate: Approximate = False
     output: Output = None
     grow_by: GrowBy = 0
     weights: Weights = 0
@@ -453,6 +457,7 @@ class Ingest(BaseSettings, _Cached):
     factory: Factory = False
     output: CollectionFile = None
     check: Check = False
+    approximate: Approximate = False
     refresh: Refresh = False
     workers: Workers = CORES
     data_dir: DataDir = Field(default_factory=default_data_dir)
@@ -563,8 +568,9 @@ class RenderRecipe(BaseSettings):
 class Export(BaseSettings):
     """Write rows of a dataset as a .wav, the very samples in 32-bit float, and a .vital preset that plays them.
 
-    The preset has the keys and types of one that Vital 1.5 saved. Read again with synthcore ingest it is the same
-    patch, with the same audio. It was not tried in Vital itself.
+    The preset has the keys and types of one that Vital 1.0 saved, and says so: later ones bring it to their own
+    numbers. Read again with synthcore ingest it is the same patch, with the same audio. It was not tried in Vital
+    itself.
     """
 
     model_config = _command("export", {"output": "o", "as-json": "json"}, "SYNTHCORE_EXPORT_")

@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -37,6 +37,7 @@ class Summary(BaseModel):
     synth_cpu_seconds: float  # of renders and the pages they write: kept, refused and settling
     data_dir: str
     weights: int  # rows that the importance weights are of; 0 if none were asked for
+    presets: dict[str, int] = {}  # files by what became of them, as the report of their ingestion says
 
     @classmethod
     def of(
@@ -51,6 +52,7 @@ class Summary(BaseModel):
         seconds: float,
         data_dir: Path,
         weights: int = 0,
+        presets: Mapping[str, int] | None = None,
     ) -> Summary:
         """Add up a run's shards, cached ones included."""
         faults: Counter[str] = Counter()
@@ -72,6 +74,7 @@ class Summary(BaseModel):
             synth_cpu_seconds=round(sum(s.synth_cpu_seconds for s in shards), 3),
             data_dir=str(data_dir),
             weights=weights,
+            presets=dict(presets or {}),
         )
 
     @property
@@ -111,11 +114,14 @@ class Summary(BaseModel):
   file      {output} ({self.bytes / 1e6:.1f} MB)
   digest    {self.digest}
   accepted  {self.acceptance:.1%} of {self.candidates} candidate patches, in all shards; refused: {refused}
-{self._weighed()}{self._missing()}
+{self._read()}{self._weighed()}{self._missing()}
 next:
   {command} inspect {shlex.quote(output)}
   {command} verify {shlex.quote(output)}
 """
+
+    def _read(self) -> str:
+        return f"  presets   {', '.join(f'{n} {what}' for what, n in self.presets.items())}\n" if self.presets else ""
 
     def _weighed(self) -> str:
         return f"  weights   measured at {self.weights} rows\n" if self.weights else ""

@@ -20,7 +20,8 @@ from tasks.shards import heals
 @guarded
 def ingest_key(_: Any, parameters: dict[str, Any]) -> str:
     """Fingerprint of what was found, what is asked of it, and where the file lies."""
-    made_of = [parameters["survey"].fingerprint, parameters["check"], str(parameters["output"])]
+    asked = [parameters[name] for name in ("check", "approximate")]
+    made_of = [parameters["survey"].fingerprint, *asked, str(parameters["output"])]
     return f"ingest-{hashlib.sha256(canonical_json(made_of).encode()).hexdigest()}"
 
 
@@ -34,6 +35,13 @@ def ingest_key(_: Any, parameters: dict[str, Any]) -> str:
     retry_delay_seconds=exponential_backoff(backoff_factor=2),
     retry_condition_fn=heals,
 )
-def make_collection(folders: list[Path], survey: Survey, output: Path, check: bool, workers: int) -> Ingested:  # noqa: ARG001  the survey is the key
+def make_collection(
+    folders: list[Path],
+    survey: Survey,  # noqa: ARG001  the survey is the key
+    output: Path,
+    check: bool,
+    approximate: bool,
+    workers: int,
+) -> Ingested:
     """Read presets into a collection, or find it made already."""
-    return ingest.make_collection(folders, output, installed(), check=check, workers=workers)
+    return ingest.make_collection(folders, output, installed(), check=check, workers=workers, approximate=approximate)

@@ -20,7 +20,7 @@ from synthcore.presets.reading import read_preset
 from synthcore.recipe import write_recipe
 from synthcore.storage.dataset import Dataset
 
-#: What Vital 1.5.3 writes beside the settings, in all 38 presets of it that were looked at.
+#: What Vital 1.0.7 writes beside the settings, in all 23 presets of it that were looked at.
 TOP = {
     **dict.fromkeys(("author", "comments", "macro1", "macro2", "macro3", "macro4"), "str"),
     **dict.fromkeys(("preset_name", "preset_style", "synth_version"), "str"),
@@ -28,8 +28,8 @@ TOP = {
 }
 #: Its settings that are no control, and no part of a modulation slot.
 OTHERS = {
-    **dict.fromkeys(("custom_warps", "lfos", "modulations", "random_values", "wavetables"), "list"),
-    **{f"osc_{n}_{name}": "float" for n in (1, 2, 3) for name in ("spectral_morph_phase", "view_2d")},
+    **dict.fromkeys(("lfos", "modulations", "wavetables"), "list"),
+    **{f"osc_{n}_view_2d": "float" for n in (1, 2, 3)},
     "sample": "dict",
     "view_spectrogram": "float",
 }
@@ -65,14 +65,13 @@ def test_the_preset_has_the_keys_and_types_of_a_real_one(exported):
     slots |= {f"modulation_{n}_stereo": "float" for n in range(1, 65)}
     assert types(preset) == TOP
     settings = preset["settings"]
-    assert len(settings) == 781
+    assert len(settings) == 776
     assert types(settings) == OTHERS | slots | {c.name: "float" for c in installed().controls}
-    assert all(types(line) == LINE for line in (*settings["lfos"], *settings["custom_warps"]))
+    assert all(types(line) == LINE for line in settings["lfos"])
     assert all(types(table) == WAVETABLE | {"version": "str"} for table in settings["wavetables"])
     assert types(settings["sample"]) == SAMPLE
-    assert [len(settings[name]) for name in ("lfos", "modulations", "wavetables", "custom_warps")] == [8, 64, 3, 3]
+    assert [len(settings[name]) for name in ("lfos", "modulations", "wavetables")] == [8, 64, 3]
     assert all(set(slot) == {"source", "destination"} for slot in settings["modulations"])
-    assert settings["random_values"] == [{"seed": 4}] * 3
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no presets to compare with")
@@ -80,20 +79,20 @@ def test_the_preset_is_like_every_preset_of_the_nearest_version(exported):
     """Names, types and the length of lists, all the way down to what differs from sound to sound."""
     _, ours, _, _ = exported
     real = [json.loads(path.read_text()) for path in SHARED.rglob("*.vital")]
-    real = [preset for preset in real if preset["synth_version"] == "1.5.3"]
-    assert len(real) > 30
+    real = [preset for preset in real if preset["synth_version"] == "1.0.7"]
+    assert len(real) > 20
     for preset in real:
         assert types(preset) == types(ours)
         assert types(preset["settings"]) == types(ours["settings"])
-        for part in ("lfos", "custom_warps", "random_values"):
-            theirs = [types(line) for line in preset["settings"][part]]
-            assert theirs == [types(line) for line in ours["settings"][part]]
+        theirs = [types(line) for line in preset["settings"]["lfos"]]
+        assert theirs == [types(line) for line in ours["settings"]["lfos"]]
         assert types(preset["settings"]["wavetables"][0]) == types(ours["settings"]["wavetables"][0])
 
 
 def test_the_preset_says_what_it_is(exported):
     _, preset, _, _ = exported
-    assert preset["synth_version"] == "1.5.5"
+    assert preset["synth_version"] == "1.0.7"
+    assert {table["version"] for table in preset["settings"]["wavetables"]} == {"1.0.7"}
     assert preset["author"] == "synthcore"
     assert preset["preset_name"] == "tier-3 row 3"
 

@@ -367,6 +367,9 @@ def test_one_command_clones_ingests_and_renders(cli: Any, preset_folder: Path) -
     repository = cli.folder / "remote"
     shutil.copytree(preset_folder, repository)
     (repository / "synthcore-source.json").unlink()
+    later = json.loads((repository / "sound 1.vital").read_text())  # with a stack style that vita lacks
+    later["settings"] |= {"osc_1_on": 1.0, "osc_1_unison_voices": 4.0, "osc_1_stack_style": 4.0}
+    (repository / "later.vital").write_text(json.dumps({**later, "synth_version": "1.5.5"}))
     git = ("git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(repository))
     for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "sounds")):
         subprocess.run([*git, *command], check=True, capture_output=True)
@@ -375,6 +378,7 @@ def test_one_command_clones_ingests_and_renders(cli: Any, preset_folder: Path) -
         f'[[download-presets.sources]]\nurl = "{repository.as_uri()}"\nlicence = "CC0-1.0"\n'
     )
     report = cli.json("generate", "--repos", "--tier", 1, "-n", 6, "--data-dir", "data", "-o", "out.h5", *SHORT)
+    assert (report["presets"]["accepted"], report["presets"]["approximate"]) == (7, 1)
     with Dataset(cli.folder / "out.h5") as dataset:
         assert len(dataset) == report["rows"] > 6
         assert {(s.commit, s.licence, s.repository) for s in dataset.sources()} == {

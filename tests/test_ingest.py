@@ -339,6 +339,11 @@ def ingested(*folders, check=False, workers=2, **how):
     return ingest(folders, REGISTRY, check=check, workers=workers, **how)
 
 
+def totals(**counts):
+    """What a report counts: nothing but these."""
+    return dict.fromkeys(("accepted", "duplicate", "approximate", "refused", "changed", "unknown"), 0) | counts
+
+
 def test_every_file_is_accepted_a_duplicate_or_refused_with_its_reason(folder):
     collection, report = ingested(folder)
     told = {f.file: (f.verdict, f.duplicate_of, bool(f.reason)) for f in report.files}
@@ -350,7 +355,7 @@ def test_every_file_is_accepted_a_duplicate_or_refused_with_its_reason(folder):
         "killer.vital": ("refused", "", True),
     }
     assert [p.patch.hash for p in collection.presets] == sorted({f.patch for f in report.files if f.patch})
-    assert report.totals == {"accepted": 2, "duplicate": 1, "refused": 2, "changed": 0}
+    assert report.totals == totals(accepted=2, duplicate=1, refused=2)
     assert "killer.vital: 9 lfos" in report.to_text()
 
 
@@ -413,9 +418,87 @@ def test_each_file_is_told_to_who_listens(folder):
 def test_fidelity_is_in_the_report_where_it_was_measured(folder, short):
     report = ingested(folder, check=True, audio=short)[1]
     assert report.notes == short.notes
-    assert sum(report.fidelity.values()) == 2
+    assert sum(report.fidelity.values()) == 3
     assert {f.fidelity is None for f in report.files if f.verdict == "refused"} == {True}
     assert "notes 48, 60" in report.to_text()
+
+
+def written(folder, **documents):
+    """A folder of presets, by file name."""
+    folder.mkdir(exist_ok=True)
+    for name, made in documents.items():
+        (folder / f"{name}.vital").write_bytes(content(made))
+    return folder
+
+
+def test_what_is_changed_is_counted_over_all_files_whatever_became_of_them(tmp_path, short):
+    loud = {"flanger_on": 1.0, "flanger_dry_wet": 0.7071}
+    root = written(
+        tmp_path / "presets",
+        a=document(**loud, head__preset_name="a"),
+        b=document(**loud | {"flanger_dry_wet": 0.6}, head__preset_name="b", shimmer=1.0, mood=2.0),
+        c=document(head__mood="blue"),
+    )
+    (root / "d.vital").write_bytes((root / "a.vital").read_bytes())
+    report = ingested(root, check=True, audio=short)[1]
+    assert report.totals == totals(accepted=2, duplicate=2, changed=3, unknown=2)
+    assert report.unknown == {"mood": 2, "shimmer": 1}
+    assert (sum(report.fidelity.values()), report.fidelity["worse"]) == (4, 3)
+    told = {f.file: (f.verdict, f.duplicate_of, f.only_after_changes) for f in report.files}
+    assert told == {
+        "a.vital": ("accepted", "", False),
+        "b.vital": ("duplicate", "a.vital", True),
+        "c.vital": ("accepted", "", False),
+        "d.vital": ("duplicate", "a.vital", False),  # the same bytes
+    }
+    text = report.to_text()
+    assert "3 presets were changed to what the synth can play (clamped in 3)" in text
+    assert "2 presets have settings that the synth doesn't know (mood in 2, shimmer in 1)" in text
+    assert "duplicates only after changes:\n  b.vital: the same patch as a.vital" in text
+
+
+def test_of_two_files_the_one_that_is_the_patch_stands_for_it(tmp_path):
+    root = written(tmp_path / "presets", a=document(flanger_dry_wet=0.7071), b=document(flanger_dry_wet=0.5))
+    files = ingested(root)[1].files
+    assert {f.file: f.duplicate_of for f in files} == {"a.vital": "b.vital", "b.vital": ""}
+    assert {f.file for f in files if f.only_after_changes} == {"a.vital"}
+
+
+OCTAVE_7 = {"head__synth_version": "1.5.5", "osc_1_unison_voices": 4.0, "osc_1_stack_style": 4.0}
+
+
+def test_what_vital_plays_otherwise_is_left_out_and_named(tmp_path):
+    root = written(tmp_path / "presets", a=document(**OCTAVE_7), b=document(), c=document(head__synth_version="1"))
+    (root / "c.vital").write_bytes(b"{}")
+    collection, report = ingested(root)
+    assert [preset.file for preset in collection.presets] == ["b.vital"]
+    assert report.totals == totals(accepted=1, approximate=1, refused=1)
+    assert report.by_version == {
+        version: dict.fromkeys(("accepted", "duplicate", "approximate", "refused"), 0) | counts
+        for version, counts in {"": {"refused": 1}, "1.0.7": {"accepted": 1}, "1.5.5": {"approximate": 1}}.items()
+    }
+    text = report.to_text()
+    assert "1 preset is played otherwise by Vital (left out; --approximate takes them)" in text
+    assert "Vital plays otherwise:\n  a.vital: osc_1_stack_style = 4 (Octave + 7)" in text
+    assert "made with    no version: 1 refused; 1.0.7: 1 accepted; 1.5.5: 1 approximate" in text
+
+
+def test_it_is_taken_if_that_is_asked_but_stands_for_no_other(tmp_path):
+    root = written(
+        tmp_path / "presets",
+        a=document(**OCTAVE_7),
+        b=document(osc_1_unison_voices=4.0, osc_1_stack_style=3.0),  # what is played instead
+        c=document(**OCTAVE_7, volume=4000.0),
+    )
+    collection, report = ingested(root, approximate=True)
+    assert [preset.file for preset in collection.presets if preset.file != "b.vital"] == ["c.vital"]
+    told = {f.file: (f.verdict, f.duplicate_of, f.only_after_changes, bool(f.otherwise)) for f in report.files}
+    assert told == {
+        "a.vital": ("duplicate", "b.vital", True, True),
+        "b.vital": ("accepted", "", False, False),
+        "c.vital": ("accepted", "", False, True),
+    }
+    assert "2 presets are played otherwise by Vital (taken, as --approximate asks)" in report.to_text()
 
 
 def places(value, path=()):
@@ -639,10 +722,16 @@ def test_the_command_makes_a_collection_once(cli, folder):
     assert run() == first
     assert Collection.read(path).digest == first["digest"]
     (folder / "a.vital").unlink()
-    assert run()["report"]["totals"] == {"accepted": 2, "duplicate": 0, "refused": 2, "changed": 0}
+    assert run()["report"]["totals"] == totals(accepted=2, refused=2)
     missing = cli.run("ingest", "nowhere")
     assert (missing.returncode, missing.stderr.count("nowhere")) == (2, 1)
     assert "Prefect" not in missing.stderr
+    written(cli.folder / "approximate", a=document(**OCTAVE_7))
+    left = cli.run("ingest", "approximate", "--data-dir", "data", "-o", "approximate.h5")
+    assert left.returncode == 1
+    assert left.stderr.endswith("could be accepted; --approximate takes 1, which Vital plays otherwise\n")
+    taken = cli.json("ingest", "approximate", "--approximate", "--data-dir", "data", "-o", "approximate.h5")
+    assert taken["report"]["totals"] == totals(accepted=1)
     (cli.folder / "none").mkdir()
     none = cli.run("ingest", "none", "--data-dir", "data", "-o", "none.h5")
     assert (none.returncode, none.stderr.splitlines()[-1]) == (

@@ -414,6 +414,24 @@ def test_a_recipe_holds_neither_audio_nor_other_peoples_assets(dataset, tmp_path
     assert (tmp_path / "recipe.h5").stat().st_size < dataset.path.stat().st_size
 
 
+def test_a_recipe_finds_what_belongs_to_presets_that_vital_plays_otherwise(preset_documents, short, tmp_path):
+    path = tmp_path / "presets" / "later.vital"
+    path.parent.mkdir()
+    document = preset_documents["still.vital"] | {"synth_version": "1.5.5"}
+    document["settings"] |= {"volume": 5473.0, "osc_1_unison_voices": 4.0, "osc_1_stack_style": 4.0}
+    document["settings"]["lfos"][0]["points"] = [0.0, 1.0, 0.5, 0.25, 1.0, 1.0]
+    path.write_text(json.dumps(document))
+    presets, report = ingest([path.parent], REGISTRY, check=False, workers=1, approximate=True)
+    assert report.files[0].otherwise
+    spec = spec_of(presets, short, variations=0, n_samples=2, acceptance=AcceptanceSpec(max_peak=10))
+    made = make_dataset(spec, kept(presets, tmp_path), presets)
+    with Dataset(made.path) as dataset:
+        write_recipe(dataset, tmp_path / "recipe.h5")
+    with Dataset(tmp_path / "recipe.h5") as recipe:
+        assert recipe.missing_assets
+        assert render_recipe(recipe, [path.parent], tmp_path / "again.h5", workers=1).exact == len(recipe)
+
+
 def test_a_recipe_makes_the_same_dataset_again(dataset, preset_folder, tmp_path):
     write_recipe(dataset, tmp_path / "recipe.h5")
     with Dataset(tmp_path / "recipe.h5") as recipe:

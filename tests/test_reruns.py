@@ -206,6 +206,7 @@ CHANGES: dict[str, tuple[Change | None, dict[str, Any], bool]] = {
     "notes, length, sample rate, what is refused": (None, {"audio": {**AUDIO, "notes": [48, 61]}}, False),
     "`--rows-per-shard`": (None, {"run": {"rows_per_shard": 6}}, True),
     "presets written again, unchanged": (touch, {}, True),
+    "`--approximate`": (None, {"approximate": True}, True),
     "a new preset in a folder": (lambda runs: add_preset(runs.folder / "mine" / "sound 2.vital"), {}, False),
     "a new commit at a source": (add_commit, {}, False),
     **{

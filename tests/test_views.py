@@ -127,10 +127,12 @@ def test_more_shards_than_files_may_be_open_are_trained_with(scattered, fresh):
     code = """
 import hashlib, resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+from torch.multiprocessing import set_sharing_strategy
 from torch.utils.data import DataLoader
 from synthcore import Dataset
 from synthcore.storage.torch import BatchStream, Examples, Order, RowDataset
 
+set_sharing_strategy("file_system")  # else torch itself opens a file for each tensor
 with Dataset(sys.argv[1]) as dataset:
     hashes = dataset.column("audio_sha256").tolist()
 examples = Examples(sys.argv[1])

@@ -5,6 +5,8 @@ Both are rendered in fresh children of the same kind of zygote, the original as 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, computed_field
@@ -18,6 +20,7 @@ from synthcore.presets import validation
 from synthcore.presets.reading import ReadPreset
 from synthcore.presets.validation import parse
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
+from synthcore.vital_versions import versions
 
 CLOSE, NEAR = 1e-4, 1e-3  #: largest difference of two samples, where full scale is 1
 VERDICTS = ("identical", "within 1e-4", "within 1e-3", "worse", "not compared")
@@ -81,11 +84,13 @@ def measure(content: bytes, preset: ReadPreset, registry: Registry, audio: Audio
     # Nothing is refused: silence and clipping are compared as well.
     fmt = DatasetSpec(audio=audio, acceptance=AcceptanceSpec(cpu_seconds=CPU_SECONDS)).render_format.refusing_nothing()
     try:
-        # As its writer left it, but in the words of the parser that let it pass: duplicate keys mean one thing only.
-        original = _render(canonical_json(parse(content)).encode(), fmt, "original")
+        # As its writer left it, but in the words of the parser that let it pass, where duplicate keys mean one thing
+        # only; and with vita's numbers: vita would take those of a later Vital for its own.
+        document, _ = versions(registry).translate(parse(content))
+        original = _render(canonical_json(document).encode(), fmt, "original")
         patch = _render(preset.patch.to_json(registry, preset.assets).encode(), fmt, "patch")
         difference = _difference(original, patch)
-        cause = _cause(content, registry, fmt, original, patch) if difference > CLOSE else ""
+        cause = _cause(document, registry, fmt, original, patch) if difference > CLOSE else ""
     except _NotRendered as reason:
         return Fidelity(difference=None, cause=str(reason))
     return Fidelity(difference=difference, cause=cause)
@@ -109,11 +114,14 @@ def _difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 
 
 def _cause(
-    content: bytes, registry: Registry, fmt: RenderFormat, original: NDArray[np.float32], patch: NDArray[np.float32]
+    document: dict[str, Any],
+    registry: Registry,
+    fmt: RenderFormat,
+    original: NDArray[np.float32],
+    patch: NDArray[np.float32],
 ) -> str:
     """Render what lies between the original and the patch as well, and name the step that changes most."""
-    document, _ = validation.mend(validation.parse(content), registry)
-    mended = canonical_json(document).encode()
+    mended = canonical_json(validation.mend(document, registry)[0]).encode()
     heard = [original, _render(mended, fmt, "mended original"), _render(migrate(mended) or b"", fmt, "migrated"), patch]
     steps = dict(zip((MENDING, MIGRATION, LABEL), map(_difference, heard, heard[1:]), strict=False))
     return max(steps, key=lambda step: steps[step])

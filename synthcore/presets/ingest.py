@@ -31,11 +31,13 @@ from synthcore.presets.fidelity import Fidelity, measure
 from synthcore.presets.files import Found, Refused, find
 from synthcore.presets.folders import factory_folders, is_factory
 from synthcore.presets.masking import masked
-from synthcore.presets.reading import READER_VERSION, ReadPreset, clean, read_preset
-from synthcore.presets.report import FileReport, Ingested, Report
+from synthcore.presets.reading import READER_VERSION, ReadPreset, clean, read_document
+from synthcore.presets.report import FileReport, Ingested, Report, Verdict
+from synthcore.presets.validation import parse
 from synthcore.spec import AudioSpec
 from synthcore.storage import collection as file_format
 from synthcore.storage.writer import whole_file
+from synthcore.vital_versions import shipped
 
 UNKNOWN = "unknown"
 IN_ARCHIVE = re.compile(r"(?<=\.vitalbank)!|(?<=\.zip)!", re.IGNORECASE)  #: between an archive and what is in it
@@ -61,9 +63,9 @@ def make_collection(
     *,
     check: bool,
     workers: int,
-    audio: AudioSpec = CHECKED,
+    approximate: bool = False,
 ) -> Ingested:
-    """Ingest folders into a collection file, with the report as JSON beside it.
+    """Ingest folders into a collection file, with the report as JSON beside it. See `ingest`.
 
     Raises
     ------
@@ -76,7 +78,7 @@ def make_collection(
     """
     if output.exists() and file_format.digest_of(output) is None:
         raise SpecError(f"{output} is there already, and no collection of presets; name another file with -o")
-    collection, report = ingest(folders, registry, check=check, workers=workers, audio=audio)
+    collection, report = ingest(folders, registry, check=check, workers=workers, approximate=approximate)
     collection.write(output)
     report_file = report_path(output)
     with whole_file(report_file) as temporary:
@@ -90,7 +92,13 @@ def report_path(output: Path) -> Path:
 
 
 def ingest(
-    folders: Sequence[Path], registry: Registry, *, check: bool, workers: int, audio: AudioSpec = CHECKED
+    folders: Sequence[Path],
+    registry: Registry,
+    *,
+    check: bool,
+    workers: int,
+    audio: AudioSpec = CHECKED,
+    approximate: bool = False,
 ) -> tuple[Collection, Report]:
     """Read every preset in folders, archives and files.
 
@@ -106,6 +114,8 @@ def ingest(
         Presets read, and rendered, at a time.
     audio : AudioSpec
         What `check` renders.
+    approximate : bool
+        Whether to take presets as well that Vital plays otherwise.
 
     Returns
     -------
@@ -121,7 +131,7 @@ def ingest(
     Accident, Interrupted
         As `Renderer.receive`.
     """
-    work = _Ingest(registry, audio if check else None)
+    work = _Ingest(registry, audio if check else None, approximate)
     with ThreadPoolExecutor(workers) as pool, interruptible():
         try:
             work.read(find_in(folders), pool, ahead=2 * workers)
@@ -209,7 +219,7 @@ def survey(folders: Sequence[Path]) -> Survey:
     for origin, item in find_in(folders):
         content = item.reason if isinstance(item, Refused) else hashlib.sha256(item.content).hexdigest()
         found.append(canonical_json([str(item.root), item.file, content, origin.model_dump()]))
-    readers = [READER_VERSION, file_format.VERSION, installed().fingerprint, engine().fingerprint]
+    readers = [READER_VERSION, shipped().digest, file_format.VERSION, installed().fingerprint, engine().fingerprint]
     fingerprint = hashlib.sha256(canonical_json([readers, sorted(found)]).encode()).hexdigest()
     return Survey(len(found), fingerprint)
 
@@ -220,6 +230,7 @@ class _Read:
 
     preset: ReadPreset | None
     reason: str = ""
+    version: str = ""
     fidelity: Fidelity | None = None
 
 
@@ -251,8 +262,8 @@ class _Entry:
 class _Ingest:
     """One run: contents are read once each, whatever the number of files that hold them."""
 
-    def __init__(self, registry: Registry, audio: AudioSpec | None) -> None:
-        self.registry, self.audio = registry, audio
+    def __init__(self, registry: Registry, audio: AudioSpec | None, approximate: bool) -> None:
+        self.registry, self.audio, self.approximate = registry, audio, approximate
         self.assets: dict[str, bytes] = {}
         self._entries: list[_Entry] = []
         self._reads: dict[str, Future[_Read]] = {}
@@ -278,14 +289,17 @@ class _Ingest:
         return self._reads[content]
 
     def _read(self, content: bytes) -> _Read:
+        version = ""
         try:
-            preset = read_preset(content, self.registry)
+            document = parse(content)
+            version = clean(document.get("synth_version"))
+            preset = read_document(document, self.registry)
         except PresetError as error:
-            return _Read(None, str(error))
+            return _Read(None, str(error), version)
         fidelity = measure(content, preset, self.registry, self.audio) if self.audio else None
         for name, text in preset.assets.items():
             self.assets.setdefault(name, text)
-        return _Read(replace(preset, assets={}), fidelity=fidelity)
+        return _Read(replace(preset, assets={}), version=version, fidelity=fidelity)
 
     def _take(self, origin: Origin, item: Found | Refused, future: Future[_Read]) -> None:
         read = future.result()
@@ -296,7 +310,7 @@ class _Ingest:
         """Choose one file for each patch, and say what became of the others."""
         same: defaultdict[str, list[_Entry]] = defaultdict(list)
         for entry in self._entries:
-            if entry.read.preset:
+            if entry.read.preset and (self.approximate or not entry.read.preset.otherwise):
                 same[entry.read.preset.patch.hash].append(entry)
         kept = {patch: min(entries, key=_precedence) for patch, entries in sorted(same.items())}
         presets = tuple(preset for entry in kept.values() if (preset := entry.preset))
@@ -310,26 +324,51 @@ class _Ingest:
         return collection, Report(files=files, notes=self.audio.notes if self.audio else ())
 
     def _report(self, entry: _Entry, kept: dict[str, _Entry]) -> FileReport:
-        where = {"folder": clean(str(entry.root)), "file": entry.file}
+        where = {"folder": clean(str(entry.root)), "file": entry.file, "version": entry.read.version}
         read = entry.read.preset
         if read is None:
             return FileReport(**where, verdict="refused", reason=entry.read.reason)
-        winner = kept[read.patch.hash]
+        verdict, winner = self._judged(entry, kept.get(read.patch.hash))
         return FileReport(
             **where,
-            verdict="accepted" if winner is entry else "duplicate",
-            duplicate_of="" if winner is entry else winner.file,
+            verdict=verdict,
+            duplicate_of=winner.file if verdict == "duplicate" and winner else "",
+            is_changed=read.is_changed,
+            only_after_changes=verdict == "duplicate" and _differed(entry, winner),
             patch=read.patch.hash,
             changes=dict(sorted(read.changes.items())),
+            unknown=read.unknown,
+            otherwise=read.otherwise,
             fidelity=entry.read.fidelity,
         )
 
+    def _judged(self, entry: _Entry, winner: _Entry | None) -> tuple[Verdict, _Entry | None]:
+        """What became of a file that could be read, and the file that stands for its patch, if there is one."""
+        if entry.read.preset and entry.read.preset.otherwise and not self.approximate:
+            return "approximate", None
+        return ("accepted" if winner is entry else "duplicate"), winner
+
+
+def _differed(one: _Entry, other: _Entry | None) -> bool:
+    """Whether two files of one patch may differ in what was changed on the way to it."""
+    if other is None or one.read is other.read:  # the very same bytes
+        return False
+    presets = [entry.read.preset for entry in (one, other) if entry.read.preset]
+    return any(preset.is_changed or preset.otherwise for preset in presets)
+
 
 def _precedence(entry: _Entry) -> tuple[Any, ...]:
-    """Order files of one sound: the factory's own before copies, known origins before unknown ones."""
+    """Order files of one patch: what is that sound in Vital as well, the factory's own before copies, known origins."""
     origin, preset = entry.origin, entry.preset
     known = (origin.source != "factory", not origin.repository, origin.repository, origin.commit, origin.licence)
-    return (*known, entry.file, preset and (preset.name, preset.author, preset.macros))
+    read = entry.read.preset
+    return (
+        bool(read and read.otherwise),
+        *known,
+        bool(read and read.is_changed),
+        entry.file,
+        preset and (preset.name, preset.author, preset.macros),
+    )
 
 
 def _most_frequent(of_presets: Iterable[dict[str, str]]) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Reading a preset: from a file's bytes to the patch that plays the same sound.
 
-Presets of every version come in. The synth itself brings them to its own version, in a child, so no rule of its
-migration is written here; the patch is read from what it wrote.
+Presets of every version come in. Older ones the synth itself brings to its own version, in a child, so no rule of its
+migration is written here; the patch is read from what it wrote. Of newer ones it knows nothing: they are given its
+numbers first, and what it can't play is named (`vital_versions`).
 """
 
 from __future__ import annotations
@@ -10,28 +11,36 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synthcore.controls import Registry, canonical_json
+from synthcore.controls import NOT_A_LABEL, Registry, canonical_json
 from synthcore.engine.client import migrate
 from synthcore.errors import PresetError
 from synthcore.normalize import to_label
 from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, SLOT_SETTINGS, Patch
 from synthcore.presets import validation
+from synthcore.vital_versions import Difference, Heard, versions
 from synthcore.wavetables.canonical import canonical_wavetable
 
 #: Raise it when the same content gives another patch, or is refused for another reason.
-READER_VERSION = 2
+READER_VERSION = 3
 MACROS = ("macro1", "macro2", "macro3", "macro4")
 MAX_NAME = 200  #: characters of a name; the longest real one has 60
 SAMPLE_KEYS = ("length", "sample_rate", "samples", "samples_stereo")
 LARGEST = 1e30  #: above any control's value, and still a number in 32 bits
 UNKNOWN_ROUTE = "unknown modulation"
+#: What makes a patch another sound than the file's; what is unknown or missing doesn't.
+CHANGING = ("clamped", "rounded", UNKNOWN_ROUTE)
+#: What the synth doesn't write again though it knows it: a straight curve, the other channel of a mono sample.
+LEFT_OUT = {"line_mapping", "samples_stereo"}
+MAX_NAMED = 100  #: unknown keys of a preset that are named; all are counted
+#: What Vital writes around the settings.
+AROUND = {*validation.TEXTS, "settings", "synth_version", "license"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,12 @@ class ReadPreset:
         The names of the four macro knobs.
     changes : Counter of str
         What the patch has otherwise than the file: how many values were `clamped`, `rounded`, `missing`, `unknown`.
+    version : str
+        The Vital that the preset says it was made with.
+    unknown : tuple of str
+        The keys that neither vita nor any Vital we know of has; `MAX_NAMED` of them.
+    otherwise : tuple of str
+        What Vital plays otherwise, each with its value: what it has and vita lacks, where it can be heard.
     """
 
     patch: Patch
@@ -60,10 +75,29 @@ class ReadPreset:
     author: str
     macros: tuple[str, ...]
     changes: Counter[str]
+    version: str
+    unknown: tuple[str, ...]
+    otherwise: tuple[str, ...]
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the patch may sound otherwise than the file would in the synth."""
+        return any(self.changes[what] for what in CHANGING)
 
 
 def read_preset(content: bytes, registry: Registry) -> ReadPreset:
-    """Read a preset file's content.
+    """Read a preset file's content. See `read_document`."""
+    return read_document(validation.parse(content), registry)
+
+
+def read_document(document: dict[str, Any], registry: Registry) -> ReadPreset:
+    """Read a preset.
+
+    Parameters
+    ----------
+    document : dict
+        What `validation.parse` returned.
+    registry : Registry
 
     Raises
     ------
@@ -72,13 +106,16 @@ def read_preset(content: bytes, registry: Registry) -> ReadPreset:
     Accident, Interrupted
         As `client.migrate`.
     """
-    document = validation.parse(content)
     validation.require_loadable(document, registry)
-    mended, changes = validation.mend(document, registry)
+    translated, differences = versions(registry).translate(document)
+    mended, changes = validation.mend(translated, registry)
     migrated = migrate(canonical_json(mended).encode())
     if migrated is None:
         raise PresetError("the synth refuses it, or dies of it")
-    return _Reading(json.loads(migrated)["settings"], document, registry, changes).read()
+    settings = json.loads(migrated)["settings"]
+    unknown = sorted({clean(name) for name in _unknown_keys(document, mended["settings"], settings, registry)})
+    changes += Counter(unknown=len(unknown))
+    return _Reading(settings, translated, registry, changes).read(differences, tuple(unknown[:MAX_NAMED]))
 
 
 class _Reading:
@@ -90,8 +127,9 @@ class _Reading:
         self.settings, self.document, self.registry = settings, document, registry
         self.changes = Counter(changes)
         self.assets: dict[str, bytes] = {}
+        self.lost_routes: list[Difference] = []
 
-    def read(self) -> ReadPreset:
+    def read(self, differences: Sequence[Difference], unknown: tuple[str, ...]) -> ReadPreset:
         tables: list[dict[str, Any]] = self.settings["wavetables"]
         own = [*(self._asked("wavetables") or ()), *[None] * len(tables)]
         wavetables = [(self._keep(canonical_wavetable(w, written)), w) for w, written in zip(tables, own, strict=False)]
@@ -113,7 +151,15 @@ class _Reading:
             author=clean(self.document.get("author")),
             macros=tuple(clean(self.document.get(m)) or f"MACRO {n}" for n, m in enumerate(MACROS, start=1)),
             changes=self.changes,
+            version=clean(self.document["synth_version"]),
+            unknown=unknown,
+            otherwise=self._heard(patch, differences),
         )
+
+    def _heard(self, patch: Patch, differences: Sequence[Difference]) -> tuple[str, ...]:
+        """Name what the patch lacks of the preset and can be heard. A route that is lost counts always."""
+        heard = Heard(patch, self.registry)
+        return tuple(clean(d.text) for d in (*differences, *self.lost_routes) if d.can_sound(heard))
 
     def _continuous(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         values = [self._number(control.name, control.default) for control in self.registry.continuous]
@@ -130,24 +176,28 @@ class _Reading:
     def _modulations(self) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Read the slots, and the drawn curves of those in use. What an empty slot holds nobody hears."""
         slots, curves = np.tile(EMPTY_SLOT, (MAX_SLOTS, 1)), {}
+        asked = self._asked("modulations") or ()
         for place, route in enumerate(self.settings["modulations"]):
-            if not (route["source"] and route["destination"]):
-                continue
-            ends = [
-                self.registry.source_index.get(route["source"]),
-                self.registry.destination_index.get(route["destination"]),
-            ]
-            if None in ends:
-                self.changes[UNKNOWN_ROUTE] += 1
-                continue
-            slots[place] = [*ends, *(self._number(f"modulation_{place + 1}_{name}") for name in SLOT_SETTINGS)]
-            if "line_mapping" in route:
-                curves[str(place)] = canonical_line(route["line_mapping"])
-        # The synth drops what it doesn't know when it loads, without a word.
-        asked = sum(bool(m.get("source") and m.get("destination")) for m in self._asked("modulations") or ())
-        self.changes[UNKNOWN_ROUTE] += asked - sum(bool(m["source"]) for m in self.settings["modulations"])
-        self.changes += Counter()  # forgets what was counted as 0
+            ends = self._ends(route)
+            if None not in ends:
+                slots[place] = [*ends, *(self._number(f"modulation_{place + 1}_{name}") for name in SLOT_SETTINGS)]
+                if "line_mapping" in route:
+                    curves[str(place)] = canonical_line(route["line_mapping"])
+            elif place < len(asked) and asked[place]["source"] and asked[place]["destination"]:
+                self._lose(place + 1, asked[place])
         return slots, curves
+
+    def _ends(self, route: Mapping[str, Any]) -> list[int | None]:
+        """Where a route leads from and to; None where it is connected to nothing that the synth has."""
+        indices = (self.registry.source_index, self.registry.destination_index)
+        return [index.get(route[end]) for index, end in zip(indices, ("source", "destination"), strict=True)]
+
+    def _lose(self, number: int, route: Mapping[str, Any]) -> None:
+        """Note a route that the synth dropped, without a word. What it has both ends of, Vital would drop as well."""
+        self.changes[UNKNOWN_ROUTE] += 1
+        if None in self._ends(route) and not self._number(f"modulation_{number}_bypass"):
+            text = f"modulation {number}: {route['source']} -> {route['destination']}"
+            self.lost_routes.append(Difference(text, lambda _: True))
 
     def _lfos(self) -> str | None:
         lfos, usual = (
@@ -183,6 +233,33 @@ class _Reading:
         name = hashlib.sha256(text).hexdigest()
         self.assets[name] = text
         return name
+
+
+def _unknown_keys(
+    document: Mapping[str, Any], mended: Mapping[str, Any], migrated: Mapping[str, Any], registry: Registry
+) -> Iterator[str]:
+    """Name the keys of a preset that mean nothing to the synth, nor to any Vital we know of."""
+    known = versions(registry)
+    is_early = document["synth_version"].startswith("0")  # what its sections hold the synth writes in another form
+    yield from (key for key in document if key not in AROUND and not known.knows(key, "document"))
+    for key, value in document["settings"].items():
+        if key in validation.SECTIONS:
+            yield from () if is_early else _unread(key, value, migrated[key])
+        elif key not in mended and not NOT_A_LABEL.fullmatch(key) and not known.knows(key):  # some only draw
+            yield key
+
+
+def _unread(name: str, asked: Any, taken: Any) -> Iterator[str]:
+    """Name the keys within a section that the synth didn't write again."""
+    if isinstance(asked, dict) and isinstance(taken, dict):
+        for key, value in asked.items():
+            if key in taken:
+                yield from _unread(f"{name}.{key}", value, taken[key])
+            elif key not in LEFT_OUT:
+                yield f"{name}.{key}"
+    elif isinstance(asked, list) and isinstance(taken, list):
+        for one, other in zip(asked, taken, strict=False):
+            yield from _unread(name, one, other)
 
 
 def canonical_line(line: Mapping[str, Any]) -> dict[str, Any]:

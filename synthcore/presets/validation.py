@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from synthcore.controls import NOT_A_LABEL, Registry
+from synthcore.controls import Registry
 from synthcore.errors import PresetError
 
 MAX_BYTES = 1 << 26  #: of one document; the largest real preset has 4 MB
@@ -495,7 +495,7 @@ def mend(document: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], 
         stay so: the synth takes the default, or what an old version had instead. Keys that the synth doesn't know are
         left out: there are some that make it migrate what is already new.
     Counter
-        How many controls were `clamped`, `rounded`, `missing` and `unknown`.
+        How many controls were `clamped`, `rounded` and `missing`.
     """
     changes: Counter[str] = Counter()
     spans = _spans(registry)
@@ -506,8 +506,6 @@ def mend(document: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], 
                 settings[name] = value
         elif name in spans:
             settings[name] = _mend_number(value, spans[name], changes)
-        elif not NOT_A_LABEL.fullmatch(name):  # some only draw
-            changes["unknown"] += 1
     changes["missing"] += len(registry.by_name.keys() - settings.keys()) + len(set(SECTIONS) - settings.keys())
     settings.setdefault("sample", registry.init["sample"])  # without one the synth takes nothing
     return {**document, "settings": settings}, +changes
