@@ -33,7 +33,6 @@ from synthcore.gaps import is_lost, parted, require_hope
 from synthcore.presets.collection import Collection
 from synthcore.report import shard_rows, short_count
 from synthcore.settings import (
-    CORES,
     CatalogFile,
     CommunityDirs,
     DataDir,
@@ -85,7 +84,7 @@ def generate(
     n_samples: Rows = SPEC.n_samples,
     output: Output = None,
     seed: Seed = SPEC.seed,
-    workers: Workers = CORES,
+    workers: Workers | None = None,
     data_dir: DataDir | None = None,
     fixed_modulation: FixedModulation = SPEC.fixed_modulation,
     wavetables_from_tier: WavetablesFromTier = SPEC.wavetables_from_tier,

@@ -25,7 +25,7 @@ from synthcore.engine.client import at_most, interruptible
 from synthcore.presets.folders import factory_folders
 from synthcore.presets.ingest import Survey, survey
 from synthcore.presets.report import Ingested
-from synthcore.settings import CORES, Check, CollectionFile, DataDir, Factory, Ingest, PresetDirs, Refresh, Workers
+from synthcore.settings import Check, CollectionFile, DataDir, Factory, Ingest, PresetDirs, Refresh, Workers
 from synthcore.storage.continuing import require_writable
 from tasks.ingest import make_collection
 from tasks.logs import show_logs
@@ -46,7 +46,7 @@ def ingest_presets(
     output: CollectionFile = None,
     check: Check = False,
     refresh: Refresh = False,
-    workers: Workers = CORES,
+    workers: Workers | None = None,
     data_dir: DataDir | None = None,
 ) -> Ingested:
     """Read presets that people wrote into one file of patches, each sound once.

@@ -176,7 +176,8 @@ def test_a_deployment_is_run_and_shares_its_shards_with_the_command(shell: Shell
         ({"tier": 9}, "'tier'. Failure reason: 9 is not one of [1, 2, 3]"),
         ({"n_samples": 0}, "'n_samples'. Failure reason: 0 is less than the minimum of 1"),
         ({"n_samples": "many"}, "'n_samples'. Failure reason: 'many' is not of type 'integer'"),
-        ({"workers": 5000}, "'workers'. Failure reason: 5000 is greater than the maximum of 1024"),
+        ({"workers": 5000}, "'workers'. Failure reason: 5000 is not valid under any of the given schemas"),
+        ({"run": {"retries": 500}}, "'run.retries'. Failure reason: 500 is greater than the maximum of 100"),
         ({"audio": {"velocity": 0}}, "'audio.velocity'. Failure reason: 0 is less than the minimum of 1"),
         ({"rows": 9}, "not found on the deployment: 'rows'"),
     ],
@@ -194,6 +195,18 @@ def test_checks_of_a_dataset_leave_their_findings_in_the_ui(shell: Shell, tier_1
         page = shell.ask("artifacts/latest/filter", {"artifacts": {"key": {"any_": [key]}}})[0]
         assert says in page["data"]
         assert page["description"] == str(tier_1.path)
+
+
+def test_a_deployment_that_is_told_nothing_works_in_the_workers_data_directory(shell: Shell, tier_1: Any) -> None:
+    data = shell.folder / "data"
+    data.mkdir(exist_ok=True)
+    (data / "tier1-seed0.h5").write_bytes(tier_1.path.read_bytes())
+    for deployment in ("discover-wavetables/default", "verify/sample"):
+        run = shell.start(deployment, "--watch")
+        assert run.returncode == 0, run.stdout
+    assert (data / "catalog.json").is_file()
+    page = shell.ask("artifacts/latest/filter", {"artifacts": {"key": {"any_": ["verdict"]}}})[0]
+    assert page["description"] == str(data / "tier1-seed0.h5")
 
 
 def test_a_dataset_that_does_not_verify_fails_the_run(shell: Shell, tier_1: Any, forge: Any) -> None:
