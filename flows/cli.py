@@ -62,8 +62,10 @@ synthcore COMMAND --help tells a command's options. To begin:
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, as_flow: bool = False) -> int:
     """Run one command; return the process's exit code.
+
+    With `as_flow`, as `python flows/NAME.py` has it, also a command that does without Prefect is a run of its flow.
 
     0 for success, 1 when a dataset or a render failed, 2 for input that a person can correct, 130 after Ctrl-C.
     """
@@ -79,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if words[0] not in COMMANDS:
             raise SynthcoreError(f"there is no command {words[0]!r}; there are {', '.join(COMMANDS)}")
-        model, command = COMMANDS[words[0]]
+        model, command = (COMMANDS | FLOWS if as_flow else COMMANDS)[words[0]]
         code = command(parse(model, words[1:]))
         sys.stdout.flush()
         return code
@@ -166,6 +168,18 @@ def run_inspect(settings: Inspect) -> int:
     return 0
 
 
+def run_inspect_flow(settings: Inspect) -> int:
+    """Run the flow, and say what is in a dataset."""
+    from synthcore.storage.dataset import Dataset
+
+    Dataset(settings.file).close()  # what is not a dataset needs no server
+    with _meeting_prefect():
+        from flows.inspect_dataset import inspect_dataset
+
+    _tell(_call(inspect_dataset, settings), as_json=settings.as_json)
+    return 0
+
+
 def run_verify(settings: Verify) -> int:
     """Verify a dataset; 1 when a row differs."""
     from flows.bar import rows_shown
@@ -181,6 +195,23 @@ def run_verify(settings: Verify) -> int:
         else:
             with rows_shown("verifying", rows):
                 verdict = verification.verify(dataset, settings)
+    _tell(verdict, as_json=settings.as_json)
+    return 0 if verdict.holds else FAILED
+
+
+def run_verify_flow(settings: Verify) -> int:
+    """Run the flow, and say what it found; 1 when a row differs."""
+    from synthcore.storage.dataset import Dataset
+
+    Dataset(settings.file).close()  # what is not a dataset needs no server
+    with _meeting_prefect():
+        from flows.verify import verify
+        from synthcore.verification import Unverified
+
+    try:
+        verdict = _call(verify, settings)
+    except Unverified as unverified:
+        verdict = unverified.verdict
     _tell(verdict, as_json=settings.as_json)
     return 0 if verdict.holds else FAILED
 
@@ -330,6 +361,10 @@ def _meeting_prefect() -> Iterator[None]:
     # The run speaks for itself here; Prefect's own log goes to its server. Set the variable to see it as well.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")  # each event that a server doesn't take
+    if "prefect" in sys.modules:  # a flow's file imported it before it came here
+        from prefect.logging.configuration import setup_logging
+
+        setup_logging()
     gc.disable()  # importing makes half a million objects, and none of them is rubbish
     try:
         from flows import environment
@@ -382,6 +417,11 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "doctor": (Doctor, run_doctor),
     "up": (Up, run_up),
     "down": (Down, run_down),
+}
+#: Flows of commands that do without Prefect.
+FLOWS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
+    "inspect": (Inspect, run_inspect_flow),
+    "verify": (Verify, run_verify_flow),
 }
 CONTINUED = ("generate", "download-presets", "ingest", "compute-weights")  #: they keep what they have done
 

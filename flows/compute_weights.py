@@ -91,4 +91,4 @@ def measure(probes: list[Probe], settings: ComputeWeights, *, refresh: bool) -> 
 if __name__ == "__main__":
     from flows.cli import main
 
-    sys.exit(main(["compute-weights", *sys.argv[1:]]))
+    sys.exit(main(["compute-weights", *sys.argv[1:]], as_flow=True))

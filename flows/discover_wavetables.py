@@ -62,4 +62,4 @@ def discover_wavetables(
 if __name__ == "__main__":
     from flows.cli import main
 
-    sys.exit(main(["discover-wt", *sys.argv[1:]]))
+    sys.exit(main(["discover-wt", *sys.argv[1:]], as_flow=True))

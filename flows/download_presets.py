@@ -84,4 +84,4 @@ def shown(source: PresetSource) -> Iterator[None]:
 if __name__ == "__main__":
     from flows.cli import main
 
-    sys.exit(main(["download-presets", *sys.argv[1:]]))
+    sys.exit(main(["download-presets", *sys.argv[1:]], as_flow=True))

@@ -319,4 +319,4 @@ def merge(
 if __name__ == "__main__":
     from flows.cli import main
 
-    sys.exit(main(["generate", *sys.argv[1:]]))
+    sys.exit(main(["generate", *sys.argv[1:]], as_flow=True))

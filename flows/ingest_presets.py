@@ -98,4 +98,4 @@ def shown(found: Survey) -> Iterator[None]:
 if __name__ == "__main__":
     from flows.cli import main
 
-    sys.exit(main(["ingest", *sys.argv[1:]]))
+    sys.exit(main(["ingest", *sys.argv[1:]], as_flow=True))

@@ -62,4 +62,4 @@ def inspect_dataset(file: RunDataset = None, row: Row = None, html: Html = None)
 if __name__ == "__main__":
     from flows.cli import main
 
-    sys.exit(main(["inspect", *sys.argv[1:]]))
+    sys.exit(main(["inspect", *sys.argv[1:]], as_flow=True))

@@ -75,4 +75,4 @@ def verify(
 if __name__ == "__main__":
     from flows.cli import main
 
-    sys.exit(main(["verify", *sys.argv[1:]]))
+    sys.exit(main(["verify", *sys.argv[1:]], as_flow=True))
