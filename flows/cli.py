@@ -8,6 +8,7 @@ import os
 import platform
 import signal
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -106,9 +107,11 @@ def _complain(what: object, code: int) -> int:
 
 def _leave(gone: ServerGone) -> None:
     """End at once: otherwise Prefect tries for minutes to tell a server that is gone what became of each task."""
-    from synthcore.engine.client import end_zygotes
+    from synthcore.engine import client
 
-    end_zygotes()
+    client.stop()
+    time.sleep(5 * client.POLL_SECONDS)  # for those who render to clear away what they have half written
+    client.end_zygotes()
     _complain(gone, FAILED)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -384,7 +387,7 @@ def _call(flow: Callable[..., Any], settings: BaseSettings, without: Collection[
     from flows import environment
 
     names = type(settings).model_fields.keys() - {"as_json", *without}
-    with environment.server_needed():
+    with environment.server_needed(), environment.own_server_watched(_leave):
         return flow(**{name: getattr(settings, name) for name in names})
 
 

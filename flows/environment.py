@@ -25,6 +25,7 @@ LOCAL_API = "http://127.0.0.1:4200/api"  #: Prefect's own default
 EPHEMERAL_START_SECONDS = "120"
 ANSWER_SECONDS = 10.0  #: a busy machine's server takes seconds for what takes milliseconds otherwise
 RESTART_SECONDS = 30.0  #: a server takes 13 to 20 s to start
+WATCH_SECONDS = 0.1  #: how soon it is noticed that the server of a run has ended
 _found_healthy = threading.Event()  #: the server was found here, and asked how it is
 
 
@@ -149,6 +150,33 @@ def server_needed() -> Iterator[None]:
         if at_loss:
             at_loss(gone)
         raise
+
+
+@contextlib.contextmanager
+def own_server_watched(leave: Callable[[ServerGone], object]) -> Iterator[None]:
+    """End the run as soon as the server that it brought has ended: Prefect would wait for its answer for minutes.
+
+    It ends before the run where both get a signal, as from `timeout`, or where memory is short.
+    """
+    over = threading.Event()
+    watch = threading.Thread(target=_watch, args=(over, leave), daemon=True)
+    if not os.environ.get("PREFECT_API_URL"):
+        watch.start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _watch(over: threading.Event, leave: Callable[[ServerGone], object]) -> None:
+    from prefect.server.api.server import SubprocessASGIServer
+
+    said = "the Prefect server of this run was ended, and the run with it; what was made is kept. Run the same command "
+    process = SubprocessASGIServer().server_process
+    while process and not over.wait(WATCH_SECONDS):
+        if process.poll() is not None:
+            leave(ServerGone(f"{said}again: it continues"))
+            return
 
 
 #: How to end at once. Who can't, because the process isn't its own, waits while Prefect tries to report to nobody.
