@@ -18,6 +18,7 @@ from typing import Any
 from pydantic_settings import BaseSettings
 
 from synthcore.errors import DownloadError, RenderError, ServerGone, SynthcoreError
+from synthcore.places import require_places
 from synthcore.settings import (
     CacheCommand,
     ComputeWeights,
@@ -125,6 +126,7 @@ def run_generate(settings: Generate) -> int:
     from synthcore.storage.continuing import grown, require_continuable, require_writable
     from synthcore.wavetables.discovery import places_to_search
 
+    require_places(settings.data_dir)
     ThreadPoolExecutor(1).submit(installed)  # a process of its own looks at the synth, while Prefect is imported here
     require_writable(settings.output_path)
     if settings.html:
@@ -223,6 +225,7 @@ def run_discover_wavetables(settings: DiscoverWavetables) -> int:
     """Run the flow, and say what it found."""
     from synthcore.wavetables.discovery import places_to_search
 
+    require_places(settings.data_dir)
     places_to_search((), wished=(*settings.extra_dir, *settings.extra_file))  # what isn't there needs no server
     with _meeting_prefect():
         from flows.discover_wavetables import discover_wavetables
@@ -233,6 +236,7 @@ def run_discover_wavetables(settings: DiscoverWavetables) -> int:
 
 def run_download_presets(settings: DownloadPresets) -> int:
     """Run the flow, and say what became of each source; 1 when too many failed."""
+    require_places(settings.data_dir)
     with _meeting_prefect():
         from flows.download_presets import download_presets
         from synthcore.presets.download import IncompleteDownload
@@ -250,6 +254,7 @@ def run_ingest(settings: Ingest) -> int:
     """Run the flow, and say what became of each preset; 1 when none was accepted."""
     from synthcore.presets.ingest import require_folders
 
+    require_places(settings.data_dir)
     require_folders(settings.folders)  # what isn't there needs no server
     with _meeting_prefect():
         from flows.ingest_presets import ingest_presets
@@ -267,6 +272,7 @@ def run_compute_weights(settings: ComputeWeights) -> int:
     """Run the flow, and say what it measured."""
     from synthcore import importance
 
+    require_places(settings.data_dir)
     importance.plan(settings.output, settings.n_base)  # what has no weights needs no server
     with _meeting_prefect():
         from flows.compute_weights import compute_weights

@@ -21,6 +21,7 @@ from flows.runners import hand_out, threads
 from synthcore import importance, progress
 from synthcore.engine.client import at_most, interruptible
 from synthcore.importance import Probe, ProbeRef
+from synthcore.places import require_places
 from synthcore.settings import BASES, Bases, ComputeWeights, DataDir, Refresh, Workers
 from synthcore.weighing import Weighed
 from tasks.logs import show_logs
@@ -60,6 +61,7 @@ def compute_weights(
     """
     show_logs()
     settings = asked(ComputeWeights, {**locals(), "output": dataset_of(output, data_dir)})
+    require_places(settings.data_dir)
     probes = importance.plan(settings.output, settings.n_base)
     with rows_shown("weighing", sum(len(p.rows) for p in probes)), at_most(settings.workers):
         measured = measure(probes, settings, refresh=settings.refresh)

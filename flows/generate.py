@@ -30,6 +30,7 @@ from synthcore import library
 from synthcore.engine.client import at_most, interruptible
 from synthcore.errors import DamagedShard, SpecError
 from synthcore.gaps import is_lost, parted, require_hope
+from synthcore.places import require_places
 from synthcore.presets.collection import Collection
 from synthcore.report import shard_rows, short_count
 from synthcore.settings import (
@@ -124,6 +125,7 @@ def generate(
     """
     show_logs()
     settings = asked(Generate, locals())
+    require_places(settings.data_dir)
     catalog_digest = library.given_catalog(settings.catalog, settings.data_dir)
     if settings.html:
         from synthcore.page.writing import require_replaceable

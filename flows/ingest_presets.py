@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from flows.form import asked, described
 from synthcore import progress
 from synthcore.engine.client import at_most, interruptible
+from synthcore.places import require_places
 from synthcore.presets.folders import factory_folders
 from synthcore.presets.ingest import Survey, survey
 from synthcore.presets.report import Ingested
@@ -67,6 +68,7 @@ def ingest_presets(
     """
     show_logs()
     settings = asked(Ingest, locals())
+    require_places(settings.data_dir)
     require_writable(settings.output_path)
     searched = [*settings.folders, *(factory_folders() if settings.factory else [])]
     found = survey(searched)
