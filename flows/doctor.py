@@ -31,8 +31,8 @@ def diagnose(data_dir: Path, results_dir: Path, *, repairs: bool) -> Diagnosis:
             records = _records(data_dir, results_dir)
         yield from doctor.contents(data_dir, records)
 
-    is_in_reach = all(f.state != "problem" for f in findings if f.check in ("Prefect home", "data"))
-    if is_in_reach and data_dir.exists():
+    is_started = not any(f.state == "problem" for f in findings if f.check == "Prefect home")
+    if is_started and os.access(data_dir, os.R_OK | os.X_OK):  # else it has been said why not
         findings += doctor.examine([("shards", look)])
     return Diagnosis(findings=tuple(findings), repaired=tuple(repaired))
 
