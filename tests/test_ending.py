@@ -105,7 +105,7 @@ def test_a_run_that_is_ended_with_the_server_it_brought_says_so_in_one_line(
         return [pid for pid, line in descendants(process.pid).items() if what in line]
 
     cli.wait_until(lambda: running("synthcore.engine.zygote"), seconds=150)
-    family, (server, *_) = descendants(process.pid), running("prefect.server.api.server:create_app")
+    family, (server, *_) = descendants(process.pid), running("-m uvicorn")
     if who == "the whole group":
         os.killpg(process.pid, signal.SIGTERM)
     else:
