@@ -8,6 +8,7 @@ import os
 import platform
 import signal
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from typing import Any
 from pydantic_settings import BaseSettings
 
 from synthcore.errors import DownloadError, RenderError, ServerGone, SynthcoreError
+from synthcore.places import require_places
 from synthcore.settings import (
     CacheCommand,
     ComputeWeights,
@@ -62,8 +64,10 @@ synthcore COMMAND --help tells a command's options. To begin:
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, as_flow: bool = False) -> int:
     """Run one command; return the process's exit code.
+
+    With `as_flow`, as `python flows/NAME.py` has it, also a command that does without Prefect is a run of its flow.
 
     0 for success, 1 when a dataset or a render failed, 2 for input that a person can correct, 130 after Ctrl-C.
     """
@@ -79,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if words[0] not in COMMANDS:
             raise SynthcoreError(f"there is no command {words[0]!r}; there are {', '.join(COMMANDS)}")
-        model, command = COMMANDS[words[0]]
+        model, command = (COMMANDS | FLOWS if as_flow else COMMANDS)[words[0]]
         code = command(parse(model, words[1:]))
         sys.stdout.flush()
         return code
@@ -106,9 +110,11 @@ def _complain(what: object, code: int) -> int:
 
 def _leave(gone: ServerGone) -> None:
     """End at once: otherwise Prefect tries for minutes to tell a server that is gone what became of each task."""
-    from synthcore.engine.client import end_zygotes
+    from synthcore.engine import client
 
-    end_zygotes()
+    client.stop()
+    time.sleep(5 * client.POLL_SECONDS)  # for those who render to clear away what they have half written
+    client.end_zygotes()
     _complain(gone, FAILED)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -124,6 +130,7 @@ def run_generate(settings: Generate) -> int:
     from synthcore.storage.continuing import grown, require_continuable, require_writable
     from synthcore.wavetables.discovery import places_to_search
 
+    require_places(settings.data_dir)
     ThreadPoolExecutor(1).submit(installed)  # a process of its own looks at the synth, while Prefect is imported here
     require_writable(settings.output_path)
     require_room(DatasetSpec(audio=settings.audio, acceptance=settings.acceptance).render_format)
@@ -171,6 +178,18 @@ def run_inspect(settings: Inspect) -> int:
     return 0
 
 
+def run_inspect_flow(settings: Inspect) -> int:
+    """Run the flow, and say what is in a dataset."""
+    from synthcore.storage.dataset import Dataset
+
+    Dataset(settings.file).close()  # what is not a dataset needs no server
+    with _meeting_prefect():
+        from flows.inspect_dataset import inspect_dataset
+
+    _tell(_call(inspect_dataset, settings), as_json=settings.as_json)
+    return 0
+
+
 def run_verify(settings: Verify) -> int:
     """Verify a dataset; 1 when a row differs."""
     from flows.bar import rows_shown
@@ -190,10 +209,28 @@ def run_verify(settings: Verify) -> int:
     return 0 if verdict.holds else FAILED
 
 
+def run_verify_flow(settings: Verify) -> int:
+    """Run the flow, and say what it found; 1 when a row differs."""
+    from synthcore.storage.dataset import Dataset
+
+    Dataset(settings.file).close()  # what is not a dataset needs no server
+    with _meeting_prefect():
+        from flows.verify import verify
+        from synthcore.verification import Unverified
+
+    try:
+        verdict = _call(verify, settings)
+    except Unverified as unverified:
+        verdict = unverified.verdict
+    _tell(verdict, as_json=settings.as_json)
+    return 0 if verdict.holds else FAILED
+
+
 def run_discover_wavetables(settings: DiscoverWavetables) -> int:
     """Run the flow, and say what it found."""
     from synthcore.wavetables.discovery import places_to_search
 
+    require_places(settings.data_dir)
     places_to_search((), wished=(*settings.extra_dir, *settings.extra_file))  # what isn't there needs no server
     with _meeting_prefect():
         from flows.discover_wavetables import discover_wavetables
@@ -204,6 +241,7 @@ def run_discover_wavetables(settings: DiscoverWavetables) -> int:
 
 def run_download_presets(settings: DownloadPresets) -> int:
     """Run the flow, and say what became of each source; 1 when too many failed."""
+    require_places(settings.data_dir)
     with _meeting_prefect():
         from flows.download_presets import download_presets
         from synthcore.presets.download import IncompleteDownload
@@ -221,6 +259,7 @@ def run_ingest(settings: Ingest) -> int:
     """Run the flow, and say what became of each preset; 1 when none was accepted."""
     from synthcore.presets.ingest import require_folders
 
+    require_places(settings.data_dir)
     require_folders(settings.folders)  # what isn't there needs no server
     with _meeting_prefect():
         from flows.ingest_presets import ingest_presets
@@ -238,6 +277,7 @@ def run_compute_weights(settings: ComputeWeights) -> int:
     """Run the flow, and say what it measured."""
     from synthcore import importance
 
+    require_places(settings.data_dir)
     importance.plan(settings.output, settings.n_base)  # what has no weights needs no server
     with _meeting_prefect():
         from flows.compute_weights import compute_weights
@@ -335,6 +375,10 @@ def _meeting_prefect() -> Iterator[None]:
     # The run speaks for itself here; Prefect's own log goes to its server. Set the variable to see it as well.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")  # each event that a server doesn't take
+    if "prefect" in sys.modules:  # a flow's file imported it before it came here
+        from prefect.logging.configuration import setup_logging
+
+        setup_logging()
     gc.disable()  # importing makes half a million objects, and none of them is rubbish
     try:
         from flows import environment
@@ -354,7 +398,7 @@ def _call(flow: Callable[..., Any], settings: BaseSettings, without: Collection[
     from flows import environment
 
     names = type(settings).model_fields.keys() - {"as_json", *without}
-    with environment.server_needed():
+    with environment.server_needed(), environment.own_server_watched(_leave):
         return flow(**{name: getattr(settings, name) for name in names})
 
 
@@ -387,6 +431,11 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "doctor": (Doctor, run_doctor),
     "up": (Up, run_up),
     "down": (Down, run_down),
+}
+#: Flows of commands that do without Prefect.
+FLOWS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
+    "inspect": (Inspect, run_inspect_flow),
+    "verify": (Verify, run_verify_flow),
 }
 CONTINUED = ("generate", "download-presets", "ingest", "compute-weights")  #: they keep what they have done
 

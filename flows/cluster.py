@@ -5,6 +5,7 @@ A crash of the synth never reaches a Dask worker: renders happen in processes of
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -16,6 +17,7 @@ from prefect.tasks import Task
 from prefect_dask.task_runners import DaskTaskRunner
 
 from synthcore.engine.client import at_most
+from synthcore.errors import RenderError
 
 LOOK_UPS = 4  #: at a time
 
@@ -73,8 +75,25 @@ def dask_runner(address: str | None, workers: int) -> DaskTaskRunner:
         Of the scheduler.
     workers : int
         Processes of the cluster of this machine; each renders one candidate at a time.
+
+    Raises
+    ------
+    RenderError
+        This machine has no shared memory left for the processes of a cluster.
     """
     if address:
         return ShardRunner(address=address)
+    _require_shared_memory()
     here: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
     return ShardRunner(cluster_kwargs=here)
+
+
+def _require_shared_memory() -> None:
+    """Refuse a machine on which processes can't share a lock, as Dask's do: it would fail with three tracebacks."""
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except OSError as error:
+        raise RenderError(
+            f"no Dask cluster can be started here, as shared memory can't be had: {error.strerror}; remove what was "
+            "left in /dev/shm, give it more room (a container's --shm-size), or leave out --runner dask"
+        ) from error

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from flows import environment
@@ -17,12 +16,13 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.bar import rows_shown
-from flows.form import asked, described
+from flows.form import RunDataset, asked, dataset_of, described
 from flows.runners import hand_out, threads
 from synthcore import importance, progress
 from synthcore.engine.client import at_most, interruptible
 from synthcore.importance import Probe, ProbeRef
-from synthcore.settings import BASES, CORES, Bases, ComputeWeights, DataDir, Refresh, WeighedFile, Workers
+from synthcore.places import require_places
+from synthcore.settings import BASES, Bases, ComputeWeights, DataDir, Refresh, Workers
 from synthcore.weighing import Weighed
 from tasks.logs import show_logs
 from tasks.report import show_progress, show_text, start_progress
@@ -31,16 +31,16 @@ from tasks.weights import measure_probe, store_weights
 
 def run_name() -> str:
     """Name a run after its dataset, such as "weights of train.h5"."""
-    return f"weights of {Path(flow_run.parameters['output']).name}"
+    return f"weights of {dataset_of(flow_run.parameters['output']).name}"
 
 
 @flow(name="compute-weights", flow_run_name=run_name)
 @described
 def compute_weights(
-    output: WeighedFile,
+    output: RunDataset = None,
     n_base: Bases = BASES,
     refresh: Refresh = False,
-    workers: Workers = CORES,
+    workers: Workers | None = None,
     data_dir: DataDir | None = None,
 ) -> Weighed:
     """Measure how much each control moves the sound, and write it into the dataset.
@@ -60,7 +60,8 @@ def compute_weights(
         A render met with accidents again and again.
     """
     show_logs()
-    settings = asked(ComputeWeights, locals())
+    settings = asked(ComputeWeights, {**locals(), "output": dataset_of(output, data_dir)})
+    require_places(settings.data_dir)
     probes = importance.plan(settings.output, settings.n_base)
     with rows_shown("weighing", sum(len(p.rows) for p in probes)), at_most(settings.workers):
         measured = measure(probes, settings, refresh=settings.refresh)
@@ -92,4 +93,4 @@ def measure(probes: list[Probe], settings: ComputeWeights, *, refresh: bool) -> 
 if __name__ == "__main__":
     from flows.cli import main
 
-    sys.exit(main(["compute-weights", *sys.argv[1:]]))
+    sys.exit(main(["compute-weights", *sys.argv[1:]], as_flow=True))

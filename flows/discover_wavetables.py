@@ -15,6 +15,7 @@ from prefect import flow
 
 from flows.form import asked, described
 from synthcore.engine.client import at_most, interruptible
+from synthcore.places import require_places
 from synthcore.settings import CORES, CatalogOutput, DataDir, DiscoverWavetables, ExtraDirs, ExtraFiles, Refresh
 from synthcore.storage.continuing import require_writable
 from synthcore.wavetables.discovery import CatalogRef, places_to_search
@@ -48,6 +49,7 @@ def discover_wavetables(
         The synth met with accidents again and again.
     """
     settings = asked(DiscoverWavetables, locals())
+    require_places(settings.data_dir)
     require_writable(settings.output_path)
     places = places_to_search(vital_folders(), wished=(*settings.extra_dir, *settings.extra_file))
 
@@ -62,4 +64,4 @@ def discover_wavetables(
 if __name__ == "__main__":
     from flows.cli import main
 
-    sys.exit(main(["discover-wt", *sys.argv[1:]]))
+    sys.exit(main(["discover-wt", *sys.argv[1:]], as_flow=True))

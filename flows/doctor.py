@@ -20,7 +20,8 @@ from synthcore.presets.masking import masked
 
 def diagnose(data_dir: Path, results_dir: Path, *, repairs: bool) -> Diagnosis:
     """Look at everything; first remove what is provably stale, if that is asked."""
-    findings = [*doctor.installation(), *doctor.examine([("Prefect", _prefect), ("server", _server)])]
+    visits = [("Prefect", _prefect), ("Prefect home", _home), ("server", _server)]
+    findings = [*doctor.installation(), *doctor.examine(visits), *doctor.room(data_dir)]
     repaired: list[str] = []
 
     def look() -> Iterator[Finding]:
@@ -28,9 +29,11 @@ def diagnose(data_dir: Path, results_dir: Path, *, repairs: bool) -> Diagnosis:
         if repairs:
             repaired.extend(doctor.repair(data_dir, records))
             records = _records(data_dir, results_dir)
-        yield from doctor.data_directory(data_dir, records)
+        yield from doctor.contents(data_dir, records)
 
-    findings += doctor.examine([("data", look)])
+    is_started = not any(f.state == "problem" for f in findings if f.check == "Prefect home")
+    if is_started and os.access(data_dir, os.R_OK | os.X_OK):  # else it has been said why not
+        findings += doctor.examine([("shards", look)])
     return Diagnosis(findings=tuple(findings), repaired=tuple(repaired))
 
 
@@ -43,6 +46,18 @@ def _records(data_dir: Path, results_dir: Path) -> Records:
 def _prefect() -> Iterator[Finding]:
     importlib.import_module("prefect")
     yield Finding(check="Prefect", state="ok", what=f"Prefect {metadata.version('prefect')}")
+
+
+def _home() -> Iterator[Finding]:
+    """Whether Prefect can read its home, and write there where a run has to bring a server."""
+    hindered = [*doctor.hindrances("Prefect home", "problem", environment.home_obstacles(brings_server=not _api()))]
+    yield from hindered or [Finding(check="Prefect home", state="ok", what=f"{environment.prefect_home()} can be used")]
+
+
+def _api() -> str | None:
+    """The server that a run would use, if one is named or answers."""
+    kept = environment.kept_api() or environment.LOCAL_API
+    return os.environ.get("PREFECT_API_URL") or (kept if environment.is_healthy(kept) else None)
 
 
 def _server() -> Iterator[Finding]:

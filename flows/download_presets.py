@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
 from flows.form import asked, described
+from synthcore.places import require_places
 from synthcore.presets import transfer
 from synthcore.presets.download import DownloadReport, require_writable
 from synthcore.presets.sources import KNOWN, PresetSource, Sources
@@ -54,6 +55,7 @@ def download_presets(
         Every source failed, or one did and `strict` is set.
     """
     settings = asked(DownloadPresets, locals())
+    require_places(settings.data_dir)
     require_writable(settings.output)
 
     outcomes = []
@@ -84,4 +86,4 @@ def shown(source: PresetSource) -> Iterator[None]:
 if __name__ == "__main__":
     from flows.cli import main
 
-    sys.exit(main(["download-presets", *sys.argv[1:]]))
+    sys.exit(main(["download-presets", *sys.argv[1:]], as_flow=True))

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from pathlib import Path
 
-from synthcore.errors import ServerGone, SynthcoreError
+from synthcore.errors import ServerGone, SpecError, SynthcoreError
+from synthcore.places import Obstacle, reason_against, require_none
 from synthcore.presets.masking import masked
 
 LOCAL_API = "http://127.0.0.1:4200/api"  #: Prefect's own default
@@ -25,6 +26,7 @@ LOCAL_API = "http://127.0.0.1:4200/api"  #: Prefect's own default
 EPHEMERAL_START_SECONDS = "120"
 ANSWER_SECONDS = 10.0  #: a busy machine's server takes seconds for what takes milliseconds otherwise
 RESTART_SECONDS = 30.0  #: a server takes 13 to 20 s to start
+WATCH_SECONDS = 0.1  #: how soon it is noticed that the server of a run has ended
 _found_healthy = threading.Event()  #: the server was found here, and asked how it is
 
 
@@ -62,9 +64,39 @@ def call_nobody_home() -> None:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 
+def prefect_home() -> Path:
+    """Where Prefect keeps its profiles, and a server of ours its database.
+
+    Raises
+    ------
+    SpecError
+        This user has no home, without which Prefect doesn't start.
+    """
+    try:
+        own = Path.home()
+    except RuntimeError as error:  # of a user that the system doesn't know, as in a container
+        raise SpecError("this user has no home folder; name one in HOME") from error
+    named = os.environ.get("PREFECT_HOME")
+    return Path(named).expanduser().absolute() if named else own / ".prefect"
+
+
+def home_obstacles(*, brings_server: bool) -> Iterator[Obstacle]:
+    """What keeps Prefect from starting here, or, with a server of its own, from writing its database."""
+    home, todo = prefect_home(), "name another folder in PREFECT_HOME, or in HOME, where it is by default"
+    try:
+        (home / "profiles.toml").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        yield Obstacle(f"can't read Prefect's home {home}: {error.strerror}", todo)
+        return
+    if brings_server and (reason := reason_against(home)):
+        yield Obstacle(f"{reason}, where Prefect's home is", todo)
+
+
 def started_file() -> Path:
     """Where `synthcore up` writes down what it started: one server to a Prefect home, as that has one database."""
-    return Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser() / "synthcore" / "started.json"
+    return prefect_home() / "synthcore" / "started.json"
 
 
 def kept_api() -> str | None:
@@ -81,7 +113,9 @@ def start_server() -> None:
     The terminal sends Ctrl-C to the server as well, and a run whose server is gone waits a minute for an answer
     before it ends. A signal that is blocked in the thread that starts the server stays blocked in the server.
     """
-    if _found_healthy.is_set():
+    is_there = _found_healthy.is_set()
+    require_none(home_obstacles(brings_server=not is_there and not os.environ.get("PREFECT_API_URL")))
+    if is_there:
         return
     failed: list[BaseException] = []
     thread = threading.Thread(target=_meet_server, args=(failed,), daemon=True)
@@ -149,6 +183,33 @@ def server_needed() -> Iterator[None]:
         if at_loss:
             at_loss(gone)
         raise
+
+
+@contextlib.contextmanager
+def own_server_watched(leave: Callable[[ServerGone], object]) -> Iterator[None]:
+    """End the run as soon as the server that it brought has ended: Prefect would wait for its answer for minutes.
+
+    It ends before the run where both get a signal, as from `timeout`, or where memory is short.
+    """
+    over = threading.Event()
+    watch = threading.Thread(target=_watch, args=(over, leave), daemon=True)
+    if not os.environ.get("PREFECT_API_URL"):
+        watch.start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _watch(over: threading.Event, leave: Callable[[ServerGone], object]) -> None:
+    from prefect.server.api.server import SubprocessASGIServer
+
+    said = "the Prefect server of this run was ended, and the run with it; what was made is kept. Run the same command "
+    process = SubprocessASGIServer().server_process
+    while process and not over.wait(WATCH_SECONDS):
+        if process.poll() is not None:
+            leave(ServerGone(f"{said}again: it continues"))
+            return
 
 
 #: How to end at once. Who can't, because the process isn't its own, waits while Prefect tries to report to nobody.

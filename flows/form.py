@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar, get_args, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from synthcore.errors import SpecError
-from synthcore.settings import explain
+from synthcore.settings import Common, explain
 
+RunDataset = Annotated[
+    Path | None,
+    Field(description="The dataset. By default DATA_DIR/tier1-seed0.h5, which generate/tier1-1k makes."),
+]
 Settings = TypeVar("Settings", bound=BaseModel)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -28,7 +33,7 @@ def described(function: Function) -> Function:
 def asked(model: type[Settings], parameters: Mapping[str, Any]) -> Settings:
     """Make settings of what a flow was asked: its `locals()`, before it has named anything else.
 
-    Left out, the data directory is the worker's own: a deployment doesn't know where it will run.
+    Left out, what commands share is the worker's own: a deployment doesn't know where it will run.
 
     Raises
     ------
@@ -36,9 +41,14 @@ def asked(model: type[Settings], parameters: Mapping[str, Any]) -> Settings:
         A parameter is out of range, or clashes with another.
     """
     try:
-        return model(**{name: value for name, value in parameters.items() if name != "data_dir" or value is not None})
+        return model(**{k: v for k, v in parameters.items() if k not in Common.model_fields or v is not None})
     except ValidationError as error:
         raise SpecError(explain(error)) from error
+
+
+def dataset_of(file: Path | str | None, data_dir: Path | None = None) -> Path:
+    """The dataset that a run is about, by default the first one that people make in the worker's data directory."""
+    return Path(file) if file else (data_dir or Common().data_dir) / "tier1-seed0.h5"
 
 
 def _descriptions(hint: Any) -> Iterator[str]:

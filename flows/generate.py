@@ -30,10 +30,10 @@ from synthcore import library
 from synthcore.engine.client import at_most, interruptible
 from synthcore.errors import DamagedShard, SpecError
 from synthcore.gaps import is_lost, parted, require_hope
+from synthcore.places import require_places
 from synthcore.presets.collection import Collection
 from synthcore.report import shard_rows, short_count
 from synthcore.settings import (
-    CORES,
     Approximate,
     CatalogFile,
     CommunityDirs,
@@ -86,7 +86,7 @@ def generate(
     n_samples: Rows = SPEC.n_samples,
     output: Output = None,
     seed: Seed = SPEC.seed,
-    workers: Workers = CORES,
+    workers: Workers | None = None,
     data_dir: DataDir | None = None,
     fixed_modulation: FixedModulation = SPEC.fixed_modulation,
     wavetables_from_tier: WavetablesFromTier = SPEC.wavetables_from_tier,
@@ -127,6 +127,7 @@ def generate(
     """
     show_logs()
     settings = asked(Generate, locals())
+    require_places(settings.data_dir)
     catalog_digest = library.given_catalog(settings.catalog, settings.data_dir)
     if settings.html:
         from synthcore.page.writing import require_replaceable
@@ -332,4 +333,4 @@ def merge(
 if __name__ == "__main__":
     from flows.cli import main
 
-    sys.exit(main(["generate", *sys.argv[1:]]))
+    sys.exit(main(["generate", *sys.argv[1:]], as_flow=True))

@@ -22,11 +22,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from flows.form import asked, described
 from synthcore import progress
 from synthcore.engine.client import at_most, interruptible
+from synthcore.places import require_places
 from synthcore.presets.folders import factory_folders
 from synthcore.presets.ingest import Survey, survey
 from synthcore.presets.report import Ingested
 from synthcore.settings import (
-    CORES,
     Approximate,
     Check,
     CollectionFile,
@@ -58,7 +58,7 @@ def ingest_presets(
     check: Check = False,
     approximate: Approximate = False,
     refresh: Refresh = False,
-    workers: Workers = CORES,
+    workers: Workers | None = None,
     data_dir: DataDir | None = None,
 ) -> Ingested:
     """Read presets that people wrote into one file of patches, each sound once.
@@ -79,6 +79,7 @@ def ingest_presets(
     """
     show_logs()
     settings = asked(Ingest, locals())
+    require_places(settings.data_dir)
     require_writable(settings.output_path)
     searched = [*settings.folders, *(factory_folders() if settings.factory else [])]
     found = survey(searched)
@@ -110,4 +111,4 @@ def shown(found: Survey) -> Iterator[None]:
 if __name__ == "__main__":
     from flows.cli import main
 
-    sys.exit(main(["ingest", *sys.argv[1:]]))
+    sys.exit(main(["ingest", *sys.argv[1:]], as_flow=True))

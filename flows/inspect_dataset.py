@@ -12,18 +12,24 @@ from flows import environment
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
 from prefect import flow
+from prefect.runtime import flow_run
 
-from flows.form import described
+from flows.form import RunDataset, asked, dataset_of, described
 from synthcore.inspection import Inspection, RowWords
-from synthcore.settings import DatasetFile, Html, Inspect, Row
+from synthcore.settings import Html, Inspect, Row
 from synthcore.storage.merge import DatasetRef
 from tasks.inspection import describe_row, inspect_file, write_page
 from tasks.report import draw_picture, link_page, list_findings, show_picture, show_text
 
 
-@flow(name="inspect", flow_run_name="inspect {file}")
+def run_name() -> str:
+    """Name a run after its dataset."""
+    return f"inspect {dataset_of(flow_run.parameters['file'])}"
+
+
+@flow(name="inspect", flow_run_name=run_name)
 @described
-def inspect_dataset(file: DatasetFile, row: Row = None, html: Html = None) -> Inspection | RowWords:
+def inspect_dataset(file: RunDataset = None, row: Row = None, html: Html = None) -> Inspection | RowWords:
     """Say what is in a dataset, or in one of its rows.
 
     Returns
@@ -38,13 +44,13 @@ def inspect_dataset(file: DatasetFile, row: Row = None, html: Html = None) -> In
     SpecError
         The page can't be written, or is asked of one row.
     """
-    settings = Inspect(file=file, row=row, html=html)
+    settings = asked(Inspect, {**locals(), "file": dataset_of(file)})
     if settings.row is not None:
         told = describe_row(settings.file, settings.row)
-        show_text("inspection", str(file), told.to_text())
+        show_text("inspection", str(settings.file), told.to_text())
         return told
     found = write_page(settings.file, settings.html) if settings.html else inspect_file(settings.file)
-    show_text("inspection", str(file), found.to_text())
+    show_text("inspection", str(settings.file), found.to_text())
     list_findings(found)
     if settings.html:
         link_page(settings.html)
@@ -56,4 +62,4 @@ def inspect_dataset(file: DatasetFile, row: Row = None, html: Html = None) -> In
 if __name__ == "__main__":
     from flows.cli import main
 
-    sys.exit(main(["inspect", *sys.argv[1:]]))
+    sys.exit(main(["inspect", *sys.argv[1:]], as_flow=True))

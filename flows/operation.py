@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flows import environment
 from synthcore.errors import SynthcoreError
+from synthcore.places import require_none
 from synthcore.storage.writer import disk_errors_of, whole_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,6 +103,7 @@ def up(port: int, say: Callable[[str], None]) -> Operation:
         raise SynthcoreError("the deployments are in the checkout of synthcore: run up from an installation made there")
     if not shutil.which("ps"):
         raise SynthcoreError("there is no ps here, by which down knows what up started: install procps")
+    require_none(environment.home_obstacles(brings_server=True))
     kept = environment.kept_api()  # of old, maybe dead since
     now = _still_running() or Operation(api=f"http://127.0.0.1:{port}/api")
     if now.api != f"http://127.0.0.1:{port}/api":
@@ -131,6 +133,7 @@ def down() -> Ended:
     if kept := environment.kept_api():
         _use_in_profile(None, instead_of=kept)
         environment.started_file().unlink()
+    shutil.rmtree(_tmp(), ignore_errors=True)  # what can't be removed does no harm
     return Ended(ended=tuple(ended))
 
 
@@ -181,7 +184,7 @@ def _serve(now: Operation, port: int, say: Callable[[str], None]) -> Operation:
 def _work(now: Operation, say: Callable[[str], None]) -> Operation:
     if not now.has("worker"):
         say("starting a worker")
-        now = _start(now, "worker", "worker", "start", "--pool", POOL, "--type", "process")
+        now = _start(now, "worker", "worker", "start", "--pool", POOL, "--type", "process", TMPDIR=_make_tmp())
     from prefect.client.orchestration import get_client
 
     from flows.distribution import has_workers
@@ -296,15 +299,22 @@ def _run(complaint: str, *arguments: str) -> None:
         raise SynthcoreError(f"{complaint}: {_last_line(done.stdout + done.stderr)}")
 
 
-def _start(now: Operation, name: str, *arguments: str) -> Operation:
+def _start(now: Operation, name: str, *arguments: str, **variables: str) -> Operation:
     """Start one of Prefect's programs out of reach of this terminal, and write it down at once."""
+    surroundings = os.environ | variables
     place, log_file = environment.started_file(), _log(name)
     with disk_errors_of(log_file):
         place.parent.mkdir(parents=True, exist_ok=True)
         log = log_file.open("w")
     with log:
         process = subprocess.Popen(
-            _prefect(*arguments), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            _prefect(*arguments),
+            cwd=ROOT,
+            env=surroundings,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     program = Program(name=name, pid=process.pid, command=_prefect(*arguments))
     now = now.model_copy(update={"programs": (*now.programs, program)})
@@ -320,6 +330,20 @@ def _start(now: Operation, name: str, *arguments: str) -> Operation:
 def _require_running(now: Operation, name: str) -> None:
     if not all(program.is_running for program in now.programs if program.name == name):
         raise SynthcoreError(f"the {name} ended at once: {_last_line(_log(name).read_text())} ({_log(name)})")
+
+
+def _tmp() -> Path:
+    """Where the worker and its runs put temporary files.
+
+    In the system's own folder, Prefect's workers of all users would share one, which belongs to whoever was first.
+    """
+    return environment.started_file().with_name("tmp")
+
+
+def _make_tmp() -> str:
+    with disk_errors_of(_tmp()):
+        _tmp().mkdir(mode=0o700, parents=True, exist_ok=True)
+    return str(_tmp())
 
 
 def _log(name: str) -> Path:

@@ -12,55 +12,67 @@ from flows import environment
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
 from prefect import flow
+from prefect.runtime import flow_run
 
-from flows.form import described
+from flows.form import RunDataset, asked, dataset_of, described
 from synthcore.engine.client import at_most
 from synthcore.settings import (
-    CORES,
-    DatasetFile,
+    ControlsToMove,
     EveryRow,
+    OfActivity,
     RowsToVerify,
     ToleranceDb,
     Verify,
     Workers,
 )
-from synthcore.verification import Verdict
+from synthcore.trials import ActivityVerdict
+from synthcore.verification import Unverified, Verdict
 from tasks.report import show_text
 from tasks.verification import verify_rows
 
 
-@flow(name="verify", flow_run_name="verify {file}")
+def run_name() -> str:
+    """Name a run after its dataset."""
+    return f"verify {dataset_of(flow_run.parameters['file'])}"
+
+
+@flow(name="verify", flow_run_name=run_name)
 @described
 def verify(
-    file: DatasetFile,
+    file: RunDataset = None,
     rows: RowsToVerify = 10,
     all: EveryRow = False,  # noqa: A002  the flag's name
     tolerance_db: ToleranceDb = -60.0,
-    workers: Workers = CORES,
-) -> Verdict:
+    activity: OfActivity = False,
+    controls: ControlsToMove = 20,
+    workers: Workers | None = None,
+) -> Verdict | ActivityVerdict:
     """Render rows again from their stored labels alone, and compare bit for bit.
 
     Returns
     -------
-    Verdict
+    Verdict or ActivityVerdict
         What was compared, and that it holds.
 
     Raises
     ------
+    Unverified
+        The file is not what it says: the message names the rows.
     DatasetError
-        The file is no dataset, or it is not what it says: the message names the rows.
+        The file is not a dataset.
     EngineMismatch
         The synth here has other controls than the dataset's.
     """
-    settings = Verify(file=file, rows=rows, all=all, tolerance_db=tolerance_db, workers=workers)
+    settings = asked(Verify, {**locals(), "file": dataset_of(file)})
     with at_most(settings.workers):
         verdict = verify_rows(settings)
-    show_text("verdict", str(file), verdict.to_text())
-    verdict.require_hold()
+    show_text("verdict", str(settings.file), verdict.to_text())
+    if not verdict.holds:
+        raise Unverified(verdict)
     return verdict
 
 
 if __name__ == "__main__":
     from flows.cli import main
 
-    sys.exit(main(["verify", *sys.argv[1:]]))
+    sys.exit(main(["verify", *sys.argv[1:]], as_flow=True))

@@ -41,6 +41,7 @@ class Records:
     unreadable: Sequence[str] = ()
     collections: frozenset[str] = field(default_factory=frozenset)  # files that were ingested
     probes: frozenset[str] = field(default_factory=frozenset)  # files in which weights were measured
+    failures: Sequence[str] = ()  # records of errors with which tasks ended
 
 
 class Entry(BaseModel):
@@ -220,6 +221,8 @@ def _records(data_dir: Path, records: Records) -> Iterator[Entry]:
             yield _entry(data_dir, data_dir / file, "record", "unreachable", "its dataset is gone")
     for file in records.unreadable:
         yield _entry(data_dir, data_dir / file, "record", "damaged", "can't be read")
+    for file in records.failures:
+        yield _entry(data_dir, data_dir / file, "record", "unreachable", "of a task that failed or was stopped")
 
 
 def _sources(data_dir: Path, records: Records, shards: Sequence[Entry]) -> Iterator[Entry]:

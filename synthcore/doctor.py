@@ -19,7 +19,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from synthcore import cache
+from synthcore import cache, places
 from synthcore.cache import Entry, Records
 from synthcore.controls import Registry
 from synthcore.engine.client import borrow_renderer
@@ -27,6 +27,7 @@ from synthcore.engine.machine import engine
 from synthcore.errors import SynthcoreError
 from synthcore.inspection import new_table, text_of
 from synthcore.patch import Patch, init_assets
+from synthcore.places import Obstacle
 from synthcore.spec import DatasetSpec
 from synthcore.storage.claims import claimed
 
@@ -146,38 +147,58 @@ def _synth() -> Iterator[Finding]:
         yield Finding(check="synth", state="problem", what="two renders of a note differ", todo="please report this")
 
 
-def data_directory(folder: Path, records: Records) -> Iterator[Finding]:
-    """Look at a data directory: can it be written, is there room, is what lies in it whole.
+def room(folder: Path) -> Iterator[Finding]:
+    """Look at the places that a run writes to: can they be written or made, and is there space."""
+    yield from examine(
+        [
+            ("temporary", _temporary),
+            ("data", lambda: _writable(folder)),
+            ("space", lambda: _space(folder)),
+        ]
+    )
+
+
+def contents(folder: Path, records: Records) -> Iterator[Finding]:
+    """Look at what lies in a data directory: is it whole.
 
     Parameters
     ----------
     records : Records
         What the workflow remembers of it.
     """
-    if not folder.exists():
-        yield Finding(check="data", state="ok", what=f"{folder} is not there yet; the first run makes it")
-        return
     yield from examine(
         [
-            ("data", lambda: _writable(folder)),
-            ("space", lambda: _space(folder)),
             ("shards", lambda: _shards(folder, records)),
             ("left over", lambda: _left_over(folder, records)),
         ]
     )
 
 
+def _temporary() -> Iterator[Finding]:
+    if hindered := [*hindrances("temporary", "problem", places.of_temporary_files())]:
+        yield from hindered
+        return
+    yield Finding(check="temporary", state="ok", what=f"{tempfile.gettempdir()} can be written")
+    yield from hindrances("temporary", "warning", places.of_named_temporary_folder())
+
+
 def _writable(folder: Path) -> Iterator[Finding]:
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            yield Finding(check="data", state="ok", what=f"{folder} can be written")
-    except OSError as error:
-        todo = "mount it writable, or name another with --data-dir"
-        yield Finding(check="data", state="problem", what=f"{folder} can't be written: {error.strerror}", todo=todo)
+    if hindered := [*hindrances("data", "problem", places.of_data(folder))]:
+        yield from hindered
+    elif folder.exists():
+        yield Finding(check="data", state="ok", what=f"{folder} can be written")
+    else:
+        yield Finding(check="data", state="ok", what=f"{folder} is not there yet; the first run makes it")
+
+
+def hindrances(check: str, state: State, obstacles: Iterable[Obstacle]) -> Iterator[Finding]:
+    """Make findings of what keeps places from being written."""
+    return (Finding(check=check, state=state, what=obstacle.what, todo=obstacle.todo) for obstacle in obstacles)
 
 
 def _space(folder: Path) -> Iterator[Finding]:
-    free = shutil.disk_usage(folder).free / 1e9
+    there = next(place for place in (folder, *folder.parents) if os.access(place, os.F_OK))
+    free = shutil.disk_usage(there).free / 1e9
     what = f"{free:.1f} GB are free"
     if free > LOW_GB:
         yield Finding(check="space", state="ok", what=what)

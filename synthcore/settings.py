@@ -1,7 +1,9 @@
 """What can be asked for, and where and how it is done: flags, environment, `synthcore.toml` and flow parameters.
 
 One model serves them all, so a default or a description is written once. A flag beats the environment
-(`SYNTHCORE_TIER`, `SYNTHCORE_RUN__MERGE`), which beats `synthcore.toml` in the current folder.
+(`SYNTHCORE_TIER`, `SYNTHCORE_RUN__MERGE`), which beats `synthcore.toml` in the current folder. What several commands
+share (`Common`) is said for all of them, as SYNTHCORE_DATA_DIR or at the top of the file; what is said of one command
+alone, as SYNTHCORE_INGEST_DATA_DIR or in its table [ingest], beats it.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import re
 import textwrap
 import tomllib
 from argparse import Action, RawDescriptionHelpFormatter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +26,7 @@ from pydantic_settings import (
     CliPositionalArg,
     CliSettingsSource,
     CliSuppress,
+    EnvSettingsSource,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -42,7 +46,6 @@ def _absolute(path: Path | None) -> Path | None:
 
 
 SETTINGS_FILE = Path("synthcore.toml")  #: in the current folder
-DOWNLOADS = "download-presets"  #: its table in the settings file; what is in no table is generate's
 Output = Annotated[
     Path | None,
     AfterValidator(_absolute),
@@ -212,11 +215,11 @@ class RunSettings(BaseModel):
         return self
 
 
-def _command(name: str, shortcuts: dict[str, str], env_prefix: str) -> SettingsConfigDict:
+def _command(name: str, shortcuts: dict[str, str] | None = None) -> SettingsConfigDict:
     return SettingsConfigDict(
         cli_prog_name=f"synthcore {name}",
-        cli_shortcuts=shortcuts,
-        env_prefix=env_prefix,
+        cli_shortcuts={**(shortcuts or {}), "as-json": "json"},
+        env_prefix=f"SYNTHCORE_{name.replace('-', '_').upper()}_",
         env_nested_delimiter="__",
         cli_kebab_case=True,
         cli_implicit_flags="toggle",
@@ -235,24 +238,10 @@ def _shortcuts(group: str, model: type[BaseModel]) -> dict[str, str]:
     return {f"{group}.{name}": name for name in names}
 
 
-class _Cached:
-    """What lies in a data directory besides data."""
+class _Command(BaseSettings):
+    """What every command has: how it answers, and where its settings come from."""
 
-    data_dir: Path
-
-    @property
-    def results_dir(self) -> Path:
-        """Where Prefect keeps what tasks returned: JSON, beside the shards that it refers to."""
-        return self.data_dir / "results"
-
-
-class _InFile(BaseSettings):
-    """A command whose settings can be written in `synthcore.toml` as well."""
-
-    @classmethod
-    def in_file(cls) -> dict[str, Any]:
-        """What the file says of this command."""
-        raise NotImplementedError
+    as_json: AsJson = False
 
     @classmethod
     def settings_customise_sources(
@@ -263,11 +252,44 @@ class _InFile(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read no .env and no secrets: flags, environment, synthcore.toml."""
-        return init_settings, env_settings, InitSettingsSource(settings_cls, cls.in_file())
+        """Read no .env and no secrets: flags, environment, synthcore.toml; its own part before the common one."""
+        file, shared = _settings_file(), Common.model_fields.keys() & settings_cls.model_fields.keys()
+        in_environment = {name: value for name, value in EnvSettingsSource(Common)().items() if name in shared}
+        at_the_top = {name: value for name, value in file.items() if name in shared}
+        further = (in_environment, _part_of(file, settings_cls), at_the_top)
+        return init_settings, env_settings, *(InitSettingsSource(settings_cls, fields) for fields in further)
 
 
-class Generate(DatasetSpec, _InFile, _Cached):
+class _Rendering(_Command):
+    """A command that renders."""
+
+    workers: Workers = CORES
+
+
+class _Cached(_Command):
+    """A command that uses a data directory."""
+
+    data_dir: DataDir = Field(default_factory=default_data_dir)
+
+    @property
+    def results_dir(self) -> Path:
+        """Where Prefect keeps what tasks returned: JSON, beside the shards that it refers to."""
+        return self.data_dir / "results"
+
+
+class Common(_Cached, _Rendering):
+    """What means the same to every command that has it, and can be set for all of them at once."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SYNTHCORE_",
+        env_nested_delimiter="__",
+        extra="ignore",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+
+class Generate(_Cached, _Rendering, DatasetSpec):
     """Make a dataset of (audio, parameters) pairs, or continue one.
 
     Running the same command again continues where it stopped; a larger -n extends the file. Every flag can also be
@@ -279,13 +301,11 @@ class Generate(DatasetSpec, _InFile, _Cached):
         {
             "n-samples": "n",
             "output": "o",
-            "as-json": "json",
             **_shortcuts("audio", AudioSpec),
             **_shortcuts("acceptance", AcceptanceSpec),
             **_shortcuts("run", RunSettings),
         },
-        "SYNTHCORE_",
-    )
+    ) | SettingsConfigDict(env_prefix="SYNTHCORE_")
 
     catalog_digest: CliSuppress[Digest] = Field("", description="Found out by the flow.")
     presets_digest: CliSuppress[Digest] = Field("", description="Found out by the flow.")
@@ -298,15 +318,7 @@ class Generate(DatasetSpec, _InFile, _Cached):
     grow_by: GrowBy = 0
     weights: Weights = 0
     html: Html = None
-    workers: Workers = CORES
-    data_dir: DataDir = Field(default_factory=default_data_dir)
     run: RunSettings = Field(default_factory=RunSettings)
-    as_json: AsJson = False
-
-    @classmethod
-    def in_file(cls) -> dict[str, Any]:
-        """What is in no table of `synthcore.toml` is generate's."""
-        return {name: value for name, value in _settings_file().items() if name != DOWNLOADS}
 
     @model_validator(mode="after")
     def _variations_are_of_presets(self) -> Generate:
@@ -336,31 +348,20 @@ class Generate(DatasetSpec, _InFile, _Cached):
         return self.output or self.data_dir / f"{self.kind.replace('-', '')}-seed{self.seed}.h5"
 
 
-class RenderShards(BaseSettings, _Cached):
-    """Where and how a worker renders the shards it is given. Its own environment says so, as SYNTHCORE_DATA_DIR."""
+class RenderShards(Common):
+    """Where and how a worker renders the shards it is given. Its own environment says where, as SYNTHCORE_DATA_DIR."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="SYNTHCORE_",
-        env_nested_delimiter="__",
-        extra="ignore",
-        frozen=True,
-        nested_model_default_partial_update=True,
-    )
-
-    data_dir: DataDir = Field(default_factory=default_data_dir)
-    workers: Workers = CORES
     run: RunSettings = Field(default_factory=RunSettings)
 
 
-class Inspect(BaseSettings):
+class Inspect(_Command):
     """Say what is in a dataset: spec, provenance, faults, acceptance, coverage, distributions."""
 
-    model_config = _command("inspect", {"as-json": "json"}, "SYNTHCORE_INSPECT_")
+    model_config = _command("inspect")
 
     file: CliPositionalArg[DatasetFile]
     row: Row = None
     html: Html = None
-    as_json: AsJson = False
 
     @model_validator(mode="after")
     def _of_all_rows(self) -> Inspect:
@@ -369,7 +370,7 @@ class Inspect(BaseSettings):
         return self
 
 
-class Verify(BaseSettings):
+class Verify(_Rendering):
     """Render rows again from their stored labels alone, and compare bit for bit.
 
     Exits with 1 when a row differs, and names it. On another type of machine than the file was made on, where
@@ -379,7 +380,7 @@ class Verify(BaseSettings):
     alone, and the row rendered before and after. Exits with 1 when an inactive one changed a bit.
     """
 
-    model_config = _command("verify", {"as-json": "json"}, "SYNTHCORE_VERIFY_")
+    model_config = _command("verify")
 
     file: CliPositionalArg[DatasetFile]
     rows: RowsToVerify = 10
@@ -387,11 +388,9 @@ class Verify(BaseSettings):
     tolerance_db: ToleranceDb = -60.0
     activity: OfActivity = False
     controls: ControlsToMove = 20
-    workers: Workers = CORES
-    as_json: AsJson = False
 
 
-class DownloadPresets(_InFile, _Cached):
+class DownloadPresets(_Cached):
     """Download the presets of public repositories and archives, each into a folder that says where it is from.
 
     A source that can't be had is reported, and the others still come. Running the same command again downloads only
@@ -399,44 +398,28 @@ class DownloadPresets(_InFile, _Cached):
     [[download-presets.sources]] with url, ref, licence and sha256, or given as JSON.
     """
 
-    model_config = _command(
-        "download-presets",
-        {"output": "o", "as-json": "json", **_shortcuts("limits", Limits)},
-        "SYNTHCORE_DOWNLOAD_PRESETS_",
-    )
+    model_config = _command("download-presets", {"output": "o", **_shortcuts("limits", Limits)})
 
     output: PresetsDir = Path("presets/community")
     sources: Sources = KNOWN
     strict: Strict = False
     refresh: Refresh = False
     limits: Limits = Field(default_factory=Limits)
-    data_dir: DataDir = Field(default_factory=default_data_dir)
-    as_json: AsJson = False
-
-    @classmethod
-    def in_file(cls) -> dict[str, Any]:
-        """A table of `synthcore.toml` of its own."""
-        in_file = _settings_file().get(DOWNLOADS, {})
-        if not isinstance(in_file, dict):
-            raise SpecError(f"{DOWNLOADS} in {SETTINGS_FILE} is no table: begin it with [{DOWNLOADS}]")
-        return in_file
 
 
-class DiscoverWavetables(BaseSettings, _Cached):
+class DiscoverWavetables(_Cached):
     """Make a wavetable catalog of what is built in, and of what Vital's folders and the ones given hold.
 
     A .wav is a wavetable if it is 1 to 257 whole frames, of as many samples as its clm chunk says, or else of 2,048.
     Finding nothing is no failure: then the catalog is the built-in one. Nothing but the catalog is written.
     """
 
-    model_config = _command("discover-wt", {"output": "o", "as-json": "json"}, "SYNTHCORE_DISCOVER_WT_")
+    model_config = _command("discover-wt", {"output": "o"})
 
     output: CatalogOutput = None
     extra_dir: ExtraDirs = ()
     extra_file: ExtraFiles = ()
     refresh: Refresh = False
-    data_dir: DataDir = Field(default_factory=default_data_dir)
-    as_json: AsJson = False
 
     @property
     def output_path(self) -> Path:
@@ -444,14 +427,14 @@ class DiscoverWavetables(BaseSettings, _Cached):
         return self.output or self.data_dir / "catalog.json"
 
 
-class Ingest(BaseSettings, _Cached):
+class Ingest(_Cached, _Rendering):
     """Read presets that people wrote (.vital, .vitalbank, zip) into one file of patches, each sound once.
 
     Whatever the synth wouldn't survive is refused before it gets there, and named with its reason. Beside the file
     lies a report of every preset as JSON.
     """
 
-    model_config = _command("ingest", {"output": "o", "as-json": "json"}, "SYNTHCORE_INGEST_")
+    model_config = _command("ingest", {"output": "o"})
 
     folders: CliPositionalArg[PresetDirs] = ()
     factory: Factory = False
@@ -459,9 +442,6 @@ class Ingest(BaseSettings, _Cached):
     check: Check = False
     approximate: Approximate = False
     refresh: Refresh = False
-    workers: Workers = CORES
-    data_dir: DataDir = Field(default_factory=default_data_dir)
-    as_json: AsJson = False
 
     @model_validator(mode="after")
     def _of_something(self) -> Ingest:
@@ -475,7 +455,7 @@ class Ingest(BaseSettings, _Cached):
         return self.output or self.data_dir / "presets.h5"
 
 
-class CacheCommand(BaseSettings, _Cached):
+class CacheCommand(_Cached):
     """List what lies in the data directory, remove what no run would find again, or read every shard.
 
     list says size, age and spec of what is cached, and whether a run would find it. prune removes half-written files,
@@ -483,7 +463,7 @@ class CacheCommand(BaseSettings, _Cached):
     exits with 1 when a shard is damaged; a run that needs it renders it again.
     """
 
-    model_config = _command("cache", {"as-json": "json"}, "SYNTHCORE_CACHE_")
+    model_config = _command("cache")
 
     action: CliPositionalArg[Literal["list", "prune", "verify"]] = Field(description="What to do.")
     older_than: float = Field(1.0, ge=0, description="prune: spare what is younger, in hours.")
@@ -494,29 +474,25 @@ class CacheCommand(BaseSettings, _Cached):
         False, description="prune: also what another synth, machine or version made; it may be in use there."
     )
     dry_run: bool = Field(False, description="prune: only say what would be removed.")
-    data_dir: DataDir = Field(default_factory=default_data_dir)
-    as_json: AsJson = False
 
 
-class Doctor(BaseSettings, _Cached):
+class Doctor(_Cached):
     """Say what is wrong with this installation or a data directory, and what to do.
 
     It looks at the system, the packages, the synth (which renders a note twice), Prefect and its server, and reads
     every shard that is remembered. Exits with 1 when something stands in the way of a run.
     """
 
-    model_config = _command("doctor", {"as-json": "json"}, "SYNTHCORE_DOCTOR_")
+    model_config = _command("doctor")
 
     repair: bool = Field(
         False,
         description="Remove what is provably stale: files that a killed run left half-written, damaged shards, "
         "records of what is gone. A run makes again what it needs of them.",
     )
-    data_dir: DataDir = Field(default_factory=default_data_dir)
-    as_json: AsJson = False
 
 
-class ComputeWeights(BaseSettings, _Cached):
+class ComputeWeights(_Cached, _Rendering):
     """Measure how much each control moves the sound, and write it into the dataset as weights for a training loss.
 
     Of rows drawn from the dataset, each control that can be heard is moved a step both ways, or to other options, and
@@ -524,48 +500,42 @@ class ComputeWeights(BaseSettings, _Cached):
     goes on from what is there.
     """
 
-    model_config = _command("compute-weights", {"output": "o", "as-json": "json"}, "SYNTHCORE_COMPUTE_WEIGHTS_")
+    model_config = _command("compute-weights", {"output": "o"})
 
     output: WeighedFile
     n_base: Bases = BASES
     refresh: Refresh = False
-    workers: Workers = CORES
-    data_dir: DataDir = Field(default_factory=default_data_dir)
-    as_json: AsJson = False
 
 
-class WriteRecipe(BaseSettings):
+class WriteRecipe(_Command):
     """Write a dataset without its audio, and without the wavetables, LFO shapes, samples and curves of other people.
 
     What is left can be shared freely: labels, measurements, hashes and where each preset is from. Whoever has the
     presets makes the audio again with synthcore render.
     """
 
-    model_config = _command("recipe", {"output": "o", "as-json": "json"}, "SYNTHCORE_RECIPE_")
+    model_config = _command("recipe", {"output": "o"})
 
     file: CliPositionalArg[Path] = Field(description="The dataset.")
     output: RequiredOutput
-    as_json: AsJson = False
 
 
-class RenderRecipe(BaseSettings):
+class RenderRecipe(_Rendering):
     """Make a dataset again from its recipe and the presets it was made from, and say whether it is the same.
 
     Exits with 1 when a row's audio differs on the type of machine that the recipe was made on.
     """
 
-    model_config = _command("render", {"output": "o", "as-json": "json"}, "SYNTHCORE_RENDER_")
+    model_config = _command("render", {"output": "o"})
 
     file: CliPositionalArg[Path] = Field(description="The recipe.")
     output: RequiredOutput
     assets: CommunityDirs = Field(
         (), description="Folder of presets, or catalog that discover-wt made. Can be given again."
     )
-    workers: Workers = CORES
-    as_json: AsJson = False
 
 
-class Export(BaseSettings):
+class Export(_Command):
     """Write rows of a dataset as a .wav, the very samples in 32-bit float, and a .vital preset that plays them.
 
     The preset has the keys and types of one that Vital 1.0 saved, and says so: later ones bring it to their own
@@ -573,32 +543,28 @@ class Export(BaseSettings):
     itself.
     """
 
-    model_config = _command("export", {"output": "o", "as-json": "json"}, "SYNTHCORE_EXPORT_")
+    model_config = _command("export", {"output": "o"})
 
     file: CliPositionalArg[DatasetFile]
     row: RowsToExport
     output: ExportDir
-    as_json: AsJson = False
 
 
-class Up(BaseSettings):
+class Up(_Command):
     """Keep a Prefect server, all deployments and a worker running in the background; down ends them.
 
     A server that answers at the port already is used, and left alone by down. What is running already stays as it is.
     """
 
-    model_config = _command("up", {"as-json": "json"}, "SYNTHCORE_UP_")
+    model_config = _command("up")
 
     port: Port = 4200
-    as_json: AsJson = False
 
 
-class Down(BaseSettings):
+class Down(_Command):
     """End what up started, and nothing else: the worker with its runs, then the server. Nothing on disk is lost."""
 
-    model_config = _command("down", {"as-json": "json"}, "SYNTHCORE_DOWN_")
-
-    as_json: AsJson = False
+    model_config = _command("down")
 
 
 def _settings_file() -> dict[str, Any]:
@@ -611,6 +577,23 @@ def _settings_file() -> dict[str, Any]:
         raise SpecError(f"{SETTINGS_FILE} in this folder can't be read: {error.strerror}") from error
     except ValueError as error:  # of TOML, or of UTF-8
         raise SpecError(f"{SETTINGS_FILE} in this folder is no TOML: {error}") from error
+
+
+def _table_of(model: type[BaseSettings]) -> str:
+    """The command's table in the settings file; "" for generate, whose settings are in none."""
+    name = (model.model_config["cli_prog_name"] or "").removeprefix("synthcore ")
+    return "" if name == "generate" else name
+
+
+def _part_of(file: Mapping[str, Any], model: type[BaseSettings]) -> dict[str, Any]:
+    """What the settings file says of one command alone."""
+    table = _table_of(model)
+    if not table:
+        return {name: value for name, value in file.items() if name not in map(_table_of, _commands())}
+    part = file.get(table, {})
+    if not isinstance(part, dict):
+        raise SpecError(f"{table} in {SETTINGS_FILE} is not a table: begin it with [{table}]")
+    return part
 
 
 class _Paragraphs(RawDescriptionHelpFormatter):
@@ -633,7 +616,7 @@ def parse(model: type[BaseSettings], arguments: list[str]) -> Any:
     SpecError
         A flag, variable or line of `synthcore.toml` is unknown or out of range; one line says which and why.
     """
-    _require_known_variables()
+    _require_known_names()
     source = CliSettingsSource[Any](model, formatter_class=_Paragraphs)
     try:
         return CliApp.run(model, cli_args=arguments, cli_settings_source=source)
@@ -643,18 +626,49 @@ def parse(model: type[BaseSettings], arguments: list[str]) -> Any:
         raise SpecError(explain(error)) from error
 
 
-def _require_known_variables() -> None:
-    known = set[str]()
-    for model in {*BaseSettings.__subclasses__(), *_InFile.__subclasses__()} - {_InFile}:
-        for name, field in model.model_fields.items():
-            variable = f"{model.model_config['env_prefix']}{name}".upper()
-            known.add(variable)
-            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-                known |= {f"{variable}__{inner}".upper() for inner in field.annotation.model_fields}
+def _commands(model: type[BaseSettings] = _Command) -> Iterator[type[BaseSettings]]:
+    for child in model.__subclasses__():
+        if child.model_config["cli_prog_name"]:
+            yield child
+        yield from _commands(child)
+
+
+def _require_known_names() -> None:
+    """Refuse what is no command's setting, in the environment and the file, whichever command is run."""
+    file, variables, keys, used = _settings_file(), set[str](), set[str](), set[str]()
+    for model in _commands():
+        prefix, table = model.model_config["env_prefix"], _table_of(model)
+        variables |= {f"{prefix}{'__'.join(path)}".upper() for path in _paths(model)}
+        keys |= {".".join((table, *path)).lstrip(".") for path in _paths(model)}
+        used |= {".".join((table, *path)).lstrip(".") for path in _paths_set(model, _part_of(file, model))}
     for name in os.environ:
-        if name.startswith("SYNTHCORE_") and name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise SpecError(f"the environment sets {name}, which is no setting{f'; {near[0]} is one' if near else ''}")
+        if name.startswith("SYNTHCORE_"):
+            _require_known(name, variables, "the environment")
+    for name in sorted(used):
+        _require_known(name, keys, str(SETTINGS_FILE))
+
+
+def _require_known(name: str, known: set[str], where: str) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        raise SpecError(f"{where} sets {name}, which is not a setting{f'; {near[0]} is one' if near else ''}")
+
+
+def _paths(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+    """Each setting of a model, and those of its groups: ("tier",), ("audio",), ("audio", "notes")."""
+    for name, field in model.model_fields.items():
+        yield (name,)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from ((name, inner) for inner in field.annotation.model_fields)
+
+
+def _paths_set(model: type[BaseModel], part: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """The same of what a part of the file sets."""
+    groups = {path[0] for path in _paths(model) if len(path) > 1}
+    for name, value in part.items():
+        yield (name,)
+        if name in groups and isinstance(value, dict):
+            yield from ((name, inner) for inner in value)
 
 
 def explain(error: ValidationError) -> str:

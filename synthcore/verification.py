@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,16 +50,6 @@ class Verdict(BaseModel):
     def holds(self) -> bool:
         return not self.differing and not self.damage
 
-    def require_hold(self) -> None:
-        """Refuse a file that is not what it says.
-
-        Raises
-        ------
-        DatasetError
-        """
-        if not self.holds:
-            raise DatasetError("; ".join(line.strip() for line in self.to_text().splitlines()))
-
     def to_text(self) -> str:
         """Say it, for a terminal."""
         how = (
@@ -75,6 +66,23 @@ class Verdict(BaseModel):
         lines += [f"  {damage}" for damage in self.damage]
         lines.append("verified" if self.holds else "NOT verified")
         return "\n".join(lines) + "\n"
+
+
+class Unverified(DatasetError):
+    """A file that is not what it says of itself.
+
+    Parameters
+    ----------
+    verdict
+        What was found: a `Verdict`, or a `trials.ActivityVerdict`.
+    """
+
+    def __init__(self, verdict: Any) -> None:
+        super().__init__("; ".join(line.strip() for line in verdict.to_text().splitlines()))
+        self.verdict = verdict
+
+    def __reduce__(self) -> tuple[type[Unverified], tuple[Any]]:
+        return type(self), (self.verdict,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,16 +56,25 @@ def guarded(key_of: CacheKey) -> CacheKey:
 
 def is_ours(path: Path) -> bool:
     """Whether a record is such as our tasks write, so that Prefect may read it."""
+    return _holds(path, _is_harmless)
+
+
+def is_failure(path: Path) -> bool:
+    """Whether a record holds the error with which a task failed or was stopped. Nothing ever reads it again."""
+    return _holds(path, lambda result: "__exc_type__" in json.loads(result))
+
+
+def _holds(path: Path, test: Callable[[str], bool]) -> bool:
+    """Whether a record has the form of ours, and its result stands the test; one that can't be read doesn't."""
     try:
         if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_RECORD:
             return False
         record = json.loads(path.read_bytes(), object_pairs_hook=_unambiguous)
         if record.keys() != {"metadata", "result"} or record["metadata"]["serializer"] != _SERIALIZER:
             return False
-        json.loads(record["result"], object_hook=_harmless)
+        return test(record["result"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return False
-    return True
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -76,6 +85,11 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return said
 
 
+def _is_harmless(result: str) -> bool:
+    json.loads(result, object_hook=_harmless)  # refuses what isn't
+    return True
+
+
 def _harmless(value: dict[str, Any]) -> dict[str, Any]:
     """Refuse what would make Prefect call anything but one of our models."""
     if "__exc_type__" in value or value.get("__class__", min(_NAMES)) not in _NAMES:
@@ -84,17 +98,18 @@ def _harmless(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_records(data_dir: Path, results_dir: Path) -> Records:
-    """Read every record of the tasks whose results are files."""
+    """Read every record of the tasks whose results are files, and tell those of failures apart."""
     shards: dict[str, ShardRef] = {}
     datasets: dict[str, DatasetRef] = {}
     collections: set[str] = set()
     probes: set[str] = set()
     unreadable: list[str] = []
+    failures: list[str] = []
     store = ResultStore(result_storage=LocalFileSystem(basepath=str(results_dir)), serializer=JSONSerializer())
     for path in sorted(results_dir.glob("*")) if results_dir.is_dir() else ():
         file = path.relative_to(data_dir).as_posix()
         if not is_ours(path):
-            unreadable.append(file)
+            (failures if is_failure(path) else unreadable).append(file)
             continue
         try:
             result: Any = store.read(path.name).result
@@ -109,4 +124,4 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
             collections.add(result.collection)
         elif isinstance(result, ProbeRef):
             probes.add(result.name)
-    return Records(shards, datasets, tuple(unreadable), frozenset(collections), frozenset(probes))
+    return Records(shards, datasets, tuple(unreadable), frozenset(collections), frozenset(probes), tuple(failures))

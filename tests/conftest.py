@@ -314,6 +314,11 @@ CAN_MOUNT = (
 )
 
 
+#: Before a command: permissions hold for root as well, where it has them from its capabilities alone.
+UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+MAY_BE_KEPT_OUT = not UNPRIVILEGED or shutil.which("setpriv") is not None
+
+
 @dataclass(frozen=True)
 class Cli:
     """The command line, as a user's shell runs it: in a process and a folder of its own."""

@@ -149,6 +149,14 @@ def test_what_was_measured_for_weights_is_cleared_when_no_record_knows_it(folder
     assert "weights/cd/cd12.json" in prune_all(cache)
 
 
+def test_a_record_of_a_failure_is_called_so_and_cleared(folder: Path, records: Records) -> None:
+    (folder / "results" / "failed").write_text("{}")
+    cache = survey(folder, Records(records.shards, {}, failures=("results/failed",)))
+    assert ("record", "unreachable") in states(cache)
+    assert "of a task that failed or was stopped" in {entry.why for entry in cache.entries}
+    assert prune_all(cache) == ["results/failed"]
+
+
 def test_a_record_of_a_dataset_that_is_gone_is_cleared(folder: Path, records: Records) -> None:
     gone = DatasetRef(path=str(folder / "no.h5"), size=1, digest="", rows=1)
     (folder / "results" / "merge").write_text("{}")

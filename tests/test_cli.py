@@ -96,7 +96,7 @@ def test_a_bad_environment_or_settings_file_is_named(
     monkeypatch.delenv("SYNTHCORE_TIER")
     (elsewhere / "synthcore.toml").write_text("n_sample = 3\n")
     assert main(["generate"]) == 2
-    assert "n-sample: extra inputs are not permitted" in capsys.readouterr().err
+    assert "synthcore.toml sets n_sample, which is not a setting; n_samples is one" in capsys.readouterr().err
     (elsewhere / "synthcore.toml").write_text("n_samples = \n")
     assert main(["generate"]) == 2
     assert "synthcore.toml" in capsys.readouterr().err

@@ -12,18 +12,39 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from synthcore.settings import Common
+
 ROOT = Path(__file__).parent.parent
 DEPLOYED = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 POOLS = {kind: json.loads((ROOT / "deployments" / f"{kind}.json").read_text()) for kind in ("docker", "kubernetes")}
 COMPOSE = yaml.safe_load((ROOT / "deployments" / "compose.yaml").read_text())
 
 
-@pytest.mark.parametrize("deployment", DEPLOYED, ids=lambda d: f"{d['entrypoint']} {d['name']}")
-def test_a_deployment_names_a_flow_and_its_parameters(deployment: dict[str, Any]) -> None:
+each_deployment = pytest.mark.parametrize("deployment", DEPLOYED, ids=lambda d: f"{d['entrypoint']} {d['name']}")
+
+
+def parameters_of(deployment: dict[str, Any]) -> dict[str, str | None]:
+    """The parameters of a deployment's flow and their defaults, as they are written; None where there is no default."""
     file, _, name = deployment["entrypoint"].partition(":")
     tree = ast.parse((ROOT / file).read_text())
     flow = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
-    assert set(deployment.get("parameters", {})) <= {argument.arg for argument in flow.args.args}
+    names = [argument.arg for argument in flow.args.args]
+    defaults = [ast.unparse(default) for default in flow.args.defaults]
+    return dict.fromkeys(names) | dict(zip(names[len(names) - len(defaults) :], defaults, strict=True))
+
+
+@each_deployment
+def test_a_deployment_names_a_flow_and_its_parameters(deployment: dict[str, Any]) -> None:
+    assert set(deployment.get("parameters", {})) <= parameters_of(deployment).keys()
+
+
+@each_deployment
+def test_a_deployment_leaves_what_commands_share_to_the_worker(deployment: dict[str, Any]) -> None:
+    shared = Common.model_fields.keys() & parameters_of(deployment).keys()
+    if "render_shards" not in deployment["entrypoint"]:  # the run that asks says where its data directory is
+        assert {name: parameters_of(deployment)[name] for name in shared} == dict.fromkeys(shared, "None")
+    assert not shared & deployment.get("parameters", {}).keys()
+    assert not any(str(value).startswith("data/") for value in deployment.get("parameters", {}).values())
 
 
 def test_schedules_are_off_until_someone_switches_them_on() -> None:

@@ -132,7 +132,7 @@ def visit_with(python: Path, folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("missing", "problems"), [("vita", {"controls", "synth"}), ("prefect", {"Prefect", "data"})])
+@pytest.mark.parametrize(("missing", "problems"), [("vita", {"controls", "synth"}), ("prefect", {"Prefect", "shards"})])
 def test_it_answers_where_the_synth_or_prefect_cannot_be_imported(
     interpreter: tuple[Path, Path], tmp_path: Path, missing: str, problems: set[str]
 ) -> None:

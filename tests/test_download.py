@@ -294,7 +294,7 @@ def test_settings_that_make_no_sense_are_one_line(flags: list[str], says: str) -
 def test_a_table_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("synthcore.toml").write_text("download-presets = 3\n")
-    with pytest.raises(SpecError, match="no table"):
+    with pytest.raises(SpecError, match="is not a table"):
         parse(DownloadPresets, [])
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -84,6 +86,37 @@ def test_cancelling_a_workers_run_leaves_no_process(
     wait_until(lambda: not any(is_alive(pid) for pid in family), seconds=90)
     wait_until(lambda: state_of(prefect_api, run) == "Cancelled", seconds=60)
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("who", ["the whole group", "the server first"])
+@pytest.mark.parametrize("command", ["generate", "compute-weights"])
+def test_a_run_that_is_ended_with_the_server_it_brought_says_so_in_one_line(
+    cli: Any, tier_1: Any, command: str, who: str
+) -> None:
+    """As `timeout` and process managers do it: the signal goes to the server as well, which may be gone first."""
+    shutil.copy(tier_1.path, cli.folder / "x.h5")
+    asked: dict[str, tuple[object, ...]] = {
+        "generate": ("-n", 6000, "-o", "out.h5", *SHORT),
+        "compute-weights": ("-o", "x.h5", "--n-base", 9),
+    }
+    process = cli.start(command, *asked[command], "--data-dir", "data", env={"PREFECT_API_URL": ""})
+
+    def running(what: str) -> list[int]:
+        return [pid for pid, line in descendants(process.pid).items() if what in line]
+
+    cli.wait_until(lambda: running("synthcore.engine.zygote"), seconds=150)
+    family, (server, *_) = descendants(process.pid), running("-m uvicorn")
+    if who == "the whole group":
+        os.killpg(process.pid, signal.SIGTERM)
+    else:
+        os.kill(server, signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode in (1, 130)
+    assert "Traceback" not in said
+    last = [line for line in said.splitlines() if line.startswith("synthcore: ")]
+    assert len(last) == 1
+    assert re.search("the Prefect server of this run was ended|interrupted", last[0])
+    cli.wait_until(lambda: not any(is_alive(pid) for pid in family), seconds=60)
 
 
 def test_a_run_whose_process_was_killed_is_marked_crashed(cli: Any, prefect_api: str) -> None:

@@ -474,6 +474,20 @@ def test_a_disk_that_is_full_for_records_costs_the_steps_that_it_had_no_room_for
 
 
 @slow
+@pytest.mark.skipif(not CAN_MOUNT, reason="needs to be allowed to mount")
+@pytest.mark.parametrize("runner", ["threads", "dask"])
+def test_full_shared_memory_costs_one_line_and_only_who_needs_it(cli: Any, rendered: str, runner: str) -> None:
+    fill = "mount -t tmpfs -o nr_inodes=1 tmpfs /dev/shm; ! touch /dev/shm/one 2> /dev/null"
+    done = cli.run(*RUN, "--runner", runner, "--json", within=after_mounting(fill))
+    assert "Traceback" not in done.stderr
+    if runner == "threads":
+        assert json.loads(done.stdout)["digest"] == rendered
+    else:
+        assert done.returncode == 1
+        assert "shared memory can't be had: No space left on device; remove" in done.stderr.splitlines()[-1]
+
+
+@slow
 def test_a_disk_that_is_full_for_the_catalog_costs_one_line(cli: Any, preset_folder: Path) -> None:
     asked = ("discover-wt", "--extra-dir", preset_folder, "-o", "catalog.json", "--data-dir", "data")
     done = cli.run(*asked, preexec_fn=functools.partial(files_at_most, 20_000))

@@ -226,6 +226,8 @@ def test_a_run_that_is_ended_leaves_no_process_and_is_continued(
     if name != "SIGKILL":
         assert process.returncode == 130
         assert not list(cli.folder.rglob("*.tmp"))
+        kept = cli.json("cache", "list", "--data-dir", "data")["entries"]
+        assert {e["state"] for e in kept if e["kind"] == "record"} <= {"unreachable"}  # of tasks that were stopped
     assert not (cli.folder / "out.h5").exists()
     cli.wait_until(lambda: not any(is_alive(pid) for pid in family), seconds=60)
     report = made_of(cli)

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -73,6 +74,7 @@ class Shell:
         ours = {
             "PREFECT_HOME": str(self.folder / "home"),
             "SYNTHCORE_DATA_DIR": str(self.folder / "data"),
+            "TMPDIR": str(self.folder / "tmp"),
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",  # instead of a minute
         }
         return {**{k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}, **ours}
@@ -133,6 +135,8 @@ def free_port() -> int:
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """Everything is up, and was started by the one command."""
     shell = Shell(tmp_path_factory.mktemp("operation"), free_port())
+    (shell.folder / "tmp").mkdir()
+    (shell.folder / "tmp" / "runner_storage").touch()  # as if it were another user's: a worker can't use it
     try:
         shell.up()
         yield shell
@@ -156,6 +160,12 @@ def test_up_deploys_every_flow_with_a_description_and_tags(shell: Shell) -> None
         limit = deployments[name]["global_concurrency_limit"]["limit"]
         assert (limit, deployments[name]["concurrency_options"]["collision_strategy"]) == (1, "ENQUEUE")
     assert not any(schedule["active"] for d in deployments.values() for schedule in d["schedules"])
+
+
+def test_the_worker_has_a_place_of_its_own_for_temporary_files(shell: Shell) -> None:
+    own = shell.folder / "home" / "synthcore" / "tmp"
+    assert stat.S_IMODE(own.stat().st_mode) == 0o700
+    assert (own / "runner_storage").is_dir()
 
 
 def test_a_deployment_is_run_and_shares_its_shards_with_the_command(shell: Shell) -> None:
@@ -194,6 +204,18 @@ def test_checks_of_a_dataset_leave_their_findings_in_the_ui(shell: Shell, tier_1
         page = shell.ask("artifacts/latest/filter", {"artifacts": {"key": {"any_": [key]}}})[0]
         assert says in page["data"]
         assert page["description"] == str(tier_1.path)
+
+
+def test_a_deployment_that_is_told_nothing_works_in_the_workers_data_directory(shell: Shell, tier_1: Any) -> None:
+    data = shell.folder / "data"
+    data.mkdir(exist_ok=True)
+    (data / "tier1-seed0.h5").write_bytes(tier_1.path.read_bytes())
+    for deployment in ("discover-wavetables/default", "verify/sample"):
+        run = shell.start(deployment, "--watch")
+        assert run.returncode == 0, run.stdout
+    assert (data / "catalog.json").is_file()
+    page = shell.ask("artifacts/latest/filter", {"artifacts": {"key": {"any_": ["verdict"]}}})[0]
+    assert page["description"] == str(data / "tier1-seed0.h5")
 
 
 def test_a_dataset_that_does_not_verify_fails_the_run(shell: Shell, tier_1: Any, forge: Any) -> None:
@@ -328,6 +350,7 @@ def test_down_ends_what_up_started_and_nothing_else(shell: Shell, prefect_api: s
     assert len(everything) >= 4  # the server, the worker, its run and that run's first zygote
 
     assert shell.down() == ["worker", "server"]
+    assert not (home / "synthcore" / "tmp").exists()
     with sqlite3.connect(home / "prefect.db") as books:
         ended = dict(books.execute("SELECT state_type, count(*) FROM flow_run GROUP BY state_type"))
     assert ended["CANCELLED"] == 1

@@ -1,0 +1,80 @@
+"""`python flows/NAME.py` runs the flow that is in that file, with the flags of its command."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+
+from tests.test_flow import SHORT, post
+
+ROOT = Path(__file__).parent.parent
+FILES = [path for path in sorted((ROOT / "flows").glob("*.py")) if "__main__" in path.read_text()]
+FILES.remove(ROOT / "flows" / "cli.py")
+#: What each is asked for, and whether it can be done: nothing is downloaded here.
+ASKED: dict[str, tuple[int, tuple[object, ...]]] = {
+    "compute_weights": (0, ("-o", "x.h5", "--n-base", 1, "--data-dir", "data")),
+    "discover_wavetables": (0, ("-o", "catalog.json", "--data-dir", "data")),
+    "download_presets": (1, ("-o", "presets", "--sources", "http://127.0.0.1:9/x.zip", "--data-dir", "data")),
+    "generate": (0, ("-n", 6, "-o", "out.h5", "--data-dir", "data", *SHORT)),
+    "ingest_presets": (0, ("presets", "--data-dir", "data")),
+    "inspect_dataset": (0, ("x.h5",)),
+    "verify": (0, ("x.h5", "--rows", 1)),
+}
+
+
+def flow_of(file: Path) -> str:
+    """The name under which a file's flow runs are listed."""
+    (name,) = re.findall(r'^@flow\(name="([\w-]+)"', file.read_text(), re.MULTILINE)
+    return str(name)
+
+
+def runs_of(api: str, flow: str) -> list[dict[str, Any]]:
+    return list(post(f"{api}/flow_runs/filter", {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_DESC"}))
+
+
+@pytest.fixture
+def run_file(cli: Any, tier_1: Any, preset_folder: Path) -> Callable[..., Any]:
+    shutil.copy(tier_1.path, cli.folder / "x.h5")
+    (cli.folder / "presets").mkdir()
+    shutil.copy(next(preset_folder.glob("sound*.vital")), cli.folder / "presets")
+    return lambda file, *arguments: cli.run(*arguments, program=(str(file),))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
+def test_a_flow_file_runs_the_flow_that_is_in_it(run_file: Callable[..., Any], prefect_api: str, file: Path) -> None:
+    code, arguments = ASKED[file.stem]
+    before = {run["id"] for run in runs_of(prefect_api, flow_of(file))}
+    done = run_file(file, *arguments, "--json")
+    assert done.returncode == code, done.stderr
+    (new,) = [run for run in runs_of(prefect_api, flow_of(file)) if run["id"] not in before]
+    assert new["state_type"] == ("FAILED" if code else "COMPLETED")
+    assert json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_a_flow_file_ends_as_its_command_does_where_rows_differ(
+    run_file: Callable[..., Any], cli: Any, prefect_api: str
+) -> None:
+    with h5py.File(cli.folder / "x.h5", "r+") as file:
+        file["audio/waveforms"][2, 0, 100] += 1e-3
+    done = run_file(ROOT / "flows" / "verify.py", "x.h5", "--all", "--json")
+    assert done.returncode == 1, done.stderr
+    assert json.loads(done.stdout)["differing_rows"] == [2]
+    assert "Traceback" not in done.stderr
+    assert runs_of(prefect_api, "verify")[0]["state_type"] == "FAILED"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", [ROOT / "flows" / "verify.py", ROOT / "flows" / "inspect_dataset.py"])
+def test_what_is_not_a_dataset_costs_a_flow_file_one_line(run_file: Callable[..., Any], file: Path) -> None:
+    done = run_file(file, "nowhere.h5")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"synthcore: there is no file .*nowhere\.h5.*\n", done.stderr)
