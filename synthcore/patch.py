@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from synthcore import nearest
 from synthcore.classes import EXTRAS, Classes, builtin_classes
-from synthcore.controls import VITAL_VERSION, Control, Registry, canonical_json, installed
+from synthcore.controls import VITAL_VERSION, Registry, canonical_json, installed
 from synthcore.errors import SynthcoreError
-from synthcore.normalize import to_label, to_units, to_values
+from synthcore.normalize import to_units, to_values
 from synthcore.wavetables.canonical import init_wavetables, playable
+from synthcore.wavetables.catalog import builtin
 
 MAX_SLOTS = 64  #: of modulation; a 65th kills the synth
 SLOT_FIELDS = ("source", "destination", "amount", "bipolar", "power", "stereo", "bypass")
 SLOT_SETTINGS = SLOT_FIELDS[2:]
 EMPTY_SLOT = np.array([-1, -1, 0, 0, 0, 0, 0], dtype=np.float32)
-#: What a slot's settings can be, in the order of `SLOT_SETTINGS`; bipolar, stereo and bypass are switches.
-SLOT_LOW, SLOT_HIGH = (-1.0, 0.0, -10.0, 0.0, 0.0), (1.0, 1.0, 10.0, 1.0, 1.0)
-SLOT_IS_SWITCH = (False, True, False, True, True)
 OSCILLATORS = 3
 #: The parts of a label, by the names that they have in rows, batches and `Patch.from_vectors`.
 LABELS = ("continuous", "categorical", "modulation_slots", "wavetables", "extras", "exact_values")
@@ -169,24 +169,23 @@ class Patch:
         registry = installed()
         classes = builtin_classes() if classes is None else classes
         init = cls.init(registry)
-        knobs = _finite("continuous", _columns("continuous", continuous, init.continuous, registry.continuous))
-        units = _nearest_units(knobs, registry)
-        options = _finite("categorical", _columns("categorical", categorical, init.categorical, registry.categorical))
-        slots = init.modulation_slots if modulation_slots is None else modulation_slots
-        usual = [classes.wavetables.index(name) for name in init.wavetables]
+        units = nearest.units(continuous, init.continuous, registry)
+        own_wavetables = [classes.wavetables.index(name) for name in init.wavetables]
         tables, others = classes.named(
-            _nearest_numbers(
-                "wavetables", usual if wavetables is None else wavetables, [len(classes.wavetables)] * OSCILLATORS
+            nearest.numbers(
+                "wavetables",
+                own_wavetables if wavetables is None else wavetables,
+                [len(classes.wavetables)] * OSCILLATORS,
             ),
-            _nearest_numbers("extras", [0] * len(EXTRAS) if extras is None else extras, list(map(len, classes.extras))),
+            nearest.numbers("extras", [0] * len(EXTRAS) if extras is None else extras, list(map(len, classes.extras))),
         )
         return cls(
             continuous=units,
-            categorical=_nearest_options(options, registry),
-            modulation_slots=_nearest_slots(_vector("modulation_slots", slots, init.modulation_slots.shape), registry),
+            categorical=nearest.options(categorical, init.categorical, registry),
+            modulation_slots=nearest.slots(modulation_slots, init.modulation_slots, registry),
             wavetables=tables,
             extras=others,
-            exact_values=None if exact_values is None else _exact_beside(units, exact_values, registry),
+            exact_values=nearest.exact_values(exact_values, units, registry),
         )
 
     def moved(
@@ -257,6 +256,68 @@ class Patch:
         body = canonical_json(settings)[:-1] + "".join(f',"{k}":{v}' for k, v in sections.items()) + "}"
         return f'{head[:-1]},"settings":{body}}}'
 
+    def to_preset(self, registry: Registry, assets: Mapping[str, bytes], name: str = "") -> dict[str, Any]:
+        """The document that is rendered, with what else Vital 1.0 writes, and nothing that only a later one knows.
+
+        It says that Vital 1.0 wrote it, because its numbers mean what they mean there; a later Vital brings them to its
+        own. It was compared with real presets key by key, and read again; it was never tried in Vital itself.
+
+        Returns
+        -------
+        dict
+            As JSON. What vita doesn't know of it, it passes over: the sound is the patch's.
+        """
+        preset: dict[str, Any] = json.loads(self.to_json(registry, assets, name))
+        settings = preset["settings"]
+        sample = self.extras[EXTRAS.index("sample")]
+        settings["sample"] = registry.init["sample"] if sample is None else json.loads(assets[sample])
+        curves = [slot["line_mapping"] for slot in settings["modulations"] if "line_mapping" in slot]
+        for part in (settings["sample"], *settings["lfos"], *curves):
+            part.setdefault("name", "")  # a label leaves out names
+        settings |= {
+            "view_spectrogram": 0.0,
+            **{f"osc_{number}_view_2d": 1.0 for number in range(1, OSCILLATORS + 1)},
+        }
+        return preset
+
+    def to_vital(self, path: str | Path, *, assets: Mapping[str, bytes] | None = None) -> None:
+        """Write the patch as a preset that Vital opens, named as its file: so a prediction becomes a preset.
+
+        Parameters
+        ----------
+        path : str or Path
+            The `.vital` file, which is replaced if it is there.
+        assets : mapping of str to bytes, optional
+            What the patch refers to: of a dataset, `dataset.assets`. Built-in wavetables needn't be given.
+
+        Raises
+        ------
+        SynthcoreError
+            An asset of the patch is not given, or the file can't be written.
+        """
+        # Here, because storage is made of patches.
+        from synthcore.storage.writer import whole_file
+
+        target = Path(path).expanduser().absolute()
+        preset = self.to_preset(installed(), self.held_in(with_builtin(assets)), target.stem)
+        with whole_file(target) as temporary:
+            temporary.write_text(canonical_json(preset))
+
+    def held_in(self, assets: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """The assets, all that the patch refers to among them.
+
+        Raises
+        ------
+        SynthcoreError
+            One is missing.
+        """
+        missing = [name for name in (*self.wavetables, *self.extras) if name is not None and name not in assets]
+        if missing:
+            raise SynthcoreError(
+                f"the patch plays asset {missing[0]}, which isn't built in; give it as assets=dataset.assets"
+            )
+        return assets
+
     def _modulations(self, registry: Registry, settings: dict[str, Any]) -> list[dict[str, Any]]:
         """List the 64 slots, and put their numbers among the settings."""
         routes: list[dict[str, Any]] = []
@@ -272,79 +333,14 @@ class Patch:
         return routes
 
 
-def _vector(name: str, given: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Check one predicted vector."""
-    vector = _array(name, given)
-    if vector.shape != shape:
-        raise SynthcoreError(f"{name} has shape {vector.shape}; a patch needs {shape}")
-    return _finite(name, vector)
-
-
-def _array(name: str, given: ArrayLike) -> NDArray[np.float64]:
-    try:
-        return np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise SynthcoreError(f"{name} holds something that isn't a number ({error}); give an array") from error
-
-
-def _finite(name: str, vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    if not np.isfinite(vector).all():
-        where = np.argwhere(~np.isfinite(vector))[0].tolist()
-        raise SynthcoreError(
-            f"{name} holds {vector[tuple(where)]} at {', '.join(map(str, where))}; a patch needs numbers"
-        )
-    return vector
-
-
-def _columns(name: str, given: ArrayLike, usual: NDArray[Any], controls: Sequence[Control]) -> NDArray[np.float64]:
-    """Check a vector with a number for each control; what is of tier 1's columns alone is completed by `usual`."""
-    vector, whole = _array(name, given), usual.astype(np.float64)
-    of_tier_1 = np.array([control.tier == 1 for control in controls])
-    if vector.shape == (of_tier_1.sum(),):
-        whole[of_tier_1] = vector
-        return whole
-    if vector.shape != whole.shape:
-        raise SynthcoreError(
-            f"{name} has shape {vector.shape}; a patch needs {whole.shape}, or tier 1's {of_tier_1.sum()}"
-        )
-    return vector
-
-
-def _exact_beside(units: NDArray[np.float32], given: ArrayLike, registry: Registry) -> NDArray[np.float32]:
-    """Keep the exact values that are near their unit values: the others are of another sound."""
-    controls = registry.continuous
-    values = _columns("exact_values", given, np.full(len(controls), np.nan), controls)
-    again, exact = to_label(controls, np.where(np.isfinite(values), values, to_values(controls, units)))
-    return np.where(again == units, exact, np.float32(np.nan))
-
-
-def _nearest_numbers(name: str, given: ArrayLike, counts: Sequence[int]) -> list[int]:
-    numbers = np.rint(_vector(name, given, (len(counts),)))
-    nearest: list[int] = np.clip(numbers, 0, np.array(counts) - 1).astype(int).tolist()
-    return nearest
-
-
-def _nearest_units(vector: NDArray[np.float64], registry: Registry) -> NDArray[np.float32]:
-    units = np.clip(vector, 0, 1).astype(np.float32)
-    quantised = to_units(registry.continuous, to_values(registry.continuous, units))
-    # All others stay as they are: there and back can move a unit value by half a step of float32.
-    return np.where([c.is_whole for c in registry.continuous], quantised, units)
-
-
-def _nearest_options(vector: NDArray[np.float64], registry: Registry) -> NDArray[np.int32]:
-    return np.clip(np.rint(vector), 0, [len(c.options) - 1 for c in registry.categorical]).astype(np.int32)
-
-
-def _nearest_slots(matrix: NDArray[np.float64], registry: Registry) -> NDArray[np.float32]:
-    ends = np.clip(np.rint(matrix[:, :2]), (-1, 0), (len(registry.sources) - 1, len(registry.destinations) - 1))
-    settings = np.clip(matrix[:, 2:], SLOT_LOW, SLOT_HIGH)
-    slots = np.hstack([ends, np.where(SLOT_IS_SWITCH, np.rint(settings), settings)]).astype(np.float32)
-    return np.where(slots[:, :1] < 0, EMPTY_SLOT, slots)
-
-
 def content_hash(value: Any) -> str:
     """SHA-256 in hex of a value's canonical JSON: the name of an asset."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def with_builtin(assets: Mapping[str, bytes] | None) -> Mapping[str, bytes]:
+    """Assets, and those that needn't be given: the built-in catalog's and the init preset's."""
+    return {**init_assets(installed()), **builtin().assets, **(assets or {})}
 
 
 def init_assets(registry: Registry) -> dict[str, bytes]:

@@ -14,11 +14,10 @@ from synthcore.controls import installed
 from synthcore.engine.chunk import inflate
 from synthcore.engine.client import borrow_renderer
 from synthcore.engine.rendering import Fault, RenderFormat
-from synthcore.errors import RenderError, SpecError, SynthcoreError
-from synthcore.patch import Patch, init_assets
+from synthcore.errors import RenderError, SpecError
+from synthcore.patch import Patch, with_builtin
 from synthcore.settings import CORES, explain
 from synthcore.spec import AudioSpec, DatasetSpec
-from synthcore.wavetables.catalog import builtin
 
 #: Wall clock for one render; nobody waits for a batch of others here.
 TIMEOUT_SECONDS = 30.0
@@ -63,7 +62,7 @@ def render(
     RenderError
         The synth doesn't survive the patch, or makes no finite sound of it; as `Accident`, when it was killed.
     """
-    sound = _play(patch, note, _format(audio, velocity), _with_builtin(assets))
+    sound = _play(patch, note, _format(audio, velocity), with_builtin(assets))
     if isinstance(sound, Fault):
         raise RenderError(f"the patch can't be rendered at note {note}: {sound.reason}")
     return sound
@@ -102,7 +101,7 @@ def render_many(
     ValueError
         There are more patches than notes, or the other way round.
     """
-    fmt, given = _format(audio, velocity), _with_builtin(assets)
+    fmt, given = _format(audio, velocity), with_builtin(assets)
     each = ((patch, notes) for patch in patches) if isinstance(notes, int) else zip(patches, notes, strict=True)
     with ThreadPoolExecutor(workers) as pool:
         ahead: deque[Future[NDArray[np.float32] | Fault]] = deque()
@@ -127,18 +126,10 @@ def _format(audio: AudioSpec, velocity: int) -> RenderFormat:
     return DatasetSpec(audio=played).render_format.refusing_nothing()
 
 
-def _with_builtin(given: Mapping[str, bytes] | None) -> Mapping[str, bytes]:
-    return {**init_assets(installed()), **builtin().assets, **(given or {})}
-
-
 def _play(patch: Patch, note: int, fmt: RenderFormat, assets: Mapping[str, bytes]) -> NDArray[np.float32] | Fault:
     if not 0 <= note <= 127:
         raise SpecError(f"there is no MIDI note {note}; there are 0 to 127")
-    missing = [name for name in (*patch.wavetables, *patch.extras) if name is not None and name not in assets]
-    if missing:
-        raise SynthcoreError(
-            f"the patch plays asset {missing[0]}, which isn't built in; give it as assets=dataset.assets"
-        )
+    document = patch.to_json(installed(), patch.held_in(assets)).encode()
     with borrow_renderer(fmt, TIMEOUT_SECONDS) as renderer:
-        outcome = renderer.render(patch.to_json(installed(), assets).encode(), (int(note),))
+        outcome = renderer.render(document, (int(note),))
     return outcome.fault or inflate(outcome.rows[0].chunk, (2, fmt.samples))

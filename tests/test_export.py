@@ -14,7 +14,7 @@ from scipy.io import wavfile
 from flows.cli import main
 from synthcore.controls import installed
 from synthcore.engine.client import borrow_renderer
-from synthcore.export import document, export_rows
+from synthcore.export import export_rows
 from synthcore.patch import Patch, init_assets
 from synthcore.presets.reading import read_preset
 from synthcore.recipe import write_recipe
@@ -120,13 +120,13 @@ def test_curves_lfo_shapes_and_samples_come_back(preset_documents, registry):
     for content in preset_documents.values():
         read = read_preset(json.dumps(content).encode(), registry)
         assets = {**init_assets(registry), **read.assets}
-        again = read_preset(json.dumps(document(read.patch, registry, assets, "x")).encode(), registry)
+        again = read_preset(json.dumps(read.patch.to_preset(registry, assets, "x")).encode(), registry)
         assert again.patch == read.patch
 
 
 def test_what_is_off_can_be_switched_on(registry):
     """The engine gets no sample where none is heard; people get the one that Vital begins with."""
-    made = document(Patch.init(registry), registry, init_assets(registry), "x")
+    made = Patch.init(registry).to_preset(registry, init_assets(registry), "x")
     assert made["settings"]["sample_on"] == 0.0
     assert made["settings"]["sample"] == registry.init["sample"]
 

@@ -15,6 +15,7 @@ from synthcore.engine.rendering import Fault
 from synthcore.errors import RenderError, SpecError, SynthcoreError
 from synthcore.normalize import to_label, to_values
 from synthcore.patch import EMPTY_SLOT, LABELS, Patch
+from synthcore.presets.reading import read_preset
 from synthcore.storage.batches import Examples
 from synthcore.storage.dataset import Dataset
 
@@ -75,6 +76,17 @@ def test_an_exact_value_counts_beside_its_own_unit_value_alone():
     elsewhere = np.where(np.arange(322) == column, 0.75, units)
     assert Patch.from_vectors(elsewhere, INIT.categorical, exact_values=exact).values(REGISTRY)["osc_1_tune"] == 0.5
     assert patch.moved(continuous=elsewhere.astype(np.float32)).values(REGISTRY)["osc_1_tune"] == 0.5
+
+
+def test_a_prediction_becomes_a_preset_that_is_the_same_patch(tmp_path):
+    wild = Patch.from_vectors(np.full(62, 0.31), np.ones(20), wavetables=[3, 4, 5])
+    wild.to_vital(tmp_path / "made" / "wild.vital")
+    content = (tmp_path / "made" / "wild.vital").read_bytes()
+    read = read_preset(content, REGISTRY)
+    assert (read.patch, read.name, read.version) == (wild, "wild", "1.0.7")
+    with pytest.raises(SynthcoreError, match="which isn't built in; give it as assets="):
+        replace(wild, wavetables=("0" * 64,) * 3).to_vital(tmp_path / "made" / "wild.vital")
+    assert (tmp_path / "made" / "wild.vital").read_bytes() == content
 
 
 def test_many_patches_come_in_order_with_faults_among_them(short):

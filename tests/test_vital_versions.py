@@ -12,7 +12,6 @@ import pytest
 
 from synthcore.controls import VITAL_VERSION, installed
 from synthcore.errors import SpecError
-from synthcore.export import document as exported
 from synthcore.patch import MAX_SLOTS, Patch, init_assets
 from synthcore.presets.fidelity import measure
 from synthcore.presets.reading import UNKNOWN_ROUTE, ReadPreset, read_preset
@@ -229,14 +228,14 @@ def test_an_exported_preset_is_the_same_patch_again(number):
     place = [c.name for c in REGISTRY.categorical].index("osc_1_stack_style")
     options = np.where(np.arange(len(INIT.categorical)) == place, number, INIT.categorical).astype(np.int32)
     patch = Patch(INIT.continuous, options, INIT.modulation_slots, INIT.wavetables)
-    preset = exported(patch, REGISTRY, init_assets(REGISTRY), "x")
+    preset = patch.to_preset(REGISTRY, init_assets(REGISTRY), "x")
     assert preset["synth_version"] == VITAL_VERSION
     assert preset["settings"]["osc_1_stack_style"] == number
     assert read_preset(json.dumps(preset).encode(), REGISTRY).patch.hash == patch.hash
 
 
 def test_an_export_holds_nothing_that_its_version_lacks():
-    preset = exported(INIT, REGISTRY, init_assets(REGISTRY), "x")
+    preset = INIT.to_preset(REGISTRY, init_assets(REGISTRY), "x")
     known = versions(REGISTRY)
     assert [key for key in preset["settings"] if known.knows(key)] == []
     assert [change.control for change in shipped().control if change.moved and change.since <= VITAL_VERSION] == []
