@@ -77,6 +77,19 @@ def test_what_vital_1_0_and_vita_wrote_means_what_it_means_in_vita():
             assert (got.otherwise, got.version) == ((), version)
 
 
+@pytest.mark.parametrize(
+    ("model", "number", "style"),
+    [("Comb", 5, "Band Spread Flange-"), ("Comb", 6, "12dB"), ("Comb", 8, "Notch Blend"), ("Digital", 7, "24dB")],
+)
+def test_a_filter_style_without_a_name_is_read_as_the_one_that_sounds_like_it(model, number, style, short):
+    place = float(REGISTRY.by_name["filter_1_model"].options.index(model))
+    changes = {"filter_1_on": 1.0, "filter_1_model": place, "filter_1_style": float(number), "filter_1_resonance": 0.6}
+    content = json.dumps(document("1.0.7", **changes)).encode()
+    got = read_preset(content, REGISTRY)
+    assert (option(got, "filter_1_style"), dict(got.changes), got.otherwise) == (style, {}, ())
+    assert measure(content, got, REGISTRY, short).difference == 0
+
+
 def test_a_style_between_two_is_rounded_once():
     got = read("1.5.5", osc_1_stack_style=6.4, **VOICES)
     assert (option(got, "osc_1_stack_style"), dict(got.changes)) == ("Power Chord", {"rounded": 1})
