@@ -73,12 +73,11 @@ class Patch:
         """SHA-256 in hex over every label and asset hash: equal hashes sound the same."""
         digest = hashlib.sha256()
         for array, dtype in ((self.continuous, "<f4"), (self.categorical, "<i4"), (self.modulation_slots, "<f4")):
-            # Adding 0.0 makes -0.0 and 0.0, which sound the same, the same bytes.
-            digest.update(np.ascontiguousarray(array + array.dtype.type(0), dtype=dtype).tobytes())
+            digest.update(_plain_bytes(array, dtype))
         digest.update(canonical_json([self.wavetables, self.extras]).encode())
         if self.exact_values is not None:  # any NaN is the same
             exact = np.where(np.isnan(self.exact_values), np.float32(np.nan), self.exact_values)
-            digest.update(np.ascontiguousarray(exact, dtype="<f4").tobytes())
+            digest.update(_plain_bytes(exact, "<f4"))
         return digest.hexdigest()
 
     def __eq__(self, other: object) -> bool:
@@ -331,6 +330,11 @@ class Patch:
             )
             settings.update({f"modulation_{number}_{k}": v for k, v in zip(SLOT_SETTINGS, row[2:], strict=True)})
         return routes
+
+
+def _plain_bytes(array: NDArray[Any], dtype: str) -> bytes:
+    """The bytes of an array, in which -0.0 is 0.0: they sound the same."""
+    return np.ascontiguousarray(array + array.dtype.type(0), dtype=dtype).tobytes()
 
 
 def content_hash(value: Any) -> str:
