@@ -51,7 +51,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("inspect FILE", "FILE is no HDF5 file"),
         ("inspect TRUNCATED", "is truncated"),
         ("inspect OTHER", "no synthcore dataset"),
-        ("inspect NEWER", "has schema version 9.1.0, this synthcore reads 3.0.0"),
+        ("inspect NEWER", "has schema version 9.1.0, this synthcore reads 4.0.0"),
         ("inspect DATASET --row 99", "row 99 is out of range"),
         ("verify nowhere.h5", "there is no file "),
         ("verify FILE", "FILE is no HDF5 file"),
