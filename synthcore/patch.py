@@ -129,7 +129,7 @@ class Patch:
         *,
         classes: Classes | None = None,
     ) -> Patch:
-        """Make a patch of a model's prediction, or of a row's own label: what can't be played becomes what can.
+        """Make a patch from a model's prediction, or from a row's own label: what can't be played becomes what can.
 
         Unit values are clipped to [0, 1], and whole-number controls go to the nearest whole number. Options, and the
         numbers of wavetables and extras, are rounded and clipped to those there are. In modulation, sources and
@@ -190,7 +190,7 @@ class Patch:
     def moved(
         self, *, continuous: NDArray[np.float32] | None = None, categorical: NDArray[np.int32] | None = None
     ) -> Patch:
-        """The patch with other unit values or options. A control that is moved has no longer its exact value."""
+        """The patch with other unit values or options. A control that is moved loses its exact value."""
         units = self.continuous if continuous is None else continuous
         return replace(
             self,
@@ -264,7 +264,7 @@ class Patch:
         Returns
         -------
         dict
-            As JSON. What vita doesn't know of it, it passes over: the sound is the patch's.
+            As JSON. vita ignores what it doesn't know: the sound is the patch's.
         """
         preset: dict[str, Any] = json.loads(self.to_json(registry, assets, name))
         settings = preset["settings"]
@@ -280,7 +280,7 @@ class Patch:
         return preset
 
     def to_vital(self, path: str | Path, *, assets: Mapping[str, bytes] | None = None) -> None:
-        """Write the patch as a preset that Vital opens, named as its file: so a prediction becomes a preset.
+        """Write the patch as a preset for Vital, named after its file: this is how a prediction becomes a preset.
 
         Parameters
         ----------
@@ -303,7 +303,7 @@ class Patch:
             temporary.write_text(canonical_json(preset))
 
     def held_in(self, assets: Mapping[str, bytes]) -> Mapping[str, bytes]:
-        """The assets, all that the patch refers to among them.
+        """Return assets, having made sure that all that the patch refers to are among them.
 
         Raises
         ------
@@ -343,7 +343,7 @@ def content_hash(value: Any) -> str:
 
 
 def with_builtin(assets: Mapping[str, bytes] | None) -> Mapping[str, bytes]:
-    """Assets, and those that needn't be given: the built-in catalog's and the init preset's."""
+    """Add to assets those that needn't be given: the built-in catalog's and the init preset's."""
     return {**init_assets(installed()), **builtin().assets, **(assets or {})}
 
 

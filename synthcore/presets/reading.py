@@ -59,7 +59,8 @@ class ReadPreset:
     macros : tuple of str
         The names of the four macro knobs.
     changes : Counter of str
-        What the patch has otherwise than the file: how many values were `clamped`, `rounded`, `missing`, `unknown`.
+        How the patch differs from the file: how many values were `clamped`, `rounded`, `missing` or `unknown`, and how
+        many modulations are an `unknown modulation`.
     version : str
         The Vital that the preset says it was made with.
     unknown : tuple of str
