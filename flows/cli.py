@@ -67,7 +67,7 @@ BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 def main(arguments: list[str] | None = None, *, as_flow: bool = False) -> int:
     """Run one command; return the process's exit code.
 
-    With `as_flow`, as `python flows/NAME.py` has it, also a command that does without Prefect is a run of its flow.
+    With `as_flow`, which `python flows/NAME.py` sets, a command that otherwise does without Prefect runs its flow, too.
 
     0 for success, 1 when a dataset or a render failed, 2 for input that a person can correct, 130 after Ctrl-C.
     """

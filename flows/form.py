@@ -47,8 +47,14 @@ def asked(model: type[Settings], parameters: Mapping[str, Any]) -> Settings:
 
 
 def dataset_of(file: Path | str | None, data_dir: Path | None = None) -> Path:
-    """The dataset that a run is about, by default the first one that people make in the worker's data directory."""
-    return Path(file) if file else (data_dir or Common().data_dir) / "tier1-seed0.h5"
+    """The dataset that a run is about, by default the first one that people make in the worker's data directory.
+
+    Raises
+    ------
+    SpecError
+        As `asked`, of the worker's own settings.
+    """
+    return Path(file) if file else (data_dir or asked(Common, {}).data_dir) / "tier1-seed0.h5"
 
 
 def _descriptions(hint: Any) -> Iterator[str]:

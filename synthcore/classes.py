@@ -1,8 +1,8 @@
-"""Classes: what the whole numbers mean that stand for wavetables, LFO shapes, samples and curves in a label.
+"""Classes: the whole numbers that stand for wavetables, LFO shapes, samples and curves in a label.
 
 The order belongs to the spec: first its catalog, as it lies, then the init preset's wavetable. So a number below
-`catalog_size` means the same wavetable in all files that are made with one catalog. What presets bring besides comes
-behind, in the order in which rows first refer to it. Of LFO shapes, samples and curves, class 0 is the init preset's.
+`catalog_size` means the same wavetable in all files that are made with one catalog. What else presets bring
+follows, in the order in which rows first refer to it. Of LFO shapes, samples and curves, class 0 is the init preset's.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Numbering:
         return columns[0], np.stack(columns[1:], axis=1)
 
     def classes(self, wavetable_names: Mapping[str, str]) -> Classes:
-        """All classes now; the names are of those that are not the catalog's."""
+        """All classes so far; the names are those of wavetables that the catalog lacks."""
         wavetables = tuple(name for name in self._wavetables if name is not None)
         return Classes(
             wavetables=wavetables,

@@ -1,6 +1,6 @@
 """Export: rows of a dataset as files that other programs open. A `.wav` of the audio, and a `.vital` that plays it.
 
-What a preset is written as says `Patch.to_preset`.
+`Patch.to_preset` says what a preset holds.
 """
 
 from __future__ import annotations

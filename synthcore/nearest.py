@@ -1,7 +1,7 @@
 """Nearest: numbers that a model predicts, brought to those that can be played.
 
-Owns what becomes of a number that is out of range, between two options or of a sound that the synth can't make. What
-isn't a number at all, or too many of them, is refused by name.
+Owns what becomes of a number that is out of range or between two options. A vector that holds something other than
+numbers, or that has the wrong length, is refused by name.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def slots(given: ArrayLike | None, empty: NDArray[np.float32], registry: Registr
 
 
 def numbers(name: str, given: ArrayLike, counts: Sequence[int]) -> list[int]:
-    """Numbers of classes, of which there are so many."""
+    """Class numbers, each brought to the nearest below its count."""
     found = np.rint(_vector(name, given, (len(counts),)))
     near: list[int] = np.clip(found, 0, np.array(counts) - 1).astype(int).tolist()
     return near
@@ -57,7 +57,7 @@ def numbers(name: str, given: ArrayLike, counts: Sequence[int]) -> list[int]:
 def exact_values(
     given: ArrayLike | None, beside: NDArray[np.float32], registry: Registry
 ) -> NDArray[np.float32] | None:
-    """Exact values, shape (322,), as far as they are near the unit values beside: the others are of another sound."""
+    """Exact values, shape (322,), of the unit values that they belong to; NaN where that one has been moved."""
     if given is None:
         return None
     controls = registry.continuous

@@ -73,12 +73,11 @@ class Patch:
         """SHA-256 in hex over every label and asset hash: equal hashes sound the same."""
         digest = hashlib.sha256()
         for array, dtype in ((self.continuous, "<f4"), (self.categorical, "<i4"), (self.modulation_slots, "<f4")):
-            # Adding 0.0 makes -0.0 and 0.0, which sound the same, the same bytes.
-            digest.update(np.ascontiguousarray(array + array.dtype.type(0), dtype=dtype).tobytes())
+            digest.update(_plain_bytes(array, dtype))
         digest.update(canonical_json([self.wavetables, self.extras]).encode())
         if self.exact_values is not None:  # any NaN is the same
             exact = np.where(np.isnan(self.exact_values), np.float32(np.nan), self.exact_values)
-            digest.update(np.ascontiguousarray(exact, dtype="<f4").tobytes())
+            digest.update(_plain_bytes(exact, "<f4"))
         return digest.hexdigest()
 
     def __eq__(self, other: object) -> bool:
@@ -130,7 +129,7 @@ class Patch:
         *,
         classes: Classes | None = None,
     ) -> Patch:
-        """Make a patch of a model's prediction, or of a row's own label: what can't be played becomes what can.
+        """Make a patch from a model's prediction, or from a row's own label: what can't be played becomes what can.
 
         Unit values are clipped to [0, 1], and whole-number controls go to the nearest whole number. Options, and the
         numbers of wavetables and extras, are rounded and clipped to those there are. In modulation, sources and
@@ -191,7 +190,7 @@ class Patch:
     def moved(
         self, *, continuous: NDArray[np.float32] | None = None, categorical: NDArray[np.int32] | None = None
     ) -> Patch:
-        """The patch with other unit values or options. A control that is moved has no longer its exact value."""
+        """The patch with other unit values or options. A control that is moved loses its exact value."""
         units = self.continuous if continuous is None else continuous
         return replace(
             self,
@@ -265,7 +264,7 @@ class Patch:
         Returns
         -------
         dict
-            As JSON. What vita doesn't know of it, it passes over: the sound is the patch's.
+            As JSON. vita ignores what it doesn't know: the sound is the patch's.
         """
         preset: dict[str, Any] = json.loads(self.to_json(registry, assets, name))
         settings = preset["settings"]
@@ -281,7 +280,7 @@ class Patch:
         return preset
 
     def to_vital(self, path: str | Path, *, assets: Mapping[str, bytes] | None = None) -> None:
-        """Write the patch as a preset that Vital opens, named as its file: so a prediction becomes a preset.
+        """Write the patch as a preset for Vital, named after its file: this is how a prediction becomes a preset.
 
         Parameters
         ----------
@@ -304,7 +303,7 @@ class Patch:
             temporary.write_text(canonical_json(preset))
 
     def held_in(self, assets: Mapping[str, bytes]) -> Mapping[str, bytes]:
-        """The assets, all that the patch refers to among them.
+        """Return assets, having made sure that all that the patch refers to are among them.
 
         Raises
         ------
@@ -333,13 +332,18 @@ class Patch:
         return routes
 
 
+def _plain_bytes(array: NDArray[Any], dtype: str) -> bytes:
+    """The bytes of an array, in which -0.0 is 0.0: they sound the same."""
+    return np.ascontiguousarray(array + array.dtype.type(0), dtype=dtype).tobytes()
+
+
 def content_hash(value: Any) -> str:
     """SHA-256 in hex of a value's canonical JSON: the name of an asset."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def with_builtin(assets: Mapping[str, bytes] | None) -> Mapping[str, bytes]:
-    """Assets, and those that needn't be given: the built-in catalog's and the init preset's."""
+    """Add to assets those that needn't be given: the built-in catalog's and the init preset's."""
     return {**init_assets(installed()), **builtin().assets, **(assets or {})}
 
 

@@ -102,7 +102,7 @@ def render_many(
         There are more patches than notes, or the other way round.
     """
     fmt, given = _format(audio, velocity), with_builtin(assets)
-    each = ((patch, notes) for patch in patches) if isinstance(notes, int) else zip(patches, notes, strict=True)
+    each = zip(patches, notes, strict=True) if isinstance(notes, Iterable) else ((patch, notes) for patch in patches)
     with ThreadPoolExecutor(workers) as pool:
         ahead: deque[Future[NDArray[np.float32] | Fault]] = deque()
         try:

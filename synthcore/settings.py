@@ -221,6 +221,7 @@ def _command(name: str, shortcuts: dict[str, str] | None = None) -> SettingsConf
         cli_shortcuts={**(shortcuts or {}), "as-json": "json"},
         env_prefix=f"SYNTHCORE_{name.replace('-', '_').upper()}_",
         env_nested_delimiter="__",
+        env_ignore_empty=True,
         cli_kebab_case=True,
         cli_implicit_flags="toggle",
         cli_hide_none_type=True,
@@ -283,6 +284,7 @@ class Common(_Cached, _Rendering):
     model_config = SettingsConfigDict(
         env_prefix="SYNTHCORE_",
         env_nested_delimiter="__",
+        env_ignore_empty=True,
         extra="ignore",
         frozen=True,
         nested_model_default_partial_update=True,

@@ -121,7 +121,9 @@ next:
 """
 
     def _read(self) -> str:
-        return f"  presets   {', '.join(f'{n} {what}' for what, n in self.presets.items())}\n" if self.presets else ""
+        words = {"unknown": "with settings that the synth doesn't know"}
+        files = ", ".join(f"{count} {words.get(what, what)}" for what, count in self.presets.items() if count)
+        return f"  presets   {files}\n" if files else ""
 
     def _weighed(self) -> str:
         return f"  weights   measured at {self.weights} rows\n" if self.weights else ""

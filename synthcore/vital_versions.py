@@ -95,7 +95,7 @@ def read_table(text: bytes) -> Table:
     Raises
     ------
     SpecError
-        It is no TOML; or a field is missing, unknown or of another type.
+        It is not TOML; or a field is missing, unknown or of another type.
     """
     try:
         return Table(**tomllib.loads(text.decode()), digest=hashlib.sha256(text).hexdigest())
@@ -103,7 +103,7 @@ def read_table(text: bytes) -> Table:
         found = error.errors()[0]
         raise SpecError(f"vital_versions.toml: {'.'.join(map(str, found['loc']))}: {found['msg']}") from error
     except ValueError as error:
-        raise SpecError(f"vital_versions.toml is no TOML: {error}") from error
+        raise SpecError(f"vital_versions.toml is not TOML: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class Versions:
             settings[name] = control.low + control.options.index(change.moved[number]) + (value - number)
         elif (
             missing or number > control.high
-        ):  # the latter is of no Vital we know, and brought into range with the rest
+        ):  # no Vital we know has the latter; it is brought into range with the rest
             if missing and missing.instead:
                 settings[name] = control.low + control.options.index(missing.instead)
             known_as = f" ({missing.name})" if missing and missing.name else ""

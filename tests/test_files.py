@@ -394,6 +394,10 @@ KILLERS: dict[str, tuple[Callable[[Document], None], str]] = {
     "component of no type": (put(f"{WAVE}/type", ...), "a type that the synth doesn't know: missing"),
     "component with a number": (put(f"{WAVE}/type", 3), "a type that the synth doesn't know: 3"),
     "empty wavetable": (put("settings/wavetables/1", {}), "wavetable 2 has no groups"),
+    "line with groups": (
+        put("settings/wavetables/1", {**a_line(), "groups": 5}),
+        "wavetable 2 is a drawn line, and has",
+    ),
     "wavetable of no version": (put("settings/wavetables/1/version", ...), "version is missing"),
     "old wavetable": (put("settings/wavetables/1/version", "0.3.8"), "0.3.9 is the oldest"),
     "component flood": (put(f"{WAVE[:-2]}", lambda c: c * 17), "17 components; 16 are allowed"),

@@ -263,7 +263,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Read]:
 
 #: What an attribute or dataset of the header may be replaced by.
 replacements = st.one_of(
-    st.sampled_from(["", "x", "{}", "[]", "null", "1e999", "3.0.0", '{"tier": 1}', "[[[[", "\ud7ff"]),
+    st.sampled_from(["", "x", "{}", "[]", "null", "1e999", "4.0.0", '{"tier": 1}', "[[[[", "\ud7ff"]),
     st.integers(-(2**31), 2**31 - 1),
     st.floats(),
     st.binary(max_size=8).map(np.void).filter(lambda value: value.nbytes > 0),

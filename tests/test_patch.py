@@ -193,6 +193,14 @@ def test_minus_zero_is_zero(label):
     assert changed(INIT, label, 2, -0.0).hash == changed(INIT, label, 2, 0.0).hash
 
 
+def test_an_exact_minus_zero_is_zero():
+    zero, minus_zero = (np.full_like(INIT.continuous, np.nan) for _ in range(2))
+    zero[2], minus_zero[2] = 0.0, -0.0
+    hashes = {dataclasses.replace(INIT, exact_values=exact).hash for exact in (zero, minus_zero)}
+    assert len(hashes) == 1
+    assert INIT.hash not in hashes
+
+
 def test_the_position_of_a_modulation_slot_is_part_of_the_hash():
     patch = random_patch(0)
     moved = dataclasses.replace(patch, modulation_slots=np.roll(patch.modulation_slots, 1, axis=0))

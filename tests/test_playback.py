@@ -108,7 +108,7 @@ def test_of_many_patches_few_are_rendered_ahead(short):
             asked += 1
             yield INIT
 
-    sounds = synthcore.render_many(endless(), audio=short, workers=2)
+    sounds = synthcore.render_many(endless(), np.array([60])[0], audio=short, workers=2)
     next(sounds)
     sounds.close()
     assert asked <= 6

@@ -212,6 +212,15 @@ def test_what_is_set_for_all_commands_holds_for_each_and_what_is_set_for_it_alon
         assert said_by(name, f"--{field.replace('_', '-')}", "7" if field == "workers" else "/7")[field] in ("7", "/7")
 
 
+@pytest.mark.parametrize(("name", "field"), SHARED)
+def test_an_empty_variable_says_nothing(name, field, monkeypatch):
+    unset = said_by(name)
+    monkeypatch.setenv(f"SYNTHCORE_{field.upper()}", "")
+    if name != "generate":
+        monkeypatch.setenv(f"SYNTHCORE_{name.replace('-', '_').upper()}_{field.upper()}", "")
+    assert said_by(name) == unset
+
+
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_refuses_an_unknown_key_in_any_part_of_the_file(name):
     for table in [*cli.COMMANDS, "audio", "run"]:

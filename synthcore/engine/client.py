@@ -212,7 +212,7 @@ class Zygote:
 def require_room(fmt: RenderFormat) -> None:
     """Refuse to render where this process is held to less than a render may take.
 
-    A candidate that takes more is refused; held to less, others would be as well, and the same spec give other rows.
+    A candidate that takes more is refused. A lower limit would refuse others too: the same spec would give other rows.
 
     Raises
     ------

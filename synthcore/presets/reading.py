@@ -27,7 +27,7 @@ from synthcore.presets import validation
 from synthcore.vital_versions import Difference, Heard, versions
 from synthcore.wavetables.canonical import canonical_wavetable
 
-#: Raise it when the same content gives another patch, or is refused for another reason.
+#: Raise it when the same content gives another patch or wavetable, or is refused for another reason.
 READER_VERSION = 3
 MACROS = ("macro1", "macro2", "macro3", "macro4")
 MAX_NAME = 200  #: characters of a name; the longest real one has 60
@@ -59,7 +59,8 @@ class ReadPreset:
     macros : tuple of str
         The names of the four macro knobs.
     changes : Counter of str
-        What the patch has otherwise than the file: how many values were `clamped`, `rounded`, `missing`, `unknown`.
+        How the patch differs from the file: how many values were `clamped`, `rounded`, `missing` or `unknown`, and how
+        many modulations are an `unknown modulation`.
     version : str
         The Vital that the preset says it was made with.
     unknown : tuple of str

@@ -141,7 +141,7 @@ class Report(BaseModel):
 
 
 def _presets(count: int, one: str, many: str, what: str) -> str:
-    """Say something of some presets, with its verb; nothing of none."""
+    """Say something about some presets, with the verb that fits; nothing about none."""
     return f"{count} {f'preset {one}' if count == 1 else f'presets {many}'} {what}" if count else ""
 
 
@@ -154,7 +154,7 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 def _in_order(version: str) -> list[tuple[int, str]]:
-    """Order versions by their numbers; what is none comes first."""
+    """Order versions by their numbers; what isn't one comes first."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in version.split(".")]
 
 

@@ -288,6 +288,8 @@ def require_wavetable(wavetable: Any) -> None:
 def _require_wavetable(wavetable: Any, where: str) -> None:
     _require_object(wavetable, where)
     if _is_line(wavetable):
+        if "groups" in wavetable:  # the synth doesn't look at them, so nobody has checked them
+            raise PresetError(f"{where} is a drawn line, and has groups as well")
         _require_line(wavetable, where)
     elif "groups" in wavetable:
         _require_groups(wavetable, where)

@@ -65,7 +65,7 @@ def has_our_chunks(column: h5py.Dataset) -> bool:
 
 
 def require_written(column: h5py.Dataset) -> h5py.Dataset:
-    """Refuse a column of which something was never written: HDF5 gives that as zeros, without a word.
+    """Refuse a column of which something was never written: HDF5 silently gives zeros for that.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Views: the columns of a virtual dataset, whose rows lie in its shards.
 
-HDF5 reads as zeros, without a word, what lies in a shard that it can't open: one that is gone, forbidden, damaged, or
-one file too many. So a view is never read through HDF5. Its rows are read from the shards themselves, of which a few
+HDF5 silently reads zeros for what lies in a shard that it can't open: one that is gone, forbidden, damaged, or one file
+too many. So a view is never read through HDF5. Its rows are read from the shards themselves, of which a few
 are open at a time, each after it was found to be the one meant.
 """
 

@@ -25,7 +25,7 @@ from synthcore.errors import PresetError, SpecError
 from synthcore.patch import NO_SAMPLE, OSCILLATORS
 from synthcore.presets import validation
 from synthcore.presets.files import ENDINGS, WAV_ENDING, Found, Refused, find
-from synthcore.presets.reading import clean
+from synthcore.presets.reading import READER_VERSION, clean
 from synthcore.storage.writer import file_checksum
 from synthcore.wavetables.canonical import canonical_wavetable
 from synthcore.wavetables.catalog import FORMAT, Catalog, Sighting, builtin, catalog_of
@@ -125,7 +125,7 @@ def places_to_search(known: Sequence[Path], wished: Sequence[Path]) -> list[Path
 def contents_fingerprint(places: Sequence[Path]) -> str:
     """SHA-256 in hex of everything that a search would find, and of what would read it."""
     found = sorted(_describe(file) for file in _find(places))
-    made_of = [FORMAT, builtin().digest, engine().fingerprint, found]
+    made_of = [FORMAT, READER_VERSION, builtin().digest, engine().fingerprint, found]
     return hashlib.sha256(canonical_json(made_of).encode()).hexdigest()
 
 
