@@ -269,7 +269,7 @@ def run_ingest(settings: Ingest) -> int:
     total = ingested.report.totals
     if total["accepted"]:
         return 0
-    others = f"; --approximate takes {total['approximate']}, which Vital plays otherwise" * bool(total["approximate"])
+    others = f"; --approximate takes {total['approximate']}, which Vital plays differently" * bool(total["approximate"])
     return _complain(f"there is no preset in it that could be accepted{others}", FAILED)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from flows import environment
@@ -60,6 +61,8 @@ def compute_weights(
         A render met with accidents again and again.
     """
     show_logs()
+    # Where the command's own setting says, which beats the common one.
+    data_dir = asked(ComputeWeights, {"output": Path(), "data_dir": data_dir}).data_dir
     settings = asked(ComputeWeights, {**locals(), "output": dataset_of(output, data_dir)})
     require_places(settings.data_dir)
     probes = importance.plan(settings.output, settings.n_base)

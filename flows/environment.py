@@ -157,8 +157,8 @@ def require_server() -> None:
         if time.monotonic() > until:
             api = masked(os.environ["PREFECT_API_URL"])
             raise ServerGone(
-                f"the Prefect server at {api} answers no more, so the run ended; what was rendered is kept. Start the "
-                "server and run the same command again: it continues"
+                f"the Prefect server at {api} no longer answers, so the run ended; what was rendered is kept. Start "
+                "the server and run the same command again: it continues"
             )
         time.sleep(1)
 

@@ -121,7 +121,7 @@ def generate(
     IncompleteDataset
         Shards failed for good, by accident after accident or low acceptance.
     ServerGone
-        The Prefect server answers no more.
+        The Prefect server no longer answers.
     SynthcoreError
         The disk is full.
     """

@@ -12,7 +12,7 @@
        |- Accident                   of the moment: a kill, a time-out, a broken pipe; heals by trying again
        |- LowAcceptance              of the spec: nearly every candidate is refused
        |- IncompleteDataset          of some shards: the others are made, and kept
-       |- ServerGone                 of the workflow: its server answers no more
+       |- ServerGone                 of the workflow: its server no longer answers
        `- Interrupted                someone asked us to stop
 
 Bad audio is none of these: it is a value, see `synthcore.engine.faults`.
@@ -80,7 +80,7 @@ class IncompleteDataset(RenderError):
 
 
 class ServerGone(RenderError):
-    """The server that a run reports to answers no more. What was made is kept."""
+    """The server that a run reports to no longer answers. What was made is kept."""
 
 
 class Interrupted(RenderError):

@@ -48,9 +48,16 @@ def slots(given: ArrayLike | None, empty: NDArray[np.float32], registry: Registr
 
 
 def numbers(name: str, given: ArrayLike, counts: Sequence[int]) -> list[int]:
-    """Class numbers, each brought to the nearest below its count."""
-    found = np.rint(_vector(name, given, (len(counts),)))
-    near: list[int] = np.clip(found, 0, np.array(counts) - 1).astype(int).tolist()
+    """Class numbers, each below its count: there is none near one that isn't there."""
+    found = np.rint(_vector(name, given, (len(counts),))).astype(int)
+    beyond = (found < 0) | (found >= np.array(counts))
+    if beyond.any():
+        place = int(np.argmax(beyond))
+        raise SynthcoreError(
+            f"{name} names class {found[place]}, and there are {counts[place]}; give the classes of the file that "
+            "it is from, as classes=dataset.classes"
+        )
+    near: list[int] = found.tolist()
     return near
 
 

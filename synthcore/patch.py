@@ -93,7 +93,7 @@ class Patch:
 
     @classmethod
     def init(cls, registry: Registry) -> Patch:
-        """The init preset as a patch."""
+        """The init preset as a patch, rounded to its label: 22 defaults lie between two unit values."""
         values, options = registry.defaults
         return cls(
             continuous=to_units(registry.continuous, values),
@@ -131,8 +131,8 @@ class Patch:
     ) -> Patch:
         """Make a patch from a model's prediction, or from a row's own label: what can't be played becomes what can.
 
-        Unit values are clipped to [0, 1], and whole-number controls go to the nearest whole number. Options, and the
-        numbers of wavetables and extras, are rounded and clipped to those there are. In modulation, sources and
+        Unit values are clipped to [0, 1], and whole-number controls go to the nearest whole number. Options are rounded
+        and clipped to those there are. In modulation, sources and
         destinations are rounded and clipped to the lists, amounts to [-1, 1], powers to [-10, 10], switches to 0 or 1;
         a source that rounds to -1 or less leaves its slot empty. A row's own label comes back as the row's patch.
 
@@ -162,8 +162,8 @@ class Patch:
         Raises
         ------
         SynthcoreError
-            A vector has another length, or holds something that isn't a number, such as NaN; the error names the
-            vector.
+            A vector has another length, holds something that isn't a number, such as NaN, or names a class that
+            there isn't; the error names the vector.
         """
         registry = installed()
         classes = builtin_classes() if classes is None else classes

@@ -72,7 +72,7 @@ CollectionFile = Annotated[
 ]
 Check = Annotated[bool, Field(description="Render each preset and its patch, and say how near they are.")]
 Approximate = Annotated[
-    bool, Field(description="Also presets that Vital plays otherwise: they use what it has and vita lacks.")
+    bool, Field(description="Also presets that Vital plays differently: they use what it has and vita lacks.")
 ]
 Factory = Annotated[bool, Field(description="Also the factory presets, if Vital is installed here.")]
 Repos = Annotated[bool, Field(description="Also the presets of the repositories that download-presets knows.")]
@@ -578,7 +578,7 @@ def _settings_file() -> dict[str, Any]:
     except OSError as error:
         raise SpecError(f"{SETTINGS_FILE} in this folder can't be read: {error.strerror}") from error
     except ValueError as error:  # of TOML, or of UTF-8
-        raise SpecError(f"{SETTINGS_FILE} in this folder is no TOML: {error}") from error
+        raise SpecError(f"{SETTINGS_FILE} in this folder is not TOML: {error}") from error
 
 
 def _table_of(model: type[BaseSettings]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from synthcore.errors import DatasetError
 from synthcore.settings import Verify
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.schema import ContentDigest, to_dense
+
+if TYPE_CHECKING:
+    from synthcore.trials import ActivityVerdict
 
 #: Rows whose labels are read at a time.
 BATCH = 1024
@@ -77,11 +80,11 @@ class Unverified(DatasetError):
         What was found: a `Verdict`, or a `trials.ActivityVerdict`.
     """
 
-    def __init__(self, verdict: Any) -> None:
+    def __init__(self, verdict: Verdict | ActivityVerdict) -> None:
         super().__init__("; ".join(line.strip() for line in verdict.to_text().splitlines()))
         self.verdict = verdict
 
-    def __reduce__(self) -> tuple[type[Unverified], tuple[Any]]:
+    def __reduce__(self) -> tuple[type[Unverified], tuple[Verdict | ActivityVerdict]]:
         return type(self), (self.verdict,)
 
 

@@ -1,4 +1,4 @@
-"""Versions of Vital: what the Vital of today makes of a preset that vita plays otherwise.
+"""Versions of Vital: what the Vital of today makes of a preset that vita plays differently.
 
 What is known of it is data, in `vital_versions.toml`; read, checked and applied here. Presets come in with the numbers
 of the Vital that wrote them and are given vita's; what vita can't play is named with its value.
@@ -168,7 +168,7 @@ class Versions:
         self._keys = {place_and_key: found for entry in table.key for place_and_key, found in self._look_up(entry)}
 
     def translate(self, document: Mapping[str, Any]) -> tuple[dict[str, Any], list[Difference]]:
-        """Give a preset vita's numbers, and say what Vital plays otherwise.
+        """Give a preset vita's numbers, and say what Vital plays differently.
 
         Parameters
         ----------
@@ -286,7 +286,9 @@ _looked_up: dict[str, Versions] = {}
 
 def _key_differences(entry: KeyChange, heard_by: str, key: str, value: Any) -> Iterator[Difference]:
     owned = [(key, value, heard_by)]
-    if isinstance(value, list) and len(value) <= len(entry.items):
+    if value is None:  # as if it weren't there
+        owned = []
+    elif entry.items and isinstance(value, list) and len(value) <= len(entry.items):
         owners = zip(entry.items, value, strict=False)
         owned = [(f"{key} of {owner}", item, heard_by.replace("*", owner)) for owner, item in owners]
     elif entry.items:

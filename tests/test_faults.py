@@ -371,7 +371,7 @@ def test_a_server_that_is_killed_costs_one_line_and_the_next_run_continues(
         os.killpg(server.pid, signal.SIGKILL)
         _, err = process.communicate()
     assert process.returncode == 1
-    assert f"the Prefect server at {api} answers no more" in err.splitlines()[-1]
+    assert f"the Prefect server at {api} no longer answers" in err.splitlines()[-1]
     assert "Traceback" not in err
     assert not any(is_alive(pid) for pid in family)
     report = cli.json(*RUN)
@@ -395,7 +395,7 @@ def test_a_server_that_goes_before_a_run_begins_costs_one_line(cli: Any) -> None
         api = f"http://127.0.0.1:{server.server_port}/api"
         done = cli.run(*RUN, env={"PREFECT_API_URL": api}, program=("-c", IMPATIENT))
     assert done.returncode == 1
-    assert "answers no more" in done.stderr.splitlines()[-1]
+    assert "no longer answers" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (cli.folder / "out.h5").exists()
 

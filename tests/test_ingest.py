@@ -478,8 +478,8 @@ def test_what_vital_plays_otherwise_is_left_out_and_named(tmp_path):
         for version, counts in {"": {"refused": 1}, "1.0.7": {"accepted": 1}, "1.5.5": {"approximate": 1}}.items()
     }
     text = report.to_text()
-    assert "1 preset is played otherwise by Vital (left out; --approximate takes them)" in text
-    assert "Vital plays otherwise:\n  a.vital: osc_1_stack_style = 4 (Octave + 7)" in text
+    assert "1 preset is played differently by Vital (left out; --approximate takes them)" in text
+    assert "Vital plays differently:\n  a.vital: osc_1_stack_style = 4 (Octave + 7)" in text
     assert "made with    no version: 1 refused; 1.0.7: 1 accepted; 1.5.5: 1 approximate" in text
 
 
@@ -498,7 +498,7 @@ def test_it_is_taken_if_that_is_asked_but_stands_for_no_other(tmp_path):
         "b.vital": ("accepted", "", False, False),
         "c.vital": ("accepted", "", False, True),
     }
-    assert "2 presets are played otherwise by Vital (taken, as --approximate asks)" in report.to_text()
+    assert "2 presets are played differently by Vital (taken, as --approximate asks)" in report.to_text()
 
 
 def places(value, path=()):
@@ -729,7 +729,7 @@ def test_the_command_makes_a_collection_once(cli, folder):
     written(cli.folder / "approximate", a=document(**OCTAVE_7))
     left = cli.run("ingest", "approximate", "--data-dir", "data", "-o", "approximate.h5")
     assert left.returncode == 1
-    assert left.stderr.endswith("could be accepted; --approximate takes 1, which Vital plays otherwise\n")
+    assert left.stderr.endswith("could be accepted; --approximate takes 1, which Vital plays differently\n")
     taken = cli.json("ingest", "approximate", "--approximate", "--data-dir", "data", "-o", "approximate.h5")
     assert taken["report"]["totals"] == totals(accepted=1)
     (cli.folder / "none").mkdir()

@@ -58,11 +58,14 @@ def test_what_a_batch_holds_gives_the_rows_patches(each_tier):
         assert Patch.from_vectors(**label, classes=examples.classes) == examples.dataset.patch(row)
 
 
-def test_classes_out_of_range_become_the_nearest_there_is():
-    last = len(builtin_classes().wavetables) - 1
-    patch = Patch.from_vectors(INIT.continuous, INIT.categorical, wavetables=[-3, 1.4, 999], extras=[9, 0.2, -1])
-    assert patch.wavetables == tuple(builtin_classes().wavetables[i] for i in (0, 1, last))
-    assert patch.extras == INIT.extras
+def test_a_class_that_there_is_not_is_refused():
+    """No other is near it; a preset's own wavetable has a number in its file alone."""
+    patch = Patch.from_vectors(INIT.continuous, INIT.categorical, wavetables=[0, 1.4, 42], extras=[-0.2, 0.2, 0])
+    assert patch.wavetables == tuple(builtin_classes().wavetables[i] for i in (0, 1, 42))
+    with pytest.raises(SynthcoreError, match="wavetables names class 44, and there are 44; give .*classes=dataset"):
+        Patch.from_vectors(INIT.continuous, INIT.categorical, wavetables=[0, 44, 0])
+    with pytest.raises(SynthcoreError, match="extras names class -1, and there are 1;"):
+        Patch.from_vectors(INIT.continuous, INIT.categorical, extras=[0, -1, 0])
 
 
 def test_an_exact_value_counts_beside_its_own_unit_value_alone():

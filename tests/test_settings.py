@@ -132,7 +132,7 @@ def test_a_line_of_the_file_that_makes_no_sense_is_named(text, said):
 @pytest.mark.parametrize("content", [b"tier is 1\n", "# für später".encode("latin-1"), "tier = 1".encode("utf-16")])
 def test_a_file_that_is_no_toml_is_refused(content):
     Path("synthcore.toml").write_bytes(content)
-    with pytest.raises(SpecError, match=r"synthcore\.toml in this folder is no TOML"):
+    with pytest.raises(SpecError, match=r"synthcore\.toml in this folder is not TOML"):
         parse(Generate, [])
 
 

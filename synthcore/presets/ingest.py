@@ -115,7 +115,7 @@ def ingest(
     audio : AudioSpec
         What `check` renders.
     approximate : bool
-        Whether to take presets as well that Vital plays otherwise.
+        Whether to take presets as well that Vital plays differently.
 
     Returns
     -------

@@ -66,7 +66,7 @@ class ReadPreset:
     unknown : tuple of str
         The keys that neither vita nor any Vital we know of has; `MAX_NAMED` of them.
     otherwise : tuple of str
-        What Vital plays otherwise, each with its value: what it has and vita lacks, where it can be heard.
+        What Vital plays differently, each with its value: what it has and vita lacks, where it can be heard.
     """
 
     patch: Patch
@@ -194,9 +194,11 @@ class _Reading:
         return [index.get(route[end]) for index, end in zip(indices, ("source", "destination"), strict=True)]
 
     def _lose(self, number: int, route: Mapping[str, Any]) -> None:
-        """Note a route that the synth dropped, without a word. What it has both ends of, Vital would drop as well."""
+        """Note a route that the synth dropped, if it would be heard. What it has both ends of, Vital drops as well."""
+        if self._number(f"modulation_{number}_bypass"):
+            return
         self.changes[UNKNOWN_ROUTE] += 1
-        if None in self._ends(route) and not self._number(f"modulation_{number}_bypass"):
+        if None in self._ends(route):
             text = f"modulation {number}: {route['source']} -> {route['destination']}"
             self.lost_routes.append(Difference(text, lambda _: True))
 
@@ -223,7 +225,7 @@ class _Reading:
     def _number(self, name: str, default: float = 0.0) -> float:
         value = self.settings.get(name, default)
         if not isinstance(value, int | float) or not math.isfinite(value):
-            raise PresetError(f"{name} is {value!r}, which is no number")
+            raise PresetError(f"{name} is {value!r}, which is not a number")
         asked = self._asked(name)
         # The synth keeps 32 bits of a number. Where it has the document's own, take that as it was written.
         is_own = isinstance(asked, int | float) and abs(asked) < LARGEST and np.float32(asked) == np.float32(value)

@@ -24,7 +24,7 @@ class FileReport(BaseModel):
     Attributes
     ----------
     verdict : str
-        `approximate`: it was left out, because Vital plays it otherwise than vita.
+        `approximate`: it was left out, because Vital plays it differently from vita.
     version : str
         The Vital that the file says it was made with; empty where it says none.
     patch : str
@@ -32,9 +32,9 @@ class FileReport(BaseModel):
     duplicate_of : str
         The accepted file of the same patch.
     is_changed : bool
-        Whether the patch may sound otherwise than the file, because of what was changed to what the synth can play.
+        Whether the patch may sound different from the file, because of what was changed to what the synth can play.
     only_after_changes : bool
-        Whether the two files of that patch may differ: one of them was changed, or is played otherwise by Vital.
+        Whether the two files of that patch may differ: one of them was changed, or is played differently by Vital.
     reason : str
         Why it was refused.
     changes : dict of str to int
@@ -114,7 +114,9 @@ class Report(BaseModel):
         far = [(f.file, f.fidelity.to_text()) for f in self.files if f.fidelity and f.fidelity.verdict in VERDICTS[2:]]
         same = [(f.file, f"the same patch as {f.duplicate_of}") for f in self.files if f.only_after_changes]
         lines += _listed("further than 1e-4 from the original", far)
-        lines += _listed("Vital plays otherwise", [(f.file, ", ".join(f.otherwise)) for f in self.files if f.otherwise])
+        lines += _listed(
+            "Vital plays differently", [(f.file, ", ".join(f.otherwise)) for f in self.files if f.otherwise]
+        )
         lines += _listed("duplicates only after changes", same)
         lines += _listed("refused", [(file.file, file.reason) for file in self.of("refused")])
         return "\n".join(lines) + "\n"
@@ -132,7 +134,7 @@ class Report(BaseModel):
         yield "missing", _presets(how["missing"], "lacks", "lack", "settings that came later, set to their defaults")
         otherwise = sum(bool(file.otherwise) for file in self.files)
         fate = "left out; --approximate takes them" if self.of("approximate") else "taken, as --approximate asks"
-        yield "approximate", _presets(otherwise, "is", "are", f"played otherwise by Vital ({fate})")
+        yield "approximate", _presets(otherwise, "is", "are", f"played differently by Vital ({fate})")
         yield "made with", "; ".join(f"{v or 'no version'}: {_counts(c)}" for v, c in self.by_version.items())
         if self.notes:
             counts = ", ".join(f"{count} {verdict}" for verdict, count in self.fidelity.items())

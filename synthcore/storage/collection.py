@@ -23,7 +23,7 @@ from synthcore.storage.writer import new_file, whole_file
 VERSION = "2.0.0"
 KIND = "synthcore presets"  #: tells the file from a dataset
 MACROS = "sources/macros"  #: the names of the macro knobs, as JSON
-LABELS = ("continuous", "categorical", "modulation_slots")
+NUMBERS = ("continuous", "categorical", "modulation_slots")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def write(path: Path, stored: StoredPresets, registry: Registry) -> None:
         header = {"kind": KIND, "version": VERSION, "digest": stored.digest, "registry": registry.fingerprint}
         file.create_group("schema").attrs.update(header)
         place = {name: i for i, name in enumerate(sorted(stored.assets))}
-        values: dict[str, list[Any]] = {f"params/{n}": [getattr(p, n) for p in stored.patches] for n in LABELS}
+        values: dict[str, list[Any]] = {f"params/{n}": [getattr(p, n) for p in stored.patches] for n in NUMBERS}
         values["params/wavetables"] = [[place[w] for w in p.wavetables] for p in stored.patches]
         values["params/extras"] = [[-1 if e is None else place[e] for e in p.extras] for p in stored.patches]
         values["params/exact_values"] = [p.exact for p in stored.patches]
@@ -95,7 +95,7 @@ def read(path: Path, registry: Registry) -> StoredPresets:
 
 def _read(file: h5py.File) -> StoredPresets:
     order, names = schema.read_asset_names(file), file["schema/wavetable_names"].asstr()[:].tolist()
-    numbers = (*LABELS, "wavetables", "extras", "exact_values")
+    numbers = (*NUMBERS, "wavetables", "extras", "exact_values")
     labels = (require_written(file[f"params/{name}"])[:] for name in numbers)
     return StoredPresets(
         patches=[

@@ -7,6 +7,7 @@ import itertools
 import logging
 import mmap
 import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -198,7 +199,7 @@ def _keep(path: Path) -> Path:
     try:
         os.link(path, kept)
     except OSError:  # not every file system has a second name for a file
-        path.rename(kept)
+        shutil.copy2(path, kept)
     return kept
 
 
