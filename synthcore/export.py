@@ -17,6 +17,7 @@ from synthcore.errors import DatasetError
 from synthcore.storage.continuing import require_new
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.writer import whole_file
+from synthcore.vital_versions import versions
 
 
 class ExportedRow(BaseModel):
@@ -28,6 +29,7 @@ class ExportedRow(BaseModel):
     wav: str
     preset: str
     preset_hash: str  # of the patch; ingesting the preset gives it again
+    otherwise: tuple[str, ...]  # what Vital plays differently from the audio
 
 
 class Exported(BaseModel):
@@ -39,7 +41,10 @@ class Exported(BaseModel):
 
     def to_text(self) -> str:
         """Say it, for a terminal."""
-        lines = [f"row {row.row}:\n  {row.wav}\n  {row.preset}" for row in self.rows]
+        lines = []
+        for row in self.rows:
+            lines += [f"row {row.row}:", f"  {row.wav}", f"  {row.preset}"]
+            lines += [f"  Vital plays it differently: {', '.join(row.otherwise)}"] * bool(row.otherwise)
         return "\n".join([*lines, "the presets were not tried in Vital itself"]) + "\n"
 
 
@@ -77,7 +82,9 @@ def _place(dataset: Dataset, row: int) -> int:
 def _files_of(dataset: Dataset, row: int, folder: Path) -> ExportedRow:
     stem = f"{dataset.path.stem}-row-{row}"
     wav, preset = (str(folder / f"{stem}.{kind}") for kind in ("wav", "vital"))
-    return ExportedRow(row=row, wav=wav, preset=preset, preset_hash=dataset.patch(row).hash)
+    patch = dataset.patch(row)
+    otherwise = versions(dataset.registry).otherwise(patch)
+    return ExportedRow(row=row, wav=wav, preset=preset, preset_hash=patch.hash, otherwise=otherwise)
 
 
 def _write(dataset: Dataset, row: ExportedRow, wav: Path, preset: Path) -> None:

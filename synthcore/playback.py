@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +72,7 @@ def render(
 
 def render_many(
     patches: Iterable[Patch],
-    notes: int | Iterable[int] = 60,
+    notes: int | np.integer[Any] | Iterable[int] = 60,
     velocity: int = AUDIO.velocity,
     *,
     audio: AudioSpec = AUDIO,
@@ -102,7 +104,11 @@ def render_many(
         There are more patches than notes, or the other way round.
     """
     fmt, given = _format(audio, velocity), with_builtin(assets)
-    each = zip(patches, notes, strict=True) if isinstance(notes, Iterable) else ((patch, notes) for patch in patches)
+    each: Iterable[tuple[Patch, int]]
+    if isinstance(notes, int | np.integer):
+        each = zip(patches, itertools.repeat(int(notes)), strict=False)
+    else:
+        each = zip(patches, notes, strict=True)
     with ThreadPoolExecutor(workers) as pool:
         ahead: deque[Future[NDArray[np.float32] | Fault]] = deque()
         try:
@@ -127,8 +133,8 @@ def _format(audio: AudioSpec, velocity: int) -> RenderFormat:
 
 
 def _play(patch: Patch, note: int, fmt: RenderFormat, assets: Mapping[str, bytes]) -> NDArray[np.float32] | Fault:
-    if not 0 <= note <= 127:
-        raise SpecError(f"there is no MIDI note {note}; there are 0 to 127")
+    if not 0 <= note <= 127 or note != int(note):
+        raise SpecError(f"there is no MIDI note {note}; there are the whole numbers 0 to 127")
     document = patch.to_json(installed(), patch.held_in(assets)).encode()
     with borrow_renderer(fmt, TIMEOUT_SECONDS) as renderer:
         outcome = renderer.render(document, (int(note),))

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synthcore.activity import active
-from synthcore.controls import Control, Registry
+from synthcore.controls import VITAL_VERSION, Control, Registry
 from synthcore.errors import SpecError
 from synthcore.normalize import to_units
 from synthcore.patch import MAX_SLOTS, SLOT_FIELDS, Patch
@@ -191,6 +191,12 @@ class Versions:
         found += self._read_keys(document, "document")
         found += self._read_keys(document["settings"], "settings")
         return {**document, "settings": settings}, found
+
+    def otherwise(self, patch: Patch) -> tuple[str, ...]:
+        """What Vital plays differently of a patch that is written as a preset, each with its value."""
+        document = {"synth_version": VITAL_VERSION, "settings": patch.values(self.registry)}
+        heard = Heard(patch, self.registry)
+        return tuple(found.text for found in self.translate(document)[1] if found.can_sound(heard))
 
     def knows(self, key: str, place: str = "settings") -> bool:
         """Whether a key that vita lacks is one of a later Vital."""

@@ -14,7 +14,7 @@ from scipy.io import wavfile
 from flows.cli import main
 from synthcore.controls import installed
 from synthcore.engine.client import borrow_renderer
-from synthcore.export import export_rows
+from synthcore.export import Exported, ExportedRow, export_rows
 from synthcore.patch import Patch, init_assets
 from synthcore.presets.reading import read_preset
 from synthcore.recipe import write_recipe
@@ -109,11 +109,23 @@ def test_ingesting_it_gives_the_same_patch_and_the_same_audio(tier_1, tier_2, ti
                 content = Path(row.preset).read_bytes()
                 again = read_preset(content, registry)
                 assert again.patch.hash == row.preset_hash
+                assert again.otherwise == row.otherwise
                 stored = dataset[row.row]
                 fmt, note = made.spec.render_format, int(stored["midi_note"])
                 assert render(fmt, content, note).encode() == stored["audio_sha256"]
                 anew = again.patch.to_json(registry, {**init_assets(registry), **again.assets}).encode()
                 assert render(fmt, anew, note).encode() == stored["audio_sha256"]
+
+
+def test_what_vital_plays_differently_is_said():
+    row = ExportedRow(
+        row=3, wav="3.wav", preset="3.vital", preset_hash="", otherwise=("filter_1_style = 2 (Vocal Tract)",)
+    )
+    assert (
+        "  3.vital\n  Vital plays it differently: filter_1_style = 2 (Vocal Tract)\n" in Exported(rows=[row]).to_text()
+    )
+    silent = row.model_copy(update={"otherwise": ()})
+    assert "otherwise" not in Exported(rows=[silent]).to_text()
 
 
 def test_curves_lfo_shapes_and_samples_come_back(preset_documents, registry):

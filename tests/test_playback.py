@@ -102,6 +102,11 @@ def test_many_patches_come_in_order_with_faults_among_them(short):
         np.testing.assert_array_equal(sound, synthcore.render(INIT, note, audio=short))
 
 
+def test_one_note_for_many_patches_may_be_a_rows(short):
+    (sound,) = synthcore.render_many([INIT], np.int32(62), audio=short)
+    np.testing.assert_array_equal(sound, synthcore.render(INIT, 62, audio=short))
+
+
 def test_of_many_patches_few_are_rendered_ahead(short):
     asked = 0
 
@@ -188,9 +193,13 @@ def test_tier_1s_columns_alone_leave_the_others_at_their_defaults():
         np.testing.assert_array_equal(vector, np.where(is_given, 1, init))
 
 
-def test_notes_and_velocities_out_of_range_are_refused(short):
-    with pytest.raises(SpecError, match="there is no MIDI note 128; there are 0 to 127"):
-        synthcore.render(INIT, 128)
+@pytest.mark.parametrize("note", [128, -1, 60.5])
+def test_a_note_that_is_not_there_is_refused(note):
+    with pytest.raises(SpecError, match=f"there is no MIDI note {note}; there are the whole numbers 0 to 127"):
+        synthcore.render(INIT, note)
+
+
+def test_a_velocity_out_of_range_is_refused():
     with pytest.raises(SpecError, match="velocity"):
         synthcore.render(INIT, 60, 0)
 

@@ -52,6 +52,27 @@ def test_a_column_is_put_where_it_is_wanted(tier_1, tmp_path, how, rows):
             assert_array_equal(out, expected)
 
 
+@pytest.mark.parametrize(
+    "room",
+    [
+        lambda rows: np.empty(rows.shape, np.int32),
+        lambda rows: np.empty(rows.shape, np.float64),
+        lambda rows: np.empty((len(rows) + 1, *rows.shape[1:]), rows.dtype),
+        lambda rows: np.empty((rows.size,), rows.dtype),
+        lambda rows: np.empty((2 * len(rows), *rows.shape[1:]), rows.dtype)[::2],
+        lambda rows: np.frombuffer(rows.tobytes(), rows.dtype).reshape(rows.shape),
+    ],
+    ids=["whole numbers", "wider", "more rows", "flat", "with gaps", "read-only"],
+)
+@pytest.mark.parametrize("rows", [[1, 4], [4, 1]], ids=str)
+def test_a_place_that_does_not_fit_is_refused(tier_1, room, rows):
+    """Bits of floats would stand there as whole numbers, or rows would be missing."""
+    with Dataset(tier_1.path) as dataset:
+        for name in ("audio", "continuous"):
+            with pytest.raises(ValueError, match="out must be a contiguous array of shape"):
+                dataset.column(name, rows, room(dataset.column(name, rows)))
+
+
 @pytest.mark.parametrize("rows", [1, 2, 3])
 def test_a_file_of_very_few_rows_is_read(tier_1, tmp_path, rows):
     """Its labels have as few rows to a chunk, and may look like audio."""

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -386,6 +387,17 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SynthcoreError, match="can't write .*x.bin: "), whole_file(tmp_path / "file" / "x.bin"):
         pass
+
+
+def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path):
+    pipe = tmp_path / "x.h5"
+    os.mkfifo(pipe)
+    with pytest.raises(SpecError, match="is a device or a pipe"):
+        require_continuable(pipe, DatasetSpec(), overwrite=True)
+    with pytest.raises(SynthcoreError, match="it is there, and isn't a file"), whole_file(pipe):
+        pass
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 FULL = """

@@ -297,3 +297,20 @@ def test_text_that_is_no_table_is_said(tmp_path):
     with pytest.raises(SpecError, match="vital_versions.toml"):
         read_table(b"[[")
     assert tomllib.loads(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("is_on", "style", "said"), [(1, 2, ("filter_1_style = 2 (Vocal Tract)",)), (1, 1, ()), (0, 2, ())]
+)
+def test_of_a_patch_it_is_named_what_vital_plays_otherwise(is_on, style, said):
+    """As of a preset: a formant filter of a style that only Vital has, if it can be heard."""
+    names = [control.name for control in REGISTRY.categorical]
+    options = INIT.categorical.copy()
+    formant = REGISTRY.by_name["filter_1_model"].options.index("Formant")
+    for name, option in (("filter_1_on", is_on), ("filter_1_model", formant), ("filter_1_style", style)):
+        options[names.index(name)] = option
+    patch = INIT.moved(categorical=options)
+    assert versions(REGISTRY).otherwise(patch) == said
+    assert (
+        read_preset(json.dumps(patch.to_preset(REGISTRY, init_assets(REGISTRY))).encode(), REGISTRY).otherwise == said
+    )

@@ -626,6 +626,7 @@ NOT_A_TABLE = {
     "no audio": (wav(waves(1)[:, :0]), "a recording, not a wavetable: 0 samples"),
     "silent": (wav(waves(1) * 0), "it is silent"),
     "not finite": (wav(waves(1) * np.nan), "it holds a sample that isn't finite"),
+    "too large": (wav(np.full((4, 256), 3e38), clm=b"<!>256 "), "its samples are too large to be resampled"),
     "cut": (wav(waves(1))[:30], "not a WAV file that can be read: "),
     "text": (b"hello", "not a WAV file that can be read: "),
     "long frames": (wav(waves(2), clm=b"<!>4096 0"), "its clm chunk names no frame size from 16 to 2,048 samples"),

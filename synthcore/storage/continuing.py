@@ -80,6 +80,8 @@ def require_writable(output: Path) -> None:
     """
     if output.is_dir():
         raise SpecError(f"{output} is a folder; name a file in it")
+    if output.exists() and not output.is_file():  # for root, /dev/null is as easily replaced as a file
+        raise SpecError(f"{output} is a device or a pipe, which would be replaced by a file; name a file")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output.parent):

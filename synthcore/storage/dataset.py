@@ -227,6 +227,8 @@ class Dataset:
         ------
         KeyError
             There is no such column.
+        ValueError
+            `out` is another array than that.
         """
         return self._read(self._names[name], rows, out)
 
@@ -373,6 +375,8 @@ class Dataset:
         # A list is what it is to numpy: numbers, negative ones counted from the end, or a mask.
         wanted = rows if isinstance(rows, slice) else np.asarray(rows, dtype=None if len(rows) else np.intp)
         places, back = np.unique(np.arange(len(self))[wanted], return_inverse=True)
+        if out is not None:
+            _require_room(out, (len(back), *self._file[name].shape[1:]), self._file[name].dtype)
         if np.array_equal(back, np.arange(len(places))):
             return self._read_rows(name, places, out)
         return np.take(self._read_rows(name, places), back, axis=0, out=out)
@@ -434,6 +438,12 @@ class Dataset:
             file.close()
             raise DatasetError(f"{self.path} has been replaced since it was opened; open it again")
         return file, views
+
+
+def _require_room(out: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Refuse an array into which rows can't be read as they are."""
+    if (out.shape, out.dtype) != (shape, dtype) or not (out.flags.c_contiguous and out.flags.writeable):
+        raise ValueError(f"out must be a contiguous array of shape {shape} and dtype {dtype} that can be written")
 
 
 class Selection:

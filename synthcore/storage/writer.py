@@ -231,8 +231,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises
     ------
     SynthcoreError
-        The disk is full or the folder can't be written; nothing is left behind.
+        The disk is full or the folder can't be written; nothing is left behind. Or what has the name is no file: a
+        folder, a device or a pipe, which renaming would replace.
     """
+    if path.exists() and not path.is_file():
+        raise SynthcoreError(f"can't write {path}: it is there, and isn't a file; name another place")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with disk_errors_of(path):

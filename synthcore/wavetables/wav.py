@@ -108,8 +108,11 @@ def _resampled(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     size = frames.shape[1]
     if size == SAMPLES:
         return frames
-    spectra = np.fft.rfft(frames)
-    if not size % 2:
-        spectra[:, -1] /= 2  # the highest harmonic of an even number of samples stands for two
-    resampled: NDArray[np.float32] = (np.fft.irfft(spectra, SAMPLES) * (SAMPLES / size)).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # of samples near the largest float32
+        spectra = np.fft.rfft(frames)
+        if not size % 2:
+            spectra[:, -1] /= 2  # the highest harmonic of an even number of samples stands for two
+        resampled: NDArray[np.float32] = (np.fft.irfft(spectra, SAMPLES) * (SAMPLES / size)).astype(np.float32)
+    if not np.isfinite(resampled).all():
+        raise PresetError("its samples are too large to be resampled")
     return resampled
