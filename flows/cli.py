@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import platform
@@ -62,6 +63,8 @@ synthcore COMMAND --help tells a command's options. To begin:
   synthcore generate --tier 1 -n 256 -o demo.h5
 """
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+#: Why it can't even be asked whether there is something at a path that someone named.
+NOT_TO_BE_SEEN = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 
 
 def main(arguments: list[str] | None = None, *, as_flow: bool = False) -> int:
@@ -101,6 +104,10 @@ def main(arguments: list[str] | None = None, *, as_flow: bool = False) -> int:
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None or error.errno not in NOT_TO_BE_SEEN:
+            raise
+        return _complain(f"can't use {error.filename}: {error.strerror}; name another place", BAD_INPUT)
 
 
 def _complain(what: object, code: int) -> int:

@@ -24,6 +24,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+LONG = "a" * 300  #: a name that no file can have
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
@@ -51,11 +54,16 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("inspect FILE", "FILE is no HDF5 file"),
         ("inspect TRUNCATED", "is truncated"),
         ("inspect OTHER", "no synthcore dataset"),
-        ("inspect NEWER", "has schema version 9.1.0, this synthcore reads 3.0.0"),
+        ("inspect NEWER", "has schema version 9.1.0, this synthcore reads 4.0.0"),
         ("inspect DATASET --row 99", "row 99 is out of range"),
         ("verify nowhere.h5", "there is no file "),
         ("verify FILE", "FILE is no HDF5 file"),
         ("verify DATASET --rows 0", "rows: input should be greater than or equal to 1"),
+        (f"inspect {LONG}", "aaa: File name too long; name another place"),
+        (f"recipe DATASET -o {LONG}", "aaa: File name too long; name another place"),
+        (f"export DATASET --row 0 -o {LONG}", "File name too long; name another place"),
+        (f"generate -o {LONG}", "aaa: File name too long; name another place"),
+        (f"ingest {LONG} -o x.h5", "aaa: File name too long; name another place"),
     ],
 )
 def test_bad_input_costs_one_line(
