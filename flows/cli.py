@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import platform
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Any
 
+from pydantic_core import PydanticSerializationError
 from pydantic_settings import BaseSettings
 
 from synthcore.errors import DownloadError, RenderError, ServerGone, SynthcoreError
@@ -62,6 +64,8 @@ synthcore COMMAND --help tells a command's options. To begin:
   synthcore generate --tier 1 -n 256 -o demo.h5
 """
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+#: Why it can't even be asked whether there is something at a path that someone named.
+NOT_TO_BE_SEEN = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 
 
 def main(arguments: list[str] | None = None, *, as_flow: bool = False) -> int:
@@ -73,20 +77,7 @@ def main(arguments: list[str] | None = None, *, as_flow: bool = False) -> int:
     """
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        if platform.system() == "Windows":
-            raise SynthcoreError("Vital is forked for every render, which Windows can't: run synthcore in WSL")
-        if not words or words[0] in ("-h", "--help", "help"):
-            sys.stdout.write(USAGE)
-            return 0
-        if words[0] == "--version":
-            sys.stdout.write(f"synthcore {metadata.version('synthcore')}\n")
-            return 0
-        if words[0] not in COMMANDS:
-            raise SynthcoreError(f"there is no command {words[0]!r}; there are {', '.join(COMMANDS)}")
-        model, command = (COMMANDS | FLOWS if as_flow else COMMANDS)[words[0]]
-        code = command(parse(model, words[1:]))
-        sys.stdout.flush()
-        return code
+        return _run(words, as_flow)
     except (RenderError, DownloadError) as error:
         return _complain(error, FAILED)
     except SynthcoreError as error:
@@ -96,11 +87,40 @@ def main(arguments: list[str] | None = None, *, as_flow: bool = False) -> int:
     except MemoryError:
         return _complain("out of memory: end other programs, or raise the limit (ulimit -v, ulimit -d)", FAILED)
     except KeyboardInterrupt:
-        goes_on = "; run the same command again to continue" if words[0] in CONTINUED else ""
-        return _complain(f"interrupted{goes_on}", INTERRUPTED)
+        return _interrupted(words[0])
+    except PydanticSerializationError as error:
+        if KeyboardInterrupt.__name__ not in str(error):  # all that is left of one that came while it was at work
+            raise
+        return _interrupted(words[0])
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None or error.errno not in NOT_TO_BE_SEEN:
+            raise
+        return _complain(f"can't use {error.filename}: {error.strerror}; name another place", BAD_INPUT)
+
+
+def _run(words: list[str], as_flow: bool) -> int:
+    if platform.system() == "Windows":
+        raise SynthcoreError("Vital is forked for every render, which Windows can't: run synthcore in WSL")
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(USAGE)
+        return 0
+    if words[0] == "--version":
+        sys.stdout.write(f"synthcore {metadata.version('synthcore')}\n")
+        return 0
+    if words[0] not in COMMANDS:
+        raise SynthcoreError(f"there is no command {words[0]!r}; there are {', '.join(COMMANDS)}")
+    model, command = (COMMANDS | FLOWS if as_flow else COMMANDS)[words[0]]
+    code = command(parse(model, words[1:]))
+    sys.stdout.flush()
+    return code
+
+
+def _interrupted(command: str) -> int:
+    goes_on = "; run the same command again to continue" if command in CONTINUED else ""
+    return _complain(f"interrupted{goes_on}", INTERRUPTED)
 
 
 def _complain(what: object, code: int) -> int:

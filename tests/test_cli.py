@@ -8,10 +8,11 @@ import signal
 import socket
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import h5py
 import pytest
+from pydantic import PlainSerializer, TypeAdapter
 
 from flows.cli import COMMANDS, main
 from flows.environment import is_healthy
@@ -22,6 +23,9 @@ from synthcore.settings import Generate
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+LONG = "a" * 300  #: a name that no file can have
 
 
 @pytest.mark.parametrize(
@@ -56,6 +60,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("verify nowhere.h5", "there is no file "),
         ("verify FILE", "FILE is no HDF5 file"),
         ("verify DATASET --rows 0", "rows: input should be greater than or equal to 1"),
+        (f"inspect {LONG}", "aaa: File name too long; name another place"),
+        (f"recipe DATASET -o {LONG}", "aaa: File name too long; name another place"),
+        (f"export DATASET --row 0 -o {LONG}", "File name too long; name another place"),
+        (f"generate -o {LONG}", "aaa: File name too long; name another place"),
+        (f"ingest {LONG} -o x.h5", "aaa: File name too long; name another place"),
     ],
 )
 def test_bad_input_costs_one_line(
@@ -129,6 +138,16 @@ def test_ctrl_c_promises_to_continue_only_where_it_does(
     assert out == ""
     assert err.startswith("synthcore: interrupted")
     assert err.endswith(says)
+
+
+def test_ctrl_c_while_pydantic_serializes_is_one_as_well(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It makes an error of its own of what comes then, as it did while a run's state was sent to the server."""
+    interrupted = TypeAdapter(Annotated[int, PlainSerializer(lambda _: signal.raise_signal(signal.SIGINT))])
+    monkeypatch.setitem(COMMANDS, "verify", (COMMANDS["verify"][0], lambda _: interrupted.dump_json(1)))
+    assert main(["verify", "x.h5"]) == 130
+    assert capsys.readouterr().err == "synthcore: interrupted\n"
 
 
 def test_what_speaks_no_http_is_no_server() -> None:
