@@ -140,7 +140,7 @@ class Examples:
         Only this tier's columns of labels and masks; the dataset's own tier if left out.
     parts : sequence of str, optional
         Which of `PARTS` to read. By default all that the file has; of labels, those that vary in it, and modulation
-        only if `tier` is its own. These labels and `classes` give `Patch.from_vectors` all it needs.
+        only if `tier` is its own: then these labels and `classes` give `Patch.from_vectors` the rows' own patches.
     mono : bool
         The mean of the two channels instead of both.
 
