@@ -60,11 +60,11 @@ LONG = "a" * 300  #: a name that no file can have
         ("verify nowhere.h5", "there is no file "),
         ("verify FILE", "FILE is no HDF5 file"),
         ("verify DATASET --rows 0", "rows: input should be greater than or equal to 1"),
-        (f"inspect {LONG}", "aaa: File name too long; name another place"),
-        (f"recipe DATASET -o {LONG}", "aaa: File name too long; name another place"),
+        (f"inspect {LONG}", "aaa: File name too long; name another"),
+        (f"recipe DATASET -o {LONG}", "aaa: File name too long; name another"),
         (f"export DATASET --row 0 -o {LONG}", "File name too long; name another place"),
-        (f"generate -o {LONG}", "aaa: File name too long; name another place"),
-        (f"ingest {LONG} -o x.h5", "aaa: File name too long; name another place"),
+        (f"generate -o {LONG}", "aaa: File name too long; name another"),
+        (f"ingest {LONG} -o x.h5", "aaa: File name too long; name another"),
     ],
 )
 def test_bad_input_costs_one_line(

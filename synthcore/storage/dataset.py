@@ -21,7 +21,7 @@ from synthcore.candidates import Provenance
 from synthcore.classes import Classes
 from synthcore.controls import Control, Registry
 from synthcore.engine.machine import Engine
-from synthcore.errors import DatasetError
+from synthcore.errors import DatasetError, FileUnavailable
 from synthcore.patch import LABELS, Patch
 from synthcore.presets.families import SHARES, Split
 from synthcore.spec import DatasetSpec
@@ -419,10 +419,13 @@ class Dataset:
                 )
 
     def _open(self) -> tuple[h5py.File, Mapping[str, View]]:
-        if self.path.is_dir():
-            raise DatasetError(f"{self.path} is a folder; name a file in it")
-        if not self.path.is_file():
-            raise DatasetError(f"there is no file {self.path}")
+        try:
+            if self.path.is_dir():
+                raise DatasetError(f"{self.path} is a folder; name a file in it")
+            if not self.path.is_file():
+                raise DatasetError(f"there is no file {self.path}")
+        except OSError as error:  # of a folder that may not be looked into, or a name that is too long
+            raise FileUnavailable(f"can't read {self.path}: {error.strerror}; name another file") from error
         try:
             file = open_file(self.path)
         except OSError as error:
