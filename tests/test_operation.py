@@ -79,12 +79,17 @@ class Shell:
         }
         return {**{k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}, **ours}
 
+    @property
+    def of_worker(self) -> dict[str, str]:
+        """Of a worker that is started by hand: it needs a temporary place in which nobody else's worker runs."""
+        return self.environment | {"TMPDIR": str(self.folder / "of worker")}
+
     def run(self, command: str, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         module = {"synthcore": "flows.cli", "prefect": "prefect"}[command]
         return subprocess.run(
             [sys.executable, "-m", module, *map(str, arguments)],
             cwd=cwd or self.folder,
-            env=self.environment,
+            env=self.of_worker if command == "prefect" else self.environment,
             capture_output=True,
             text=True,
         )
@@ -135,7 +140,8 @@ def free_port() -> int:
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """Everything is up, and was started by the one command."""
     shell = Shell(tmp_path_factory.mktemp("operation"), free_port())
-    (shell.folder / "tmp").mkdir()
+    for name in ("tmp", "of worker"):
+        (shell.folder / name).mkdir()
     (shell.folder / "tmp" / "runner_storage").touch()  # as if it were another user's: a worker can't use it
     try:
         shell.up()
@@ -288,7 +294,7 @@ def test_the_pool_that_up_makes_takes_a_distributed_run(shell: Shell) -> None:
     worker = subprocess.Popen(
         [sys.executable, "-m", "prefect", "worker", "start", "--pool", "render"],
         cwd=ROOT,
-        env=shell.environment | {"PREFECT_API_URL": shell.api},
+        env=shell.of_worker | {"PREFECT_API_URL": shell.api},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
