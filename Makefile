@@ -103,6 +103,7 @@ $(READY): | $(LOCKED)
 	@rm -f .venv/.ready-*
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--config-settings editable_mode=compat --editable .
+	@$(BIN)/python -P -m flows.serve --template
 	@touch $@
 
 # --- What it is for --------------------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ commands:
   cache             list, prune or verify what is cached on disk
   doctor            say what is wrong here, and what to do
   up                keep a server, all deployments and a worker running
-  down              end what up started
+  down              end what up started, and the server that commands share
 
 synthcore COMMAND --help tells a command's options. To begin:
 
@@ -144,14 +144,13 @@ def _leave(gone: ServerGone) -> None:
 def run_generate(settings: Generate) -> int:
     """Run the flow, and say what it made."""
     from synthcore import library
-    from synthcore.controls import installed
     from synthcore.engine.client import require_room
     from synthcore.spec import DatasetSpec
     from synthcore.storage.continuing import grown, require_continuable, require_writable
     from synthcore.wavetables.discovery import places_to_search
 
     require_places(settings.data_dir)
-    ThreadPoolExecutor(1).submit(installed)  # a process of its own looks at the synth, while Prefect is imported here
+    ThreadPoolExecutor(1).submit(_warm_up, settings)  # while Prefect is imported here; what fails there fails again
     require_writable(settings.output_path)
     require_room(DatasetSpec(audio=settings.audio, acceptance=settings.acceptance).render_format)
     if settings.html:
@@ -165,7 +164,7 @@ def run_generate(settings: Generate) -> int:
         spec = grown(spec, settings.output_path, settings.grow_by)
         require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
     _say(f"data directory: {settings.data_dir}")
-    with _meeting_prefect():
+    with _meeting_prefect(keep=settings.keep):
         from flows.generate import generate
 
     summary = _call(generate, settings, without={"catalog_digest", "presets_digest"})
@@ -173,6 +172,23 @@ def run_generate(settings: Generate) -> int:
         _say(f"page: {settings.html}")
     _tell(summary, as_json=settings.as_json)
     return 0
+
+
+def _warm_up(settings: Generate) -> None:
+    """Look at the synth; start renderers, too, if they will be needed here."""
+    from synthcore import library
+    from synthcore.controls import installed
+    from synthcore.engine.client import warm_up
+    from synthcore.shard import plan_shards
+
+    installed()
+    if settings.has_presets or settings.run.distribute or settings.run.runner != "threads":
+        return
+    spec = settings.spec_of(library.given_catalog(settings.catalog, settings.data_dir), "")
+    plans = plan_shards(spec, settings.run.rows_per_shard)
+    again = settings.run.refreshes("render")
+    candidates = sum(plan.patches for plan in plans if again or not (settings.data_dir / plan.name).exists())
+    warm_up(spec.render_format, min(settings.workers, candidates), settings.run.render_timeout)
 
 
 def run_inspect(settings: Inspect) -> int:
@@ -252,7 +268,7 @@ def run_discover_wavetables(settings: DiscoverWavetables) -> int:
 
     require_places(settings.data_dir)
     places_to_search((), wished=(*settings.extra_dir, *settings.extra_file))  # what isn't there needs no server
-    with _meeting_prefect():
+    with _meeting_prefect(keep=settings.keep):
         from flows.discover_wavetables import discover_wavetables
 
     _tell(_call(discover_wavetables, settings), as_json=settings.as_json)
@@ -262,7 +278,7 @@ def run_discover_wavetables(settings: DiscoverWavetables) -> int:
 def run_download_presets(settings: DownloadPresets) -> int:
     """Run the flow, and say what became of each source; 1 when too many failed."""
     require_places(settings.data_dir)
-    with _meeting_prefect():
+    with _meeting_prefect(keep=settings.keep):
         from flows.download_presets import download_presets
         from synthcore.presets.download import IncompleteDownload
 
@@ -281,7 +297,7 @@ def run_ingest(settings: Ingest) -> int:
 
     require_places(settings.data_dir)
     require_folders(settings.folders)  # what isn't there needs no server
-    with _meeting_prefect():
+    with _meeting_prefect(keep=settings.keep):
         from flows.ingest_presets import ingest_presets
 
     ingested = _call(ingest_presets, settings)
@@ -299,7 +315,7 @@ def run_compute_weights(settings: ComputeWeights) -> int:
 
     require_places(settings.data_dir)
     importance.plan(settings.output, settings.n_base)  # what has no weights needs no server
-    with _meeting_prefect():
+    with _meeting_prefect(keep=settings.keep):
         from flows.compute_weights import compute_weights
 
     _tell(_call(compute_weights, settings), as_json=settings.as_json)
@@ -390,7 +406,7 @@ def run_down(settings: Down) -> int:
 
 
 @contextlib.contextmanager
-def _meeting_prefect() -> Iterator[None]:
+def _meeting_prefect(*, keep: bool | None = None) -> Iterator[None]:
     """Have a Prefect server ready. Only within may a flow be imported."""
     # The run speaks for itself here; Prefect's own log goes to its server. Set the variable to see it as well.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -403,11 +419,11 @@ def _meeting_prefect() -> Iterator[None]:
     try:
         from flows import environment
 
-        _say(environment.prepare())
+        _say(environment.prepare(keep=keep))
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and server with it
-        environment.start_server()
         environment.at_loss = _leave
         yield
+        environment.require_ready()
     finally:
         gc.freeze()  # and it stays: to look through it takes 0.3 s, before the first task and every now and then
         gc.enable()
@@ -417,7 +433,7 @@ def _call(flow: Callable[..., Any], settings: BaseSettings, without: Collection[
     """Run a flow with what was asked for; say so if the server that it reports to goes away."""
     from flows import environment
 
-    names = type(settings).model_fields.keys() - {"as_json", *without}
+    names = type(settings).model_fields.keys() - {"as_json", "keep", *without}
     with environment.server_needed(), environment.own_server_watched(_leave):
         return flow(**{name: getattr(settings, name) for name in names})
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from flows import environment, operation
+from flows import environment, operation, server
 from synthcore import doctor
 from synthcore.cache import Records
 from synthcore.doctor import Diagnosis, Finding
@@ -56,19 +56,19 @@ def _home() -> Iterator[Finding]:
 
 def _api() -> str | None:
     """The server that a run would use, if one is named or answers."""
-    kept = environment.kept_api() or environment.LOCAL_API
-    return os.environ.get("PREFECT_API_URL") or (kept if environment.is_healthy(kept) else None)
+    named, _ = environment.named_api()
+    kept = environment.kept_api()
+    return named or (kept if kept and environment.is_healthy(kept) else None)
 
 
 def _server() -> Iterator[Finding]:
     """Which server a run would use, and whether it is one that it can use."""
-    named, kept = os.environ.get("PREFECT_API_URL"), environment.kept_api()
-    api = named or kept or environment.LOCAL_API
+    (named, where), kept = environment.named_api(), environment.kept_api()
+    api = named or kept
     if named and not environment.answers(named):
-        todo = "start it, or unset the variable"
-        what = f"nothing answers at {masked(named)}, which PREFECT_API_URL names"
-        yield Finding(check="server", state="problem", what=what, todo=todo)
-    elif environment.is_healthy(api):
+        what = f"nothing answers at {masked(named)}, which {where} names"
+        yield Finding(check="server", state="problem", what=what, todo="start it, or unset it there")
+    elif api and environment.is_healthy(api):
         yield from _same_version(api)
     elif named:
         what = f"a server answers at {masked(named)}, and wants to know who asks"
@@ -76,13 +76,26 @@ def _server() -> Iterator[Finding]:
     elif kept:
         what = f"the server that synthcore up started at {kept} doesn't answer"
         yield Finding(check="server", state="warning", what=what, todo="synthcore down, then synthcore up")
+    elif shared := server.running(environment.prefect_home()):
+        yield from _shared(shared)
     else:
-        what = "none runs; each run starts one for itself, in 10 to 40 s (synthcore up keeps one)"
+        what = "none runs; the next command starts one, which ends by itself when idle (synthcore up keeps one)"
         yield Finding(check="server", state="ok", what=what)
     if lost := operation.lost():
         what = f"of what synthcore up started, the {' and the '.join(lost)} ended by itself"
         yield Finding(check="server", state="warning", what=what, todo="synthcore up starts it again")
     yield from _orphans()
+
+
+def _shared(found: server.Server) -> Iterator[Finding]:
+    """The server that commands share."""
+    where = f"the server that commands share at {found.api.removesuffix('/api')} (process {found.pid})"
+    if environment.is_healthy(found.api):
+        minutes = server.IDLE_SECONDS / 60
+        what = f"{where} answers; it ends after {minutes:.0f} idle minutes, or by synthcore down"
+        yield Finding(check="server", state="ok", what=what)
+    else:
+        yield Finding(check="server", state="warning", what=f"{where} doesn't answer", todo="synthcore down ends it")
 
 
 def _same_version(api: str) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """The surroundings Prefect reads when it is imported. Call `prepare` before importing prefect.
 
-A running server makes a run start in 5 s; without one, Prefect starts a server for the run alone, in 20 to 30 s.
+A run uses the server that somebody named or that `synthcore up` keeps; otherwise a small one of ours
+(`flows.server`), which is there for the next command as well.
 """
 
 from __future__ import annotations
@@ -8,54 +9,105 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import threading
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
+from flows import server
+from flows.form import asked
 from synthcore.errors import ServerGone, SpecError, SynthcoreError
 from synthcore.places import Obstacle, reason_against, require_none
 from synthcore.presets.masking import masked
+from synthcore.settings import Common
 
-LOCAL_API = "http://127.0.0.1:4200/api"  #: Prefect's own default
-#: The default of 20 s is too short for a machine that has never imported the server before.
-EPHEMERAL_START_SECONDS = "120"
 ANSWER_SECONDS = 10.0  #: a busy machine's server takes seconds for what takes milliseconds otherwise
 RESTART_SECONDS = 30.0  #: a server takes 13 to 20 s to start
 WATCH_SECONDS = 0.1  #: how soon it is noticed that the server of a run has ended
+_ours: server.Server | None = None  #: the server of ours that this process uses
 _found_healthy = threading.Event()  #: the server was found here, and asked how it is
 
 
-def prepare() -> str:
-    """Choose the Prefect server: the one named, else the one running here, else one for this run alone.
+def prepare(*, keep: bool | None = None) -> str:
+    """Choose the Prefect server: the one named, else what `synthcore up` keeps, else a small one of ours, started here.
+
+    One that happens to run on this machine may be anybody's: it is used only if it is named.
+
+    It may not be ready yet when this returns, so that Prefect is imported meanwhile; see `require_ready`.
+
+    Parameters
+    ----------
+    keep : bool, optional
+        Whether a server that has to be started stays for the commands that follow. By default as the settings say.
 
     Returns
     -------
     str
         The choice, for people.
+
+    Raises
+    ------
+    SynthcoreError
+        The server named doesn't answer, or Prefect's home can't be used.
     """
+    global _ours
     call_nobody_home()
-    named = os.environ.get("PREFECT_API_URL")
+    if _ours:
+        return f"Prefect server: {_ours.api}"
+    named, where = named_api()
     if named:
         if not answers(named):
             raise SynthcoreError(
-                f"no Prefect server answers at {masked(named)}, which PREFECT_API_URL names; "
-                "start it, or unset the variable"
+                f"no Prefect server answers at {masked(named)}, which {where} names; start it, or unset it there"
             )
         return f"Prefect server: {masked(named)}"
-    kept = kept_api()
-    if is_healthy(kept or LOCAL_API):
-        os.environ["PREFECT_API_URL"] = kept or LOCAL_API
+    if (kept := kept_api()) and is_healthy(kept):
+        os.environ["PREFECT_API_URL"] = kept
         _found_healthy.set()
-        return f"Prefect server: {kept or LOCAL_API}"
-    if kept:  # it died without `synthcore down`, and Prefect's profile still names it: that doesn't hold
-        os.environ["PREFECT_API_URL"] = ""
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", EPHEMERAL_START_SECONDS)
-    return "Prefect server: starting one for this run, 10 to 40 s (`synthcore up` keeps one running)"
+        return f"Prefect server: {kept.removesuffix('/api')}"
+    require_none(home_obstacles(brings_server=True))
+    if keep is None:
+        keep = asked(Common, {}).keep
+    _ours = server.shared(prefect_home()) if keep else server.alone(prefect_home())
+    os.environ["PREFECT_API_URL"] = _ours.api
+    if not _ours.process:
+        return f"Prefect server: {_ours.api.removesuffix('/api')}"
+    stays = "; it stays for the next commands (synthcore down ends it)" if keep else " for this run"
+    return f"Prefect server: starting one at {_ours.api.removesuffix('/api')}{stays}"
+
+
+def named_api() -> tuple[str | None, str]:
+    """The server that the user has named, and where: in the environment, a file of this folder, or Prefect's profile.
+
+    What `synthcore up` has written into the profile is not the user's choice: it may be dead by now.
+    """
+    if named := os.environ.get("PREFECT_API_URL"):
+        return named, "PREFECT_API_URL"
+    for file, table in (("prefect.toml", ()), ("pyproject.toml", ("tool", "prefect"))):
+        if named := _within(_toml(Path(file)), *table, "api", "url"):
+            return str(named), file
+    profiles = _toml(prefect_home() / "profiles.toml")
+    profile = os.environ.get("PREFECT_PROFILE") or _within(profiles, "active")
+    named = _within(profiles, "profiles", str(profile), "PREFECT_API_URL")
+    return (None, "") if not named or named == kept_api() else (str(named), f"Prefect's profile {profile}")
+
+
+def _toml(file: Path) -> Any:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # Prefect complains of it, if it reads it
+        return {}
+
+
+def _within(table: Any, *names: str) -> Any:
+    for name in names:
+        table = table.get(name) if isinstance(table, dict) else None
+    return table
 
 
 def call_nobody_home() -> None:
@@ -107,36 +159,26 @@ def kept_api() -> str | None:
         return None
 
 
-def start_server() -> None:
-    """Start the server of this run, if it needs one, out of reach of Ctrl-C; or try whether the one named lets us in.
+def require_ready() -> None:
+    """Wait until the server of ours answers, or try whether the one named lets us in.
 
-    The terminal sends Ctrl-C to the server as well, and a run whose server is gone waits a minute for an answer
-    before it ends. A signal that is blocked in the thread that starts the server stays blocked in the server.
+    Raises
+    ------
+    SynthcoreError
     """
-    is_there = _found_healthy.is_set()
-    require_none(home_obstacles(brings_server=not is_there and not os.environ.get("PREFECT_API_URL")))
-    if is_there:
+    if _ours:
+        _ours.require_ready(server.log_of(prefect_home()))
+    if _ours or _found_healthy.is_set():
         return
-    failed: list[BaseException] = []
-    thread = threading.Thread(target=_meet_server, args=(failed,), daemon=True)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    thread.start()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    while thread.is_alive():
-        thread.join(0.1)
-    if failed:
-        require_server()  # the one named may have gone since it answered
-        raise SynthcoreError(f"no Prefect server could be started: {failed[0]}") from failed[0]
-
-
-def _meet_server(failed: list[BaseException]) -> None:
+    require_none(home_obstacles(brings_server=False))
     from prefect.client.orchestration import get_client
 
     try:
         with get_client(sync_client=True) as client:
             client.hello()
-    except Exception as error:  # noqa: BLE001  it is raised again in the thread that waits
-        failed.append(error)
+    except Exception as error:
+        require_server()  # the one named may have gone since it answered
+        raise SynthcoreError(f"the Prefect server can't be used: {error}") from error
 
 
 def is_reachable() -> bool:
@@ -187,28 +229,24 @@ def server_needed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def own_server_watched(leave: Callable[[ServerGone], object]) -> Iterator[None]:
-    """End the run as soon as the server that it brought has ended: Prefect would wait for its answer for minutes.
+    """End the run as soon as the server of ours has ended: Prefect would wait for its answer for minutes.
 
-    It ends before the run where both get a signal, as from `timeout`, or where memory is short.
+    It may end before the run where both get a signal, or where memory is short, or by another terminal's `down`.
     """
     over = threading.Event()
-    watch = threading.Thread(target=_watch, args=(over, leave), daemon=True)
-    if not os.environ.get("PREFECT_API_URL"):
-        watch.start()
+    if _ours:
+        threading.Thread(target=_watch, args=(_ours, over, leave), daemon=True).start()
     try:
         yield
     finally:
         over.set()
 
 
-def _watch(over: threading.Event, leave: Callable[[ServerGone], object]) -> None:
-    from prefect.server.api.server import SubprocessASGIServer
-
-    said = "the Prefect server of this run was ended, and the run with it; what was made is kept. Run the same command "
-    process = SubprocessASGIServer().server_process
-    while process and not over.wait(WATCH_SECONDS):
-        if process.poll() is not None:
-            leave(ServerGone(f"{said}again: it continues"))
+def _watch(ours: server.Server, over: threading.Event, leave: Callable[[ServerGone], object]) -> None:
+    while not over.wait(WATCH_SECONDS):
+        if not ours.is_running:
+            said = "the Prefect server of this run was ended, and the run with it; what was made is kept. "
+            leave(ServerGone(f"{said}Run the same command again: it continues"))
             return
 
 

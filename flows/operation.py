@@ -20,7 +20,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from flows import environment
+from flows import environment, server
 from synthcore.errors import SynthcoreError
 from synthcore.places import require_none
 from synthcore.storage.writer import disk_errors_of, whole_file
@@ -88,7 +88,9 @@ class Ended(BaseModel):
 
     def to_text(self) -> str:
         """Say it, for a terminal."""
-        return f"ended: {', '.join(self.ended)}\n" if self.ended else "nothing to end: nothing that up started runs\n"
+        return (
+            f"ended: {', '.join(self.ended)}\n" if self.ended else "nothing to end: no server or worker of ours runs\n"
+        )
 
 
 def up(port: int, say: Callable[[str], None]) -> Operation:
@@ -122,7 +124,7 @@ def up(port: int, say: Callable[[str], None]) -> Operation:
 
 
 def down() -> Ended:
-    """End what `up` started, worker first, each with everything it started itself."""
+    """End what `up` started, worker first, each with all that it started itself; and the server that commands share."""
     known = _still_running()
     ended = []
     if known and known.has("worker"):
@@ -133,6 +135,8 @@ def down() -> Ended:
     if kept := environment.kept_api():
         _use_in_profile(None, instead_of=kept)
         environment.started_file().unlink()
+    if server.end(environment.prefect_home()):
+        ended.append("shared server")
     shutil.rmtree(_tmp(), ignore_errors=True)  # what can't be removed does no harm
     return Ended(ended=tuple(ended))
 

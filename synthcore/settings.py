@@ -132,6 +132,10 @@ ControlsToMove = Annotated[
 ToleranceDb = Annotated[float, Field(description="On another type of machine: allowed error, relative to the row.")]
 Port = Annotated[int, Field(ge=1, le=65_535, description="Port of the Prefect server, on this machine alone.")]
 AsJson = Annotated[bool, Field(description="Print one JSON document on stdout, everything else on stderr.")]
+Keep = Annotated[
+    bool,
+    Field(description="Let a Prefect server that is started for this run stay for the next ones, 15 idle minutes."),
+]
 Workers = Annotated[int, Field(ge=1, le=1024, description="Renders at a time; by default one for each core.")]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -278,7 +282,13 @@ class _Cached(_Command):
         return self.data_dir / "results"
 
 
-class Common(_Cached, _Rendering):
+class _Flow(_Cached):
+    """A command that runs a flow."""
+
+    keep: Keep = True
+
+
+class Common(_Flow, _Rendering):
     """What means the same to every command that has it, and can be set for all of them at once."""
 
     model_config = SettingsConfigDict(
@@ -291,7 +301,7 @@ class Common(_Cached, _Rendering):
     )
 
 
-class Generate(_Cached, _Rendering, DatasetSpec):
+class Generate(_Flow, _Rendering, DatasetSpec):
     """Make a dataset of (audio, parameters) pairs, or continue one.
 
     Running the same command again continues where it stopped; a larger -n extends the file. Every flag can also be
@@ -392,7 +402,7 @@ class Verify(_Rendering):
     controls: ControlsToMove = 20
 
 
-class DownloadPresets(_Cached):
+class DownloadPresets(_Flow):
     """Download the presets of public repositories and archives, each into a folder that says where it is from.
 
     A source that can't be had is reported, and the others still come. Running the same command again downloads only
@@ -409,7 +419,7 @@ class DownloadPresets(_Cached):
     limits: Limits = Field(default_factory=Limits)
 
 
-class DiscoverWavetables(_Cached):
+class DiscoverWavetables(_Flow):
     """Make a wavetable catalog of what is built in, and of what Vital's folders and the ones given hold.
 
     A .wav is a wavetable if it is 1 to 257 whole frames, of as many samples as its clm chunk says, or else of 2,048.
@@ -429,7 +439,7 @@ class DiscoverWavetables(_Cached):
         return self.output or self.data_dir / "catalog.json"
 
 
-class Ingest(_Cached, _Rendering):
+class Ingest(_Flow, _Rendering):
     """Read presets that people wrote (.vital, .vitalbank, zip) into one file of patches, each sound once.
 
     Whatever the synth wouldn't survive is refused before it gets there, and named with its reason. Beside the file
@@ -494,7 +504,7 @@ class Doctor(_Cached):
     )
 
 
-class ComputeWeights(_Cached, _Rendering):
+class ComputeWeights(_Flow, _Rendering):
     """Measure how much each control moves the sound, and write it into the dataset as weights for a training loss.
 
     Of rows drawn from the dataset, each control that can be heard is moved a step both ways, or to other options, and
@@ -564,7 +574,10 @@ class Up(_Command):
 
 
 class Down(_Command):
-    """End what up started, and nothing else: the worker with its runs, then the server. Nothing on disk is lost."""
+    """End what up started: the worker with its runs, then the server; and the server that other commands share.
+
+    Nothing on disk is lost, and the next command starts a server again.
+    """
 
     model_config = _command("down")
 

@@ -46,6 +46,7 @@ os.environ["PREFECT_HOME"] = _home.name
 os.environ["PREFECT_LOCAL_STORAGE_PATH"] = str(Path(_home.name, "storage"))
 for _name in [n for n in os.environ if n.startswith("SYNTHCORE_")]:
     del os.environ[_name]
+os.environ["SYNTHCORE_KEEP"] = "false"  # a server that a test needs ends with it
 
 ROWS = 15  #: of a small dataset: odd, so that its last patch is cut
 ROWS_PER_SHARD = 10

@@ -93,7 +93,7 @@ def test_cancelling_a_workers_run_leaves_no_process(
 def test_a_run_that_is_ended_with_the_server_it_brought_says_so_in_one_line(
     cli: Any, tier_1: Any, command: str, who: str
 ) -> None:
-    """As `timeout` and process managers do it: the signal goes to the server as well, which may be gone first."""
+    """Process managers end both; `timeout` ends the run's group, in which the server is not."""
     shutil.copy(tier_1.path, cli.folder / "x.h5")
     asked: dict[str, tuple[object, ...]] = {
         "generate": ("-n", 6000, "-o", "out.h5", *SHORT),
@@ -104,8 +104,12 @@ def test_a_run_that_is_ended_with_the_server_it_brought_says_so_in_one_line(
     def running(what: str) -> list[int]:
         return [pid for pid, line in descendants(process.pid).items() if what in line]
 
-    cli.wait_until(lambda: running("synthcore.engine.zygote"), seconds=150)
-    family, (server, *_) = descendants(process.pid), running("-m uvicorn")
+    is_under_way = {
+        "generate": lambda: shard_files(cli.folder),
+        "compute-weights": lambda: running("synthcore.engine.zygote"),
+    }
+    cli.wait_until(is_under_way[command], seconds=150)
+    family, (server, *_) = descendants(process.pid), running("-m flows.serve")
     if who == "the whole group":
         os.killpg(process.pid, signal.SIGTERM)
     else:

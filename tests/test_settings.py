@@ -34,6 +34,7 @@ GROUPS = {"audio", "acceptance", "run", "limits"}  # explained by their own fiel
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SYNTHCORE_KEEP")  # all tests have it
 
 
 def write_toml(text):
@@ -182,6 +183,7 @@ ALL = [(name, field) for name, (model, _) in cli.COMMANDS.items() for field in C
 SHARED = [(name, field) for name, field in ALL if field in cli.COMMANDS[name][0].model_fields]
 #: Four values of each, as text: in the file for all commands and for one, in the environment for all and for one.
 VALUES = {"data_dir": ["/a", "/b", "/c", "/d"], "workers": ["1", "2", "3", "4"], "as_json": ["true", "false"] * 2}
+VALUES["keep"] = VALUES["as_json"]
 
 
 def said_by(name: str, *flags: str) -> dict[str, str]:
@@ -208,7 +210,7 @@ def test_what_is_set_for_all_commands_holds_for_each_and_what_is_set_for_it_alon
     if name != "generate":
         monkeypatch.setenv(f"SYNTHCORE_{name.replace('-', '_').upper()}_{field.upper()}", for_it)
         assert said_by(name) == unset | {field: for_it}
-    if field != "as_json":
+    if field not in ("as_json", "keep"):
         assert said_by(name, f"--{field.replace('_', '-')}", "7" if field == "workers" else "/7")[field] in ("7", "/7")
 
 
@@ -231,7 +233,7 @@ def test_every_command_refuses_an_unknown_key_in_any_part_of_the_file(name):
 
 def test_a_value_of_another_commands_is_no_concern_of_this_one():
     write_toml('tier = 9\nworkers = 0\n[cache]\nolder_than = "x"\n')
-    assert said_by("doctor") == said_by("discover-wt")
+    assert said_by("doctor") | {"keep": "true"} == said_by("discover-wt")
     with pytest.raises(SpecError, match="workers: .*greater than or equal to 1, not 0"):
         said_by("verify")
 

@@ -291,6 +291,11 @@ class Renderer:
         self.send(preset, notes, changes)
         return self.receive()
 
+    def warm_up(self) -> None:
+        """Start the zygote before there is a candidate."""
+        if self._zygote is None:
+            self._zygote = Zygote(self.fmt)
+
     def close(self) -> None:
         """End the zygote; the next candidate gets a fresh one."""
         if self._zygote is not None:
@@ -298,9 +303,8 @@ class Renderer:
             self._zygote = None
 
     def _send(self, timeout_seconds: float) -> None:
-        if self._zygote is None:
-            self._zygote = Zygote(self.fmt)
-        self._zygote.send(self._preset, self._notes, self._changes, timeout_seconds)
+        self.warm_up()
+        self._expect_zygote().send(self._preset, self._notes, self._changes, timeout_seconds)
 
     def _expect_zygote(self) -> Zygote:
         if self._zygote is None:
@@ -355,6 +359,23 @@ def borrow_renderer(fmt: RenderFormat, timeout_seconds: float) -> Iterator[Rende
             while len(_idle) > IDLE_FORMATS:
                 for old in _idle.pop(next(iter(_idle))):
                     old.close()
+
+
+def warm_up(fmt: RenderFormat, renderers: int, timeout_seconds: float) -> None:
+    """Let zygotes warm up for renderers that will be borrowed, while there is something else to wait for.
+
+    Raises
+    ------
+    Accident
+        A zygote can't be started.
+    SynthcoreError
+        As `require_room`.
+    """
+    for _ in range(renderers):
+        renderer = Renderer(fmt, timeout_seconds)
+        renderer.warm_up()
+        with _idle_lock:
+            _idle.setdefault(fmt, []).append(renderer)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,139 @@
+"""The server that commands share: started once, found by the next, gone with its folder, when idle, or when told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.processes import is_alive
+from flows import environment, serve, server
+from synthcore.errors import SynthcoreError
+from tests.conftest import Fresh, wait_until
+
+
+@pytest.mark.slow
+def test_commands_share_one_server_until_down_or_their_folder_ends_it(cli: Any, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    alone = {"PREFECT_API_URL": "", "PREFECT_HOME": str(home), "SYNTHCORE_KEEP": "true"}
+    with ThreadPoolExecutor() as pool:  # two first commands at once
+        one, other = pool.map(server.shared, [home, home])
+    assert (one.api, one.pid) == (other.api, other.pid)
+    assert (one.process is None) != (other.process is None)
+    one.require_ready(server.log_of(home))
+
+    done = cli.run("discover-wt", "--data-dir", "data", env=alone)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(f"Prefect server: {one.api.removesuffix('/api')}\n")
+    told = cli.json("doctor", "--data-dir", "data", env=alone)["findings"]
+    (found,) = [finding["what"] for finding in told if finding["check"] == "server"]
+    assert found.startswith(f"the server that commands share at {one.api.removesuffix('/api')} (process {one.pid})")
+
+    os.kill(one.pid, signal.SIGKILL)
+    next(s.process for s in (one, other) if s.process).wait()
+    second = server.shared(home)  # a dead one is replaced
+    second.require_ready(server.log_of(home))
+    assert second.pid != one.pid
+    assert cli.json("down", env=alone) == {"ended": ["shared server"]}
+    assert cli.json("down", env=alone) == {"ended": []}
+    assert second.process is not None
+    assert second.process.wait() is not None
+
+    third = server.shared(home)
+    assert third.process is not None
+    server.book_of(home).unlink()  # as with the whole folder
+    third.process.wait()
+
+
+@pytest.mark.slow
+def test_a_server_ends_when_idle_and_one_of_a_run_alone_with_the_run(
+    fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "IDLE_SECONDS", 1)
+    shared = server.shared(tmp_path)
+    shared.require_ready(server.log_of(tmp_path))
+    assert shared.process is not None
+    assert shared.process.wait() == 0
+    assert server.running(tmp_path) is None
+    code = "from flows import server; from pathlib import Path; print(server.alone(Path.cwd()).pid)"
+    pid = int(fresh(code).stdout)
+    wait_until(lambda: not is_alive(pid), seconds=60)
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
+    (tmp_path / "prefect.db").write_text("not a database")
+    with pytest.raises(SynthcoreError, match=r"ended before it answered: .*not a database.*shared-server.log\)"):
+        server.alone(tmp_path).require_ready(server.log_of(tmp_path))
+
+
+def test_who_asks_keeps_the_server_from_being_idle() -> None:
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        assert app.idle_seconds == 0
+        raise ConnectionError
+
+    app = serve.Attended(answer)
+    app._last -= 100
+    assert app.idle_seconds > 99
+    with pytest.raises(ConnectionError):
+        asyncio.run(app({"type": "http"}, None, None))
+    assert 0 < app.idle_seconds < 50
+
+
+def test_a_database_begins_migrated_and_another_one_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def database(name: str, revision: str) -> Path:
+        with closing(sqlite3.connect(tmp_path / name)) as made:
+            made.execute("CREATE TABLE alembic_version (version_num)")
+            made.execute(f"INSERT INTO alembic_version VALUES ('{revision}')")
+            made.commit()
+        return tmp_path / name
+
+    ready = database("template.db", "b")
+    monkeypatch.setattr(serve, "template", lambda: ready)
+    monkeypatch.delenv("PREFECT_API_DATABASE_MIGRATE_ON_START", raising=False)
+    monkeypatch.delenv("PREFECT_API_BLOCKS_REGISTER_ON_START", raising=False)
+    old = database("old.db", "a")
+    serve.provide_database(old)
+    assert serve.revision(old) == "('a',)"
+    assert "PREFECT_API_DATABASE_MIGRATE_ON_START" not in os.environ
+    new = tmp_path / "new.db"
+    serve.provide_database(new)
+    assert new.read_bytes() == ready.read_bytes()
+    assert os.environ["PREFECT_API_DATABASE_MIGRATE_ON_START"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("prefect.toml", '[api]\nurl = "http://x/api"\n'),
+        ("pyproject.toml", '[tool.prefect.api]\nurl = "http://x/api"\n'),
+        ("home/profiles.toml", 'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "http://x/api"\n'),
+    ],
+)
+def test_the_server_that_someone_has_named_is_used(
+    file: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.delenv("PREFECT_PROFILE", raising=False)
+    assert environment.named_api() == (None, "")
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(text)
+    assert environment.named_api()[0] == "http://x/api"
+    with pytest.raises(SynthcoreError, match="no Prefect server answers at http://x/api, which .* names; start it"):
+        environment.prepare()
+    if file.startswith("home"):  # what `synthcore up` wrote there is not the user's choice
+        environment.started_file().parent.mkdir()
+        environment.started_file().write_text(json.dumps({"api": "http://x/api"}))
+        assert environment.named_api() == (None, "")
