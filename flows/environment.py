@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import threading
 import time
 import urllib.error
@@ -27,6 +28,8 @@ EPHEMERAL_START_SECONDS = "120"
 ANSWER_SECONDS = 10.0  #: a busy machine's server takes seconds for what takes milliseconds otherwise
 RESTART_SECONDS = 30.0  #: a server takes 13 to 20 s to start
 WATCH_SECONDS = 0.1  #: how soon it is noticed that the server of a run has ended
+#: Prefect has read its surroundings already: in somebody's own program, in a flow of theirs, or in a worker's run.
+PREFECT_WAS_HERE = "prefect" in sys.modules
 _found_healthy = threading.Event()  #: the server was found here, and asked how it is
 
 
@@ -39,6 +42,8 @@ def prepare() -> str:
         The choice, for people.
     """
     call_nobody_home()
+    if PREFECT_WAS_HERE:
+        return "Prefect server: that of this process"
     named = os.environ.get("PREFECT_API_URL")
     if named:
         if not answers(named):
