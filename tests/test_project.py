@@ -126,10 +126,13 @@ def test_nothing_of_the_wheel_but_synthcore_is_at_the_top(project: Project) -> N
     assert project.shell("python -c 'import synthcore, sys; print(*sys.modules)'").split().count("prefect") == 0
 
 
+@pytest.mark.timeout(900)  # a server, three programs and two workers, one after the other
 def test_the_readme_is_followed_in_a_project_of_ones_own(project: Project) -> None:
     try:
         project.shell("synthcore up --port", project.port)  # all that follows finds its server
-        project.shell("prefect deployment run generate/tier1-1k -p n_samples=6 --watch")
+        project.shell(
+            "prefect deployment run generate/tier1-1k -p n_samples=6 --watch", "-p", """'run={"rows_per_shard": 6}'"""
+        )
         for line in code("bash").splitlines():
             if not line.startswith("pip install"):  # of what was installed above
                 project.shell(line.replace("flows.", f"{ROOMS[0]}."))
