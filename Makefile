@@ -16,7 +16,7 @@ help:
 	@echo '  make dataset   render a first dataset of 256 rows into data/demo.h5'
 	@echo '  make up        keep a Prefect server, all deployments and a worker running (docs/operations.md)'
 	@echo '  make down      end what make up started'
-	@echo '  make setup     only build .venv from requirements.lock: a minute once, then nothing'
+	@echo '  make setup     only build .venv from requirements.lock: half a minute once, then nothing'
 	@echo
 	@echo 'To work on synthcore itself (CONTRIBUTING.md):'
 	@echo '  make check     format, lint, types, layers and the fast tests: before every commit'
@@ -88,21 +88,48 @@ $(shell [ ! -d .venv ] || $(BIN)/python -c '' 2>/dev/null || rm -f .venv/.locked
 
 setup: $(READY)
 
-# --clear: a package that left the lock must leave .venv. --no-deps: the lock is complete, nothing is left to resolve.
-# --only-binary: a missing wheel should fail here and by its name, not in a compiler that isn't there.
+# Runs uv as pip is configured here: it reads neither pip's files nor its variables. Of its own, those that are set hold.
+# pip takes the best match of all its indexes, uv by default the first that has the package; the hashes make that safe.
+define RUN_UV
+import ast, os, subprocess, sys
+names = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "find-links": "UV_FIND_LINKS",
+         "trusted-host": "UV_INSECURE_HOST", "cert": "SSL_CERT_FILE", "proxy": "ALL_PROXY", "no-index": "UV_NO_INDEX"}
+listed = subprocess.check_output([sys.executable, "-m", "pip", "config", "list"], text=True).splitlines()
+told = {"UV_INDEX_STRATEGY": "unsafe-best-match"}
+for section in ("global.", "install.", ":env:."):
+    for name, _, value in (line.partition("=") for line in listed):
+        if name.startswith(section) and name[len(section):] in names:
+            words = ast.literal_eval(value).split()
+            told[names[name[len(section):]]] = ("," if "find-links" in name else " ").join(words)
+os.execve(os.path.join(os.path.dirname(sys.executable), "uv"), ["uv"] + sys.argv[1:], dict(told, **os.environ))
+endef
+export RUN_UV
+
+# uv takes a third of pip's time, and is in the lock itself. Where it can't do it, pip does; make setup INSTALLER=pip
+# begins with pip. --no-deps: the lock is complete, nothing is left to resolve. --only-binary: a missing wheel should fail
+# here and by its name, not in a compiler that isn't there. Bytecode: else each first import makes it.
+INSTALLER := uv
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+UV := $(BIN)/python -c "$$RUN_UV" pip install --quiet --python $(BIN)/python --no-deps
+FROM_LOCK := --only-binary :all: --require-hashes -r
+LOCK_pip := $(PIP) $(FROM_LOCK) requirements.lock
+LOCK_uv := { sed -n '/^uv==/,/[^\\]$$/p' requirements.lock | $(PIP) $(FROM_LOCK) /dev/stdin \
+	&& $(UV) --compile-bytecode $(FROM_LOCK) requirements.lock; } \
+	|| { echo 'make: pip takes over from uv.' >&2; $(LOCK_pip); }
+
+# --clear: a package that left the lock must leave .venv.
 $(LOCKED):
 	@set -e; python=$$(sh -c "$$FIND_PYTHON"); \
-	echo "Building .venv with $$("$$python" -V): a minute or two, once."; \
+	echo "Building .venv with $$("$$python" -V): half a minute, once, plus the downloads."; \
 	"$$python" -m venv --clear .venv; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-		--require-hashes -r requirements.lock; \
+	$(LOCK_$(INSTALLER)); \
 	touch $@
 
 # editable_mode: the other modes answer to "synthcore" only after the folder one is in, which may hold a clone of that name.
+EDITABLE := --no-build-isolation --config-settings editable_mode=compat --editable .
 $(READY): | $(LOCKED)
 	@rm -f .venv/.ready-*
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-		--config-settings editable_mode=compat --editable .
+	@$(UV) $(EDITABLE) 2>/dev/null || $(PIP) $(EDITABLE)
 	@$(BIN)/python -P -m flows.serve --template
 	@touch $@
 

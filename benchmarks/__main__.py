@@ -23,6 +23,7 @@ from benchmarks import (
     sampling,
     scale,
     scale_page,
+    setup,
     start,
     storage,
 )
@@ -49,6 +50,7 @@ BENCHMARKS: dict[str, Callable[..., Iterator[Measure]]] = {
     "storage": storage.run,
     "loading": loading.run,
     "rerun": rerun.run,
+    "setup": setup.run,
     "start": start.run,
     "memory": memory.run,
 }

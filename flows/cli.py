@@ -24,6 +24,7 @@ from synthcore.places import require_places
 from synthcore.settings import (
     CacheCommand,
     ComputeWeights,
+    Deploy,
     DiscoverWavetables,
     Doctor,
     Down,
@@ -56,6 +57,7 @@ commands:
   export            write rows as a .wav and a .vital preset
   cache             list, prune or verify what is cached on disk
   doctor            say what is wrong here, and what to do
+  deploy            write our deployments into a project of yours
   up                keep a server, all deployments and a worker running
   down              end what up started, and the server that commands share
 
@@ -389,6 +391,14 @@ def run_doctor(settings: Doctor) -> int:
     return 0 if found.is_healthy else FAILED
 
 
+def run_deploy(settings: Deploy) -> int:
+    """Write the deployments, and say what to run next."""
+    from flows import deployments
+
+    _tell(deployments.write(settings.output, settings.pool), as_json=settings.as_json)
+    return 0
+
+
 def run_up(settings: Up) -> int:
     """Start what isn't running, and say where it is."""
     from flows import operation
@@ -465,6 +475,7 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "export": (Export, run_export),
     "cache": (CacheCommand, run_cache),
     "doctor": (Doctor, run_doctor),
+    "deploy": (Deploy, run_deploy),
     "up": (Up, run_up),
     "down": (Down, run_down),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import threading
 import time
 import tomllib
@@ -30,6 +31,8 @@ ANSWER_SECONDS = 10.0  #: a busy machine's server takes seconds for what takes m
 RESTART_SECONDS = 30.0  #: a server takes 13 to 20 s to start
 WATCH_SECONDS = 0.1  #: how soon it is noticed that the server of a run has ended
 _ours: server.Server | None = None  #: the server of ours that this process uses
+#: Prefect has read its surroundings already: in somebody's own program, in a flow of theirs, or in a worker's run.
+PREFECT_WAS_HERE = "prefect" in sys.modules
 _found_healthy = threading.Event()  #: the server was found here, and asked how it is
 
 
@@ -57,6 +60,8 @@ def prepare(*, keep: bool | None = None) -> str:
     """
     global _ours
     call_nobody_home()
+    if PREFECT_WAS_HERE:
+        return "Prefect server: that of this process"
     if _ours:
         return f"Prefect server: {_ours.api}"
     named, where = named_api()

@@ -20,6 +20,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+import synthcore
 from flows import environment, server
 from synthcore.errors import SynthcoreError
 from synthcore.places import require_none
@@ -28,7 +29,8 @@ from synthcore.storage.writer import disk_errors_of, whole_file
 ROOT = Path(__file__).resolve().parent.parent
 POOL = "local"  #: the one that is served here
 POOLS = (POOL, "render")  #: those that prefect.yaml deploys to
-ZOMBIES = ROOT / "deployments" / "zombies.yaml"
+SHIPPED = Path(synthcore.__file__).parent  #: with what is deployed; in a checkout, by links to it
+ZOMBIES = SHIPPED / "deployments" / "zombies.yaml"
 START_SECONDS = 180.0  #: for a server on a machine that has never started one
 STOP_SECONDS = 20.0  #: for a program to end by itself; then it is killed
 
@@ -99,10 +101,8 @@ def up(port: int, say: Callable[[str], None]) -> Operation:
     Raises
     ------
     SynthcoreError
-        There is no checkout, another server is in use, or something doesn't start.
+        Another server is in use, or something doesn't start.
     """
-    if not (ROOT / "prefect.yaml").is_file():
-        raise SynthcoreError("the deployments are in the checkout of synthcore: run up from an installation made there")
     if not shutil.which("ps"):
         raise SynthcoreError("there is no ps here, by which down knows what up started: install procps")
     require_none(environment.home_obstacles(brings_server=True))
@@ -209,7 +209,7 @@ def _create_pools() -> None:
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
 
-    template = json.loads((ROOT / "deployments" / "process.json").read_text())
+    template = json.loads((SHIPPED / "deployments" / "process.json").read_text())
     with get_client(sync_client=True) as client:
         for pool in POOLS:
             with contextlib.suppress(ObjectAlreadyExists):
@@ -231,7 +231,8 @@ def _deploy() -> None:
             return found
 
         switched_on = [(d.id, s.schedule) for d in read() for s in d.schedules if s.active]
-        _run("the deployments were refused", "--no-prompt", "deploy", "--all")
+        deploy = ("--no-prompt", "deploy", "--all", "--prefect-file", str(SHIPPED / "prefect.yaml"))
+        _run("the deployments were refused", *deploy)
         for deployment in read():
             for schedule in deployment.schedules:
                 if (deployment.id, schedule.schedule) in switched_on:
@@ -260,6 +261,11 @@ def _use_in_profile(api: str | None, instead_of: str | None) -> None:
 def _typed(command: str) -> str:
     """Write a command the way one would type it here: not everyone has activated the virtual environment."""
     return command if shutil.which(command) else str(Path(sys.executable).with_name(command))
+
+
+def _folder() -> Path:
+    """Where the worker is, and relative paths begin: the checkout, or else the folder one is in."""
+    return ROOT if (ROOT / "pyproject.toml").is_file() else Path.cwd()
 
 
 def _prefect(*arguments: str) -> tuple[str, ...]:
@@ -298,7 +304,7 @@ def _cancel_runs(now: Operation) -> None:
 
 def _run(complaint: str, *arguments: str) -> None:
     """Run one of Prefect's commands to its end."""
-    done = subprocess.run(_prefect(*arguments), cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(_prefect(*arguments), cwd=_folder(), capture_output=True, text=True)
     if done.returncode:
         raise SynthcoreError(f"{complaint}: {_last_line(done.stdout + done.stderr)}")
 
@@ -313,7 +319,7 @@ def _start(now: Operation, name: str, *arguments: str, **variables: str) -> Oper
     with log:
         process = subprocess.Popen(
             _prefect(*arguments),
-            cwd=ROOT,
+            cwd=_folder(),
             env=surroundings,
             stdin=subprocess.DEVNULL,
             stdout=log,

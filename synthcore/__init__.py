@@ -1,7 +1,8 @@
 """Datasets of (audio, parameters) pairs for inverse synthesis with Vital, proven bit for bit.
 
-What a user of a dataset needs is here under its own name; the rest has its module. Names are imported on first use,
-because the zygote imports this package too and must stay small.
+What a user needs is here under its own name; the rest has its module. Names are imported on first use, because the
+zygote imports this package too and must stay small. The flows are the one thing here that lies above this package, and
+Prefect is imported only when one is called.
 """
 
 from __future__ import annotations
@@ -10,35 +11,63 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flows.compute_weights import compute_weights
+    from flows.discover_wavetables import discover_wavetables
+    from flows.download_presets import download_presets
+    from flows.generate import generate
+    from flows.ingest_presets import ingest_presets
+    from flows.inspect_dataset import inspect_dataset as inspect
+    from flows.verify import verify
     from synthcore.controls import Registry
     from synthcore.distances import distance
     from synthcore.errors import SynthcoreError
     from synthcore.patch import LABELS, Patch
     from synthcore.playback import render, render_many
-    from synthcore.spec import DatasetSpec
+    from synthcore.settings import RunSettings
+    from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
     from synthcore.storage.dataset import Dataset
 
 _HOMES = {
     "LABELS": "synthcore.patch",
+    "AcceptanceSpec": "synthcore.spec",
+    "AudioSpec": "synthcore.spec",
     "Dataset": "synthcore.storage.dataset",
     "DatasetSpec": "synthcore.spec",
     "Patch": "synthcore.patch",
     "Registry": "synthcore.controls",
+    "RunSettings": "synthcore.settings",
     "SynthcoreError": "synthcore.errors",
+    "compute_weights": "flows.calls",
+    "discover_wavetables": "flows.calls",
     "distance": "synthcore.distances",
+    "download_presets": "flows.calls",
+    "generate": "flows.calls",
+    "ingest_presets": "flows.calls",
+    "inspect": "flows.calls",
     "render": "synthcore.playback",
     "render_many": "synthcore.playback",
+    "verify": "flows.calls",
 }
 __all__ = [
     "LABELS",
+    "AcceptanceSpec",
+    "AudioSpec",
     "Dataset",
     "DatasetSpec",
     "Patch",
     "Registry",
+    "RunSettings",
     "SynthcoreError",
+    "compute_weights",
+    "discover_wavetables",
     "distance",
+    "download_presets",
+    "generate",
+    "ingest_presets",
+    "inspect",
     "render",
     "render_many",
+    "verify",
 ]
 
 
@@ -46,3 +75,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'synthcore' has no attribute {name!r}; it has {', '.join(__all__)}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -130,6 +130,19 @@ ControlsToMove = Annotated[
     Field(ge=1, description="With --activity: how many controls of a row, of the active and of the inactive ones."),
 ]
 ToleranceDb = Annotated[float, Field(description="On another type of machine: allowed error, relative to the row.")]
+Pool = Annotated[
+    str,
+    Field(pattern=r"^[^/%&<>]+$", description="Work pool that all of them run in; render-shards is named after it."),
+]
+DeploymentsFile = Annotated[
+    Path,
+    AfterValidator(_absolute),
+    Field(
+        description="The file to write, or the folder for it. There, a prefect.yaml that is not the same is left as it "
+        "is, and synthcore-prefect.yaml written.",
+        validate_default=True,
+    ),
+]
 Port = Annotated[int, Field(ge=1, le=65_535, description="Port of the Prefect server, on this machine alone.")]
 AsJson = Annotated[bool, Field(description="Print one JSON document on stdout, everything else on stderr.")]
 Keep = Annotated[
@@ -560,6 +573,18 @@ class Export(_Command):
     file: CliPositionalArg[DatasetFile]
     row: RowsToExport
     output: ExportDir
+
+
+class Deploy(_Command):
+    """Write our deployments into a folder of yours, for Prefect's own deploy to read.
+
+    Workers that run them need synthcore installed, and no checkout of it. Relative paths begin in that folder.
+    """
+
+    model_config = _command("deploy", {"output": "o"})
+
+    pool: Pool = "local"
+    output: DeploymentsFile = Path()
 
 
 class Up(_Command):

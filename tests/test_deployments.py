@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from flows.cli import main
 from synthcore.settings import Common
 
 ROOT = Path(__file__).parent.parent
@@ -25,8 +26,8 @@ each_deployment = pytest.mark.parametrize("deployment", DEPLOYED, ids=lambda d: 
 
 def parameters_of(deployment: dict[str, Any]) -> dict[str, str | None]:
     """The parameters of a deployment's flow and their defaults, as they are written; None where there is no default."""
-    file, _, name = deployment["entrypoint"].partition(":")
-    tree = ast.parse((ROOT / file).read_text())
+    module, _, name = deployment["entrypoint"].rpartition(".")
+    tree = ast.parse((ROOT / module.replace(".", "/")).with_suffix(".py").read_text())
     flow = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
     names = [argument.arg for argument in flow.args.args]
     defaults = [ast.unparse(default) for default in flow.args.defaults]
@@ -45,6 +46,39 @@ def test_a_deployment_leaves_what_commands_share_to_the_worker(deployment: dict[
         assert {name: parameters_of(deployment)[name] for name in shared} == dict.fromkeys(shared, "None")
     assert not shared & deployment.get("parameters", {}).keys()
     assert not any(str(value).startswith("data/") for value in deployment.get("parameters", {}).values())
+
+
+def test_deployments_are_written_into_a_folder_for_one_pool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["deploy", "--pool", "cluster 1"]) == 0
+    assert capsys.readouterr().out == (
+        f"""{len(DEPLOYED)} deployments for the work pool cluster 1: {tmp_path}/prefect.yaml
+
+next, in {tmp_path}, with a Prefect server running:
+  prefect work-pool create 'cluster 1' --type process
+  prefect deploy --all
+  prefect worker start --pool 'cluster 1'
+"""
+    )
+    of_pool = {"work_pool": {"name": "cluster 1"}}
+    wanted = [d | of_pool | ({"name": "cluster 1"} if d["name"] == "render" else {}) for d in DEPLOYED]
+    assert yaml.safe_load((tmp_path / "prefect.yaml").read_text())["deployments"] == wanted
+
+
+def test_deployments_of_somebody_else_are_left_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "prefect.yaml").write_text("name: theirs\n")
+    assert main(["deploy", "-o", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "prefect.yaml there is yours, and stays as it is" in said
+    assert "prefect deploy --all --prefect-file synthcore-prefect.yaml\n" in said
+    assert main(["deploy", "-o", str(tmp_path)]) == 0  # the same again
+    assert main(["deploy", "-o", str(tmp_path), "--pool", "other"]) == 2
+    assert main(["deploy", "-o", str(tmp_path / "prefect.yaml")]) == 2
+    assert "prefect.yaml is there already and says something else; remove it, or" in capsys.readouterr().err
+    assert (tmp_path / "prefect.yaml").read_text() == "name: theirs\n"
+    assert 'name: "local"' in (tmp_path / "synthcore-prefect.yaml").read_text()
 
 
 def test_schedules_are_off_until_someone_switches_them_on() -> None:

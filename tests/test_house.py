@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from prefect import Flow
 
 import synthcore
 
@@ -52,8 +54,9 @@ with Dataset(sys.argv[1]) as dataset:
 def test_the_domain_works_without_prefect(fresh):
     code = """
 import importlib, pkgutil, synthcore
+above = ("synthcore.flows", "synthcore.tasks", "synthcore.storage.torch")
 names = [m.name for m in pkgutil.walk_packages(synthcore.__path__, "synthcore.")]
-names.remove("synthcore.storage.torch")
+names = [name for name in names if not name.startswith(above)]
 for name in names:
     importlib.import_module(name)
 print(len(names))
@@ -65,6 +68,67 @@ print(len(names))
 def test_what_the_package_promises_is_there(name):
     home = importlib.import_module(synthcore._HOMES[name])
     assert getattr(synthcore, name) is getattr(home, name)
+
+
+def test_the_public_names_are_these():
+    """One that goes, or comes by accident, is a change that users notice."""
+    assert dir(synthcore) == [
+        "AcceptanceSpec",
+        "AudioSpec",
+        "Dataset",
+        "DatasetSpec",
+        "LABELS",
+        "Patch",
+        "Registry",
+        "RunSettings",
+        "SynthcoreError",
+        "compute_weights",
+        "discover_wavetables",
+        "distance",
+        "download_presets",
+        "generate",
+        "ingest_presets",
+        "inspect",
+        "render",
+        "render_many",
+        "verify",
+    ]
+    assert synthcore._HOMES.keys() == set(synthcore.__all__)
+
+
+FLOWS = sorted(name for name, home in synthcore._HOMES.items() if home.endswith("flows.calls"))
+
+
+def test_a_flow_can_be_imported_and_passed_on_without_prefect(fresh):
+    code = f"""
+import pickle
+from synthcore import {", ".join(FLOWS)}
+for flow in ({", ".join(FLOWS)}):
+    assert pickle.loads(pickle.dumps(flow)) == flow
+print("done", *({{"numpy", "pydantic"}} & sys.modules.keys()))
+"""
+    assert fresh(code, without=("prefect",)).stdout == "done\n"
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_flow_of_the_package_is_the_flow_itself(name):
+    flow = getattr(synthcore, name)
+    assert isinstance(flow.with_options(retries=1), Flow)
+    assert "Returns" in (inspect.getdoc(flow) or "")
+    assert inspect.signature(flow).parameters.keys() == inspect.signature(flow.fn).parameters.keys()
+
+
+def test_a_program_that_has_prefect_already_keeps_the_server_that_it_has(fresh, monkeypatch):
+    """Prefect wouldn't hear of another one, and a subflow belongs where its parent is."""
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    code = """
+import prefect
+from synthcore import verify
+print(verify.name)
+"""
+    assert fresh(code).stdout == "verify\n"
+    refused = fresh(code.replace("import prefect\n", ""), check=False)
+    assert "no Prefect server answers at http://127.0.0.1:9/api" in refused.stderr
 
 
 def test_what_the_package_lacks_is_said():

@@ -285,9 +285,7 @@ def test_a_page_is_the_only_thing_that_is_replaced(tmp_path: Path) -> None:
 def test_the_flow_leaves_a_link_a_table_and_a_picture(tier_1: Any, forge: Any, prefect_api: str, latest: Any) -> None:
     path = forge(tier_1)
     page = path.with_suffix(".html")
-    code = (
-        "import sys; from flows.inspect_dataset import inspect_dataset as run; run(file=sys.argv[1], html=sys.argv[2])"
-    )
+    code = "import sys; from synthcore import inspect; inspect(file=sys.argv[1], html=sys.argv[2])"
     command = [sys.executable, "-c", code, str(path), str(page)]
     subprocess.run(command, env={**os.environ, "PREFECT_API_URL": prefect_api}, check=True, capture_output=True)
     assert page.read_text().startswith(BEGINNING)

@@ -1,0 +1,41 @@
+"""The flows as Python calls them: `synthcore.generate(...)`. Each is imported when it is called or looked into.
+
+So `from synthcore import generate` imports no Prefect and asks no server. Called within another flow, it is a subflow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class LazyFlow:
+    """Stands for a flow, and does all that the flow does: `generate(...)`, `generate.with_options(...)`."""
+
+    _module: str
+    _name: str
+
+    def __call__(self, *arguments: Any, **parameters: Any) -> Any:
+        return self._import()(*arguments, **parameters)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._import(), name)
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]  # help() shows the flow's
+        doc: str | None = self._import().__doc__
+        return doc
+
+    def _import(self) -> Any:
+        return getattr(import_module(self._module), self._name)
+
+
+generate = LazyFlow("flows.generate", "generate")
+inspect = LazyFlow("flows.inspect_dataset", "inspect_dataset")
+verify = LazyFlow("flows.verify", "verify")
+discover_wavetables = LazyFlow("flows.discover_wavetables", "discover_wavetables")
+download_presets = LazyFlow("flows.download_presets", "download_presets")
+ingest_presets = LazyFlow("flows.ingest_presets", "ingest_presets")
+compute_weights = LazyFlow("flows.compute_weights", "compute_weights")
