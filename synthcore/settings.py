@@ -131,6 +131,10 @@ ControlsToMove = Annotated[
 ]
 ToleranceDb = Annotated[float, Field(description="On another type of machine: allowed error, relative to the row.")]
 Port = Annotated[int, Field(ge=1, le=65_535, description="Port of the Prefect server, on this machine alone.")]
+DryRun = Annotated[
+    bool,
+    Field(description="Say what it would take, and make nothing: rows, bytes, minutes on this machine, free disk."),
+]
 AsJson = Annotated[bool, Field(description="Print one JSON document on stdout, everything else on stderr.")]
 Workers = Annotated[int, Field(ge=1, le=1024, description="Renders at a time; by default one for each core.")]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -320,6 +324,7 @@ class Generate(_Cached, _Rendering, DatasetSpec):
     grow_by: GrowBy = 0
     weights: Weights = 0
     html: Html = None
+    dry_run: DryRun = False
     run: RunSettings = Field(default_factory=RunSettings)
 
     @model_validator(mode="after")
