@@ -1,6 +1,6 @@
 """How fast this machine renders, and how large rows become: measured on real candidates, never supposed.
 
-A pace comes from the shards that are there already, from a probe of a few seconds, which is kept in the data directory,
+A pace comes from the shards that are there already, from a rehearsal of a few seconds, kept in the data directory,
 or from the first seconds of a run. Owns no arithmetic of what follows from it: that is `synthcore.estimate`.
 """
 
@@ -33,19 +33,19 @@ from synthcore.shard import ShardPlan, ShardWork
 from synthcore.storage.merge import ShardRef
 from synthcore.storage.writer import whole_file
 
-VERSION = 1  #: Raise it when the same probe would be kept as something else.
-PROBE_SECONDS = 7.0  #: of all probes of an estimate together, from the first finished candidates on
+VERSION = 1  #: Raise it when the same rehearsal would be kept as something else.
+REHEARSAL_SECONDS = 7.0  #: of all rehearsals of an estimate together, from the first finished candidates on
 #: That processes may take to start, and the last candidates to end: 1 to 2 s, far more where others use the machine.
 MORE_SECONDS = 10.0
-ENOUGH = 240  #: candidates after which a probe knows more than its machine's mood changes
-RENDER_SECONDS = 5.0  #: wall clock for one render of a probe
+ENOUGH = 240  #: candidates after which a rehearsal knows more than its machine's mood changes
+RENDER_SECONDS = 5.0  #: wall clock for one render of a rehearsal
 #: Of a worker's time, so much is the synth's CPU time: 0.78 at tier 1, 0.83 at tiers 2 and 3 (docs/measurements.md).
 SHARE_OF_SYNTH = 0.8
 #: Twice the standard error of a mean over n candidates is this by the root of n, as costs differ by 0.7 of the mean.
 SPREAD = 1.4
 LEAST_ERROR = 0.1  #: what a machine's pace changes by from minute to minute
 
-Measured = Literal["shards", "probe", "run"]
+Measured = Literal["shards", "rehearsal", "run"]
 
 
 class Pace(BaseModel):
@@ -181,7 +181,7 @@ def alone(cpu_seconds: float, workers: int) -> float:
 
 
 def kept(plan: ShardPlan, workers: int, data_dir: Path) -> Pace | None:
-    """What a probe of the same kind of shards measured here before; None if none did, or its file is damaged."""
+    """What a rehearsal of the same kind of shards measured here before; None if none did, or its file is damaged."""
     try:
         return Pace.model_validate_json(_path(plan, workers, data_dir).read_bytes())
     except (OSError, ValueError):
@@ -189,15 +189,15 @@ def kept(plan: ShardPlan, workers: int, data_dir: Path) -> Pace | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """A source to be probed: its first plan, where its candidates come from, and how many patches it has in all."""
+class Rehearsal:
+    """A source to be rehearsed: its first plan, where its candidates come from, and how many patches it has in all."""
 
     plan: ShardPlan
     supply: Supply
     patches: int
 
 
-def probed(trials: Sequence[Trial], workers: int, data_dir: Path) -> list[Pace | None]:
+def rehearsed(rehearsals: Sequence[Rehearsal], workers: int, data_dir: Path) -> list[Pace | None]:
     """Render the first patches of each source for some seconds, and keep what that tells.
 
     Returns
@@ -207,16 +207,16 @@ def probed(trials: Sequence[Trial], workers: int, data_dir: Path) -> list[Pace |
     """
     found = []
     with at_most(workers):
-        for trial in trials:
-            pace = _probe(trial, workers, PROBE_SECONDS / len(trials))
+        for rehearsal in rehearsals:
+            pace = _rehearse(rehearsal, workers, REHEARSAL_SECONDS / len(rehearsals))
             if pace:
                 with contextlib.suppress(SynthcoreError):  # where there is no room, it is measured again next time
-                    _keep(pace, _path(trial.plan, workers, data_dir))
+                    _keep(pace, _path(rehearsal.plan, workers, data_dir))
             found.append(pace)
     return found
 
 
-def _probe(trial: Trial, workers: int, seconds: float) -> Pace | None:
+def _rehearse(rehearsal: Rehearsal, workers: int, seconds: float) -> Pace | None:
     meter = Meter(workers)
 
     def hear(event: Progress) -> None:
@@ -226,7 +226,7 @@ def _probe(trial: Trial, workers: int, seconds: float) -> Pace | None:
 
     def work(part: ShardPlan) -> None:
         with contextlib.suppress(Interrupted, LowAcceptance):
-            ShardWork(part, trial.supply, _Nowhere(), RENDER_SECONDS).run()
+            ShardWork(part, rehearsal.supply, _Nowhere(), RENDER_SECONDS).run()
 
     # As in a run: one more shard than workers.
     with (
@@ -235,9 +235,9 @@ def _probe(trial: Trial, workers: int, seconds: float) -> Pace | None:
         ThreadPoolExecutor(workers + 1) as pool,
         interruptible(),
     ):
-        for done in [pool.submit(work, part) for part in _parts(trial.plan, trial.patches, workers + 1)]:
+        for done in [pool.submit(work, part) for part in _parts(rehearsal.plan, rehearsal.patches, workers + 1)]:
             done.result()
-    return meter.pace("probe")
+    return meter.pace("rehearsal")
 
 
 def _parts(plan: ShardPlan, patches: int, number: int) -> list[ShardPlan]:

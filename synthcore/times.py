@@ -57,7 +57,11 @@ class Times:
 
     def measured(self) -> str:
         """What the times were measured at."""
-        words = {"shards": "as shards that are there took", "probe": "from a probe", "run": "from the first seconds"}
+        words = {
+            "shards": "as shards that are there took",
+            "rehearsal": "from a rehearsal",
+            "run": "from the first seconds",
+        }
         found = {pace.measured for pace in self.paces.values() if pace}
         candidates, _ = self.verdicts()
         return f"{' and '.join(words[kind] for kind in words if kind in found)} ({candidates:,} candidates)"

@@ -14,7 +14,7 @@ from synthcore import library
 from synthcore.candidates import PRESET_SOURCES, SOURCES, Source, Supply
 from synthcore.controls import installed
 from synthcore.errors import DatasetError, SynthcoreError
-from synthcore.pace import Pace, Trial, kept, of_shards, probed, shards_there
+from synthcore.pace import Pace, Rehearsal, kept, of_shards, rehearsed, shards_there
 from synthcore.places import of_output, require_none
 from synthcore.presets.collection import Collection
 from synthcore.presets.given import Given
@@ -97,18 +97,18 @@ class Work:
         return [plan for plan in self.plans if plan.source == source]
 
     def known_paces(self) -> Paces:
-        """What shards that are there tell of each source, or else an earlier probe."""
+        """What shards that are there tell of each source, or else an earlier rehearsal."""
         return {source: self._known(source) for source in self.sources}
 
     def paces(self) -> Paces:
-        """The same, and what a probe tells of those that nothing is known of."""
+        """The same, and what a rehearsal tells of those that nothing is known of."""
         known = self.known_paces()
         unknown = [source for source, pace in known.items() if pace is None]
-        trials = []
+        rehearsals = []
         for source in unknown:
             plans = self.to_render(source) or self.planned(source)
-            trials.append(Trial(plans[0], self.supply(plans[0]), sum(plan.patches for plan in plans)))
-        found = probed(trials, self.settings.workers, self.settings.data_dir)
+            rehearsals.append(Rehearsal(plans[0], self.supply(plans[0]), sum(plan.patches for plan in plans)))
+        found = rehearsed(rehearsals, self.settings.workers, self.settings.data_dir)
         return {**known, **dict(zip(unknown, found, strict=True))}
 
     def stored(self, source: Source) -> StoredBytes | None:

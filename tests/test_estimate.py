@@ -46,7 +46,7 @@ OF_FIXTURES += ("--render-seconds", "0.4", "--rows-per-shard", "10")
 def probes_are_brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few candidates are enough here."""
     monkeypatch.setattr(pace, "ENOUGH", 12)
-    monkeypatch.setattr(pace, "PROBE_SECONDS", 60.0)  # a busy machine is not what is tested
+    monkeypatch.setattr(pace, "REHEARSAL_SECONDS", 60.0)  # a busy machine is not what is tested
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def remember(made: Any, data_dir: Path) -> None:
 
 
 def test_a_dry_run_needs_no_prefect_and_writes_what_it_measured_alone(fresh: Any, tmp_path: Path) -> None:
-    code = "from synthcore import pace; pace.ENOUGH, pace.PROBE_SECONDS = 12, 60\n"
+    code = "from synthcore import pace; pace.ENOUGH, pace.REHEARSAL_SECONDS = 12, 60\n"
     code += "from flows.cli import main; sys.exit(main(sys.argv[1:]))"
     wishes = ("generate", "-n", 20, *SHORT, "-o", "new/out.h5", "--data-dir", "data", "--dry-run")
     done = fresh(code, *wishes, "--json", without=("prefect",))
@@ -108,7 +108,7 @@ def test_a_probe_is_kept_for_its_kind_and_a_damaged_one_made_again(wish: Any, tm
 
 
 def test_what_is_estimated_is_near_what_is_written(wish: Any, each_tier: Any) -> None:
-    """Of the very spec of a dataset that is there, from a probe alone; times are the machine's, bytes are not."""
+    """Of the very spec of a dataset that is there, from a rehearsal alone; times are the machine's, bytes are not."""
     spec = each_tier.spec
     flags = ("-n", spec.n_samples, "--tier", spec.tier, "--max-peak", spec.acceptance.max_peak)
     found = estimate(wish(*flags, audio=OF_FIXTURES))
