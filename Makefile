@@ -136,6 +136,7 @@ $(READY): | $(LOCKED)
 # --- What it is for --------------------------------------------------------------------------------------------------
 
 dataset: setup
+	@echo 'Rendering 256 rows into data/demo.h5.'
 	@$(BIN)/synthcore generate --tier 1 -n 256 --rows-per-shard 48 -o data/demo.h5
 
 up: setup

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
+_BEGAN = [time.monotonic()]  # of this process, before anything else is imported; its first command takes it
+
 import contextlib
 import errno
 import gc
@@ -9,7 +13,6 @@ import os
 import platform
 import signal
 import sys
-import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +23,7 @@ from pydantic_core import PydanticSerializationError
 from pydantic_settings import BaseSettings
 
 from synthcore.errors import DownloadError, RenderError, ServerGone, SynthcoreError
+from synthcore.laps import began
 from synthcore.places import require_places
 from synthcore.settings import (
     CacheCommand,
@@ -78,6 +82,7 @@ def main(arguments: list[str] | None = None, *, as_flow: bool = False) -> int:
     0 for success, 1 when a dataset or a render failed, 2 for input that a person can correct, 130 after Ctrl-C.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    began.set(_BEGAN.pop() if _BEGAN else time.monotonic())
     try:
         return _run(words, as_flow)
     except (RenderError, DownloadError) as error:
@@ -144,12 +149,16 @@ def _leave(gone: ServerGone) -> None:
 
 
 def run_generate(settings: Generate) -> int:
-    """Run the flow, and say what it made."""
+    """Run the flow, and say what it made; or say what it would take."""
+    if settings.dry_run:
+        return _estimate(settings)
     from synthcore import library
     from synthcore.engine.client import require_room
+    from synthcore.room import may_be_too_large, require_possible
     from synthcore.spec import DatasetSpec
     from synthcore.storage.continuing import grown, require_continuable, require_writable
     from synthcore.wavetables.discovery import places_to_search
+    from synthcore.work import looked_at
 
     require_places(settings.data_dir)
     ThreadPoolExecutor(1).submit(_warm_up, settings)  # while Prefect is imported here; what fails there fails again
@@ -165,14 +174,28 @@ def run_generate(settings: Generate) -> int:
         spec = settings.spec_of(library.given_catalog(settings.catalog, settings.data_dir), "")
         spec = grown(spec, settings.output_path, settings.grow_by)
         require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
+        if may_be_too_large(settings):  # else the flow looks, which has planned its shards
+            require_possible(looked_at(settings)[0])
     _say(f"data directory: {settings.data_dir}")
     with _meeting_prefect(keep=settings.keep):
         from flows.generate import generate
 
-    summary = _call(generate, settings, without={"catalog_digest", "presets_digest"})
+    summary = _call(generate, settings, without={"catalog_digest", "presets_digest", "dry_run"})
     if settings.html:
         _say(f"page: {settings.html}")
-    _tell(summary, as_json=settings.as_json)
+    _tell(summary.ended(time.monotonic() - began.get()), as_json=settings.as_json)
+    return 0
+
+
+def _estimate(settings: Generate) -> int:
+    """Say what a dataset will take, after rendering for some seconds if nothing is known of its like."""
+    from synthcore.engine.client import require_room
+    from synthcore.estimate import estimate
+    from synthcore.spec import DatasetSpec
+
+    require_places(settings.data_dir)
+    require_room(DatasetSpec(audio=settings.audio, acceptance=settings.acceptance).render_format)
+    _tell(estimate(settings), as_json=settings.as_json)
     return 0
 
 

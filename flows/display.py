@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
+import time
 from types import TracebackType
 
 from rich.console import Console
@@ -12,12 +13,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from flows.environment import is_reachable
 from synthcore import progress
+from synthcore.pace import Meter
 from synthcore.report import Tally, counted
 from synthcore.shard import ShardPlan
+from synthcore.work import Work
 from tasks.report import show_progress, start_progress
 
 #: How often the artifact moves: often enough to be live, and a few dozen requests in a run of minutes.
 SECONDS = 3.0
+#: Without a terminal, each of so many shards has a line; of more, one every few seconds.
+LISTED, LINE_SECONDS = 100, 5.0
+FIRST_SECONDS = 3.0  #: of rendering, from which the rest can be told
 
 
 class Warnings(logging.Handler):
@@ -34,8 +40,11 @@ class Warnings(logging.Handler):
 class Display:
     """Follows one run. Rows are counted as they are rendered, or by the shard when it was cached."""
 
-    def __init__(self, plans: list[ShardPlan]) -> None:
-        self.tally = Tally(plans)
+    def __init__(self, plans: list[ShardPlan], work: Work | None = None) -> None:
+        self.tally = Tally(plans, asked=work.rows_asked if work else None)
+        self._work = work  # whose estimate is still to be said
+        self._meter = Meter(work.settings.workers) if work else None
+        self._said_at = -LINE_SECONDS
         self._artifact = start_progress(self.tally.to_text())
         console = Console(stderr=True)
         self._bar = Progress(
@@ -48,8 +57,7 @@ class Display:
             console=console,
             disable=not console.is_terminal,
         )
-        # The last shard is rendered whole, so there may be a few more rows than were asked for.
-        self._task = self._bar.add_task("rendering", total=self.tally.rows, speed_text="", verdicts="")
+        self._task = self._bar.add_task("rendering", total=self.tally.asked, speed_text="", verdicts="")
         self._listening = progress.listening(self._count)
         self._warnings = Warnings(self)
         self._has_noticed = False
@@ -79,6 +87,8 @@ class Display:
         """Count a finished shard, once."""
         self.tally.shard_done(plan, is_cached=is_cached)
         self._move()
+        if not is_cached and not self._bar.console.is_terminal:
+            self._list(plan)
 
     def shard_failed(self) -> None:
         """Count a shard that failed for good."""
@@ -92,9 +102,9 @@ class Display:
         self._bar.update(self._task, description="rendering")
         self._move()
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, style: str = "yellow") -> None:
         """Tell people what they should know, above the bar."""
-        self._bar.console.print(line, style="yellow", markup=False, soft_wrap=True)
+        self._bar.console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def merging(self) -> None:
         """Say that rendering is over."""
@@ -107,19 +117,46 @@ class Display:
                 self.say(event.notice)
             return
         self.tally.count(event)
+        if self._meter:
+            self._meter.hear(event)
         self._move()
+
+    def _list(self, plan: ShardPlan) -> None:
+        """Say that a shard is rendered, where no bar shows it; of many, one every few seconds."""
+        now, tally = time.monotonic(), self.tally
+        is_last = tally.shards_done == tally.shards
+        if tally.shards <= LISTED or is_last or now - self._said_at >= LINE_SECONDS:
+            self._said_at = now
+            self.say(tally.of_shard(plan), style="")
+
+    def _foretell(self) -> None:
+        """Say once what a run will take, as soon as it is known: before it begins, or from its first seconds."""
+        if self._work is None or self._meter is None:
+            return
+        from synthcore.estimate import foretold  # only now: a short run does without
+
+        paces = self._work.known_paces()
+        if self._meter.seconds >= FIRST_SECONDS:
+            paces = dict.fromkeys(paces, self._meter.pace("run"))
+        elif not paces or None in paces.values():
+            return
+        for line in foretold(self._work, paces):
+            self.say(line, style="")
+        self._work = None
 
     def _move(self) -> None:
         tally = self.tally
         self._bar.update(
             self._task,
-            completed=tally.rows_done,
+            completed=tally.asked_done,
             speed_text=f"{tally.rows_per_second:.1f} rows/s" if tally.rows_rendered else "",
             verdicts=f"{tally.kept:.0%} kept {counted(tally.faults)}" if tally.candidates else "",
         )
 
     def _publish(self) -> None:
+        self._foretell()
         while not self._over.wait(SECONDS):
+            self._foretell()
             self._show()
 
     def _show(self) -> None:

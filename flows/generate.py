@@ -9,7 +9,6 @@ is imported where it is wanted: a run begins a tenth of a second sooner.
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,11 @@ from synthcore import library
 from synthcore.engine.client import at_most, interruptible
 from synthcore.errors import DamagedShard, SpecError
 from synthcore.gaps import is_lost, parted, require_hope
+from synthcore.laps import Laps
 from synthcore.places import require_places
 from synthcore.presets.collection import Collection
 from synthcore.report import shard_rows, short_count
+from synthcore.room import require_possible
 from synthcore.settings import (
     Approximate,
     CatalogFile,
@@ -50,7 +51,7 @@ from synthcore.settings import (
     Weights,
     Workers,
 )
-from synthcore.shard import ShardPlan, plan_shards
+from synthcore.shard import ShardPlan, plan_shards, supply
 from synthcore.spec import (
     AcceptanceSpec,
     AudioSpec,
@@ -65,6 +66,7 @@ from synthcore.spec import (
 from synthcore.storage.continuing import grown, require_continuable
 from synthcore.storage.merge import DatasetRef, Gap, ShardRef
 from synthcore.summary import Summary
+from synthcore.work import Work
 from tasks.logs import show_logs
 from tasks.merge import merge_shards
 from tasks.report import draw_picture, link_page, list_findings, list_shards, show_picture, summarize
@@ -125,36 +127,43 @@ def generate(
     SynthcoreError
         The disk is full.
     """
+    settings, laps = asked(Generate, locals()), Laps()
     show_logs()
-    settings = asked(Generate, locals())
     require_places(settings.data_dir)
     catalog_digest = library.given_catalog(settings.catalog, settings.data_dir)
     if settings.html:
         from synthcore.page.writing import require_replaceable
 
         require_replaceable(settings.html)
+    laps.end("start")
     presets, files = gather_presets(settings)
+    laps.end("presets" if settings.has_presets else "start")
     spec = settings.spec_of(catalog_digest, presets.digest if presets else "")
     spec = grown(spec, settings.output_path, settings.grow_by)
     require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
     plans = plan_shards(spec, settings.run.rows_per_shard, presets)
+    work = Work.of(settings, spec, plans, lambda plan: supply(plan, settings.data_dir))
+    tight = require_possible(work)
 
     with (
         environment.server_needed(),
         task_runner(settings) as runner,
-        Display(plans) as display,
+        Display(plans, work) as display,
         interruptible(),
         at_most(settings.workers),
     ):
-        started = time.monotonic()
+        if tight:
+            display.say(f"{tight}: it may not fit")
+        laps.end("start")
         if settings.run.distribute:  # afterwards, all shards are there
             distribute(plans, spec, settings, display)
         made = render_shards(plans, settings, runner, display)
         environment.require_server()
         list_shards(shard_rows(plans, made, display.tally.cached), len(plans))
         shards, gaps = parted(made, allow_partial=settings.run.allow_partial)
+        laps.end("render")
         dataset = merge(plans, shards, gaps, spec, settings, runner, display)
-        seconds = time.monotonic() - started
+        laps.end("merge")
 
     summary = Summary.of(
         spec,
@@ -163,16 +172,18 @@ def generate(
         gaps,
         cached=len(display.tally.cached),
         rows_rendered=display.tally.rows_rendered,
-        seconds=seconds,
+        seconds=laps.parts["render"] + laps.parts["merge"],
         data_dir=settings.data_dir,
         weights=weigh(dataset, settings),
         presets=files,
     )
+    laps.end("weights" if settings.weights else "rest")
     summarize(summary)
     show_picture(draw_picture.with_options(result_storage=settings.results_dir)(dataset))
     if settings.html:
         publish_page(dataset, settings.html)
-    return summary
+    laps.end("rest")
+    return summary.model_copy(update={"parts": laps.parts})
 
 
 def publish_page(dataset: DatasetRef, html: Path) -> None:

@@ -48,6 +48,12 @@ def of_data(data_dir: Path) -> Iterator[Obstacle]:
         yield Obstacle(reason, todo)
 
 
+def of_output(output: Path) -> Iterator[Obstacle]:
+    """What keeps an output from being written, of one that isn't there yet."""
+    if reason := reason_against(output.parent):
+        yield Obstacle(reason, "name another file or folder")
+
+
 def of_temporary_files() -> Iterator[Obstacle]:
     """What keeps temporary files from being written anywhere."""
     try:

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One candidate is done: the rows it brought, or why it was refused. Or nothing is, and people are told why."""
+    """One candidate is done: the rows it brought, or why it was refused. Or nothing is, and people are told why.
+
+    Of the rows' audio, `bytes` are stored; the synth took `cpu_seconds`.
+    """
 
     rows: int
     fault: str | None
     notice: str = ""
+    bytes: int = 0
+    cpu_seconds: float = 0.0
 
 
 Listener = Callable[[Progress], None]

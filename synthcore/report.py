@@ -28,10 +28,15 @@ class Tally:
         The shards of the run.
     clock : callable
         Gives seconds.
+    asked : int, optional
+        Rows that were asked for, where whole shards hold more.
     """
 
-    def __init__(self, plans: Sequence[ShardPlan], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, plans: Sequence[ShardPlan], clock: Callable[[], float] = time.monotonic, asked: int | None = None
+    ) -> None:
         self.shards, self.rows = len(plans), sum(plan.rows for plan in plans)
+        self.asked = self.rows if asked is None else asked
         self.faults: Counter[str] = Counter()
         self.candidates = 0
         self._clock = clock
@@ -94,6 +99,11 @@ class Tally:
         return min(self._cached + self.rows_rendered, self.rows)
 
     @property
+    def asked_done(self) -> int:
+        """The same, of the rows that were asked for: those that whole shards add are taken to come evenly."""
+        return self.rows_done * self.asked // self.rows
+
+    @property
     def rows_per_second(self) -> float:
         """Rendered rows for each second since the run began."""
         return self.rows_rendered / max(self._clock() - self._started, 1e-9)
@@ -109,9 +119,16 @@ class Tally:
         pace = self.rows_per_second
         return (self.rows - self.rows_done) / pace if pace else None
 
+    def of_shard(self, plan: ShardPlan) -> str:
+        """Say that a shard has been rendered, and how far the run is."""
+        said = f"shard {self.shards_done} of {self.shards}: {plan.rows:,} rows, {self.rows_per_second:.1f} rows/s"
+        left = self.seconds_left
+        return f"{said}, {duration(left)} left" if left and self.rows_done < self.rows else said
+
     def to_text(self) -> str:
         """Say how far the run is, in a line."""
-        parts = [f"{self.rows_done:,} of {self.rows:,} rows, {self.shards_done} of {self.shards} shards"]
+        extra = f" ({self.rows:,} in whole shards)" * (self.asked < self.rows)
+        parts = [f"{self.asked_done:,} of {self.asked:,} rows{extra}, {self.shards_done} of {self.shards} shards"]
         if self._cached:
             parts.append(f"{len(self.cached)} of them cached")
         if self.failed:

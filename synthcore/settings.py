@@ -144,6 +144,10 @@ DeploymentsFile = Annotated[
     ),
 ]
 Port = Annotated[int, Field(ge=1, le=65_535, description="Port of the Prefect server, on this machine alone.")]
+DryRun = Annotated[
+    bool,
+    Field(description="Say what it would take, and make nothing: rows, bytes, minutes on this machine, free disk."),
+]
 AsJson = Annotated[bool, Field(description="Print one JSON document on stdout, everything else on stderr.")]
 Keep = Annotated[
     bool,
@@ -343,6 +347,7 @@ class Generate(_Flow, _Rendering, DatasetSpec):
     grow_by: GrowBy = 0
     weights: Weights = 0
     html: Html = None
+    dry_run: DryRun = False
     run: RunSettings = Field(default_factory=RunSettings)
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -27,7 +28,7 @@ from synthcore.candidates import PRESET_SOURCES, SOURCES, Candidate, Provenance,
 from synthcore.controls import canonical_json, installed
 from synthcore.engine.client import borrow_renderer, pause, require_room
 from synthcore.engine.machine import engine
-from synthcore.engine.rendering import CpuSeconds, Outcome, RenderedRow
+from synthcore.engine.rendering import CpuSeconds, Fault, Outcome, RenderedRow
 from synthcore.errors import EngineMismatch, LowAcceptance
 from synthcore.presets.collection import Collection
 from synthcore.presets.given import Given, contents_digest, presets_of
@@ -79,6 +80,11 @@ class ShardPlan(BaseModel):
     def name(self) -> str:
         """Where the shard lies, relative to the data directory."""
         return f"shards/{self.key[:2]}/{self.key}.h5"
+
+    @property
+    def record(self) -> str:
+        """The cache key, under which the workflow keeps what was made of it."""
+        return f"shard-{self.key}"
 
 
 def origin() -> str:
@@ -222,10 +228,20 @@ def _supply(source: Source, spec: DatasetSpec, collection: str, data_dir: Path) 
     return Given(spec, installed(), presets, source)
 
 
+class Rows(Protocol):
+    """Where what became of candidates goes: into a shard, or nowhere if it is only measured."""
+
+    def append(self, candidate: Candidate, rows: tuple[RenderedRow, ...], assets: Mapping[str, bytes]) -> None:
+        """Take the rows of an accepted candidate."""
+
+    def reject(self, candidate: Candidate, fault: Fault) -> None:
+        """Take a refused candidate."""
+
+
 class ShardWork:
     """The candidates of one shard: those waiting, and what became of the others."""
 
-    def __init__(self, plan: ShardPlan, supply: Supply, writer: ShardWriter, timeout_seconds: float) -> None:
+    def __init__(self, plan: ShardPlan, supply: Supply, writer: Rows, timeout_seconds: float) -> None:
         self.plan, self.supply, self.writer, self.timeout_seconds = plan, supply, writer, timeout_seconds
         self.candidates = 0
         self.rows = 0
@@ -300,7 +316,12 @@ class ShardWork:
                 self._require_worthwhile(candidate)
                 self._waiting.appendleft((candidate.index, candidate.attempt + 1))
         progress.publish(
-            progress.Progress(rows=len(outcome.rows), fault=outcome.fault.reason if outcome.fault else None)
+            progress.Progress(
+                rows=len(outcome.rows),
+                fault=outcome.fault.reason if outcome.fault else None,
+                bytes=sum(len(row.chunk) for row in outcome.rows),
+                cpu_seconds=outcome.cpu.settle + outcome.cpu.render,
+            )
         )
 
     def _decide(self, candidate: Candidate, rows: tuple[RenderedRow, ...]) -> None:

@@ -37,6 +37,7 @@ class Summary(BaseModel):
     synth_cpu_seconds: float  # of renders and the pages they write: kept, refused and settling
     data_dir: str
     weights: int  # rows that the importance weights are of; 0 if none were asked for
+    parts: dict[str, float] = {}  # seconds of the whole run, by what they went into
     presets: dict[str, int] = {}  # files by what became of them, as the report of their ingestion says
 
     @classmethod
@@ -76,6 +77,11 @@ class Summary(BaseModel):
             weights=weights,
             presets=dict(presets or {}),
         )
+
+    def ended(self, seconds: float) -> Summary:
+        """The same, where all in all it took so many seconds: what no part accounts for is the rest."""
+        rest = self.parts.get("rest", 0.0) + seconds - sum(self.parts.values())
+        return self.model_copy(update={"parts": {**self.parts, "rest": max(rest, 0.0)}})
 
     @property
     def acceptance(self) -> float:
@@ -118,7 +124,13 @@ class Summary(BaseModel):
 next:
   {command} inspect {shlex.quote(output)}
   {command} verify {shlex.quote(output)}
-"""
+{self._parts()}"""
+
+    def _parts(self) -> str:
+        """Say how long it took in all, and what for."""
+        spent = {part: seconds for part, seconds in self.parts.items() if seconds >= 0.05}
+        listed = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in spent.items())
+        return f"\n{sum(self.parts.values()):.1f} s in all: {listed}\n" if self.parts else ""
 
     def _read(self) -> str:
         words = {"unknown": "with settings that the synth doesn't know"}

@@ -24,7 +24,7 @@ from tasks.records import guarded
 @guarded
 def shard_key(_: Any, parameters: dict[str, Any]) -> str:
     """The content fingerprint: never the number of rows, the neighbours or a path."""
-    return f"shard-{parameters['plan'].key}"
+    return str(parameters["plan"].record)
 
 
 async def heals(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:

@@ -437,6 +437,20 @@ def interruptible() -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def stopped_after(seconds: float) -> Iterator[None]:
+    """Stop what still renders in the block after so many seconds; afterwards, rendering may go on."""
+    timer = threading.Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        _stopping.clear()
+
+
 @atexit.register
 def end_zygotes() -> None:
     """End every zygote of this process."""

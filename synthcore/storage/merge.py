@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -83,6 +83,22 @@ class ShardRef(BaseModel):
                 synth_cpu_seconds=0.0,
                 tries=0,
             )
+
+
+class StoredBytes(NamedTuple):
+    """What a shard's parts take on the disk."""
+
+    row: float  # the audio of one row
+    assets: int
+
+
+def stored_bytes(shard: Path) -> StoredBytes | None:
+    """Ask a shard what its parts take; None if it can't be read, or has no rows."""
+    with contextlib.suppress(FileUnavailable, *schema.UNREADABLE), open_file(shard) as file:
+        audio, assets = file[schema.AUDIO], file["assets"]
+        held = sum(assets[name].id.get_storage_size() for name in assets)
+        return StoredBytes(audio.id.get_storage_size() / len(audio), held) if len(audio) else None
+    return None
 
 
 class Gap(BaseModel):
