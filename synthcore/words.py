@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,14 +19,13 @@ from pydantic import BaseModel, ConfigDict
 from synthcore.activity import Labels, activity
 from synthcore.controls import Control
 from synthcore.errors import DatasetError
+from synthcore.overview import SHORT, pairs_text, wrapped
 from synthcore.panel import Knob, Module, panel, plain, signed
 from synthcore.patch import Patch
 from synthcore.storage.dataset import Dataset
 
-WIDTH = 80  #: columns of a terminal that everyone has
 CELL = 38  #: two controls stand side by side where both are this short
 LABEL = 19  #: columns of a control's name
-SHORT = 12  #: digits of a hash that a person compares
 
 
 class KnobWords(BaseModel):
@@ -83,7 +81,7 @@ class RowWords(BaseModel):
         if self.connections:
             lines += ["", "Modulation, by slot"]
         for connection in self.connections:
-            lines += _wrapped(f"{connection.slot:>2}. {_marked(connection.sentence, connection.is_heard)}", "      ")
+            lines += wrapped(f"{connection.slot:>2}. {_marked(connection.sentence, connection.is_heard)}", "      ")
         return "\n".join(lines) + "\n"
 
 
@@ -303,8 +301,7 @@ def _origin(metadata: Mapping[str, Any]) -> list[str]:
         "made from": parents,
         "split": f"{found['split']}, family {found['family']}" if "split" in found else "",
     }
-    lines = [_wrapped(f"{name:<10}{said}", " " * 12) for name, said in pairs.items() if said]
-    return [line for wrapped in lines for line in wrapped]
+    return pairs_text(pairs)
 
 
 def _is_hash(value: Any) -> bool:
@@ -322,12 +319,8 @@ def _side_by_side(knobs: tuple[KnobWords, ...]) -> list[str]:
             continue
         lines += [f"  {first}"] if first else []
         first = cell if len(cell) <= CELL else ""
-        lines += [] if first else _wrapped(cell, " " * (LABEL + 3))
+        lines += [] if first else wrapped(cell, " " * (LABEL + 3))
     return [*lines, f"  {first}"] if first else lines
-
-
-def _wrapped(text: str, hanging: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent=hanging)
 
 
 def _marked(text: str, is_heard: bool) -> str:

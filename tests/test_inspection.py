@@ -8,6 +8,7 @@ import pytest
 
 from synthcore.hearing import centroid_hz
 from synthcore.inspection import Inspection, inspect
+from synthcore.overview import look
 from synthcore.sampling.hypercube import Sampler
 from synthcore.storage.dataset import Dataset
 
@@ -99,15 +100,30 @@ def test_its_text_tells_what_a_person_asks_for(dataset, each_tier):
     found = inspect(dataset)
     text = found.to_text()
     said = (
-        "15 of tier",
-        "8 patches",
+        f"15 rows of tier {found.tier}, 8 patches",
         f"{found.acceptance:.1%} of {found.candidates}",
+        "48, 60 at velocity 100; 0.25 s held of 0.4 s, at 22050 Hz",
         "centroid",
         "vita",
         *found.faults,
     )
     assert [part for part in said if part not in text] == []
-    assert max(map(len, text.splitlines())) <= 80
+    commands = text.partition("next:\n")[2].partition("\n\n")[0]
+    assert max(map(len, text.replace(commands, "").splitlines())) <= 80
+    assert [line.split()[1:] for line in commands.splitlines()][-1] == ["verify", found.file]
+
+
+def test_it_begins_with_what_matters_and_ends_with_the_columns(dataset):
+    text = inspect(dataset).to_text()
+    parts = ("rows of tier", "loudness", "refused:", "next:", "how the rows sound", "coverage of the priors", "columns")
+    assert list(map(text.index, parts)) == sorted(map(text.index, parts))
+
+
+def test_what_needs_no_audio_is_the_same_in_both(dataset):
+    overview, found = look(dataset), inspect(dataset)
+    assert overview.model_dump() == found.model_dump(include=set(type(overview).model_fields))
+    assert overview.loudness_dbfs == found.distributions["rms (dBFS)"][1:4]
+    assert overview.highest_peak == pytest.approx(found.distributions["peak"][-1])
 
 
 # -------------------------------------------------------------------------------------------------------- the centroid
