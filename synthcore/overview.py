@@ -112,9 +112,7 @@ class Overview(BaseModel):
         if not self.loudness_dbfs:
             return ""
         low, middle, high = self.loudness_dbfs
-        return (
-            f"median {middle:.1f} dBFS, nine in ten from {low:.1f} to {high:.1f}; highest peak {self.highest_peak:.2f}"
-        )
+        return f"median {middle:.1f} dBFS, nine in ten {low:.1f} to {high:.1f}; peaks up to {self.highest_peak:.2f}"
 
     def _places(self) -> Iterator[str]:
         for place in self.presets[:PLACES]:
