@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticSerializationError
 from pydantic_settings import BaseSettings
@@ -43,6 +43,10 @@ from synthcore.settings import (
     WriteRecipe,
     parse,
 )
+
+if TYPE_CHECKING:
+    from synthcore.inspection import Inspection
+    from synthcore.storage.dataset import Dataset
 
 USAGE = """usage: synthcore COMMAND [OPTIONS]
 
@@ -217,26 +221,46 @@ def _warm_up(settings: Generate) -> None:
 
 
 def run_inspect(settings: Inspect) -> int:
-    """Say what is in a dataset."""
-    from flows.bar import rows_shown
-    from synthcore import inspection
-    from synthcore.inspection import Inspection, RowWords
-    from synthcore.page.content import rows_heard
-    from synthcore.page.writing import write_page
+    """Say what is in a dataset: at once what needs no audio, and then what is heard."""
+    from synthcore.overview import look
     from synthcore.storage.dataset import Dataset, damage_named
 
     with damage_named(settings.file), Dataset(settings.file) as dataset:
-        found: Inspection | RowWords
         if settings.row is not None:
-            found = inspection.describe_row(dataset, settings.row)
-        elif settings.html:
-            with rows_shown("listening", rows_heard(len(dataset))):
-                found = write_page(dataset, settings.html)
-            _say(f"page: {settings.html}")
-        else:
-            found = inspection.inspect(dataset)
-    _tell(found, as_json=settings.as_json)
+            from synthcore.words import describe
+
+            _tell(describe(dataset, settings.row, everything=settings.all), as_json=settings.as_json)
+            return 0
+        is_telling = not (settings.as_json or settings.html)  # a page that can't be written is refused first
+        if is_telling:
+            sys.stdout.write(printable(look(dataset).begin_text()))
+            sys.stdout.flush()
+        found = _listen(dataset, settings)
+    if is_telling:
+        sys.stdout.write(printable(f"\n{found.rest_text()}"))
+    else:
+        _tell(found, as_json=settings.as_json)
     return 0
+
+
+def _listen(dataset: Dataset, settings: Inspect) -> Inspection:
+    """Hear rows, and write a page if one is asked for."""
+    from flows.bar import rows_shown
+    from synthcore import inspection
+    from synthcore.controls import installed
+    from synthcore.hearing import QUICK
+
+    ThreadPoolExecutor(1).submit(installed)  # a process of its own looks at the synth meanwhile
+    if not settings.html:
+        with rows_shown("listening", min(QUICK, len(dataset))):
+            return inspection.inspect(dataset)
+    from synthcore.page.content import rows_heard
+    from synthcore.page.writing import write_page
+
+    with rows_shown("listening", rows_heard(len(dataset))):
+        found = write_page(dataset, settings.html)
+    _say(f"page: {settings.html}")
+    return found
 
 
 def run_inspect_flow(settings: Inspect) -> int:

@@ -160,22 +160,24 @@ def _row(plan: ShardPlan, ref: ShardRef, *, is_cached: bool) -> dict[str, Cell]:
         "state": "cached" if is_cached else "rendered",
         "source": ref.source,
         "rows": ref.rows,
-        "attempts": ref.candidates,
-        "faults": counted(ref.faults),
+        "candidates": ref.candidates,
+        "refused": counted(ref.faults),
         "seconds": ref.seconds,
         "tries": ref.tries,
         "worker": ref.worker,
+        "failed because": "",
     }
 
 
 def _failed_row(plan: ShardPlan, gap: Gap) -> dict[str, Cell]:
     nothing: dict[str, Cell] = {
         "rows": 0,
-        "attempts": "",
-        "faults": gap.reason,
+        "candidates": "",
+        "refused": "",
         "seconds": "",
         "tries": "",
         "worker": "",
+        "failed because": gap.reason,
     }
     return {"shard": f"{plan.index:04d}", "state": "failed", "source": gap.source, **nothing}
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import shutil
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,8 +9,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.engine.faults import REASONS
-from synthcore.report import counted, duration
+from synthcore.overview import SHORT, accepted, count_candidates, pairs_text
+from synthcore.report import duration
+from synthcore.shell import command, typed
 from synthcore.spec import DatasetSpec
+from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import DatasetRef, Gap, ShardRef
 
 
@@ -30,8 +30,10 @@ class Summary(BaseModel):
     shards: int
     shards_cached: int
     rows_rendered: int  # by this run: the others were cached
-    candidates: int
+    candidates: int  # in all shards: the last may hold more patches than the file
     faults: dict[str, int]
+    file_candidates: int  # of the file alone, as an inspection counts them
+    file_faults: dict[str, int]
     gaps: tuple[Gap, ...] = ()  # what the dataset lacks
     seconds: float  # wall clock, from the first shard's start to the output's name
     synth_cpu_seconds: float  # of renders and the pages they write: kept, refused and settling
@@ -55,10 +57,12 @@ class Summary(BaseModel):
         weights: int = 0,
         presets: Mapping[str, int] | None = None,
     ) -> Summary:
-        """Add up a run's shards, cached ones included."""
+        """Add up a run's shards, cached ones included, and count what is in the file."""
         faults: Counter[str] = Counter()
         for shard in shards:
             faults.update(shard.faults)
+        with Dataset(dataset.path) as made:
+            patches, file_faults = count_candidates(made)
         return cls(
             output=dataset.path,
             digest=dataset.digest,
@@ -70,6 +74,8 @@ class Summary(BaseModel):
             rows_rendered=rows_rendered,
             candidates=sum(s.candidates for s in shards),
             faults=dict(sorted(faults.items())),
+            file_candidates=patches + sum(file_faults.values()),
+            file_faults=file_faults,
             gaps=tuple(gaps),
             seconds=round(seconds, 3),
             synth_cpu_seconds=round(sum(s.synth_cpu_seconds for s in shards), 3),
@@ -85,8 +91,14 @@ class Summary(BaseModel):
 
     @property
     def acceptance(self) -> float:
-        """Share of the candidate patches that were kept."""
+        """Share of the candidate patches that were kept, in all shards."""
         return 1 - sum(self.faults.values()) / self.candidates
+
+    @property
+    def accepted(self) -> str:
+        """How many candidates were kept: of the file, and of all shards where that differs."""
+        in_shards = f"; in all shards {self.acceptance:.1%} of {self.candidates}"
+        return accepted(self.file_candidates, self.file_faults) + in_shards * (self.candidates != self.file_candidates)
 
     @property
     def headline(self) -> str:
@@ -111,20 +123,25 @@ class Summary(BaseModel):
 
     def to_text(self) -> str:
         """Say what was made and what to do next, for a terminal."""
-        refused = counted(self.faults) or "none"
-        # Not everyone has activated the virtual environment.
-        command = "synthcore" if shutil.which("synthcore") else _short(Path(sys.executable).with_name("synthcore"))
-        output = _short(Path(self.output))
-        return f"""
-{self.headline}: {self.what_was_rendered}, in {self.seconds:.1f} s
-  file      {output} ({self.bytes / 1e6:.1f} MB)
-  digest    {self.digest}
-  accepted  {self.acceptance:.1%} of {self.candidates} candidate patches, in all shards; refused: {refused}
+        output = Path(self.output)
+        known = pairs_text(
+            {
+                "file": f"{typed(output)} ({self.bytes / 1e6:.1f} MB)",
+                "digest": self.digest,  # whole: it is what two runs are compared by
+                "accepted": self.accepted,
+            }
+        )
+        lines = [f"{self.headline}: {self.what_was_rendered}, in {self.seconds:.1f} s", *known]
+        return (
+            "\n"
+            + "\n".join(lines)
+            + f"""
 {self._read()}{self._weighed()}{self._missing()}
 next:
-  {command} inspect {shlex.quote(output)}
-  {command} verify {shlex.quote(output)}
+  {command("inspect", output)}
+  {command("verify", output)}
 {self._parts()}"""
+        )
 
     def _parts(self) -> str:
         """Say how long it took in all, and what for."""
@@ -142,7 +159,8 @@ next:
 
     def to_markdown(self) -> str:
         """Write the page for Prefect's UI."""
-        faults = "".join(f"| {r} | {n} | {REASONS[r]} |\n" for r, n in self.faults.items()) or "| none | 0 | |\n"
+        faults = self.file_faults.items()
+        refused = "".join(f"| {r} | {n} | {REASONS[r]} |\n" for r, n in faults) or "| none | 0 | |\n"
         failed = "".join(f"| {g.source} | {g.first_patch} | {g.patches} | {g.reason} |\n" for g in self.gaps)
         gaps = f"""
 ## Patches that the dataset lacks
@@ -162,15 +180,15 @@ Their shards failed. The same command again renders just these.
 | size | {self.bytes / 1e6:.1f} MB |
 | digest | `{self.digest}` |
 | rows | {self.rows:,} |
-| accepted | {self.acceptance:.1%} of {self.candidates} candidates |
+| accepted | {self.accepted} |
 | throughput | {self.throughput} |
-| spec | `{self.spec.fingerprint}` |
+| spec | `{self.spec.fingerprint[:SHORT]}` |
 {gaps if self.gaps else ""}
 ## Refused candidates
 
 | reason | candidates | meaning |
 | --- | --- | --- |
-{faults}
+{refused}
 ## Open it
 
 ```
@@ -196,8 +214,3 @@ with Dataset("{self.output}") as dataset:
         if not self.gaps:
             return ""
         return f"  missing   {len(self.gaps)} shards failed; the same command again renders just these\n"
-
-
-def _short(path: Path) -> str:
-    """Write a path the way one would type it here."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

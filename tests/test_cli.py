@@ -17,6 +17,7 @@ from pydantic import PlainSerializer, TypeAdapter
 from flows.cli import COMMANDS, main
 from flows.environment import is_healthy
 from synthcore.settings import Generate
+from tests.conftest import place_of
 
 
 @pytest.fixture
@@ -220,14 +221,55 @@ def test_every_setting_is_described() -> None:
 def test_inspect_says_what_is_in_a_dataset(tier_1: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(tier_1.path)]) == 0
     shown = capsys.readouterr().out
-    assert tier_1.ref.digest[:32] in shown
-    assert max(map(len, shown.splitlines())) <= 80
+    assert tier_1.ref.digest[:12] in shown
+    assert tier_1.ref.digest not in shown
+    assert [line for line in shown.splitlines() if len(line) > 80 and "synthcore inspect" not in line] == []
     assert main(["inspect", str(tier_1.path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert {"rows", "tier", "digest", "acceptance", "faults", "coverage"} <= found.keys()
     assert (found["rows"], found["digest"]) == (tier_1.ref.rows, tier_1.ref.digest)
     assert main(["inspect", str(tier_1.path), "--row", "3"]) == 0
     assert "row 3 of" in capsys.readouterr().out
+    assert main(["inspect", str(tier_1.path), "--row", "-1", "--all"]) == 0
+    shown = capsys.readouterr().out
+    assert "row 14 of" in shown
+    assert "(not heard)" in shown
+
+
+def test_inspect_says_what_needs_no_audio_before_it_hears_any(
+    tier_1: Any, forge: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here no audio can be read: what was said before stands."""
+    file = forge(tier_1)
+    place, size = place_of(file, 3)
+    with file.open("r+b") as damaged:
+        damaged.seek(place)
+        damaged.write(b"\xff" * size)
+    assert main(["inspect", str(file)]) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith("forged.h5: 15 rows of tier 1, 8 patches\n")
+    assert f"synthcore inspect {file} --row 0\n" in said.out
+    assert "how the rows sound" not in said.out
+    assert len(said.err.splitlines()) == 1
+    assert main(["inspect", str(file), "--json"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_inspect_says_its_first_lines_before_it_imports_what_is_slow(tier_1: Any, fresh: Any) -> None:
+    code = """
+import io
+from flows import cli
+first = []
+class Watched(io.StringIO):
+    def flush(self):
+        first.append((self.getvalue(), {"rich", "scipy.spatial", "vita", "synthcore.coverage"} & {*sys.modules}))
+sys.stdout = Watched()
+code = cli.main(["inspect", sys.argv[1]])
+sys.stdout, text = sys.__stdout__, sys.stdout.getvalue()
+print(code, first[0][1], first[0][0].splitlines()[0], first[0][0] in text, "how the rows sound" in text, sep="|")
+"""
+    said = fresh(code, tier_1.path).stdout
+    assert said == "0|set()|tier-1.h5: 15 rows of tier 1, 8 patches|True|True\n"
 
 
 def test_verify_exits_with_1_and_names_the_row_that_differs(
@@ -264,10 +306,10 @@ def test_a_file_whose_header_is_damaged_costs_one_line(
 def test_names_in_a_file_command_no_terminal(tier_1: Any, forge: Any, capsys: pytest.CaptureFixture[str]) -> None:
     file = forge(tier_1)
     with h5py.File(file, "r+") as opened:
-        opened["schema"].attrs["content_digest"] = "[/x] \x1b]0;owned\x07"
+        opened["schema"].attrs["content_digest"] = "[/x] \x1b]0;o\x07"
     assert main(["inspect", str(file)]) == 0
     said = capsys.readouterr().out
-    assert "[/x] \N{REPLACEMENT CHARACTER}]0;owned" in said
+    assert "[/x] \N{REPLACEMENT CHARACTER}]0;o\N{REPLACEMENT CHARACTER}" in said
     assert not {"\x1b", "\x07"} & set(said)
     with h5py.File(file, "r+") as opened:
         opened["schema"].attrs["version"] = "\x1b[2J"

@@ -11,10 +11,12 @@ import pytest
 from PIL import Image
 
 from synthcore import picture, report
+from synthcore.overview import look
 from synthcore.progress import Progress
 from synthcore.report import Tally, duration, shard_rows, short_count
 from synthcore.shard import plan_shards
 from synthcore.spec import DatasetSpec
+from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import Gap
 from synthcore.summary import Summary
 
@@ -80,7 +82,8 @@ def test_the_table_of_shards_lists_failed_ones_first_and_is_bounded(
     made = [tier_1.shards[0], gap]
     rows = shard_rows(tier_1.plans, made, cached=[0])
     assert [(row["shard"], row["state"]) for row in rows] == [("0001", "failed"), ("0000", "cached")]
-    assert rows[0]["faults"] == "it broke"
+    assert (rows[0]["refused"], rows[0]["failed because"]) == ("", "it broke")
+    assert rows[1]["failed because"] == ""
     assert rows[1]["rows"] == tier_1.shards[0].rows
     assert str(rows[1]["worker"]).split()[1].isdecimal()
     monkeypatch.setattr(report, "LISTED", 1)
@@ -109,8 +112,24 @@ def test_the_summary_says_what_it_took_and_what_is_lacking(tier_1: Any) -> None:
     of: dict[str, Any] = {"cached": 0, "rows_rendered": 15, "seconds": 2.5, "data_dir": Path("data")}
     summary = Summary.of(tier_1.spec, tier_1.ref, tier_1.shards, [gap], **of)
     page = summary.to_markdown()
-    for words in (tier_1.ref.digest, tier_1.spec.fingerprint, "6.0 rows/s", "| synthetic | 3 | 2 | it broke |"):
+    for words in (tier_1.ref.digest, tier_1.spec.fingerprint[:12], "6.0 rows/s", "| synthetic | 3 | 2 | it broke |"):
         assert words in page
     whole = Summary.of(tier_1.spec, tier_1.ref, tier_1.shards, [], **of)
     assert "lacks" not in whole.to_markdown()
     assert "missing" not in whole.to_text()
+    assert tier_1.ref.digest in whole.to_text()
+
+
+def test_the_summary_counts_the_files_candidates_first_as_an_inspection_does(tier_1: Any) -> None:
+    """The last shard holds a patch more than the file."""
+    of: dict[str, Any] = {"cached": 0, "rows_rendered": 15, "seconds": 2.5, "data_dir": Path("data")}
+    summary = Summary.of(tier_1.spec, tier_1.ref, tier_1.shards, [], **of)
+    with Dataset(tier_1.path) as dataset:
+        found = look(dataset)
+    assert (summary.file_candidates, summary.file_faults) == (found.candidates, found.faults)
+    assert found.accepted in " ".join(summary.to_text().split())
+    assert found.accepted in summary.to_markdown()
+    assert summary.candidates > found.candidates
+    assert f"; in all shards {summary.acceptance:.1%} of {summary.candidates}" in summary.accepted
+    alike = summary.model_copy(update={"candidates": found.candidates, "faults": found.faults})
+    assert alike.accepted == found.accepted

@@ -1,0 +1,23 @@
+"""What one types in a shell to go on: the program, and paths from where one is."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+
+def command(*words: str | Path) -> str:
+    """Write a synthcore command so that it can be copied into this shell."""
+    return shlex.join([program(), *(typed(word) if isinstance(word, Path) else word for word in words)])
+
+
+def program() -> str:
+    """The program's name, with its path where it wouldn't be found: not everyone has activated the environment."""
+    return "synthcore" if shutil.which("synthcore") else typed(Path(sys.executable).with_name("synthcore"))
+
+
+def typed(path: Path) -> str:
+    """Write a path the way one would type it here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
