@@ -156,16 +156,12 @@ def run_generate(settings: Generate) -> int:
     """Run the flow, and say what it made; or say what it would take."""
     if settings.dry_run:
         return _estimate(settings)
-    from synthcore import library
     from synthcore.engine.client import require_room
-    from synthcore.room import may_be_too_large, require_possible
     from synthcore.spec import DatasetSpec
-    from synthcore.storage.continuing import grown, require_continuable, require_writable
+    from synthcore.storage.continuing import require_writable
     from synthcore.wavetables.discovery import places_to_search
-    from synthcore.work import looked_at
 
     require_places(settings.data_dir)
-    ThreadPoolExecutor(1).submit(_warm_up, settings)  # while Prefect is imported here; what fails there fails again
     require_writable(settings.output_path)
     require_room(DatasetSpec(audio=settings.audio, acceptance=settings.acceptance).render_format)
     if settings.html:
@@ -174,16 +170,12 @@ def run_generate(settings: Generate) -> int:
         require_replaceable(settings.html)
     if settings.community_dir:
         places_to_search((), wished=settings.community_dir)  # what isn't there needs no server
-    if not settings.has_presets:  # else the spec is known only when they have been read
-        spec = settings.spec_of(library.given_catalog(settings.catalog, settings.data_dir), "")
-        spec = grown(spec, settings.output_path, settings.grow_by)
-        require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
-        if may_be_too_large(settings):  # else the flow looks, which has planned its shards
-            require_possible(looked_at(settings)[0])
+    ready = ThreadPoolExecutor(1).submit(_get_ready, settings)  # while Prefect is imported here
     _say(f"data directory: {settings.data_dir}")
     with _meeting_prefect(keep=settings.keep):
         from flows.generate import generate
 
+        ready.result()
     summary = _call(generate, settings, without={"catalog_digest", "presets_digest", "dry_run"})
     if settings.html:
         _say(f"page: {settings.html}")
@@ -203,19 +195,28 @@ def _estimate(settings: Generate) -> int:
     return 0
 
 
-def _warm_up(settings: Generate) -> None:
-    """Look at the synth; start renderers, too, if they will be needed here."""
+def _get_ready(settings: Generate) -> None:
+    """Refuse what can't be made here, as the flow does, whose refusals are failed runs; start renderers, if need be."""
     from synthcore import library
     from synthcore.controls import installed
     from synthcore.engine.client import warm_up
+    from synthcore.room import may_be_too_large, require_possible
     from synthcore.shard import plan_shards
+    from synthcore.storage.continuing import grown, require_continuable
+    from synthcore.work import looked_at
 
     installed()
-    if settings.has_presets or settings.run.distribute or settings.run.runner != "threads":
+    if settings.has_presets:  # the spec is known only when they have been read
         return
     spec = settings.spec_of(library.given_catalog(settings.catalog, settings.data_dir), "")
-    plans = plan_shards(spec, settings.run.rows_per_shard)
+    spec = grown(spec, settings.output_path, settings.grow_by)
+    require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
+    if may_be_too_large(settings):  # else the flow looks, which has planned its shards
+        require_possible(looked_at(settings)[0])
+    if settings.run.distribute or settings.run.runner != "threads":
+        return
     again = settings.run.refreshes("render")
+    plans = plan_shards(spec, settings.run.rows_per_shard)
     candidates = sum(plan.patches for plan in plans if again or not (settings.data_dir / plan.name).exists())
     warm_up(spec.render_format, min(settings.workers, candidates), settings.run.render_timeout)
 
