@@ -163,7 +163,7 @@ def test_rows_are_named_one_by_one_or_together(tier_1, tmp_path, capsys):
     [
         (["--row", "15"], "row 15 is out of range: "),
         (["--row", "1,-16"], "row -16 is out of range: "),
-        (["--row", "one"], "row.0: input should be a valid integer"),
+        (["--row", "one"], "ROWS: 'one' is not a list of rows, such as 3 or 3,5-8,-1"),
         ([], "row is missing; see --help"),
     ],
 )
