@@ -6,6 +6,7 @@ import contextlib
 import errno
 import gc
 import itertools
+import json
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # --version and --help do without
 
     from synthcore.settings import (
         CacheCommand,
+        Completion,
         ComputeWeights,
         DiscoverWavetables,
         Doctor,
@@ -410,6 +412,16 @@ def run_down(settings: Down) -> int:
     return 0
 
 
+def run_completion(settings: Completion) -> int:
+    """Print a script for a shell."""
+    from synthcore import completion
+    from synthcore import settings as models
+
+    script = completion.script(settings.shell, {name: getattr(models, model) for name, (model, _) in COMMANDS.items()})
+    sys.stdout.write(json.dumps({"shell": settings.shell, "script": script}) + "\n" if settings.as_json else script)
+    return 0
+
+
 @contextlib.contextmanager
 def _meeting_prefect() -> Iterator[None]:
     """Have a Prefect server ready. Only within may a flow be imported."""
@@ -482,6 +494,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Any], int]]] = {
     "doctor": ("Doctor", run_doctor),
     "up": ("Up", run_up),
     "down": ("Down", run_down),
+    "completion": ("Completion", run_completion),
 }
 #: Flows of commands that do without Prefect.
 FLOWS: dict[str, tuple[str, Callable[[Any], int]]] = {

@@ -88,6 +88,8 @@ def explain(error: ValidationError, model: type[BaseModel], place: Place = dotte
 
 def field_of(model: type[BaseModel], path: Path) -> FieldInfo | None:
     """Find a setting in its model or in one of the model's groups."""
+    if not path:
+        return None
     fields = model.model_fields if len(path) == 1 else group_fields(model.model_fields.get(path[0]))
     return fields.get(path[-1])
 
@@ -110,6 +112,8 @@ def _line(found: ErrorDetails, model: type[BaseModel], place: Place) -> str:
     context = dict(found.get("ctx", {}))
     if found["type"] == "clash":
         return re.sub(r"\{([\w.]+)\}", lambda name: place((*path, *name[1].split("."))), context["sentence"])
+    if found["type"] == "needs":
+        return f"needs {found['msg']}"
     sentence = SENTENCES.get(found["type"]) or _own(found)
     where = ": ".join([place(path), *inner]) if path else "settings"
     return f"{where}: {sentence.format_map(_words(found, model, path))}"
@@ -132,7 +136,9 @@ def _words(found: ErrorDetails, model: type[BaseModel], path: Path) -> dict[str,
     near: list[str] = re.split(r", | or ", choices)
     if found["type"] == "extra_forbidden":
         near, given = list(group_fields(model.model_fields.get(path[0]))) if len(path) > 1 else [], path[-1]
-    written = typed(field_of(model, path)) or Typed("as it must be written")
+    is_whole = found["loc"] == path  # else a part of it is wrong, and is written otherwise
+    written = typed(field_of(model, path)) if is_whole else None
+    written = written or Typed(f"of the form {context.get('pattern')}")
     form = written.metavar + f", such as {written.example}" * bool(written.example)
     bare = shown[1:-1] if isinstance(given, str) else shown
     limits = {name: f"{limit:g}" for name, limit in context.items() if isinstance(limit, float)}

@@ -33,7 +33,7 @@ from synthcore.helptext import helptext, usage
 from synthcore.messages import clash, needs
 from synthcore.presets.sources import KNOWN, Sources
 from synthcore.presets.transfer import Limits
-from synthcore.quantities import Count, Hours, Seconds, Typed, items, rows, whole_items
+from synthcore.quantities import COUNT, Count, Hours, N, Seconds, Typed, items, rows, whole_items
 from synthcore.spec import DatasetSpec, Digest
 from synthcore.storage import MergeMode
 
@@ -105,8 +105,10 @@ ExtraFiles = Annotated[
 ]
 Strict = Annotated[bool, Field(description="Fail when one source fails, not only when all do.")]
 GrowBy = Annotated[
-    Count,
+    int,
     Field(ge=0, description="Rows to add; n-samples are what a new output begins with."),
+    COUNT,
+    N,
 ]
 WeighedFile = Annotated[
     Path,
@@ -116,10 +118,13 @@ WeighedFile = Annotated[
     Field(description="The dataset; its weights are written into it."),
 ]
 Bases = Annotated[
-    Count, Field(ge=1, description="Rows whose controls are moved, drawn from the dataset; all if it has fewer.")
+    int,
+    Field(ge=1, description="Rows whose controls are moved, drawn from the dataset; all if it has fewer."),
+    COUNT,
+    N,
 ]
 BASES = 500  #: at tier 1 about 40 minutes on two quiet cores, at tier 2 four hours
-Weights = Annotated[Count, Field(ge=0, description="Measure importance weights at so many rows, last.")]
+Weights = Annotated[int, Field(ge=0, description="Measure importance weights at so many rows, last."), COUNT, N]
 DatasetFile = Annotated[Path, Positional(), FILE, Field(description="The dataset or shard.")]
 RowsInWords = Annotated[
     tuple[int, ...],
@@ -141,15 +146,17 @@ RowsToExport = Annotated[
     Field(min_length=1, description="Which rows: 3, or 3,5-8,-1; negative ones count from the end."),
 ]
 ExportDir = Annotated[Path, AfterValidator(_absolute), DIR, Field(description="Folder for the files; made if need be.")]
-RowsToVerify = Annotated[Count, Field(ge=1, description="How many rows, drawn at random.")]
+RowsToVerify = Annotated[int, Field(ge=1, description="How many rows, drawn at random."), COUNT, N]
 EveryRow = Annotated[bool, Field(description="Every row.")]
 OfActivity = Annotated[
     bool,
     Field(description="Move controls of the rows instead: what the file calls inactive must not change the sound."),
 ]
 ControlsToMove = Annotated[
-    Count,
+    int,
     Field(ge=1, description="With --activity: how many controls of a row, of the active and of the inactive ones."),
+    COUNT,
+    N,
 ]
 ToleranceDb = Annotated[
     float, Typed("DB"), Field(description="On another type of machine: allowed error, relative to the row.")
@@ -158,7 +165,7 @@ Port = Annotated[
     int, Typed("PORT"), Field(ge=1, le=65_535, description="Port of the Prefect server, on this machine alone.")
 ]
 AsJson = Annotated[bool, Field(description="Print JSON on stdout, everything else on stderr.")]
-Workers = Annotated[Count, Field(ge=1, le=1024, description="Renders at a time; by default one for each core.")]
+Workers = Annotated[int, Field(ge=1, le=1024, description="Renders at a time; by default one for each core."), COUNT, N]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -584,6 +591,17 @@ class Down(_Command):
     """End what up started, and nothing else: the worker with its runs, then the server. Nothing on disk is lost."""
 
     command = "down"
+
+
+class Completion(_Command):
+    """Print a script that makes a shell complete commands, flags and what they can be. Its first lines say where to.
+
+    It is made for this version: print it again after an update.
+    """
+
+    command = "completion"
+
+    shell: Annotated[Literal["bash", "zsh", "fish"], Positional()] = Field(description="The shell.")
 
 
 Parsed = TypeVar("Parsed", bound=_Command)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from synthcore.engine.rendering import RenderFormat
 from synthcore.messages import clash
-from synthcore.quantities import Count, Hertz, MidiNote, Seconds, Typed, WholeSeconds, items, number
+from synthcore.quantities import COUNT, Count, Hertz, N, Seconds, Typed, WholeSeconds, items, note, number
 
 # The types that specs, flow parameters and flags share: range, choices and help, written once.
 Tier = Annotated[
@@ -20,11 +20,11 @@ Tier = Annotated[
     BeforeValidator(number),
     Field(description="How much of the synth varies: 1 = 82 controls, 2 = all 448, 3 = modulation as well."),
 ]
-Rows = Annotated[Count, Field(ge=1, description="Rows in the dataset; each patch makes one a note.")]
-Seed = Annotated[Count, Field(ge=0, lt=2**32, description="Another seed, another dataset.")]
+Rows = Annotated[int, Field(ge=1, description="Rows in the dataset; each patch makes one a note."), COUNT, N]
+Seed = Annotated[int, Field(ge=0, lt=2**32, description="Another seed, another dataset."), COUNT, N]
 FixedModulation = Annotated[bool, Field(description="At tier 2: 8 fixed routes, each on or off.")]
 VariationCount = Annotated[
-    Count, Field(ge=0, le=10_000_000, description="Patches to make by changing and mixing presets.")
+    int, Field(ge=0, le=10_000_000, description="Patches to make by changing and mixing presets."), COUNT, N
 ]
 WavetablesFromTier = Annotated[
     Literal[1, 2],
@@ -32,7 +32,7 @@ WavetablesFromTier = Annotated[
     Field(description="The lowest tier that varies the wavetables."),
 ]
 Digest = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
-Note = Annotated[MidiNote, Field(ge=0, le=127)]
+Note = Annotated[int, Field(ge=0, le=127), BeforeValidator(note)]
 #: What a row of the priors can be meant for: a tier, or tier 2 with its fixed modulation.
 Kind = Literal["tier-1", "tier-2", "tier-2-fixed", "tier-3"]
 

@@ -185,6 +185,7 @@ NEEDED = {
     "render": ["x.h5", "-o", "y.h5"],
     "export": ["x.h5", "0", "-o", "out"],
     "cache": ["list"],
+    "completion": ["bash"],
 }
 ALL = [(name, field) for name in MODELS for field in Common.model_fields]
 SHARED = [(name, field) for name, field in ALL if field in MODELS[name].model_fields]
@@ -254,7 +255,7 @@ def test_what_is_not_a_table_is_refused_by_name():
 def test_a_flow_that_is_asked_for_nothing_uses_what_its_worker_shares(model: Any, monkeypatch):
     monkeypatch.setenv("SYNTHCORE_DATA_DIR", "/worker")
     monkeypatch.setenv("SYNTHCORE_WORKERS", "3")
-    needed = {"file": "x.h5", "output": "y.h5", "folders": ("presets",), "row": (0,), "action": "list"}
+    needed = {"file": "x.h5", "output": "y.h5", "folders": ("presets",), "row": (0,), "action": "list", "shell": "bash"}
     parameters = {name: value for name, value in needed.items() if name in model.model_fields}
     if "row" in parameters and model is Inspect:
         del parameters["row"]
