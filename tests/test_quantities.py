@@ -30,14 +30,18 @@ def test_the_examples_are_right(module):
 @pytest.mark.parametrize("way", ["flags", "environment", "file", "python"])
 def test_they_mean_the_same_whoever_says_them(way, monkeypatch):
     flags = ["-n", "20k", "--notes", "C4,61", "--notes", "Bb2", "--note-seconds", "500ms", "--sample-rate", "44.1k"]
-    said = {"n_samples": "20k", "audio": {"notes": "C4,61,Bb2", "note_seconds": "500ms", "sample_rate": "44.1kHz"}}
+    audio = {"notes": "C4,61,Bb2", "note_seconds": "500ms", "sample_rate": "44.1kHz"}
     if way == "environment":
         monkeypatch.setenv("SYNTHCORE_N_SAMPLES", "20k")
-        for name, text in said["audio"].items():
+        for name, text in audio.items():
             monkeypatch.setenv(f"SYNTHCORE_AUDIO__{name.upper()}", text)
     if way == "file":
         Path("synthcore.toml").write_text(ROOT_SAYS)
-    found = asked(Generate, said) if way == "python" else parse(Generate, flags if way == "flags" else [])
+    found = (
+        asked(Generate, {"n_samples": "20k", "audio": audio})
+        if way == "python"
+        else parse(Generate, flags if way == "flags" else [])
+    )
     plain = DatasetSpec(n_samples=20_000, audio=AudioSpec(notes=(60, 61, 46), note_seconds=0.5, sample_rate=44_100))
     assert found.spec_of("", "") == plain
     assert found.spec_of("", "").fingerprint == plain.fingerprint
