@@ -61,7 +61,7 @@ def run_samplers(folder: Path, share: float = 1.0) -> Iterator[Measure]:
 def to_flags(tier: int, rows: int, share: float) -> tuple[object, ...]:
     """What our runs are asked for."""
     shard = max(12, round(SHARD * share) // 12 * 12)
-    return ("--tier", tier, "-n", rows // SHARD * shard, "--workers", WORKERS, "--run.rows-per-shard", shard)
+    return ("--tier", tier, "-n", rows // SHARD * shard, "--workers", WORKERS, "--rows-per-shard", shard)
 
 
 def write_presets(made: Path, folder: Path) -> Path:

@@ -9,69 +9,72 @@ _BEGAN = [time.monotonic()]  # of this process, before anything else is imported
 import contextlib
 import errno
 import gc
+import itertools
+import json
 import os
-import platform
 import signal
 import sys
 import unicodedata
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
-
-from pydantic_core import PydanticSerializationError
-from pydantic_settings import BaseSettings
 
 from synthcore.errors import DownloadError, RenderError, ServerGone, SynthcoreError
 from synthcore.laps import began
 from synthcore.places import require_places
-from synthcore.settings import (
-    CacheCommand,
-    ComputeWeights,
-    Deploy,
-    DiscoverWavetables,
-    Doctor,
-    Down,
-    DownloadPresets,
-    Export,
-    Generate,
-    Ingest,
-    Inspect,
-    RenderRecipe,
-    Up,
-    Verify,
-    WriteRecipe,
-    parse,
-)
+from synthcore.spelling import meant
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # --version and --help do without
+    from pydantic import BaseModel
+
     from synthcore.inspection import Inspection
+    from synthcore.settings import (
+        CacheCommand,
+        Completion,
+        ComputeWeights,
+        Deploy,
+        DiscoverWavetables,
+        Doctor,
+        Down,
+        DownloadPresets,
+        Export,
+        Generate,
+        Ingest,
+        Inspect,
+        RenderRecipe,
+        Up,
+        Verify,
+        WriteRecipe,
+    )
     from synthcore.storage.dataset import Dataset
 
-USAGE = """usage: synthcore COMMAND [OPTIONS]
+USAGE = """usage: synthcore COMMAND ...
 
 Datasets of (audio, parameters) pairs for inverse synthesis with Vital.
 
-commands:
+make
   generate          make a dataset, or continue one
-  inspect           say what is in a dataset
-  verify            render rows again from their labels, and compare bit for bit
-  discover-wt       make a catalog of the wavetables on this machine
-  download-presets  download the presets of public repositories and archives
-  ingest            read presets into one file of patches
-  compute-weights   measure how much each control moves the sound
   recipe            write a dataset without audio and other people's assets
   render            make a dataset again from its recipe
+look and use
+  inspect           say what is in a dataset
+  verify            render rows again from their labels, and compare bit for bit
   export            write rows as a .wav and a .vital preset
-  cache             list, prune or verify what is cached on disk
+  compute-weights   measure how much each control moves the sound
+presets and wavetables
+  download-presets  download the presets of public repositories and archives
+  ingest            read presets into one file of patches
+  discover-wt       make a catalog of the wavetables on this machine
+this machine
   doctor            say what is wrong here, and what to do
   deploy            write our deployments into a project of yours
-  up                keep a server, all deployments and a worker running
-  down              end what up started, and the server that commands share
+  cache             list, prune or verify what is cached on disk
+  up, down          keep a server, all deployments and a worker running; end them
+  completion        print what makes a shell complete commands and flags
 
-synthcore COMMAND --help tells a command's options. To begin:
+synthcore COMMAND --help tells a command's flags. To begin:
 
-  synthcore generate --tier 1 -n 256 -o demo.h5
+  synthcore generate -n 256 -o demo.h5
+  synthcore inspect demo.h5
 """
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 #: Why it can't even be asked whether there is something at a path that someone named.
@@ -99,10 +102,6 @@ def main(arguments: list[str] | None = None, *, as_flow: bool = False) -> int:
         return _complain("out of memory: end other programs, or raise the limit (ulimit -v, ulimit -d)", FAILED)
     except KeyboardInterrupt:
         return _interrupted(words[0])
-    except PydanticSerializationError as error:
-        if KeyboardInterrupt.__name__ not in str(error):  # all that is left of one that came while it was at work
-            raise
-        return _interrupted(words[0])
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -113,18 +112,38 @@ def main(arguments: list[str] | None = None, *, as_flow: bool = False) -> int:
 
 
 def _run(words: list[str], as_flow: bool) -> int:
-    if platform.system() == "Windows":
+    if sys.platform == "win32":
         raise SynthcoreError("Vital is forked for every render, which Windows can't: run synthcore in WSL")
     if not words or words[0] in ("-h", "--help", "help"):
         sys.stdout.write(USAGE)
         return 0
     if words[0] == "--version":
+        from importlib import metadata
+
         sys.stdout.write(f"synthcore {metadata.version('synthcore')}\n")
         return 0
     if words[0] not in COMMANDS:
-        raise SynthcoreError(f"there is no command {words[0]!r}; there are {', '.join(COMMANDS)}")
-    model, command = (COMMANDS | FLOWS if as_flow else COMMANDS)[words[0]]
-    code = command(parse(model, words[1:]))
+        near = meant(words[0], COMMANDS) or f"; there are {', '.join(COMMANDS)}"
+        raise SynthcoreError(f"there is no command {words[0]!r}{near}")
+    return _run_command(words, as_flow)
+
+
+def _run_command(words: list[str], as_flow: bool) -> int:
+    from pydantic_core import PydanticSerializationError
+
+    from synthcore import settings
+
+    name, command = (COMMANDS | FLOWS if as_flow else COMMANDS)[words[0]]
+    model = getattr(settings, name)
+    if {"-h", "--help"} & set(itertools.takewhile(lambda word: word != "--", words)):
+        sys.stdout.write(settings.help_of(model))
+        return 0
+    try:
+        code = command(settings.parse(model, words[1:], lambda line: _say(f"synthcore: {line}")))
+    except PydanticSerializationError as error:
+        if KeyboardInterrupt.__name__ not in str(error):  # all that is left of one that came while it was at work
+            raise
+        return _interrupted(words[0])
     sys.stdout.flush()
     return code
 
@@ -156,6 +175,8 @@ def run_generate(settings: Generate) -> int:
     """Run the flow, and say what it made; or say what it would take."""
     if settings.dry_run:
         return _estimate(settings)
+    from concurrent.futures import ThreadPoolExecutor
+
     from synthcore.engine.client import require_room
     from synthcore.spec import DatasetSpec
     from synthcore.storage.continuing import require_writable
@@ -227,10 +248,11 @@ def run_inspect(settings: Inspect) -> int:
     from synthcore.storage.dataset import Dataset, damage_named
 
     with damage_named(settings.file), Dataset(settings.file) as dataset:
-        if settings.row is not None:
+        if settings.row:
             from synthcore.words import describe
 
-            _tell(describe(dataset, settings.row, everything=settings.all), as_json=settings.as_json)
+            told = [describe(dataset, row, everything=settings.all) for row in settings.row]
+            _tell_each(told, as_json=settings.as_json)
             return 0
         is_telling = not (settings.as_json or settings.html)  # a page that can't be written is refused first
         if is_telling:
@@ -246,6 +268,8 @@ def run_inspect(settings: Inspect) -> int:
 
 def _listen(dataset: Dataset, settings: Inspect) -> Inspection:
     """Hear rows, and write a page if one is asked for."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from flows.bar import rows_shown
     from synthcore import inspection
     from synthcore.controls import installed
@@ -272,7 +296,8 @@ def run_inspect_flow(settings: Inspect) -> int:
     with _meeting_prefect():
         from flows.inspect_dataset import inspect_dataset
 
-    _tell(_call(inspect_dataset, settings), as_json=settings.as_json)
+    found = _call(inspect_dataset, settings)
+    _tell_each(found if isinstance(found, list) else [found], as_json=settings.as_json)
     return 0
 
 
@@ -463,6 +488,16 @@ def run_down(settings: Down) -> int:
     return 0
 
 
+def run_completion(settings: Completion) -> int:
+    """Print a script for a shell."""
+    from synthcore import completion
+    from synthcore import settings as models
+
+    script = completion.script(settings.shell, {name: getattr(models, model) for name, (model, _) in COMMANDS.items()})
+    sys.stdout.write(json.dumps({"shell": settings.shell, "script": script}) + "\n" if settings.as_json else script)
+    return 0
+
+
 @contextlib.contextmanager
 def _meeting_prefect(*, keep: bool | None = None) -> Iterator[None]:
     """Have a Prefect server ready. Only within may a flow be imported."""
@@ -487,7 +522,7 @@ def _meeting_prefect(*, keep: bool | None = None) -> Iterator[None]:
         gc.enable()
 
 
-def _call(flow: Callable[..., Any], settings: BaseSettings, without: Collection[str] = ()) -> Any:
+def _call(flow: Callable[..., Any], settings: BaseModel, without: Collection[str] = ()) -> Any:
     """Run a flow with what was asked for; say so if the server that it reports to goes away."""
     from flows import environment
 
@@ -500,6 +535,15 @@ def _tell(report: Any, *, as_json: bool) -> None:
     sys.stdout.write(report.model_dump_json() + "\n" if as_json else printable(report.to_text()))
 
 
+def _tell_each(reports: list[Any], *, as_json: bool) -> None:
+    """Tell one report, or several: as JSON still one document."""
+    if as_json and len(reports) > 1:
+        sys.stdout.write(f"[{','.join(report.model_dump_json() for report in reports)}]\n")
+        return
+    for report in reports:
+        _tell(report, as_json=as_json)
+
+
 def _say(line: str) -> None:
     sys.stderr.write(printable(line) + "\n")
 
@@ -510,27 +554,29 @@ def printable(text: str) -> str:
     return text.translate({ord(c): "\N{REPLACEMENT CHARACTER}" for c in commands})
 
 
-COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
-    "generate": (Generate, run_generate),
-    "inspect": (Inspect, run_inspect),
-    "verify": (Verify, run_verify),
-    "discover-wt": (DiscoverWavetables, run_discover_wavetables),
-    "download-presets": (DownloadPresets, run_download_presets),
-    "ingest": (Ingest, run_ingest),
-    "compute-weights": (ComputeWeights, run_compute_weights),
-    "recipe": (WriteRecipe, run_recipe),
-    "render": (RenderRecipe, run_render),
-    "export": (Export, run_export),
-    "cache": (CacheCommand, run_cache),
-    "doctor": (Doctor, run_doctor),
-    "deploy": (Deploy, run_deploy),
-    "up": (Up, run_up),
-    "down": (Down, run_down),
+#: Each command: the name of its settings, which are imported when they are wanted, and what it does.
+COMMANDS: dict[str, tuple[str, Callable[[Any], int]]] = {
+    "generate": ("Generate", run_generate),
+    "inspect": ("Inspect", run_inspect),
+    "verify": ("Verify", run_verify),
+    "discover-wt": ("DiscoverWavetables", run_discover_wavetables),
+    "download-presets": ("DownloadPresets", run_download_presets),
+    "ingest": ("Ingest", run_ingest),
+    "compute-weights": ("ComputeWeights", run_compute_weights),
+    "recipe": ("WriteRecipe", run_recipe),
+    "render": ("RenderRecipe", run_render),
+    "export": ("Export", run_export),
+    "cache": ("CacheCommand", run_cache),
+    "doctor": ("Doctor", run_doctor),
+    "deploy": ("Deploy", run_deploy),
+    "up": ("Up", run_up),
+    "down": ("Down", run_down),
+    "completion": ("Completion", run_completion),
 }
 #: Flows of commands that do without Prefect.
-FLOWS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
-    "inspect": (Inspect, run_inspect_flow),
-    "verify": (Verify, run_verify_flow),
+FLOWS: dict[str, tuple[str, Callable[[Any], int]]] = {
+    "inspect": ("Inspect", run_inspect_flow),
+    "verify": ("Verify", run_verify_flow),
 }
 CONTINUED = ("generate", "download-presets", "ingest", "compute-weights")  #: they keep what they have done
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from synthcore.errors import SpecError
-from synthcore.settings import Common, explain
+from synthcore.messages import explain
+from synthcore.settings import Common
 
 RunDataset = Annotated[
     Path | None,
@@ -43,7 +44,7 @@ def asked(model: type[Settings], parameters: Mapping[str, Any]) -> Settings:
     try:
         return model(**{k: v for k, v in parameters.items() if k not in Common.model_fields or v is not None})
     except ValidationError as error:
-        raise SpecError(explain(error)) from error
+        raise SpecError(explain(error, model)) from error
 
 
 def dataset_of(file: Path | str | None, data_dir: Path | None = None) -> Path:

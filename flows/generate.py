@@ -32,6 +32,7 @@ from synthcore.gaps import is_lost, parted, require_hope
 from synthcore.laps import Laps
 from synthcore.places import require_places
 from synthcore.presets.collection import Collection
+from synthcore.quantities import count
 from synthcore.report import shard_rows, short_count
 from synthcore.room import require_possible
 from synthcore.settings import (
@@ -78,7 +79,7 @@ SPEC, RUN = DatasetSpec(), RunSettings()  # the defaults are theirs
 def run_name() -> str:
     """Name a run after what it makes, such as "tier2 20k seed 7"."""
     wishes = flow_run.parameters
-    return f"tier{wishes['tier']} {short_count(int(wishes['n_samples']))} seed {wishes['seed']}"
+    return f"tier{wishes['tier']} {short_count(count(wishes['n_samples']))} seed {wishes['seed']}"
 
 
 @flow(name="generate", flow_run_name=run_name)

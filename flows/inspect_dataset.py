@@ -16,7 +16,7 @@ from prefect.runtime import flow_run
 
 from flows.form import RunDataset, asked, dataset_of, described
 from synthcore.inspection import Inspection
-from synthcore.settings import Html, Inspect, InWhole, Row
+from synthcore.settings import Html, Inspect, InWhole, RowsInWords
 from synthcore.storage.merge import DatasetRef
 from synthcore.words import RowWords
 from tasks.inspection import describe_row, inspect_file, write_page
@@ -32,16 +32,16 @@ def run_name() -> str:
 @described
 def inspect_dataset(
     file: RunDataset = None,
-    row: Row = None,
+    row: RowsInWords = (),
     all: InWhole = False,  # noqa: A002  the flag's name
     html: Html = None,
-) -> Inspection | RowWords:
+) -> Inspection | list[RowWords]:
     """Say what is in a dataset, or in one of its rows.
 
     Returns
     -------
-    Inspection or RowWords
-        What was found.
+    Inspection or list of RowWords
+        What was found, in the dataset or in each row.
 
     Raises
     ------
@@ -51,9 +51,9 @@ def inspect_dataset(
         The page can't be written, or is asked of one row.
     """
     settings = asked(Inspect, {**locals(), "file": dataset_of(file)})
-    if settings.row is not None:
-        told = describe_row(settings.file, settings.row, settings.all)
-        show_text("inspection", str(settings.file), told.to_text())
+    if settings.row:
+        told = [describe_row(settings.file, row, settings.all) for row in settings.row]
+        show_text("inspection", str(settings.file), "\n".join(words.to_text() for words in told))
         return told
     found = write_page(settings.file, settings.html) if settings.html else inspect_file(settings.file)
     show_text("inspection", str(settings.file), found.to_text())

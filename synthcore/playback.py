@@ -17,8 +17,9 @@ from synthcore.engine.chunk import inflate
 from synthcore.engine.client import borrow_renderer
 from synthcore.engine.rendering import Fault, RenderFormat
 from synthcore.errors import RenderError, SpecError
+from synthcore.messages import explain
 from synthcore.patch import Patch, with_builtin
-from synthcore.settings import CORES, explain
+from synthcore.settings import CORES
 from synthcore.spec import AudioSpec, DatasetSpec
 
 #: Wall clock for one render; nobody waits for a batch of others here.
@@ -128,7 +129,7 @@ def _format(audio: AudioSpec, velocity: int) -> RenderFormat:
         # One note, so that whatever is played at one velocity shares a synth; each call names its own.
         played = AudioSpec.model_validate({**audio.model_dump(), "notes": (0,), "velocity": velocity})
     except ValidationError as error:
-        raise SpecError(explain(error)) from error
+        raise SpecError(explain(error, AudioSpec)) from error
     return DatasetSpec(audio=played).render_format.refusing_nothing()
 
 

@@ -8,36 +8,33 @@ alone, as SYNTHCORE_INGEST_DATA_DIR or in its table [ingest], beats it.
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
-import textwrap
-import tomllib
-from argparse import Action, RawDescriptionHelpFormatter
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    CliApp,
-    CliPositionalArg,
-    CliSettingsSource,
-    CliSuppress,
-    EnvSettingsSource,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
 )
 
+from synthcore import commandline, configuration
+from synthcore.commandline import Hidden, Positional
+from synthcore.configuration import Settable
 from synthcore.errors import SpecError
-from synthcore.presets.masking import masked
+from synthcore.helptext import helptext, usage
+from synthcore.messages import clash, needs
 from synthcore.presets.sources import KNOWN, Sources
 from synthcore.presets.transfer import Limits
-from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec, Digest
+from synthcore.quantities import COUNT, Count, Hours, N, Seconds, Typed, items, rows, whole_items
+from synthcore.spec import DatasetSpec, Digest
 from synthcore.storage import MergeMode
 
 
@@ -45,82 +42,112 @@ def _absolute(path: Path | None) -> Path | None:
     return path and path.expanduser().absolute()
 
 
-SETTINGS_FILE = Path("synthcore.toml")  #: in the current folder
+FILE, DIR = Typed("FILE"), Typed("DIR")
 Output = Annotated[
     Path | None,
     AfterValidator(_absolute),
-    Field(description="The file to make. By default DATA_DIR/tier1-seed0.h5 or alike."),
+    FILE,
+    Field(description="The file to make. By default DATA_DIR/tier1-seed0.h5 or similar."),
 ]
-RequiredOutput = Annotated[Path, AfterValidator(_absolute), Field(description="The file to make.")]
+RequiredOutput = Annotated[Path, AfterValidator(_absolute), FILE, Field(description="The file to make.")]
 CatalogFile = Annotated[
     Path | None,
     AfterValidator(_absolute),
-    Field(description="Wavetable catalog that discover-wt made. By default the built-in one."),
+    FILE,
+    Field(description="Wavetables that discover-wt found, else built in."),
 ]
 CommunityDirs = Annotated[
     tuple[Annotated[Path, AfterValidator(_absolute)], ...],
-    Field(description="Folder of presets (.vital, .vitalbank), whose rows come first. Can be given again."),
+    BeforeValidator(whole_items),
+    DIR,
+    Field(description="Folder of presets; their rows come first. Repeatable."),
 ]
 PresetDirs = Annotated[
     tuple[Annotated[Path, AfterValidator(_absolute)], ...],
+    BeforeValidator(whole_items),
+    Positional(),
+    DIR,
     Field(description="Folders of presets; also single presets, banks and zip archives."),
 ]
 CollectionFile = Annotated[
     Path | None,
     AfterValidator(_absolute),
+    FILE,
     Field(description="The file to make. By default DATA_DIR/presets.h5."),
 ]
 Check = Annotated[bool, Field(description="Render each preset and its patch, and say how near they are.")]
-Approximate = Annotated[
-    bool, Field(description="Also presets that Vital plays differently: they use what it has and vita lacks.")
-]
-Factory = Annotated[bool, Field(description="Also the factory presets, if Vital is installed here.")]
-Repos = Annotated[bool, Field(description="Also the presets of the repositories that download-presets knows.")]
+Approximate = Annotated[bool, Field(description="Also presets that Vital plays differently from vita.")]
+Factory = Annotated[bool, Field(description="Also Vital's own, if it is installed here.")]
+Repos = Annotated[bool, Field(description="Also those that download-presets knows.")]
 PresetsDir = Annotated[
     Path,
     AfterValidator(_absolute),
+    DIR,
     Field(description="Folder in which each source gets a folder of its own.", validate_default=True),
 ]
 CatalogOutput = Annotated[
-    Path | None, AfterValidator(_absolute), Field(description="The catalog to make. By default DATA_DIR/catalog.json.")
+    Path | None,
+    AfterValidator(_absolute),
+    FILE,
+    Field(description="The catalog to make. By default DATA_DIR/catalog.json."),
 ]
 ExtraDirs = Annotated[
     tuple[Annotated[Path, AfterValidator(_absolute)], ...],
+    BeforeValidator(whole_items),
+    DIR,
     Field(description="Folder to search besides Vital's own. Can be given again."),
 ]
 ExtraFiles = Annotated[
     tuple[Annotated[Path, AfterValidator(_absolute)], ...],
+    BeforeValidator(whole_items),
+    FILE,
     Field(description="File to read: .vital, .vitalbank, .vitaltable, .wav or .zip. Can be given again."),
 ]
 Strict = Annotated[bool, Field(description="Fail when one source fails, not only when all do.")]
 GrowBy = Annotated[
     int,
-    Field(ge=0, description="Rows to add to the output. If there is none yet, n-samples says how many to begin with."),
+    Field(ge=0, description="Rows to add; n-samples are what a new output begins with."),
+    COUNT,
+    N,
 ]
 WeighedFile = Annotated[
-    Path, AfterValidator(_absolute), Field(description="The dataset; its weights are written into it.")
+    Path,
+    AfterValidator(_absolute),
+    Positional(formerly=("-o", "--output")),
+    FILE,
+    Field(description="The dataset; its weights are written into it."),
 ]
 Bases = Annotated[
-    int, Field(ge=1, description="Rows whose controls are moved, drawn from the dataset; all if it has fewer.")
+    int,
+    Field(ge=1, description="Rows whose controls are moved, drawn from the dataset; all if it has fewer."),
+    COUNT,
+    N,
 ]
 BASES = 500  #: at tier 1 about 40 minutes on two quiet cores, at tier 2 four hours
-Weights = Annotated[
-    int, Field(ge=0, description="Compute importance weights from so many rows as the last step; 0 for none.")
+Weights = Annotated[int, Field(ge=0, description="Measure importance weights at so many rows, last."), COUNT, N]
+DatasetFile = Annotated[Path, Positional(), FILE, Field(description="The dataset or shard.")]
+RowsInWords = Annotated[
+    tuple[int, ...],
+    BeforeValidator(rows),
+    Typed("ROWS"),
+    Field(description="Describe rows in words instead: 3, or 3,5-8,-1; negative ones count from the end."),
 ]
-DatasetFile = Annotated[Path, Field(description="The dataset or shard.")]
-Row = Annotated[int | None, Field(description="Describe one row in words instead.")]
 InWhole = Annotated[bool, Field(description="With --row: what can't be heard as well, marked.")]
 Html = Annotated[
     Path | None,
     AfterValidator(_absolute),
-    Field(description="Write a page to look at and listen to as well: one HTML file that needs nothing else."),
+    FILE,
+    Field(description="Also write one HTML file to look at and listen to."),
 ]
 RowsToExport = Annotated[
     tuple[int, ...],
-    Field(min_length=1, description="Which row; several as 3,5,8. Negative ones count from the end."),
+    BeforeValidator(rows),
+    Positional(formerly=("--row",)),
+    Typed("ROWS"),
+    Field(min_length=1, description="Which rows: 3, or 3,5-8,-1; negative ones count from the end."),
 ]
-ExportDir = Annotated[Path, AfterValidator(_absolute), Field(description="Folder for the files; made if need be.")]
-RowsToVerify = Annotated[int, Field(ge=1, description="How many rows, drawn at random.")]
+ExportDir = Annotated[Path, AfterValidator(_absolute), DIR, Field(description="Folder for the files; made if need be.")]
+RowsToVerify = Annotated[int, Field(ge=1, description="How many rows, drawn at random."), COUNT, N]
 EveryRow = Annotated[bool, Field(description="Every row.")]
 OfActivity = Annotated[
     bool,
@@ -129,32 +156,40 @@ OfActivity = Annotated[
 ControlsToMove = Annotated[
     int,
     Field(ge=1, description="With --activity: how many controls of a row, of the active and of the inactive ones."),
+    COUNT,
+    N,
 ]
-ToleranceDb = Annotated[float, Field(description="On another type of machine: allowed error, relative to the row.")]
+ToleranceDb = Annotated[
+    float, Typed("DB"), Field(description="On another type of machine: allowed error, relative to the row.")
+]
+Port = Annotated[
+    int, Typed("PORT"), Field(ge=1, le=65_535, description="Port of the Prefect server, on this machine alone.")
+]
 Pool = Annotated[
     str,
+    Typed("POOL"),
     Field(pattern=r"^[^/%&<>]+$", description="Work pool that all of them run in; render-shards is named after it."),
 ]
 DeploymentsFile = Annotated[
     Path,
     AfterValidator(_absolute),
+    FILE,
     Field(
         description="The file to write, or the folder for it. There, a prefect.yaml that is not the same is left as it "
         "is, and synthcore-prefect.yaml written.",
         validate_default=True,
     ),
 ]
-Port = Annotated[int, Field(ge=1, le=65_535, description="Port of the Prefect server, on this machine alone.")]
 DryRun = Annotated[
     bool,
     Field(description="Say what it would take, and make nothing: rows, bytes, minutes on this machine, free disk."),
 ]
-AsJson = Annotated[bool, Field(description="Print one JSON document on stdout, everything else on stderr.")]
+AsJson = Annotated[bool, Field(description="Print JSON on stdout, everything else on stderr.")]
 Keep = Annotated[
     bool,
     Field(description="Let a Prefect server that is started for this run stay for the next ones, 15 idle minutes."),
 ]
-Workers = Annotated[int, Field(ge=1, le=1024, description="Renders at a time; by default one for each core.")]
+Workers = Annotated[int, Field(ge=1, le=1024, description="Renders at a time; by default one for each core."), COUNT, N]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -172,6 +207,7 @@ def default_data_dir() -> Path:
 DataDir = Annotated[
     Path,
     AfterValidator(_absolute),
+    DIR,
     Field(description="Folder for shards, caches and results. By default the checkout's data/, else your data folder."),
 ]
 
@@ -184,37 +220,31 @@ Refresh = Annotated[bool, Field(description="Do it again, even if it is cached."
 class RunSettings(BaseModel):
     """How it is done; none of this changes a row."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    rows_per_shard: int = Field(
-        192, ge=1, le=100_000, description="Rows in a shard, the unit of work. Another size makes other shards."
-    )
-    merge: MergeMode = Field("copy", description="Copy the audio into the output, or only refer to the shards.")
-    chunk_rows: int = Field(1, ge=1, le=4096, description="Audio rows to an HDF5 chunk of the output.")
-    render_timeout: float = Field(5.0, gt=0, description="Wall-clock seconds for one render before it is tried again.")
-    retries: int = Field(2, ge=0, le=100, description="How often a shard that met with accidents is tried again.")
-    overwrite: bool = Field(False, description="Replace an output that was made from another spec, or is longer.")
-    runner: Literal["threads", "dask"] = Field(
-        "threads", description="What renders shards side by side: threads of this machine, or a Dask cluster."
-    )
-    runner_address: str | None = Field(
+    rows_per_shard: Count = Field(192, ge=1, le=100_000, description="Rows in a shard, the unit of work.")
+    merge: MergeMode = Field("copy", description="Copy the audio, or only refer to the shards.")
+    chunk_rows: Count = Field(1, ge=1, le=4096, description="Rows of audio in an HDF5 chunk of the output.")
+    render_timeout: Seconds = Field(5.0, gt=0, description="Wall-clock time of a render, then it is tried again.")
+    retries: Count = Field(2, ge=0, le=100, description="How often a shard that failed is tried again.")
+    overwrite: bool = Field(False, description="Replace an output of another spec, or longer one.")
+    runner: Literal["threads", "dask"] = Field("threads", description="Threads of this machine, or a Dask cluster.")
+    runner_address: Annotated[str | None, Typed("HOST:PORT", "tcp://10.0.0.5:8786")] = Field(
         None,
         pattern=r"^(\w+://)?\S+:\d+$",
-        description="Dask scheduler, as in tcp://host:8786. By default a cluster of this machine, for this run.",
+        description="Dask scheduler, as tcp://host:8786; else one is started.",
     )
-    distribute: str | None = Field(
+    distribute: Annotated[str | None, Typed("pool:NAME", "pool:render")] = Field(
         None,
         pattern=r"^pool:[^/%&<>]+$",
-        description="pool:NAME lets workers of that work pool render, as runs of the deployment render-shards/NAME.",
+        description="Let the workers of a Prefect work pool render.",
     )
-    batch: int = Field(50, ge=1, le=1_000, description="Shards in each run that distribute submits.")
-    lost_after: float = Field(
-        600.0, gt=0, description="Seconds without a finished shard after which a submitted run counts as lost."
+    batch: Count = Field(50, ge=1, le=1_000, description="With distribute: shards in each submitted run.")
+    lost_after: Seconds = Field(600.0, gt=0, description="With distribute: a run without a new shard is lost.")
+    allow_partial: bool = Field(False, description="Merge even if shards failed; inspect says which.")
+    refresh: Annotated[tuple[Step, ...], BeforeValidator(items), Typed("STEP")] = Field(
+        (), description="Do this step again, even if it is cached: clone, ingest, render, merge, weights, or all."
     )
-    allow_partial: bool = Field(
-        False, description="Merge even if shards failed for good; the file says what it lacks in its attribute gaps."
-    )
-    refresh: tuple[Step, ...] = Field((), description="Do this step again, even if it is cached. Can be given again.")
 
     def refreshes(self, step: Step) -> bool:
         """Whether a step is to be done again though it is cached."""
@@ -223,64 +253,39 @@ class RunSettings(BaseModel):
     @model_validator(mode="after")
     def _copied_where_chunked(self) -> RunSettings:
         if self.merge == "virtual" and self.chunk_rows != 1:
-            raise ValueError("chunk_rows belongs to a copy: a virtual merge leaves the audio in the shards")
+            raise clash("{chunk_rows} belongs to a copy: a virtual merge leaves the audio in the shards", "chunk_rows")
         return self
 
     @model_validator(mode="after")
     def _rendered_in_one_way(self) -> RunSettings:
         if self.runner_address and self.runner != "dask":
-            raise ValueError("runner_address belongs to the runner dask: add --runner dask")
+            raise clash("{runner_address} belongs to dask: say dask for {runner}", "runner_address", "runner")
         if self.distribute and self.runner != "threads":
-            raise ValueError("distribute leaves the rendering to a work pool: leave out --runner")
+            raise clash("{distribute} leaves the rendering to a work pool: leave out {runner}", "distribute", "runner")
         if self.distribute and self.refreshes("render"):
-            raise ValueError("distribute asks for shards that aren't there: leave it out to refresh those that are")
+            raise clash(
+                "{distribute} asks for shards that aren't there: leave it out to {refresh} those that are",
+                "distribute",
+                "refresh",
+            )
         return self
 
 
-def _command(name: str, shortcuts: dict[str, str] | None = None) -> SettingsConfigDict:
-    return SettingsConfigDict(
-        cli_prog_name=f"synthcore {name}",
-        cli_shortcuts={**(shortcuts or {}), "as-json": "json"},
-        env_prefix=f"SYNTHCORE_{name.replace('-', '_').upper()}_",
-        env_nested_delimiter="__",
-        env_ignore_empty=True,
-        cli_kebab_case=True,
-        cli_implicit_flags="toggle",
-        cli_hide_none_type=True,
-        cli_avoid_json=True,
-        cli_exit_on_error=False,
-        cli_use_class_docs_for_groups=True,
-        extra="forbid",
-        frozen=True,
-    )
-
-
-def _shortcuts(group: str, model: type[BaseModel]) -> dict[str, str]:
-    """Let `--run.merge` be written `--merge`."""
-    names = [name.replace("_", "-") for name in model.model_fields]
-    return {f"{group}.{name}": name for name in names}
-
-
-class _Command(BaseSettings):
+class _Command(BaseModel):
     """What every command has: how it answers, and where its settings come from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
+
+    command: ClassVar[str] = ""  #: the word behind synthcore
+    examples: ClassVar[Mapping[str, str]] = {}  #: of the flags that --help shows first
+    groups: ClassVar[Mapping[str, Sequence[str]]] = {}  #: of the others, by heading
 
     as_json: AsJson = False
 
+    @model_validator(mode="before")
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read no .env and no secrets: flags, environment, synthcore.toml; its own part before the common one."""
-        file, shared = _settings_file(), Common.model_fields.keys() & settings_cls.model_fields.keys()
-        in_environment = {name: value for name, value in EnvSettingsSource(Common)().items() if name in shared}
-        at_the_top = {name: value for name, value in file.items() if name in shared}
-        further = (in_environment, _part_of(file, settings_cls), at_the_top)
-        return init_settings, env_settings, *(InitSettingsSource(settings_cls, fields) for fields in further)
+    def _with_what_is_set_beforehand(cls, given: Any) -> Any:
+        return configuration.configured(settable(cls), given) if isinstance(given, dict) else given
 
 
 class _Rendering(_Command):
@@ -309,36 +314,37 @@ class _Flow(_Cached):
 class Common(_Flow, _Rendering):
     """What means the same to every command that has it, and can be set for all of them at once."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="SYNTHCORE_",
-        env_nested_delimiter="__",
-        env_ignore_empty=True,
-        extra="ignore",
-        frozen=True,
-        nested_model_default_partial_update=True,
-    )
+    model_config = ConfigDict(extra="ignore")
 
 
 class Generate(_Flow, _Rendering, DatasetSpec):
     """Make a dataset of (audio, parameters) pairs, or continue one.
 
-    Running the same command again continues where it stopped; a larger -n extends the file. Every flag can also be
-    set in the environment (SYNTHCORE_TIER=2, SYNTHCORE_DATA_DIR=/data) or in ./synthcore.toml.
+    Running the same command again continues where it stopped; a larger -n extends
+    the file.
     """
 
-    model_config = _command(
-        "generate",
-        {
-            "n-samples": "n",
-            "output": "o",
-            **_shortcuts("audio", AudioSpec),
-            **_shortcuts("acceptance", AcceptanceSpec),
-            **_shortcuts("run", RunSettings),
-        },
-    ) | SettingsConfigDict(env_prefix="SYNTHCORE_")
+    command = "generate"
+    examples = {
+        "n_samples": "-n 20k",
+        "tier": "--tier 2",
+        "output": "-o data/train.h5",
+        "seed": "--seed 7",
+        "audio.notes": "--notes C3,C4,C5",
+        "workers": "--workers 4",
+    }
+    groups = {
+        "What is played": ("audio",),
+        "What is refused": ("acceptance",),
+        "Presets, wavetables and modulation": (
+            *("community_dir", "repos", "factory", "approximate", "variations"),
+            *("catalog", "wavetables_from_tier", "fixed_modulation"),
+        ),
+        "How it is made; none of this changes a row": ("run",),
+    }
 
-    catalog_digest: CliSuppress[Digest] = Field("", description="Found out by the flow.")
-    presets_digest: CliSuppress[Digest] = Field("", description="Found out by the flow.")
+    catalog_digest: Annotated[Digest, Hidden()] = Field("", description="Found out by the flow.")
+    presets_digest: Annotated[Digest, Hidden()] = Field("", description="Found out by the flow.")
     catalog: CatalogFile = None
     community_dir: CommunityDirs = ()
     factory: Factory = False
@@ -354,13 +360,21 @@ class Generate(_Flow, _Rendering, DatasetSpec):
     @model_validator(mode="after")
     def _variations_are_of_presets(self) -> Generate:
         if self.variations and not self.has_presets:
-            raise ValueError("variations are made from presets: name a folder of them with --community-dir as well")
+            raise clash(
+                "{variations} are made from presets: name a folder of them with {community_dir} as well",
+                "variations",
+                "community_dir",
+            )
         return self
 
     @model_validator(mode="after")
     def _grows_or_replaces(self) -> Generate:
         if self.grow_by and self.run.overwrite:
-            raise ValueError("grow_by continues the output, and overwrite replaces it: choose one")
+            raise clash(
+                "{grow_by} continues the output, and {run.overwrite} replaces it: choose one",
+                "grow_by",
+                "run.overwrite",
+            )
         return self
 
     @property
@@ -388,19 +402,20 @@ class RenderShards(Common):
 class Inspect(_Command):
     """Say what is in a dataset: spec, provenance, faults, acceptance, coverage, distributions."""
 
-    model_config = _command("inspect")
+    command = "inspect"
+    examples = {"row": "--row 3,5-8,-1", "html": "--html page.html"}
 
-    file: CliPositionalArg[DatasetFile]
-    row: Row = None
+    file: DatasetFile
+    row: RowsInWords = ()
     all: InWhole = False
     html: Html = None
 
     @model_validator(mode="after")
     def _of_all_rows(self) -> Inspect:
-        if self.all and self.row is None:
-            raise ValueError("all is about one row: name it with --row, or leave out --all")
-        if self.html and self.row is not None:
-            raise ValueError("html is a page of the whole dataset: leave out --row, or --html")
+        if self.all and not self.row:
+            raise clash("{all} is about a row: name it with {row}, or leave it out", "all", "row")
+        if self.html and self.row:
+            raise clash("{html} is a page of the whole dataset: leave it out, or {row}", "html", "row")
         return self
 
 
@@ -414,9 +429,10 @@ class Verify(_Rendering):
     alone, and the row rendered before and after. Exits with 1 when an inactive one changed a bit.
     """
 
-    model_config = _command("verify")
+    command = "verify"
+    examples = {"rows": "--rows 100", "all": "--all"}
 
-    file: CliPositionalArg[DatasetFile]
+    file: DatasetFile
     rows: RowsToVerify = 10
     all: EveryRow = False
     tolerance_db: ToleranceDb = -60.0
@@ -432,7 +448,8 @@ class DownloadPresets(_Flow):
     [[download-presets.sources]] with url, ref, licence and sha256, or given as JSON.
     """
 
-    model_config = _command("download-presets", {"output": "o", **_shortcuts("limits", Limits)})
+    command = "download-presets"
+    examples = {"output": "-o presets/community"}
 
     output: PresetsDir = Path("presets/community")
     sources: Sources = KNOWN
@@ -448,7 +465,8 @@ class DiscoverWavetables(_Flow):
     Finding nothing is no failure: then the catalog is the built-in one. Nothing but the catalog is written.
     """
 
-    model_config = _command("discover-wt", {"output": "o"})
+    command = "discover-wt"
+    examples = {"extra_dir": "--extra-dir ~/tables", "output": "-o catalog.json"}
 
     output: CatalogOutput = None
     extra_dir: ExtraDirs = ()
@@ -468,9 +486,10 @@ class Ingest(_Flow, _Rendering):
     lies a report of every preset as JSON.
     """
 
-    model_config = _command("ingest", {"output": "o"})
+    command = "ingest"
+    examples = {"output": "-o presets.h5", "check": "--check"}
 
-    folders: CliPositionalArg[PresetDirs] = ()
+    folders: PresetDirs = ()
     factory: Factory = False
     output: CollectionFile = None
     check: Check = False
@@ -480,7 +499,7 @@ class Ingest(_Flow, _Rendering):
     @model_validator(mode="after")
     def _of_something(self) -> Ingest:
         if not self.folders and not self.factory:
-            raise ValueError("name a folder of presets: synthcore ingest DIR, or --factory")
+            raise needs("a folder of presets: DIR, or --factory")
         return self
 
     @property
@@ -497,11 +516,12 @@ class CacheCommand(_Cached):
     exits with 1 when a shard is damaged; a run that needs it renders it again.
     """
 
-    model_config = _command("cache")
+    command = "cache"
+    examples = {"dry_run": "prune --dry-run", "older_than": "prune --older-than 7d"}
 
-    action: CliPositionalArg[Literal["list", "prune", "verify"]] = Field(description="What to do.")
-    older_than: float = Field(1.0, ge=0, description="prune: spare what is younger, in hours.")
-    spec: str = Field(
+    action: Annotated[Literal["list", "prune", "verify"], Positional()] = Field(description="What to do.")
+    older_than: Hours = Field(1.0, ge=0, description="prune: spare what is younger; a bare number is in hours.")
+    spec: Annotated[str, Typed("FINGERPRINT", "3fa9c1")] = Field(
         "", pattern="^[0-9a-f]*$", description="prune: also every shard of this spec; list shows fingerprints."
     )
     other_engines: bool = Field(
@@ -517,7 +537,8 @@ class Doctor(_Cached):
     every shard that is remembered. Exits with 1 when something stands in the way of a run.
     """
 
-    model_config = _command("doctor")
+    command = "doctor"
+    examples = {"repair": "--repair"}
 
     repair: bool = Field(
         False,
@@ -534,7 +555,8 @@ class ComputeWeights(_Flow, _Rendering):
     goes on from what is there.
     """
 
-    model_config = _command("compute-weights", {"output": "o"})
+    command = "compute-weights"
+    examples = {"n_base": "--n-base 2k"}
 
     output: WeighedFile
     n_base: Bases = BASES
@@ -548,9 +570,10 @@ class WriteRecipe(_Command):
     presets makes the audio again with synthcore render.
     """
 
-    model_config = _command("recipe", {"output": "o"})
+    command = "recipe"
+    examples = {"output": "-o recipe.h5"}
 
-    file: CliPositionalArg[Path] = Field(description="The dataset.")
+    file: Annotated[Path, Positional(), FILE] = Field(description="The dataset.")
     output: RequiredOutput
 
 
@@ -560,9 +583,10 @@ class RenderRecipe(_Rendering):
     Exits with 1 when a row's audio differs on the type of machine that the recipe was made on.
     """
 
-    model_config = _command("render", {"output": "o"})
+    command = "render"
+    examples = {"output": "-o again.h5", "assets": "--assets presets/community"}
 
-    file: CliPositionalArg[Path] = Field(description="The recipe.")
+    file: Annotated[Path, Positional(), FILE] = Field(description="The recipe.")
     output: RequiredOutput
     assets: CommunityDirs = Field(
         (), description="Folder of presets, or catalog that discover-wt made. Can be given again."
@@ -577,9 +601,10 @@ class Export(_Command):
     itself.
     """
 
-    model_config = _command("export", {"output": "o"})
+    command = "export"
+    examples = {"output": "-o out"}
 
-    file: CliPositionalArg[DatasetFile]
+    file: DatasetFile
     row: RowsToExport
     output: ExportDir
 
@@ -590,7 +615,8 @@ class Deploy(_Command):
     Workers that run them need synthcore installed, and no checkout of it. Relative paths begin in that folder.
     """
 
-    model_config = _command("deploy", {"output": "o"})
+    command = "deploy"
+    examples = {"pool": "--pool mine", "output": "-o deployments.yaml"}
 
     pool: Pool = "local"
     output: DeploymentsFile = Path()
@@ -602,7 +628,8 @@ class Up(_Command):
     A server that answers at the port already is used, and left alone by down. What is running already stays as it is.
     """
 
-    model_config = _command("up")
+    command = "up"
+    examples = {"port": "--port 4201"}
 
     port: Port = 4200
 
@@ -613,127 +640,73 @@ class Down(_Command):
     Nothing on disk is lost, and the next command starts a server again.
     """
 
-    model_config = _command("down")
+    command = "down"
 
 
-def _settings_file() -> dict[str, Any]:
-    """Read all of `synthcore.toml` in the current folder, if there is one."""
-    if not SETTINGS_FILE.exists():
-        return {}
-    try:
-        return tomllib.loads(SETTINGS_FILE.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"{SETTINGS_FILE} in this folder can't be read: {error.strerror}") from error
-    except ValueError as error:  # of TOML, or of UTF-8
-        raise SpecError(f"{SETTINGS_FILE} in this folder is not TOML: {error}") from error
+class Completion(_Command):
+    """Print a script that makes a shell complete commands, flags and what they can be. Its first lines say where to.
+
+    It is made for this version: print it again after an update.
+    """
+
+    command = "completion"
+
+    shell: Annotated[Literal["bash", "zsh", "fish"], Positional()] = Field(description="The shell.")
 
 
-def _table_of(model: type[BaseSettings]) -> str:
+Parsed = TypeVar("Parsed", bound=_Command)
+
+
+def settable(model: type[_Command]) -> Settable:
+    """Say where else a command's settings come from."""
+    shared = frozenset(Common.model_fields.keys() & model.model_fields.keys())
+    return Settable(model, _table_of(model), shared, frozenset(map(_table_of, commands())))
+
+
+def commands(model: type[_Command] = _Command) -> Iterator[type[_Command]]:
+    """Find the model of each command."""
+    for child in model.__subclasses__():
+        if child.command:
+            yield child
+        yield from commands(child)
+
+
+def _table_of(model: type[_Command]) -> str:
     """The command's table in the settings file; "" for generate, whose settings are in none."""
-    name = (model.model_config["cli_prog_name"] or "").removeprefix("synthcore ")
-    return "" if name == "generate" else name
+    return "" if model.command == "generate" else model.command
 
 
-def _part_of(file: Mapping[str, Any], model: type[BaseSettings]) -> dict[str, Any]:
-    """What the settings file says of one command alone."""
-    table = _table_of(model)
-    if not table:
-        return {name: value for name, value in file.items() if name not in map(_table_of, _commands())}
-    part = file.get(table, {})
-    if not isinstance(part, dict):
-        raise SpecError(f"{table} in {SETTINGS_FILE} is not a table: begin it with [{table}]")
-    return part
+def _on_stderr(line: str) -> None:
+    sys.stderr.write(f"synthcore: {line}\n")
 
 
-class _Paragraphs(RawDescriptionHelpFormatter):
-    """Fits what a model says of itself to the terminal, paragraph by paragraph."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
-        return "\n\n".join(textwrap.fill(p, width, initial_indent=indent) for p in paragraphs)
-
-    def _get_help_string(self, action: Action) -> str | None:
-        """Leave out the name of the function that makes a default: the description says what comes of it."""
-        return re.sub(r" \(default factory: \w+\)$", "", action.help or "")
+def help_of(model: type[_Command]) -> str:
+    """Tell what a command is for, and its flags."""
+    return helptext(settable(model), model.command, model.examples, model.groups)
 
 
-def parse(model: type[BaseSettings], arguments: list[str]) -> Any:
+def parse(model: type[Parsed], arguments: list[str], say: Callable[[str], object] = _on_stderr) -> Parsed:
     """Build a command's settings from its command line.
+
+    Parameters
+    ----------
+    model : type
+        The command's.
+    arguments : list of str
+        The words behind the command.
+    say : callable, optional
+        Told of spellings that go with the next version.
 
     Raises
     ------
     SpecError
-        A flag, variable or line of `synthcore.toml` is unknown or out of range; one line says which and why.
+        A flag, variable or line of `synthcore.toml` is unknown or out of range; one line says which and why. Where
+        something is missing, another shows how the command is used.
     """
-    _require_known_names()
-    source = CliSettingsSource[Any](model, formatter_class=_Paragraphs)
+    configuration.require_known_names([settable(one) for one in commands()])
+    given = commandline.read(model, arguments, model.command, say)
     try:
-        return CliApp.run(model, cli_args=arguments, cli_settings_source=source)
-    except SettingsError as error:
-        raise SpecError(f"{str(error).removeprefix('error parsing CLI: ')}; see --help") from error
+        return model(**commandline.nested(given))
     except ValidationError as error:
-        raise SpecError(explain(error)) from error
-
-
-def _commands(model: type[BaseSettings] = _Command) -> Iterator[type[BaseSettings]]:
-    for child in model.__subclasses__():
-        if child.model_config["cli_prog_name"]:
-            yield child
-        yield from _commands(child)
-
-
-def _require_known_names() -> None:
-    """Refuse what is no command's setting, in the environment and the file, whichever command is run."""
-    file, variables, keys, used = _settings_file(), set[str](), set[str](), set[str]()
-    for model in _commands():
-        prefix, table = model.model_config["env_prefix"], _table_of(model)
-        variables |= {f"{prefix}{'__'.join(path)}".upper() for path in _paths(model)}
-        keys |= {".".join((table, *path)).lstrip(".") for path in _paths(model)}
-        used |= {".".join((table, *path)).lstrip(".") for path in _paths_set(model, _part_of(file, model))}
-    for name in os.environ:
-        if name.startswith("SYNTHCORE_"):
-            _require_known(name, variables, "the environment")
-    for name in sorted(used):
-        _require_known(name, keys, str(SETTINGS_FILE))
-
-
-def _require_known(name: str, known: set[str], where: str) -> None:
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        raise SpecError(f"{where} sets {name}, which is not a setting{f'; {near[0]} is one' if near else ''}")
-
-
-def _paths(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
-    """Each setting of a model, and those of its groups: ("tier",), ("audio",), ("audio", "notes")."""
-    for name, field in model.model_fields.items():
-        yield (name,)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from ((name, inner) for inner in field.annotation.model_fields)
-
-
-def _paths_set(model: type[BaseModel], part: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """The same of what a part of the file sets."""
-    groups = {path[0] for path in _paths(model) if len(path) > 1}
-    for name, value in part.items():
-        yield (name,)
-        if name in groups and isinstance(value, dict):
-            yield from ((name, inner) for inner in value)
-
-
-def explain(error: ValidationError) -> str:
-    """Put pydantic's findings into one line: where, what, and what was given."""
-    lines = []
-    errors = error.errors()
-    places = [found["loc"] for found in errors]
-    for found in errors:
-        place = found["loc"]
-        if any(other[: len(place)] == place for other in places if len(other) > len(place)):
-            continue  # a list lacks what is wrong with one of its items
-        where = ".".join(str(part) for part in place).replace("_", "-") or "settings"
-        if found["type"] == "missing":
-            lines.append(f"{where} is missing; see --help")
-            continue
-        message = found["msg"].removeprefix("Value error, ")
-        given = f", not {masked(repr(found['input']))}" if isinstance(found["input"], str | int | float) else ""
-        lines.append(f"{where}: {message[0].lower()}{message[1:]}{given}")
-    return "; ".join(lines)
+        usage_line = usage(settable(model), model.command, model.examples)
+        raise SpecError(commandline.complaint(error, settable(model), given, usage_line)) from error

@@ -10,47 +10,47 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from synthcore.controls import canonical_json
 from synthcore.engine.rendering import RenderFormat
+from synthcore.messages import clash
+from synthcore.quantities import COUNT, Count, Hertz, N, Seconds, Typed, WholeSeconds, items, note, number
 
 # The types that specs, flow parameters and flags share: range, choices and help, written once.
 Tier = Annotated[
     Literal[1, 2, 3],
-    # Flags and environment variables are text, and a Literal takes text for no number.
-    BeforeValidator(lambda tier: int(tier) if isinstance(tier, str) and tier.isdecimal() else tier),
+    BeforeValidator(number),
     Field(description="How much of the synth varies: 1 = 82 controls, 2 = all 448, 3 = modulation as well."),
 ]
-Rows = Annotated[int, Field(ge=1, description="Rows in the dataset: a patch makes one for each of its notes.")]
-Seed = Annotated[int, Field(ge=0, lt=2**32, description="Another seed, another dataset.")]
-FixedModulation = Annotated[bool, Field(description="Tier 2 only: 8 fixed modulation routes, each on or off.")]
+Rows = Annotated[int, Field(ge=1, description="Rows in the dataset; each patch makes one a note."), COUNT, N]
+Seed = Annotated[int, Field(ge=0, lt=2**32, description="Another seed, another dataset."), COUNT, N]
+FixedModulation = Annotated[bool, Field(description="At tier 2: 8 fixed routes, each on or off.")]
 VariationCount = Annotated[
-    int, Field(ge=0, le=10_000_000, description="New patches to make from presets, by changing and mixing them.")
+    int, Field(ge=0, le=10_000_000, description="Patches to make by changing and mixing presets."), COUNT, N
 ]
 WavetablesFromTier = Annotated[
     Literal[1, 2],
-    BeforeValidator(lambda tier: int(tier) if isinstance(tier, str) and tier.isdecimal() else tier),
-    Field(description="The lowest tier whose rows vary the wavetables; below, every row has the init preset's."),
+    BeforeValidator(number),
+    Field(description="The lowest tier that varies the wavetables."),
 ]
 Digest = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
-Note = Annotated[int, Field(ge=0, le=127)]
+Note = Annotated[int, Field(ge=0, le=127), BeforeValidator(note)]
 #: What a row of the priors can be meant for: a tier, or tier 2 with its fixed modulation.
 Kind = Literal["tier-1", "tier-2", "tier-2-fixed", "tier-3"]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class AudioSpec(_Frozen):
     """What is played and recorded."""
 
-    sample_rate: int = Field(44_100, ge=8_000, le=192_000, description="Sample rate in Hz.")
-    notes: tuple[Note, ...] = Field(
-        (48, 60, 72), min_length=1, max_length=128, description="MIDI notes of every patch, as 48,60,72."
+    sample_rate: Hertz = Field(44_100, ge=8_000, le=192_000, description="Sample rate.")
+    notes: Annotated[tuple[Note, ...], BeforeValidator(items), Typed("NOTES")] = Field(
+        (48, 60, 72), min_length=1, max_length=128, description="MIDI notes of every patch; C4 = 60, middle C."
     )
-    velocity: int = Field(100, ge=1, le=127, description="MIDI velocity of every note.")
-    note_seconds: float = Field(1.5, ge=0.01, le=60, description="How long the note is held, in seconds.")
-    render_seconds: float = Field(2.0, ge=0.01, le=60, description="How long is recorded, in seconds.")
+    velocity: Count = Field(100, ge=1, le=127, description="MIDI velocity of every note.")
+    note_seconds: Seconds = Field(1.5, ge=0.01, le=60, description="How long the note is held.")
+    render_seconds: Seconds = Field(2.0, ge=0.01, le=60, description="How long is recorded.")
 
     @field_validator("notes")
     @classmethod
@@ -62,9 +62,11 @@ class AudioSpec(_Frozen):
     @model_validator(mode="after")
     def _note_fits(self) -> AudioSpec:
         if self.note_seconds > self.render_seconds:
-            raise ValueError(
-                f"note_seconds is {self.note_seconds:g}, longer than render_seconds ({self.render_seconds:g}); "
-                "record longer or hold the note shorter"
+            raise clash(
+                f"{{note_seconds}} is {self.note_seconds:g}, longer than {{render_seconds}} ({self.render_seconds:g}); "
+                "record longer or hold the note shorter",
+                "note_seconds",
+                "render_seconds",
             )
         return self
 
@@ -72,9 +74,11 @@ class AudioSpec(_Frozen):
 class AcceptanceSpec(_Frozen):
     """Which candidates are refused."""
 
-    min_rms_dbfs: float = Field(-50.0, ge=-200, lt=0, description="A note quieter than this is silent.")
-    max_peak: float = Field(0.99, gt=0, le=10, description="A note with a higher peak clips.")
-    cpu_seconds: int = Field(20, ge=1, le=3_600, description="CPU seconds one render process may take; 0.4 are normal.")
+    min_rms_dbfs: Annotated[float, Typed("DB")] = Field(
+        -50.0, ge=-200, lt=0, description="A note quieter than this is silent."
+    )
+    max_peak: Annotated[float, Typed("PEAK")] = Field(0.99, gt=0, le=10, description="A note with a higher peak clips.")
+    cpu_seconds: WholeSeconds = Field(20, ge=1, le=3_600, description="CPU time of one render; 0.4 are normal.")
 
 
 class DatasetSpec(_Frozen):
@@ -92,19 +96,19 @@ class DatasetSpec(_Frozen):
     catalog_digest: Digest = Field("", description="The wavetable catalog, by digest; the built-in one if empty.")
     presets_digest: Digest = Field("", description="The collection of presets, by digest; none if empty.")
     variations: VariationCount = 0
-    audio: AudioSpec = AudioSpec()
-    acceptance: AcceptanceSpec = AcceptanceSpec()
+    audio: AudioSpec = Field(default_factory=AudioSpec)
+    acceptance: AcceptanceSpec = Field(default_factory=AcceptanceSpec)
 
     @model_validator(mode="after")
     def _fixed_modulation_is_of_tier_2(self) -> DatasetSpec:
         if self.fixed_modulation and self.tier != 2:
-            raise ValueError(f"fixed_modulation belongs to tier 2, not to tier {self.tier}")
+            raise clash(f"{{fixed_modulation}} belongs to tier 2, not to tier {self.tier}", "fixed_modulation")
         return self
 
     @model_validator(mode="after")
     def _variations_are_of_presets(self) -> DatasetSpec:
         if self.variations and not self.presets_digest:
-            raise ValueError("variations are made from presets: name a folder of presets as well")
+            raise clash("{variations} are made from presets: name a folder of presets as well", "variations")
         return self
 
     @property
@@ -123,6 +127,8 @@ class DatasetSpec(_Frozen):
     @property
     def fingerprint(self) -> str:
         """SHA-256 in hex of everything but `n_samples`."""
+        from synthcore.controls import canonical_json  # which brings numpy, and --help has no use for it
+
         return hashlib.sha256(canonical_json(self.model_dump(exclude={"n_samples"})).encode()).hexdigest()
 
     @property

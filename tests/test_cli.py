@@ -33,24 +33,23 @@ LONG = "a" * 300  #: a name that no file can have
     ("command", "says"),
     [
         ("bogus", "there is no command 'bogus'; there are generate, inspect, verify"),
-        ("generate --bogus 3", "unrecognized arguments: --bogus"),
-        ("generate --tier 9", "tier: input should be 1, 2 or 3, not 9"),
-        ("generate --tier one", "tier: input should be 1, 2 or 3, not 'one'"),
-        ("generate -n 0", "n-samples: input should be greater than or equal to 1"),
-        ("generate -n many", "n-samples: input should be a valid integer"),
-        ("generate --notes 48 --notes 128", "audio.notes.1: input should be less than or equal to 127, not 128"),
-        ("generate --notes 128", "synthcore: audio.notes.0: input should be less than or equal to 127, not 128\n"),
-        ("generate --notes -1", "audio.notes.0: input should be greater than or equal to 0"),
+        ("generate --bogus 3", "generate has no flag --bogus"),
+        ("generate --tier 9", "synthcore: --tier: must be 1, 2 or 3, not 9\n"),
+        ("generate --tier one", "--tier: must be 1, 2 or 3, not 'one'"),
+        ("generate -n 0", "--n-samples: must be at least 1, not 0"),
+        ("generate -n many", "--n-samples: 'many' is not a whole number, such as 256, 20k or 1M"),
+        ("generate --notes 48 --notes 128", "--notes: must be at most 127, not 128"),
+        ("generate --notes 128", "synthcore: --notes: must be at most 127, not 128\n"),
+        ("generate --notes -1", "--notes: must be at least 0, not -1"),
         ("generate --notes 60 --notes 60", "names a note twice"),
-        ("generate --note-seconds 3", "longer than render_seconds (2)"),
-        ("generate --fixed-modulation", "fixed_modulation belongs to tier 2, not to tier 1"),
-        ("generate --workers 0", "workers: input should be greater than or equal to 1"),
-        ("generate --seed -1", "seed: input should be greater than or equal to 0"),
+        ("generate --note-seconds 3", "--note-seconds is 3, longer than --render-seconds (2)"),
+        ("generate --fixed-modulation", "--fixed-modulation belongs to tier 2, not to tier 1"),
+        ("generate --workers 0", "--workers: must be at least 1, not 0"),
+        ("generate --seed -1", "--seed: must be at least 0, not -1"),
         ("generate -o FILE/out.h5", "can't write in"),
         ("generate -o .", "is a folder; name a file"),
         ("generate -o FILE", "is no HDF5 file"),
         ("generate -o /proc/nowhere/out.h5", "can't write in /proc/nowhere"),
-        ("inspect", "the following arguments are required: FILE"),
         ("inspect nowhere.h5", "there is no file "),
         ("inspect .", "is a folder; name a file"),
         ("inspect FILE", "FILE is no HDF5 file"),
@@ -60,10 +59,10 @@ LONG = "a" * 300  #: a name that no file can have
         ("inspect DATASET --row 99", "row 99 is out of range"),
         ("verify nowhere.h5", "there is no file "),
         ("verify FILE", "FILE is no HDF5 file"),
-        ("verify DATASET --rows 0", "rows: input should be greater than or equal to 1"),
+        ("verify DATASET --rows 0", "--rows: must be at least 1, not 0"),
         (f"inspect {LONG}", "aaa: File name too long; name another"),
         (f"recipe DATASET -o {LONG}", "aaa: File name too long; name another"),
-        (f"export DATASET --row 0 -o {LONG}", "File name too long; name another place"),
+        (f"export DATASET 0 -o {LONG}", "File name too long; name another place"),
         (f"generate -o {LONG}", "aaa: File name too long; name another"),
         (f"ingest {LONG} -o x.h5", "aaa: File name too long; name another"),
     ],
@@ -102,11 +101,11 @@ def test_a_bad_environment_or_settings_file_is_named(
 ) -> None:
     monkeypatch.setenv("SYNTHCORE_TIER", "7")
     assert main(["generate"]) == 2
-    assert "tier: input should be 1, 2 or 3" in capsys.readouterr().err
+    assert capsys.readouterr().err == "synthcore: SYNTHCORE_TIER: must be 1, 2 or 3, not 7\n"
     monkeypatch.delenv("SYNTHCORE_TIER")
     (elsewhere / "synthcore.toml").write_text("n_sample = 3\n")
     assert main(["generate"]) == 2
-    assert "synthcore.toml sets n_sample, which is not a setting; n_samples is one" in capsys.readouterr().err
+    assert "synthcore.toml sets n_sample, which is not a setting; did you mean n_samples?" in capsys.readouterr().err
     (elsewhere / "synthcore.toml").write_text("n_samples = \n")
     assert main(["generate"]) == 2
     assert "synthcore.toml" in capsys.readouterr().err
@@ -168,9 +167,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     usage = capsys.readouterr().out
     assert all(command in usage for command in COMMANDS)
-    with pytest.raises(SystemExit) as ended:
-        main(["generate", "--help"])
-    assert ended.value.code == 0
+    assert main(["generate", "--help"]) == 0
     shown = capsys.readouterr().out
     for flag in (
         "-n",
@@ -184,10 +181,6 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
         "--overwrite",
     ):
         assert re.search(rf"(^|\s){flag}\b", shown, re.MULTILINE), flag
-    for group in ("audio options", "acceptance options", "run options"):
-        assert group in shown
-    assert "SYNTHCORE_TIER" in shown
-    assert "factory" not in shown.split("--factory")[0]
 
 
 def test_the_version_can_be_asked(capsys: pytest.CaptureFixture[str]) -> None:
@@ -290,7 +283,7 @@ def test_verify_exits_with_1_and_names_the_row_that_differs(
     assert "NOT verified" in shown
 
 
-@pytest.mark.parametrize("command", ["recipe FILE -o out.h5", "render FILE -o out.h5", "compute-weights -o FILE"])
+@pytest.mark.parametrize("command", ["recipe FILE -o out.h5", "render FILE -o out.h5", "compute-weights FILE"])
 def test_a_file_whose_header_is_damaged_costs_one_line(
     command: str, elsewhere: Path, tier_1: Any, forge: Any, forgeries: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -137,7 +137,7 @@ def test_22_names_that_are_no_destinations_are_tried():
 
 
 def test_an_unknown_source_is_refused(registry):
-    with pytest.raises(SpecError, match="'lfo_9' is no modulation source"):
+    with pytest.raises(SpecError, match="'lfo_9' is no modulation source.*did you mean lfo_"):
         route_indices(registry, "lfo_9", "volume")
 
 

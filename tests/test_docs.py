@@ -10,6 +10,7 @@ import h5py
 import pytest
 
 from flows.cli import COMMANDS
+from synthcore import settings as models
 from synthcore.settings import Generate, parse
 
 ROOT = Path(__file__).parent.parent
@@ -64,7 +65,7 @@ def test_every_command_of_the_readme_is_understood() -> None:
     commands = re.findall(r"^synthcore ([\w-]+)(.*?)(?:#.*)?$", "".join(code(ROOT / "README.md", "bash")), re.MULTILINE)
     assert {name for name, _ in commands} == set(COMMANDS)
     for name, flags in commands:
-        parse(COMMANDS[name][0], flags.split())
+        parse(getattr(models, COMMANDS[name][0]), flags.split())
 
 
 def test_the_environment_variables_of_the_readme_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -254,6 +254,10 @@ def test_every_source_has_a_folder_of_its_own() -> None:
     assert all(0 < len(name) <= 100 and "/" not in name and name[0] not in ".-" for name in names)
 
 
+def test_the_known_sources_are_valid() -> None:
+    assert tuple(PresetSource(**source.model_dump()) for source in KNOWN) == KNOWN
+
+
 def test_sources_come_from_the_flag_the_environment_and_a_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,14 +279,14 @@ def test_sources_come_from_the_flag_the_environment_and_a_table(
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--sources", "nonsense"], "sources.0.url: .*, not 'nonsense'"),
-        (["--sources", "[]"], "sources: .*at least 1"),
-        (["--sources", '[{"url": "https://example.org/a", "colour": 1}]'], "sources.0.colour: .*not permitted"),
+        (["--sources", "nonsense"], "--sources: url: .*, not 'nonsense'"),
+        (["--sources", "[]"], "--sources: takes 1 or more, not 0"),
+        (["--sources", '[{"url": "https://example.org/a", "colour": 1}]'], "--sources: colour: is not a setting"),
         (["--sources", '["https://example.org/a", "https://example.org/a.git"]'], "the same folder"),
         (["--sources", '[{"url": "https://example.org/a", "licence": ""}]'], "licence"),
         (["--sources", '[{"url": "https://example.org/a.zip", "sha256": "12"}]'], "sha256"),
         (["--sources", '[{"url": "https://example.org/a.zip", "ref": "v1"}]'], "ref belongs to a repository"),
-        (["--timeout", "0"], "limits.timeout"),
+        (["--timeout", "0"], "--timeout: must be more than 0, not 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_one_line(flags: list[str], says: str) -> None:

@@ -97,7 +97,7 @@ def test_a_run_that_is_ended_with_the_server_it_brought_says_so_in_one_line(
     shutil.copy(tier_1.path, cli.folder / "x.h5")
     asked: dict[str, tuple[object, ...]] = {
         "generate": ("-n", 6000, "-o", "out.h5", *SHORT),
-        "compute-weights": ("-o", "x.h5", "--n-base", 9),
+        "compute-weights": ("x.h5", "--n-base", 9),
     }
     process = cli.start(command, *asked[command], "--data-dir", "data", env={"PREFECT_API_URL": ""})
 

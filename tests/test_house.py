@@ -41,6 +41,23 @@ print(threading.active_count(), *(name for name in {HEAVY} if name in sys.module
     assert fresh(code).stdout.split() == ["1"]
 
 
+@pytest.mark.parametrize(
+    ("words", "heavy"),
+    [
+        (["--version"], [*HEAVY, "numpy", "synthcore.settings"]),
+        (["--help"], [*HEAVY, "numpy", "synthcore.settings", "importlib.metadata"]),
+        (["generate", "--help"], ["prefect", "h5py", "scipy", "numpy", "rich", "argparse", "importlib.metadata"]),
+    ],
+)
+def test_who_asks_for_help_waits_for_nothing_else(fresh, words, heavy):
+    code = f"""
+from flows.cli import main
+main({words})
+print("imported:", [name for name in {heavy} if name in sys.modules])
+"""
+    assert fresh(code).stdout.endswith("imported: []\n")
+
+
 def test_reading_a_dataset_needs_no_synth_and_no_orchestration(tier_1, fresh):
     code = """
 from synthcore import Dataset

@@ -308,7 +308,7 @@ def test_files_without_weights_cost_one_line(which, says, tier_1, tmp_path, caps
         without_rows(path)
     before = path.read_bytes() if path.exists() else b""
     capsys.readouterr()
-    assert main(["compute-weights", "-o", str(path), "--n-base", "3"]) == 2
+    assert main(["compute-weights", str(path), "--n-base", "3"]) == 2
     told = capsys.readouterr()
     assert (told.out, told.err.count("\n")) == ("", 1)
     assert says in told.err
@@ -319,7 +319,7 @@ def test_a_file_that_is_being_read_elsewhere_is_left_alone(copy, fresh):
     code = """
 import h5py, subprocess
 with h5py.File(sys.argv[1], "r"):
-    command = [sys.executable, "-m", "flows.cli", "compute-weights", "-o", sys.argv[1], "--n-base", "3"]
+    command = [sys.executable, "-m", "flows.cli", "compute-weights", sys.argv[1], "--n-base", "3"]
     done = subprocess.run(command, capture_output=True, text=True)
 print(done.returncode, done.stderr)
 """
@@ -450,7 +450,7 @@ def test_one_flow_makes_a_dataset_with_weights_goes_on_when_killed_and_measures_
     assert (found.status, found.method["base"]) == ("complete", made["digest"])
     content = out.read_bytes()
     next(iter(after)).unlink()  # what was cached is gone: it is measured again, and is the same
-    again = cli.json("compute-weights", "-o", "out.h5", "--n-base", importance.BASES + 1, "--data-dir", "data")
+    again = cli.json("compute-weights", "out.h5", "--n-base", importance.BASES + 1, "--data-dir", "data")
     assert again["base"] == made["digest"]
     assert len(written()) == 2
     assert out.read_bytes() == content
@@ -459,7 +459,7 @@ def test_one_flow_makes_a_dataset_with_weights_goes_on_when_killed_and_measures_
 @pytest.mark.slow
 def test_ctrl_c_ends_the_renders_under_way(cli):
     cli.json("generate", *SHORT)
-    run = cli.start("compute-weights", "-o", "out.h5", "--n-base", importance.BASES, "--data-dir", "data")
+    run = cli.start("compute-weights", "out.h5", "--n-base", importance.BASES, "--data-dir", "data")
     cli.wait_until(lambda: any("zygote" in command for command in descendants(run.pid).values()), seconds=120)
     family = descendants(run.pid)
     run.send_signal(signal.SIGINT)

@@ -172,8 +172,8 @@ def test_a_lock_that_is_held_costs_one_line(tier_1, forge, held, capsys):
     with held(path):
         for command in (
             ["inspect", path],
-            ["compute-weights", "-o", path, "--n-base", 3],
-            ["export", path, "--row", 0, "-o", path.with_name("rows")],
+            ["compute-weights", path, "--n-base", 3],
+            ["export", path, 0, "-o", path.with_name("rows")],
             ["recipe", path, "-o", path.with_name("recipe.h5")],
         ):
             assert main([*map(str, command)]) == 2

@@ -258,7 +258,7 @@ def test_the_command_writes_a_page_and_replaces_its_own(
         ("--html DATASET", "DATASET exists and is no page that inspect wrote; name another file with --html"),
         ("--html .", "is a folder; name a file"),
         ("--html DATASET/page.html", "can't write in"),
-        ("--html page.html --row 3", "html is a page of the whole dataset"),
+        ("--html page.html --row 3", "--html is a page of the whole dataset: leave it out, or --row"),
     ],
 )
 def test_bad_places_cost_one_line(

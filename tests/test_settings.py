@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel, ValidationError
-from pydantic_settings import BaseSettings
 
 from flows import cli
 from flows.form import asked
+from synthcore import settings
+from synthcore.commandline import flags
 from synthcore.errors import SpecError
+from synthcore.messages import explain
 from synthcore.presets.transfer import Limits
 from synthcore.settings import (
     Common,
@@ -21,12 +24,14 @@ from synthcore.settings import (
     RunSettings,
     Verify,
     default_data_dir,
-    explain,
+    help_of,
     parse,
+    settable,
 )
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 
-COMMANDS = tuple(model for model, _ in cli.COMMANDS.values())
+MODELS: dict[str, Any] = {name: getattr(settings, model) for name, (model, _) in cli.COMMANDS.items()}
+COMMANDS = tuple(MODELS.values())
 PARTS = (AudioSpec, AcceptanceSpec, RunSettings)
 GROUPS = {"audio", "acceptance", "run", "limits"}  # explained by their own fields and docstrings
 
@@ -87,7 +92,7 @@ def test_switches_take_no_value():
 
 
 def test_the_commands_of_a_file_take_its_name():
-    assert parse(Inspect, ["x.h5", "--row", "3"]).row == 3
+    assert parse(Inspect, ["x.h5", "--row", "3"]).row == (3,)
     said = parse(Verify, ["x.h5", "--all"])
     assert (said.file, said.all, said.rows) == (Path("x.h5"), True, 10)
 
@@ -95,17 +100,20 @@ def test_the_commands_of_a_file_take_its_name():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--teir", "1"], "--teir"),
-        (["--tier", "4"], "tier: .*1, 2 or 3, not 4"),
-        (["-n", "0"], "n-samples: .*greater than or equal to 1, not '0'"),
-        (["-n", "many"], "n-samples: .*not 'many'"),
-        (["--notes", "200"], "audio.notes.*: .*less than or equal to 127"),
-        (["--notes", "60,60"], "notes: names a note twice"),
-        (["--note-seconds", "3"], "note_seconds is 3, longer than render_seconds"),
-        (["--fixed-modulation"], "fixed_modulation belongs to tier 2, not to tier 1"),
-        (["--grow-by", "9", "--overwrite"], "grow_by continues the output, and overwrite replaces it"),
-        (["--runner", "dask", "--runner-address", "nonsense"], "run.runner-address: .*not 'nonsense'"),
-        (["--merge", "glue"], "merge: .*'copy' or 'virtual', not 'glue'"),
+        (["--teir", "1"], r"^generate has no flag --teir; did you mean --tier\?$"),
+        (["--tier", "4"], "^--tier: must be 1, 2 or 3, not 4$"),
+        (["-n", "0"], "^--n-samples: must be at least 1, not 0$"),
+        (["-n", "many"], "^--n-samples: 'many' is not a whole number, such as 256, 20k or 1M$"),
+        (["--notes", "200"], "^--notes: must be at most 127, not 200$"),
+        (["--notes", "60,60"], "^--notes: names a note twice"),
+        (["--note-seconds", "3"], "^--note-seconds is 3, longer than --render-seconds"),
+        (["--fixed-modulation"], "^--fixed-modulation belongs to tier 2, not to tier 1"),
+        (["--grow-by", "9", "--overwrite"], "^--grow-by continues the output, and --overwrite replaces it"),
+        (
+            ["--runner", "dask", "--runner-address", "nonsense"],
+            "^--runner-address: 'nonsense' is not HOST:PORT, such as",
+        ),
+        (["--merge", "glue"], "^--merge: must be copy or virtual, not 'glue'$"),
         (["x.h5"], "x.h5"),
     ],
 )
@@ -118,10 +126,10 @@ def test_a_flag_that_makes_no_sense_is_named_in_one_line(arguments, said):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("teir = 1\n", r"^synthcore\.toml sets teir, which is not a setting; tier is one$"),
-        ("tier = 4\n", "tier: "),
-        ("[run]\nretires = 1\n", r"sets run\.retires, which is not a setting; run\.retries is one$"),
-        ("[audio]\nnotes = [60, 200]\n", "audio.notes"),
+        ("teir = 1\n", r"^synthcore\.toml sets teir, which is not a setting; did you mean tier\?$"),
+        ("tier = 4\n", r"^synthcore\.toml: tier: must be 1, 2 or 3, not 4$"),
+        ("[run]\nretires = 1\n", r"sets run\.retires, which is not a setting; did you mean run\.retries\?$"),
+        ("[audio]\nnotes = [60, 200]\n", r"^synthcore\.toml: audio\.notes: must be at most 127, not 200$"),
     ],
 )
 def test_a_line_of_the_file_that_makes_no_sense_is_named(text, said):
@@ -146,13 +154,13 @@ def test_a_folder_that_has_the_files_name_is_refused():
 @pytest.mark.parametrize(("name", "value"), [("TIER", "4"), ("RUN__MERGE", "glue"), ("AUDIO__NOTES", "[60, 60]")])
 def test_a_variable_that_makes_no_sense_is_named(monkeypatch, name, value):
     monkeypatch.setenv(f"SYNTHCORE_{name}", value)
-    with pytest.raises(SpecError, match=name.lower().replace("__", ".")):
+    with pytest.raises(SpecError, match=f"^SYNTHCORE_{name}: "):
         parse(Generate, [])
 
 
 @pytest.mark.parametrize("model", COMMANDS)
-def test_each_command_knows_the_variables_of_the_others(model: type[BaseSettings], monkeypatch):
-    monkeypatch.setenv(f"{model.model_config['env_prefix']}AS_JSON", "true")
+def test_each_command_knows_the_variables_of_the_others(model: Any, monkeypatch):
+    monkeypatch.setenv(settable(model).variable(("as_json",)), "true")
     assert parse(Inspect, ["out.h5"]).file == Path("out.h5")
 
 
@@ -162,7 +170,7 @@ def test_each_command_knows_the_variables_of_the_others(model: type[BaseSettings
 )
 def test_a_variable_that_is_none_is_refused_with_the_nearest(monkeypatch, name, near):
     monkeypatch.setenv(f"SYNTHCORE_{name}", "3")
-    with pytest.raises(SpecError, match=f"SYNTHCORE_{name}, which is not a setting; SYNTHCORE_{near} is one$"):
+    with pytest.raises(SpecError, match=f"SYNTHCORE_{name}, which is not a setting; did you mean SYNTHCORE_{near}\\?$"):
         parse(Inspect, ["out.h5"])
 
 
@@ -173,21 +181,22 @@ NEEDED = {
     "inspect": ["x.h5"],
     "verify": ["x.h5"],
     "ingest": ["presets"],
-    "compute-weights": ["-o", "x.h5"],
+    "compute-weights": ["x.h5"],
     "recipe": ["x.h5", "-o", "y.h5"],
     "render": ["x.h5", "-o", "y.h5"],
-    "export": ["x.h5", "--row", "0", "-o", "out"],
+    "export": ["x.h5", "0", "-o", "out"],
     "cache": ["list"],
+    "completion": ["bash"],
 }
-ALL = [(name, field) for name, (model, _) in cli.COMMANDS.items() for field in Common.model_fields]
-SHARED = [(name, field) for name, field in ALL if field in cli.COMMANDS[name][0].model_fields]
+ALL = [(name, field) for name in MODELS for field in Common.model_fields]
+SHARED = [(name, field) for name, field in ALL if field in MODELS[name].model_fields]
 #: Four values of each, as text: in the file for all commands and for one, in the environment for all and for one.
 VALUES = {"data_dir": ["/a", "/b", "/c", "/d"], "workers": ["1", "2", "3", "4"], "as_json": ["true", "false"] * 2}
 VALUES["keep"] = VALUES["as_json"]
 
 
 def said_by(name: str, *flags: str) -> dict[str, str]:
-    said = parse(cli.COMMANDS[name][0], [*NEEDED.get(name, []), *flags])
+    said = parse(MODELS[name], [*NEEDED.get(name, []), *flags])
     return {field: str(getattr(said, field)).lower() for field in Common.model_fields if hasattr(said, field)}
 
 
@@ -234,7 +243,7 @@ def test_every_command_refuses_an_unknown_key_in_any_part_of_the_file(name):
 def test_a_value_of_another_commands_is_no_concern_of_this_one():
     write_toml('tier = 9\nworkers = 0\n[cache]\nolder_than = "x"\n')
     assert said_by("doctor") | {"keep": "true"} == said_by("discover-wt")
-    with pytest.raises(SpecError, match="workers: .*greater than or equal to 1, not 0"):
+    with pytest.raises(SpecError, match="^synthcore.toml: workers: must be at least 1, not 0$"):
         said_by("verify")
 
 
@@ -245,10 +254,10 @@ def test_what_is_not_a_table_is_refused_by_name():
 
 
 @pytest.mark.parametrize("model", [*COMMANDS, RenderShards], ids=lambda m: m.__name__)
-def test_a_flow_that_is_asked_for_nothing_uses_what_its_worker_shares(model: type[BaseSettings], monkeypatch):
+def test_a_flow_that_is_asked_for_nothing_uses_what_its_worker_shares(model: Any, monkeypatch):
     monkeypatch.setenv("SYNTHCORE_DATA_DIR", "/worker")
     monkeypatch.setenv("SYNTHCORE_WORKERS", "3")
-    needed = {"file": "x.h5", "output": "y.h5", "folders": ("presets",), "row": (0,), "action": "list"}
+    needed = {"file": "x.h5", "output": "y.h5", "folders": ("presets",), "row": (0,), "action": "list", "shell": "bash"}
     parameters = {name: value for name, value in needed.items() if name in model.model_fields}
     if "row" in parameters and model is Inspect:
         del parameters["row"]
@@ -270,9 +279,11 @@ def test_a_missing_file_name_is_refused():
 def test_many_mistakes_are_one_line():
     with pytest.raises(ValidationError) as found:
         DatasetSpec(tier=7, n_samples=0, audio={"notes": (1, 1)})
-    line = explain(found.value)
+    line = explain(found.value, DatasetSpec)
     assert "\n" not in line
-    assert re.fullmatch("tier: .*, not 7; n-samples: .*, not 0; audio.notes: .*", line)
+    assert re.fullmatch(
+        "tier: must be .*, not 7; n_samples: must be .*, not 0; audio.notes: names a note twice.*", line
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ the help
@@ -285,24 +296,35 @@ def test_every_field_says_what_it_is_for(model: type[BaseModel]):
 
 
 @pytest.mark.parametrize("model", COMMANDS, ids=lambda m: m.__name__)
-def test_the_help_says_it(model: type[BaseSettings], monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "1000")
-    with pytest.raises(SystemExit) as left:
-        parse(model, ["--help"])
-    shown = " ".join(capsys.readouterr().out.split())
-    assert left.value.code == 0
-    models: tuple[type[BaseModel], ...] = (model, *PARTS) if model is Generate else (model,)
-    shown_fields = (f for m in models for name, f in m.model_fields.items() if not name.endswith("_digest"))
-    said = [" ".join((f.description or "").split()) for f in shown_fields]
-    assert [text for text in said if text not in shown] == []
+def test_the_help_of_each_flag_can_be_read(model):
+    shown = help_of(model)
+    assert max(map(len, shown.splitlines())) < 80
+    assert re.search(r"\bNone\b|default_factory|\(48, 60|<", shown) is None
+    for flag in flags(model):
+        assert flag.field.description, flag.name
+        assert flag.is_switch or flag.choices or re.fullmatch(r"[A-Z]+(:[A-Z]+)?|pool:NAME", flag.metavar), flag.name
+        written = flag.shown if flag.positional or flag.is_switch else f"{flag.name} {flag.metavar}"
+        assert re.search(rf"^  (-., )?{re.escape(written)}( |$)", shown, re.MULTILINE), written
+        assert settable(model).variable(flag.keys) in shown
+        assert all(spelling not in shown for spelling in flag.formerly if len(spelling) > 2)
+    assert {*model.examples} <= {".".join(flag.keys) for flag in flags(model)}
 
 
-@pytest.mark.parametrize("part", PARTS, ids=lambda m: m.__name__)
-def test_every_field_of_a_part_has_a_flag_of_its_own(part: type[BaseModel], monkeypatch, capsys):
-    with pytest.raises(SystemExit):
-        parse(Generate, ["--help"])
-    shown = capsys.readouterr().out
-    assert [n for n in part.model_fields if f"--{n.replace('_', '-')}" not in shown] == []
+def test_no_two_flags_of_a_command_have_one_name():
+    for model in COMMANDS:
+        names = [flag.name for flag in flags(model)]
+        assert len(set(names)) == len(names)
+
+
+def test_the_help_of_generate_begins_with_six_flags_and_an_example_of_each():
+    shown = help_of(Generate)
+    assert shown.startswith("usage: synthcore generate [-n N] [--tier 1|2|3] [-o FILE] [--seed N] ...\n")
+    first = shown.split("Used most:\n")[1].split("  variables")[0]
+    assert re.findall(r"^  (?:-., )?(--[a-z-]+)", first, re.MULTILINE) == [
+        *("--n-samples", "--tier", "--output", "--seed", "--notes", "--workers")
+    ]
+    assert first.count("Example: -") == 6
+    assert "[48,60,72]" in first
 
 
 # ----------------------------------------------------------------------------------------------------------- the paths

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pydantic import BaseModel, ConfigDict, Field
 
 from synthcore.errors import DownloadError
+from synthcore.quantities import Count, Seconds
 
 MEGABYTE = 1_000_000
 Listener = Callable[[int], None]
@@ -18,11 +19,11 @@ _listeners: list[Listener] = []
 class Limits(BaseModel):
     """What one source may take before it is given up."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    timeout: float = Field(900.0, gt=0, le=86_400, description="Seconds for one source.")
-    max_megabytes: int = Field(2000, ge=1, le=1_000_000, description="Size of one source on disk, in megabytes.")
-    max_files: int = Field(50_000, ge=1, le=10_000_000, description="Number of files in one repository.")
+    timeout: Seconds = Field(900.0, gt=0, le=86_400, description="How long one source may take: 900, or 15min.")
+    max_megabytes: Count = Field(2000, ge=1, le=1_000_000, description="Size of one source on disk, in megabytes.")
+    max_files: Count = Field(50_000, ge=1, le=10_000_000, description="Number of files in one repository.")
 
 
 class Watch:

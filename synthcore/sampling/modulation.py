@@ -11,6 +11,7 @@ from synthcore.controls import Registry
 from synthcore.errors import SpecError
 from synthcore.patch import EMPTY_SLOT, MAX_SLOTS
 from synthcore.sampling.priors import RouteRow
+from synthcore.spelling import meant
 
 STOP = 0.15  #: p of the geometric distribution of the number of connections: 5.5 on average
 MAX_CONNECTIONS = 20
@@ -62,6 +63,7 @@ def route_indices(registry: Registry, source: str, destination: str) -> tuple[in
         if name not in known:
             raise SpecError(
                 f"{name!r} is no modulation {what} of the synth; it has {len(known)}, such as {min(known)!r}"
+                f"{meant(name, sorted(known))}"
             )
     return registry.source_index[source], registry.destination_index[destination]
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from synthcore.controls import Control, Registry
 from synthcore.errors import SpecError
 from synthcore.spec import DatasetSpec, Kind
+from synthcore.spelling import meant
 
 
 class _Row(BaseModel):
@@ -172,7 +173,8 @@ def _require_known(priors: Priors, registry: Registry) -> None:
 
 def _require_option(name: str, option: str, registry: Registry) -> None:
     if name not in registry.by_name or option not in registry.by_name[name].options:
-        raise SpecError(f"priors.toml: the synth has no control {name} with an option {option!r}")
+        near = meant(name, registry.by_name) if name not in registry.by_name else ""
+        raise SpecError(f"priors.toml: the synth has no control {name} with an option {option!r}{near}")
 
 
 def _require_fits(row: PriorRow, control: Control) -> None:

@@ -1,0 +1,219 @@
+"""What people type where a number or a list is wanted: `20k` rows, `C4`, `500ms`, `44.1k` Hz, rows `3,5-8,-1`.
+
+Each way of writing is one function that gives the number, and a type that settings and specs use, so that flags,
+variables, `synthcore.toml` and flow parameters take the same. What is a number already stays as it is: ranges are the
+settings' own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
+SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "min": Decimal(60), "h": Decimal(3_600), "d": Decimal(86_400)}
+SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
+ACCIDENTALS = {"": 0, "#": 1, "b": -1}
+MOST_ROWS = 100_000  #: that can be named at once: so many files in a folder are enough
+
+_COUNT = re.compile(r"([+-]?\d[\d_]*(?:\.\d+)?)\s*([kKmM]?)")
+_HERTZ = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*(k?)(?:[hH][zZ])?")
+_SECONDS = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))\s*(ms|s|min|h|d|)")
+_NOTE = re.compile(r"([A-Ga-g])([#b]?)(-?\d)")
+_ROWS = re.compile(r"(-?\d+)(?:-(-?\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """How help and errors show what a person types for a setting."""
+
+    metavar: str  #: such as FILE
+    example: str = ""  #: where the metavar doesn't say enough
+
+
+def count(given: object) -> Any:
+    """Read a whole number.
+
+    >>> count("1.5k"), count("1M"), count("12")
+    (1500, 1000000, 12)
+
+    Raises
+    ------
+    PydanticCustomError
+        A text that is not a whole number.
+    """
+    return _whole(given, _COUNT, "is not a whole number, such as 256, 20k or 1M")
+
+
+def number(given: object) -> Any:
+    """Make of a text that is a number that number, and leave others: a choice of numbers takes no text.
+
+    >>> number("2"), number("two")
+    (2, 'two')
+    """
+    return int(given) if isinstance(given, str) and given.isdecimal() else given
+
+
+def hertz(given: object) -> Any:
+    """Read a sample rate.
+
+    >>> hertz("44.1k"), hertz("48000")
+    (44100, 48000)
+
+    Raises
+    ------
+    PydanticCustomError
+        A text that is not a whole number of Hz.
+    """
+    return _whole(given, _HERTZ, "is not a whole number of Hz, such as 48000 or 44.1k")
+
+
+def seconds(given: object) -> Any:
+    """Read a length of time; a bare number is in seconds.
+
+    >>> seconds("0.5"), seconds("500ms"), seconds("5min")
+    (0.5, 0.5, 300.0)
+
+    Raises
+    ------
+    PydanticCustomError
+        A text that is not a length of time.
+    """
+    return _time(given, "s", "is not a length of time, such as 0.5, 500ms or 2s")
+
+
+def hours(given: object) -> Any:
+    """Read a length of time; a bare number is in hours.
+
+    >>> hours("2"), hours("90min"), hours("7d")
+    (2.0, 1.5, 168.0)
+
+    Raises
+    ------
+    PydanticCustomError
+        A text that is not a length of time.
+    """
+    return _time(given, "h", "is not a length of time, such as 2h, 90min or 7d")
+
+
+def note(given: object) -> Any:
+    """Read a MIDI note, as its number or by name in scientific pitch: C4 is 60, middle C.
+
+    >>> note("C4"), note("F#3"), note("Bb2"), note("60")
+    (60, 54, 46, 60)
+
+    Raises
+    ------
+    PydanticCustomError
+        A text that is neither.
+    """
+    if isinstance(given, str) and (named := _NOTE.fullmatch(given.strip())):
+        letter, accidental, octave = named.groups()
+        return SEMITONES[letter.lower()] + ACCIDENTALS[accidental] + 12 * (int(octave) + 1)
+    return _whole(given, re.compile(r"(-?\d+)()"), "is not a note, such as 60, C4 (= 60), F#3 or Bb2")
+
+
+def items(given: object) -> Any:
+    """Take a list apart that was written as text: `48,60`, or JSON; also where it is only a part of one.
+
+    >>> items("48,60"), items(["48,60", "72"]), items(3)
+    (['48', '60'], ['48', '60', '72'], [3])
+    """
+    return _listed(given, lambda text: text.split(","))
+
+
+def whole_items(given: object) -> Any:
+    """Take a list apart that was written as JSON. Any other text is one item: a path may hold a comma.
+
+    >>> whole_items("a,b"), whole_items('["a", "b"]')
+    (['a,b'], ['a', 'b'])
+    """
+    return _listed(given, lambda text: [text])
+
+
+def rows(given: object) -> Any:
+    """Read which rows are meant: numbers and ranges, both ends of which are meant; -1 is the last.
+
+    >>> rows("3,5-8,-1"), rows(7), rows("-3--1")
+    ([3, 5, 6, 7, 8, -1], [7], [-3, -2, -1])
+
+    Raises
+    ------
+    PydanticCustomError
+        A text that is not a list of rows, or one of more than `MOST_ROWS`.
+    """
+    listed = items([] if given is None else given)
+    if not isinstance(listed, list):
+        return listed
+    found: list[object] = []
+    for item in listed:
+        span = _span(item) if isinstance(item, str) else [item]
+        if len(found) + len(span) > MOST_ROWS:
+            raise PydanticCustomError("quantity", f"names more than {MOST_ROWS:,} rows; name fewer at a time")
+        found += span
+    return found
+
+
+def _span(item: str) -> range:
+    found = _ROWS.fullmatch(item.strip())
+    if not found:
+        wanted = "is not a list of rows, such as 3 or 3,5-8,-1"
+        raise PydanticCustomError("quantity", "{wanted}", {"wanted": wanted, "given": item})
+    first, last = int(found[1]), int(found[2] or found[1])
+    if last < first or (first < 0 <= last):
+        wanted = "is not a range of rows: its end comes before its beginning, or counts from the other end"
+        raise PydanticCustomError("quantity", "{wanted}", {"wanted": wanted, "given": item})
+    return range(first, last + 1)
+
+
+def _listed(given: object, split: Callable[[str], list[str]]) -> object:
+    if not isinstance(given, str | list | tuple):
+        return [given] if isinstance(given, int) else given
+    parts = [given] if isinstance(given, str) else given
+    return [item for part in parts for item in (_of_text(part, split) if isinstance(part, str) else [part])]
+
+
+def _of_text(text: str, split: Callable[[str], list[str]]) -> list[Any]:
+    if not text.startswith(("[", "{")):
+        return list(split(text))
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise PydanticCustomError("quantity", "is not JSON, though it begins like it") from error
+    return parsed if isinstance(parsed, list) else [parsed]
+
+
+def _whole(given: object, written: re.Pattern[str], wanted: str) -> object:
+    if not isinstance(given, str):
+        return given
+    found = written.fullmatch(given.strip())
+    number = Decimal(found[1]) * THOUSANDS[found[2].lower()] if found else Decimal("0.5")
+    if number != number.to_integral_value():
+        raise PydanticCustomError("quantity", "{wanted}", {"wanted": wanted})
+    return int(number)
+
+
+def _time(given: object, unit: str, wanted: str) -> object:
+    if not isinstance(given, str):
+        return given
+    found = _SECONDS.fullmatch(given.strip())
+    if not found:
+        raise PydanticCustomError("quantity", "{wanted}", {"wanted": wanted})
+    return float(Decimal(found[1]) * SECONDS[found[2] or unit] / SECONDS[unit])
+
+
+#: For types that are limited: behind the limits, which are lost from the JSON schema otherwise.
+COUNT = BeforeValidator(count)
+N = Typed("N")
+Count = Annotated[int, COUNT, N]
+Hertz = Annotated[int, BeforeValidator(hertz), Typed("HZ")]
+Seconds = Annotated[float, BeforeValidator(seconds), Typed("SECONDS")]
+WholeSeconds = Annotated[int, BeforeValidator(seconds), Typed("SECONDS")]
+Hours = Annotated[float, BeforeValidator(hours), Typed("HOURS")]
