@@ -22,7 +22,7 @@ import soundfile
 from flows.cli import main
 from synthcore.errors import SpecError
 from synthcore.page import content
-from synthcore.page.charts import draw_histogram, silhouette
+from synthcore.page.charts import Measure, draw_histograms, silhouette
 from synthcore.page.clips import encode_sound
 from synthcore.page.writing import BEGINNING, require_replaceable, write_page
 from synthcore.storage.dataset import Dataset
@@ -211,13 +211,22 @@ def test_importance_weights_are_ranked(tier_1: Any, forge: Any, plain: Read) -> 
 
 
 def test_a_histogram_takes_its_colours_from_the_page_and_holds_no_address() -> None:
-    drawn = draw_histogram("x", "Title <&>", "Hz", np.geomspace(20, 20_000, 50), is_log=True, mark=100.0)
+    (drawn,) = draw_histograms([Measure("x", "Title <&>", "Hz", np.geomspace(20, 20_000, 50), is_log=True, mark=100.0)])
     assert "<&>" not in drawn.svg
-    for foreign in ("http", "#0000", "DejaVu", "xmlns", "<style", "<metadata"):
+    assert 'class="mark"' in drawn.svg
+    for foreign in ("http", "#", "xmlns", "<style", "font"):
         assert foreign not in drawn.svg, foreign
     for one in (np.array([3.0]), np.array([0.0]), np.array([-5.0, -5.0])):
-        draw_histogram("y", "One", "dB", one)
-    draw_histogram("z", "Silence", "Hz", np.zeros(3), is_log=True)
+        draw_histograms([Measure("y", "One", "dB", one)])
+    draw_histograms([Measure("z", "Silence", "Hz", np.zeros(3), is_log=True)])
+
+
+def test_the_same_measure_of_two_datasets_is_drawn_on_the_same_axes() -> None:
+    one, other = draw_histograms(
+        [Measure("x", "Loudness", "dBFS", values) for values in (np.full(9, -40.0), np.linspace(-10.0, 0.0, 40))]
+    )
+    assert re.findall(r"<text[^>]*>[^<]+", one.svg) == re.findall(r"<text[^>]*>[^<]+", other.svg)
+    assert one.said == "Median \N{MINUS SIGN}40 dBFS; 5 to 95 %: \N{MINUS SIGN}40 to \N{MINUS SIGN}40 dBFS."
 
 
 def test_a_silhouette_is_cut_off_at_twice_the_expected() -> None:
@@ -293,7 +302,7 @@ def test_the_flow_leaves_a_link_a_table_and_a_picture(tier_1: Any, forge: Any, p
     assert page.read_text().startswith(BEGINNING)
     assert page.as_uri() in latest("page")
     assert {"what": "digest", "found": tier_1.ref.digest} in json.loads(latest("findings"))
-    assert latest("picture").startswith("data:image/png;base64,")
+    assert latest("picture").startswith("![Spectrograms of rows drawn at random")
     assert "near-duplicates" in latest("inspection")
 
 

@@ -6,13 +6,12 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from synthcore import inspection, progress
 from synthcore.engine.faults import REASONS
 from synthcore.hearing import NEAR_DB, Heard, hear
 from synthcore.inspection import Inspection
-from synthcore.page.charts import Histogram, draw_histogram, silhouette
+from synthcore.page.charts import Histogram, Measure, draw_histograms, silhouette
 from synthcore.page.clips import Clip, make_clip
 from synthcore.progress import Progress
 from synthcore.storage.dataset import Dataset
@@ -97,7 +96,7 @@ def gather(dataset: Dataset) -> Content:
         hours=0.0 if dataset.is_recipe else len(dataset) * dataset.spec.audio.render_seconds / 3600,
         clips=_make_clips(dataset),
         pairs=[] if dataset.is_recipe else _make_pairs(dataset, found),
-        histograms=_draw_all(dataset, heard),
+        histograms=[drawn for measure in _measure(dataset, heard) for drawn in draw_histograms([measure])],
         modules=_by_module(found),
         sources=_ranked(found.sources, found.rows),
         splits=_ranked(found.splits, found.rows),
@@ -136,21 +135,17 @@ def _make_pairs(dataset: Dataset, found: Inspection) -> list[tuple[float, Clip, 
     return pairs
 
 
-def _draw_all(dataset: Dataset, heard: Heard) -> list[Histogram]:
-    """The histograms of what there are numbers of: loudness and peak of all rows, the rest of those heard."""
+def _measure(dataset: Dataset, heard: Heard) -> list[Measure]:
+    """What there are numbers of: loudness and peak of all rows, the rest of those heard."""
     nearest = heard.nearest_db[np.isfinite(heard.nearest_db)]
-    wanted: list[tuple[str, str, str, NDArray[np.floating], bool, float | None]] = [
-        ("rms", "Loudness", "dBFS", dataset.column("rms_dbfs"), False, None),
-        ("peak", "Peak", "of full scale", dataset.column("peak"), False, None),
-        ("centroid", "Spectral centroid", "Hz", heard.centroids_hz, True, None),
-        ("sound", "Duration of sound", "s", heard.sound_seconds, False, None),
-        ("nearest", "Nearest row of another patch", "dB", nearest, False, NEAR_DB),
+    measures = [
+        Measure("rms", "Loudness", "dBFS", dataset.column("rms_dbfs")),
+        Measure("peak", "Peak", "of full scale", dataset.column("peak")),
+        Measure("centroid", "Spectral centroid", "Hz", heard.centroids_hz, is_log=True),
+        Measure("sound", "Duration of sound", "s", heard.sound_seconds),
+        Measure("nearest", "Nearest row of another patch", "dB", nearest, mark=NEAR_DB),
     ]
-    return [
-        draw_histogram(name, title, unit, values, is_log=is_log, mark=mark)
-        for name, title, unit, values, is_log, mark in wanted
-        if len(values)
-    ]
+    return [measure for measure in measures if len(measure.values)]
 
 
 def _by_module(found: Inspection) -> dict[str, list[CoveredControl]]:
