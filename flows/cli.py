@@ -179,15 +179,16 @@ def run_inspect(settings: Inspect) -> int:
     """Say what is in a dataset."""
     from flows.bar import rows_shown
     from synthcore import inspection
-    from synthcore.inspection import Inspection, RowWords
+    from synthcore.inspection import Inspection
     from synthcore.page.content import rows_heard
     from synthcore.page.writing import write_page
     from synthcore.storage.dataset import Dataset, damage_named
+    from synthcore.words import RowWords, describe
 
     with damage_named(settings.file), Dataset(settings.file) as dataset:
         found: Inspection | RowWords
         if settings.row is not None:
-            found = inspection.describe_row(dataset, settings.row)
+            found = describe(dataset, settings.row, everything=settings.all)
         elif settings.html:
             with rows_shown("listening", rows_heard(len(dataset))):
                 found = write_page(dataset, settings.html)

@@ -15,9 +15,10 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.form import RunDataset, asked, dataset_of, described
-from synthcore.inspection import Inspection, RowWords
-from synthcore.settings import Html, Inspect, Row
+from synthcore.inspection import Inspection
+from synthcore.settings import Html, Inspect, InWhole, Row
 from synthcore.storage.merge import DatasetRef
+from synthcore.words import RowWords
 from tasks.inspection import describe_row, inspect_file, write_page
 from tasks.report import draw_picture, link_page, list_findings, show_picture, show_text
 
@@ -29,7 +30,12 @@ def run_name() -> str:
 
 @flow(name="inspect", flow_run_name=run_name)
 @described
-def inspect_dataset(file: RunDataset = None, row: Row = None, html: Html = None) -> Inspection | RowWords:
+def inspect_dataset(
+    file: RunDataset = None,
+    row: Row = None,
+    all: InWhole = False,  # noqa: A002  the flag's name
+    html: Html = None,
+) -> Inspection | RowWords:
     """Say what is in a dataset, or in one of its rows.
 
     Returns
@@ -46,7 +52,7 @@ def inspect_dataset(file: RunDataset = None, row: Row = None, html: Html = None)
     """
     settings = asked(Inspect, {**locals(), "file": dataset_of(file)})
     if settings.row is not None:
-        told = describe_row(settings.file, settings.row)
+        told = describe_row(settings.file, settings.row, settings.all)
         show_text("inspection", str(settings.file), told.to_text())
         return told
     found = write_page(settings.file, settings.html) if settings.html else inspect_file(settings.file)

@@ -180,6 +180,12 @@ class Activity:
         heard: Mask = ~silent[:, : len(self.names)]
         return heard
 
+    def slots_of(self, labels: Labels) -> Mask:
+        """Say which modulation slots move something that can be heard: shape (N, 64), bool."""
+        silent, _, _ = self._silent(labels)
+        moving: Mask = ~silent[:, self._first_slot :]
+        return moving
+
     def rules_of(self, labels: Labels, control: str) -> tuple[str, ...]:
         """The rules by which a control can't be heard in the first of some patches; none if it is active."""
         silent, used, modulated = self._silent(labels)

@@ -15,7 +15,7 @@ from synthcore.candidates import PRESET_SOURCES, Provenance
 from synthcore.controls import differences, installed
 from synthcore.coverage import SPAN, Coverage, measure_coverage
 from synthcore.engine.faults import REASONS
-from synthcore.errors import DatasetError, SynthcoreError
+from synthcore.errors import SynthcoreError
 from synthcore.hearing import QUICK, Duplicates, Heard, find_duplicates, hear
 from synthcore.presets.families import SHARES
 from synthcore.storage.dataset import Dataset
@@ -172,31 +172,6 @@ class Inspection(BaseModel):
         return repeated
 
 
-class RowWords(BaseModel):
-    """One row in words."""
-
-    model_config = ConfigDict(frozen=True)
-
-    file: str
-    row: int
-    metadata: dict[str, Any]
-    controls: dict[str, str]  # those that differ from the init preset
-    modulation: list[str]
-
-    def to_text(self) -> str:
-        """Say it, for a terminal."""
-        about = new_table(f"row {self.row} of {self.file}", "", "")
-        for name, value in self.metadata.items():
-            about.add_row(name, str(value))
-        controls = new_table("controls that differ from the init preset", "control", "value")
-        for name, value in self.controls.items():
-            controls.add_row(name, value)
-        routes = new_table("modulation", "route")
-        for line in self.modulation:
-            routes.add_row(line)
-        return text_of([about, controls, *([routes] if self.modulation else [])])
-
-
 def inspect(dataset: Dataset, heard: Heard | None = None) -> Inspection:
     """Gather what is in a dataset. Reads all labels, and the audio of at most `QUICK` rows unless some were heard."""
     heard = hear(dataset, QUICK) if heard is None else heard
@@ -286,44 +261,6 @@ def _compare_synths(dataset: Dataset) -> list[str]:
     except SynthcoreError as error:  # a dataset can be looked at without a synth
         return [str(error)]
     return differences(dataset.registry, ours) if ours.fingerprint != dataset.registry.fingerprint else []
-
-
-def describe_row(dataset: Dataset, row: int) -> RowWords:
-    """Put one row into words.
-
-    Raises
-    ------
-    DatasetError
-        There is no such row.
-    """
-    try:
-        stored = dataset[row]
-    except IndexError as error:
-        raise DatasetError(str(error)) from error
-    patch, registry = dataset.patch(row), dataset.registry
-    played = patch.values(registry)
-    told = {}
-    for control in sorted(registry.controls, key=lambda c: (c.tier, c.name)):
-        value = played[control.name]
-        # Labels are float32: a default can come back a little off.
-        if not np.isclose(value, control.default, rtol=1e-5, atol=1e-6 * (control.high - control.low)):
-            is_option = control.is_categorical
-            told[control.name] = control.options[round(value - control.low)] if is_option else f"{value:.6g}"
-    routes = [
-        f"slot {slot}: {registry.sources[int(s)]} -> {registry.destinations[int(d)]}, amount {amount:+.3f}, "
-        f"power {power:+.2f}" + (", bipolar" if bipolar else "") + (", stereo" if stereo else "")
-        for slot, (s, d, amount, bipolar, power, stereo, _) in enumerate(patch.modulation_slots.tolist(), start=1)
-        if s >= 0
-    ]
-    metadata = {name: _plain(stored[name]) for name in dataset.metadata_names}
-    return RowWords(file=str(dataset.path), row=row % len(dataset), metadata=metadata, controls=told, modulation=routes)
-
-
-def _plain(value: Any) -> Any:
-    """Turn what is stored into what people read."""
-    if isinstance(value, np.ndarray):
-        return ", ".join(v.decode() for v in value.tolist() if v)
-    return value.decode() if isinstance(value, bytes) else value.item()
 
 
 def new_table(title: str, *headings: str) -> Table:

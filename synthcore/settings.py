@@ -109,6 +109,7 @@ Weights = Annotated[
 ]
 DatasetFile = Annotated[Path, Field(description="The dataset or shard.")]
 Row = Annotated[int | None, Field(description="Describe one row in words instead.")]
+InWhole = Annotated[bool, Field(description="With --row: what can't be heard as well, marked.")]
 Html = Annotated[
     Path | None,
     AfterValidator(_absolute),
@@ -363,10 +364,13 @@ class Inspect(_Command):
 
     file: CliPositionalArg[DatasetFile]
     row: Row = None
+    all: InWhole = False
     html: Html = None
 
     @model_validator(mode="after")
     def _of_all_rows(self) -> Inspect:
+        if self.all and self.row is None:
+            raise ValueError("all is about one row: name it with --row, or leave out --all")
         if self.html and self.row is not None:
             raise ValueError("html is a page of the whole dataset: leave out --row, or --html")
         return self

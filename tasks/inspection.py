@@ -6,10 +6,11 @@ from pathlib import Path
 
 from prefect import task
 
-from synthcore import inspection
-from synthcore.inspection import Inspection, RowWords
+from synthcore import inspection, words
+from synthcore.inspection import Inspection
 from synthcore.page import writing
 from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.words import RowWords
 
 
 @task(name="inspect_dataset", task_run_name="inspect {file}")
@@ -20,10 +21,10 @@ def inspect_file(file: Path) -> Inspection:
 
 
 @task(name="describe_row", task_run_name="describe row {row} of {file}")
-def describe_row(file: Path, row: int) -> RowWords:
+def describe_row(file: Path, row: int, everything: bool) -> RowWords:
     """Say what is in one row."""
     with damage_named(file), Dataset(file) as dataset:
-        return inspection.describe_row(dataset, row)
+        return words.describe(dataset, row, everything=everything)
 
 
 @task(name="write_page", task_run_name="write page")

@@ -6,11 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from synthcore.errors import DatasetError
 from synthcore.hearing import centroid_hz
-from synthcore.inspection import Inspection, describe_row, inspect
-from synthcore.normalize import to_units
-from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, Patch
+from synthcore.inspection import Inspection, inspect
 from synthcore.sampling.hypercube import Sampler
 from synthcore.storage.dataset import Dataset
 
@@ -111,84 +108,6 @@ def test_its_text_tells_what_a_person_asks_for(dataset, each_tier):
     )
     assert [part for part in said if part not in text] == []
     assert max(map(len, text.splitlines())) <= 80
-
-
-# --------------------------------------------------------------------------------------------------------------- a row
-
-
-@pytest.fixture
-def almost_init(tier_1, forge, registry):
-    """A dataset whose row 3 is the init preset, but for two controls and two connections."""
-    patch = Patch.init(registry)
-    column = {c.name: i for i, c in enumerate(registry.continuous)}["osc_1_level"]
-    level = registry.continuous[column]
-    continuous, categorical = patch.continuous.copy(), patch.categorical.copy()
-    continuous[column] = to_units([level], np.array([0.25]))[0]
-    place = [c.name for c in registry.categorical].index("filter_1_model")
-    categorical[place] = 2
-    slots = np.tile(EMPTY_SLOT, (MAX_SLOTS, 1))
-    slots[4] = (registry.source_index["lfo_1"], registry.destination_index["filter_1_cutoff"], -0.5, 1, 2.5, 0, 0)
-    path = forge(tier_1)
-    with h5py.File(path, "r+") as file:
-        file["params/continuous"][3] = continuous
-        file["params/categorical"][3] = categorical
-        file["params/modulation_slots"][3] = slots
-    with Dataset(path) as opened:
-        yield opened
-
-
-def test_a_row_is_told_by_the_controls_that_differ_from_the_init_preset(almost_init, registry):
-    told = describe_row(almost_init, 3)
-    assert told.controls == {"osc_1_level": "0.25", "filter_1_model": registry.by_name["filter_1_model"].options[2]}
-
-
-def test_a_rows_modulation_is_told_by_names(almost_init):
-    assert describe_row(almost_init, 3).modulation == [
-        "slot 5: lfo_1 -> filter_1_cutoff, amount -0.500, power +2.50, bipolar"
-    ]
-
-
-def test_a_rows_text_holds_its_words(almost_init):
-    text = describe_row(almost_init, 3).to_text()
-    assert [part for part in ("osc_1_level", "0.25", "filter_1_cutoff", "midi_note") if part not in text] == []
-
-
-def test_a_rows_origin_is_told(dataset, each_tier):
-    told = describe_row(dataset, 3).metadata
-    assert (told["midi_note"], told["patch_index"], told["source"]) == (60, 1, "synthetic")
-    assert told["tier"] == each_tier.spec.tier
-    assert told["preset_hash"] == dataset.patch(3).hash
-
-
-def test_every_control_that_is_not_at_its_default_is_told(dataset, registry):
-    told = describe_row(dataset, 0).controls
-    played = dataset.patch(0).values(registry)
-    off_default = {c.name for c in registry.controls if abs(played[c.name] - c.default) > 1e-3 * (c.high - c.low)}
-    assert off_default
-    assert off_default <= {*told}
-    assert {*told} <= {c.name for c in registry.of_tier(dataset.spec.tier)}
-
-
-def test_every_connection_is_told(tier_3, registry):
-    with Dataset(tier_3.path) as dataset:
-        slots = dataset.column("modulation_slots")
-        for row in range(len(dataset)):
-            routes = slots[row][slots[row, :, 0] >= 0]
-            told = describe_row(dataset, row).modulation
-            assert len(told) == len(routes)
-            for line, (source, destination, *_) in zip(told, routes, strict=True):
-                assert f"{registry.sources[int(source)]} -> {registry.destinations[int(destination)]}," in line
-
-
-@pytest.mark.parametrize("row", [15, -16, 1000])
-def test_a_row_that_is_not_there_cannot_be_told(tier_1, row):
-    with Dataset(tier_1.path) as dataset, pytest.raises(DatasetError, match=rf"row {row} is out of range"):
-        describe_row(dataset, row)
-
-
-def test_a_row_is_told_from_the_end_too(tier_1):
-    with Dataset(tier_1.path) as dataset:
-        assert describe_row(dataset, -1).controls == describe_row(dataset, 14).controls
 
 
 # -------------------------------------------------------------------------------------------------------- the centroid

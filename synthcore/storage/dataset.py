@@ -181,6 +181,11 @@ class Dataset:
         held = self._file["assets"]
         return {name: bytes(require_written(held[name])[:]) for name in self.asset_names if name in held}
 
+    def asset(self, name: str) -> bytes | None:
+        """One asset by its SHA-256; None if a recipe leaves it out."""
+        held = self._file["assets"]
+        return bytes(require_written(held[name])[:]) if name in held else None
+
     @property
     def missing_assets(self) -> list[str]:
         """The SHA-256 of each asset that a recipe leaves out."""
