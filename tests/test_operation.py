@@ -49,11 +49,11 @@ DEPLOYMENTS = {
     "generate/tier3-100k",
     "generate/nightly",
     "download-presets/weekly",
-    "discover-wavetables/default",
-    "ingest-presets/default",
-    "compute-weights/default",
+    "discover-wavetables/this-machine",
+    "ingest-presets/community",
+    "compute-weights/500-rows",
     "verify/sample",
-    "inspect/default",
+    "inspect/dataset",
     "render-shards/render",
 }
 
@@ -162,7 +162,7 @@ def test_up_deploys_every_flow_with_a_description_and_tags(shell: Shell) -> None
         assert all(
             parameter.get("description") or "allOf" in parameter or "$ref" in parameter for parameter in described
         )
-    for name in DEPLOYMENTS - {"verify/sample", "inspect/default", "render-shards/render"}:
+    for name in DEPLOYMENTS - {"verify/sample", "inspect/dataset", "render-shards/render"}:
         limit = deployments[name]["global_concurrency_limit"]["limit"]
         assert (limit, deployments[name]["concurrency_options"]["collision_strategy"]) == (1, "ENQUEUE")
     assert not any(schedule["active"] for d in deployments.values() for schedule in d["schedules"])
@@ -204,7 +204,7 @@ def test_wrong_parameters_are_refused_by_name(shell: Shell, parameters: dict[str
 
 
 def test_checks_of_a_dataset_leave_their_findings_in_the_ui(shell: Shell, tier_1: Any) -> None:
-    for deployment, key, says in (("verify/sample", "verdict", "verified"), ("inspect/default", "inspection", "tier")):
+    for deployment, key, says in (("verify/sample", "verdict", "verified"), ("inspect/dataset", "inspection", "tier")):
         run = shell.start(deployment, "--watch", file=str(tier_1.path))
         assert run.returncode == 0, run.stdout
         page = shell.ask("artifacts/latest/filter", {"artifacts": {"key": {"any_": [key]}}})[0]
@@ -216,7 +216,7 @@ def test_a_deployment_that_is_told_nothing_works_in_the_workers_data_directory(s
     data = shell.folder / "data"
     data.mkdir(exist_ok=True)
     (data / "tier1-seed0.h5").write_bytes(tier_1.path.read_bytes())
-    for deployment in ("discover-wavetables/default", "verify/sample"):
+    for deployment in ("discover-wavetables/this-machine", "verify/sample"):
         run = shell.start(deployment, "--watch")
         assert run.returncode == 0, run.stdout
     assert (data / "catalog.json").is_file()
