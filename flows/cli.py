@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from pydantic_core import PydanticSerializationError
@@ -185,6 +186,8 @@ def run_inspect(settings: Inspect) -> int:
     from synthcore.storage.dataset import Dataset, damage_named
     from synthcore.words import RowWords, describe
 
+    if settings.other:
+        return _compare(settings.file, settings.other, settings)
     with damage_named(settings.file), Dataset(settings.file) as dataset:
         found: Inspection | RowWords
         if settings.row is not None:
@@ -199,11 +202,31 @@ def run_inspect(settings: Inspect) -> int:
     return 0
 
 
+def _compare(file: Path, other: Path, settings: Inspect) -> int:
+    """Say how two datasets differ."""
+    from flows.bar import rows_shown
+    from synthcore import comparison
+    from synthcore.page.content import HEARD
+    from synthcore.page.writing import write_comparison
+    from synthcore.storage.dataset import Dataset, damage_named
+
+    with damage_named(file), Dataset(file) as first, damage_named(other), Dataset(other) as second:
+        if settings.html:
+            with rows_shown("listening", min(len(first), HEARD) + min(len(second), HEARD)):
+                found = write_comparison(first, second, settings.html)
+            _say(f"page: {settings.html}")
+        else:
+            found = comparison.compare(first, second)
+    _tell(found, as_json=settings.as_json)
+    return 0
+
+
 def run_inspect_flow(settings: Inspect) -> int:
     """Run the flow, and say what is in a dataset."""
     from synthcore.storage.dataset import Dataset
 
-    Dataset(settings.file).close()  # what is not a dataset needs no server
+    for file in filter(None, (settings.file, settings.other)):
+        Dataset(file).close()  # what is not a dataset needs no server
     with _meeting_prefect():
         from flows.inspect_dataset import inspect_dataset
 

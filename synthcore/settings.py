@@ -108,6 +108,9 @@ Weights = Annotated[
     int, Field(ge=0, description="Compute importance weights from so many rows as the last step; 0 for none.")
 ]
 DatasetFile = Annotated[Path, Field(description="The dataset or shard.")]
+OtherFile = Annotated[
+    Path | None, Field(description="Another dataset: say how the two differ, and what they have in common.")
+]
 Row = Annotated[int | None, Field(description="Describe one row in words instead.")]
 InWhole = Annotated[bool, Field(description="With --row: what can't be heard as well, marked.")]
 Html = Annotated[
@@ -363,6 +366,7 @@ class Inspect(_Command):
     model_config = _command("inspect")
 
     file: CliPositionalArg[DatasetFile]
+    other: CliPositionalArg[OtherFile] = None
     row: Row = None
     all: InWhole = False
     html: Html = None
@@ -371,6 +375,8 @@ class Inspect(_Command):
     def _of_all_rows(self) -> Inspect:
         if self.all and self.row is None:
             raise ValueError("all is about one row: name it with --row, or leave out --all")
+        if self.other and self.row is not None:
+            raise ValueError("row is one of one dataset: leave out --row, or the other dataset")
         if self.html and self.row is not None:
             raise ValueError("html is a page of the whole dataset: leave out --row, or --html")
         return self

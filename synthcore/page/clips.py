@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthcore import spectrogram
+from synthcore.page.details import Details, describe
 from synthcore.spectrogram import SHOWN_SECONDS
 from synthcore.storage.dataset import Dataset
 
@@ -31,6 +32,7 @@ class Clip:
     seconds: float
     sound: str  # data: address
     picture: str  # data: address
+    details: Details
 
 
 def make_clip(dataset: Dataset, row: int) -> Clip:
@@ -47,6 +49,7 @@ def make_clip(dataset: Dataset, row: int) -> Clip:
         seconds=min(audio.shape[1] / rate, SHOWN_SECONDS),
         sound=encode_sound(audio[:, : round(SHOWN_SECONDS * rate)], rate),
         picture=_address("image/png", spectrogram.to_png(spectrogram.paint(audio, rate, WIDTH, HEIGHT))),
+        details=describe(dataset, row),
     )
 
 
