@@ -170,8 +170,9 @@ def test_up_deploys_every_flow_with_a_description_and_tags(shell: Shell) -> None
 
 def test_the_worker_has_a_place_of_its_own_for_temporary_files(shell: Shell) -> None:
     own = shell.folder / "home" / "synthcore" / "tmp"
-    assert stat.S_IMODE(own.stat().st_mode) == 0o700
-    assert (own / "runner_storage").is_dir()
+    for place in (own, own / "worker", own / "render-worker"):
+        assert stat.S_IMODE(place.stat().st_mode) == 0o700
+    assert (own / "worker" / "runner_storage").is_dir()
 
 
 def test_a_deployment_is_run_and_shares_its_shards_with_the_command(shell: Shell) -> None:
@@ -290,20 +291,11 @@ def test_up_again_starts_nothing_and_leaves_schedules_as_they_are(shell: Shell) 
     assert [a["name"] for a in shell.ask("automations/filter")] == ["mark killed runs as crashed"]
 
 
-def test_the_pool_that_up_makes_takes_a_distributed_run(shell: Shell) -> None:
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "render"],
-        cwd=ROOT,
-        env=shell.of_worker | {"PREFECT_API_URL": shell.api},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        flags = ("--distribute", "pool:render", "--batch", 2, "--seed", 5)
-        made = shell.run("synthcore", "generate", "-n", 36, "-o", "distributed.h5", *FLAGS, *flags, "--json")
-    finally:
-        worker.terminate()
-        worker.wait()
+def test_every_pool_has_a_worker_and_takes_a_distributed_run(shell: Shell) -> None:
+    pools = {pool["name"]: pool["status"] for pool in shell.ask("work_pools/filter")}
+    assert (pools["local"], pools["render"]) == ("READY", "READY")
+    flags = ("--distribute", "pool:render", "--batch", 2, "--seed", 5)
+    made = shell.run("synthcore", "generate", "-n", 36, "-o", "distributed.h5", *FLAGS, *flags, "--json")
     assert made.returncode == 0, made.stderr
     assert json.loads(made.stdout)["rows"] == 36
     assert states(shell, "render-shards/render") == ["COMPLETED", "COMPLETED"]
@@ -355,7 +347,7 @@ def test_down_ends_what_up_started_and_nothing_else(shell: Shell, prefect_api: s
     everything = {**family(started["worker"]), **family(started["server"])}
     assert len(everything) >= 4  # the server, the worker, its run and that run's first zygote
 
-    assert shell.down() == ["worker", "server"]
+    assert shell.down() == ["worker", "render-worker", "server"]
     assert not (home / "synthcore" / "tmp").exists()
     with sqlite3.connect(home / "prefect.db") as books:
         ended = dict(books.execute("SELECT state_type, count(*) FROM flow_run GROUP BY state_type"))
