@@ -24,6 +24,8 @@ from synthcore.places import require_places
 from synthcore.spelling import meant
 
 if TYPE_CHECKING:  # --version and --help do without
+    from pathlib import Path
+
     from pydantic import BaseModel
 
     from synthcore.inspection import Inspection
@@ -247,6 +249,8 @@ def run_inspect(settings: Inspect) -> int:
     from synthcore.overview import look
     from synthcore.storage.dataset import Dataset, damage_named
 
+    if settings.other:
+        return _compare(settings.file, settings.other, settings)
     with damage_named(settings.file), Dataset(settings.file) as dataset:
         if settings.row:
             from synthcore.words import describe
@@ -288,11 +292,31 @@ def _listen(dataset: Dataset, settings: Inspect) -> Inspection:
     return found
 
 
+def _compare(file: Path, other: Path, settings: Inspect) -> int:
+    """Say how two datasets differ."""
+    from flows.bar import rows_shown
+    from synthcore import comparison
+    from synthcore.page.content import HEARD
+    from synthcore.page.writing import write_comparison
+    from synthcore.storage.dataset import Dataset, damage_named
+
+    with damage_named(file), Dataset(file) as first, damage_named(other), Dataset(other) as second:
+        if settings.html:
+            with rows_shown("listening", min(len(first), HEARD) + min(len(second), HEARD)):
+                found = write_comparison(first, second, settings.html)
+            _say(f"page: {settings.html}")
+        else:
+            found = comparison.compare(first, second)
+    _tell(found, as_json=settings.as_json)
+    return 0
+
+
 def run_inspect_flow(settings: Inspect) -> int:
     """Run the flow, and say what is in a dataset."""
     from synthcore.storage.dataset import Dataset
 
-    Dataset(settings.file).close()  # what is not a dataset needs no server
+    for file in filter(None, (settings.file, settings.other)):
+        Dataset(file).close()  # what is not a dataset needs no server
     with _meeting_prefect():
         from flows.inspect_dataset import inspect_dataset
 

@@ -15,11 +15,12 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.form import RunDataset, asked, dataset_of, described
+from synthcore.comparison import Comparison
 from synthcore.inspection import Inspection
-from synthcore.settings import Html, Inspect, InWhole, RowsInWords
+from synthcore.settings import Html, Inspect, InWhole, OtherFile, RowsInWords
 from synthcore.storage.merge import DatasetRef
 from synthcore.words import RowWords
-from tasks.inspection import describe_row, inspect_file, write_page
+from tasks.inspection import compare_files, describe_row, inspect_file, write_page
 from tasks.report import draw_picture, link_page, list_findings, show_picture, show_text
 
 
@@ -32,16 +33,17 @@ def run_name() -> str:
 @described
 def inspect_dataset(
     file: RunDataset = None,
+    other: OtherFile = None,
     row: RowsInWords = (),
     all: InWhole = False,  # noqa: A002  the flag's name
     html: Html = None,
-) -> Inspection | list[RowWords]:
-    """Say what is in a dataset, or in one of its rows.
+) -> Inspection | list[RowWords] | Comparison:
+    """Say what is in a dataset, or in one of its rows, or how two datasets differ.
 
     Returns
     -------
-    Inspection or list of RowWords
-        What was found, in the dataset or in each row.
+    Inspection, list of RowWords or Comparison
+        What was found.
 
     Raises
     ------
@@ -55,6 +57,12 @@ def inspect_dataset(
         told = [describe_row(settings.file, row, settings.all) for row in settings.row]
         show_text("inspection", str(settings.file), "\n".join(words.to_text() for words in told))
         return told
+    if settings.other:
+        compared = compare_files(settings.file, settings.other, settings.html)
+        show_text("comparison", f"{settings.file} and {settings.other}", compared.to_text())
+        if settings.html:
+            link_page(settings.html)
+        return compared
     found = write_page(settings.file, settings.html) if settings.html else inspect_file(settings.file)
     show_text("inspection", str(settings.file), found.to_text())
     list_findings(found)

@@ -1,4 +1,4 @@
-"""Operating: a Prefect server, its work pools, our deployments and a worker, kept in the background.
+"""Operating: a Prefect server, its work pools, our deployments and a worker for each pool, kept in the background.
 
 What was started is written down with its command, so that `down` ends that and nothing else, whoever has got its
 process id since. The rest is Prefect's: its own commands serve, deploy and work.
@@ -27,10 +27,12 @@ from synthcore.places import require_none
 from synthcore.storage.writer import disk_errors_of, whole_file
 
 ROOT = Path(__file__).resolve().parent.parent
-POOL = "local"  #: the one that is served here
-POOLS = (POOL, "render")  #: those that prefect.yaml deploys to
 SHIPPED = Path(synthcore.__file__).parent  #: with what is deployed; in a checkout, by links to it
 ZOMBIES = SHIPPED / "deployments" / "zombies.yaml"
+#: The workers that are kept, and the flags of each. The pools are those that prefect.yaml deploys to; of runs that
+#: render shards one at a time, as each takes all cores.
+WORKERS = {"worker": ("--pool", "local"), "render-worker": ("--pool", "render", "--limit", "1")}
+POOLS = tuple(pool for _, pool, *_ in WORKERS.values())
 START_SECONDS = 180.0  #: for a server on a machine that has never started one
 STOP_SECONDS = 20.0  #: for a program to end by itself; then it is killed
 
@@ -96,7 +98,7 @@ class Ended(BaseModel):
 
 
 def up(port: int, say: Callable[[str], None]) -> Operation:
-    """Start what isn't running yet: server, pools, deployments, worker.
+    """Start what isn't running yet: server, pools, deployments, workers.
 
     Raises
     ------
@@ -124,10 +126,10 @@ def up(port: int, say: Callable[[str], None]) -> Operation:
 
 
 def down() -> Ended:
-    """End what `up` started, worker first, each with all that it started itself; and the server that commands share."""
+    """End what `up` started, workers first, each with all that it started; and the server that commands share."""
     known = _still_running()
     ended = []
-    if known and known.has("worker"):
+    if known and any(known.has(name) for name in WORKERS):
         _cancel_runs(known)
     for program in sorted(known.programs if known else (), key=lambda program: program.name == "server"):
         _end(program.pid)
@@ -186,21 +188,29 @@ def _serve(now: Operation, port: int, say: Callable[[str], None]) -> Operation:
 
 
 def _work(now: Operation, say: Callable[[str], None]) -> Operation:
-    if not now.has("worker"):
-        say("starting a worker")
-        now = _start(now, "worker", "worker", "start", "--pool", POOL, "--type", "process", TMPDIR=_make_tmp())
+    """Start the workers that aren't running yet, side by side, and wait for all."""
+    missing = [name for name in WORKERS if not now.has(name)]
+    if missing:
+        say("starting the workers")
+    for name in missing:
+        now = _start(now, name, "worker", "start", *WORKERS[name], "--type", "process", TMPDIR=_make_tmp(name))
+    for name, pool in zip(WORKERS, POOLS, strict=True):
+        _await_worker(now, name, pool)
+    return now
+
+
+def _await_worker(now: Operation, name: str, pool: str) -> None:
     from prefect.client.orchestration import get_client
 
     from flows.distribution import has_workers
 
     deadline = time.monotonic() + START_SECONDS
     with get_client(sync_client=True) as client:
-        while not has_workers(client, POOL):
-            _require_running(now, "worker")
+        while not has_workers(client, pool):
+            _require_running(now, name)
             if time.monotonic() > deadline:
-                raise SynthcoreError(f"the worker wasn't ready in {START_SECONDS:.0f} s; {_log('worker')} says why")
+                raise SynthcoreError(f"the {name} wasn't ready in {START_SECONDS:.0f} s; {_log(name)} says why")
             time.sleep(0.2)
-    return now
 
 
 def _create_pools() -> None:
@@ -273,7 +283,7 @@ def _prefect(*arguments: str) -> tuple[str, ...]:
 
 
 def _cancel_runs(now: Operation) -> None:
-    """Cancel what our worker runs: a run whose process is only ended stays under way in the server's books.
+    """Cancel what our workers run: a run whose process is only ended stays under way in the server's books.
 
     The next run of its deployment would wait ten minutes for it to be missed.
     """
@@ -285,8 +295,8 @@ def _cancel_runs(now: Operation) -> None:
     from prefect.client.schemas.filters import FlowRunFilter
     from prefect.states import Cancelling
 
-    worker = next(program.pid for program in now.programs if program.name == "worker")
-    ours = {str(pid) for pid in _family(worker)}
+    workers = [program.pid for program in now.programs if program.name in WORKERS]
+    ours = {str(pid) for worker in workers for pid in _family(worker)}
     under_way = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}})
     with get_client(sync_client=True) as client:
 
@@ -343,17 +353,20 @@ def _require_running(now: Operation, name: str) -> None:
 
 
 def _tmp() -> Path:
-    """Where the worker and its runs put temporary files.
+    """Where the workers and their runs put temporary files.
 
     In the system's own folder, Prefect's workers of all users would share one, which belongs to whoever was first.
     """
     return environment.started_file().with_name("tmp")
 
 
-def _make_tmp() -> str:
-    with disk_errors_of(_tmp()):
+def _make_tmp(worker: str) -> str:
+    """Make a worker's own: whatever it clears away at its end isn't another's."""
+    place = _tmp() / worker
+    with disk_errors_of(place):
         _tmp().mkdir(mode=0o700, parents=True, exist_ok=True)
-    return str(_tmp())
+        place.mkdir(mode=0o700, exist_ok=True)
+    return str(place)
 
 
 def _log(name: str) -> Path:

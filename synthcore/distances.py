@@ -83,6 +83,23 @@ def log_mel(audio: Audio, sample_rate: int, seconds: float = 0.023, bands: int =
     return _levels(powers, float(powers.max()))
 
 
+def mel(hz: float) -> float:
+    """A frequency's pitch on the mel scale, 2595 log10(1 + f / 700) (O'Shaughnessy, 1987)."""
+    return 2595 * math.log10(1 + hz / 700)
+
+
+def highest_hz(sample_rate: int) -> float:
+    """The upper end of the highest mel band, in Hz."""
+    return min(HIGHEST_HZ, sample_rate / 2)
+
+
+def mel_edges(sample_rate: int, bands: int) -> NDArray[np.float64]:
+    """Where mel bands that overlap by half begin, and end two further, shape (bands + 2,), in Hz."""
+    mels = np.linspace(mel(LOWEST_HZ), mel(highest_hz(sample_rate)), bands + 2)
+    edges: NDArray[np.float64] = 700 * (10 ** (mels / 2595) - 1)
+    return edges
+
+
 def mel_powers(audio: Audio, sample_rate: int) -> Powers:
     """The mel spectra of a sound that is compared with many: see `level_distance`.
 
@@ -139,16 +156,14 @@ def _mel_power(audio: NDArray[np.float32], sample_rate: int, seconds: float, ban
 
 @lru_cache(maxsize=16)
 def _filters(sample_rate: int, size: int, bands: int) -> Any:
-    """Triangles that overlap by half, evenly spaced on the mel scale 2595 log10(1 + f / 700) (O'Shaughnessy, 1987).
+    """Triangles that overlap by half, evenly spaced on the mel scale.
 
     Each triangle's weights add up to 1, so that noise of equal density has the same level in wide and narrow bands.
     Sparse, because what a BLAS gives depends on how many threads it takes.
     """
     from scipy.sparse import csr_array
 
-    high = min(HIGHEST_HZ, sample_rate / 2)
-    mels = np.linspace(2595 * math.log10(1 + LOWEST_HZ / 700), 2595 * math.log10(1 + high / 700), bands + 2)
-    edges = 700 * (10 ** (mels / 2595) - 1)
+    edges = mel_edges(sample_rate, bands)
     bins = np.arange(size // 2 + 1) * (sample_rate / size)
     low, centre, top = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     weights = np.maximum(0, np.minimum((bins - low) / (centre - low), (top - bins) / (top - centre)))

@@ -1,23 +1,38 @@
-"""A picture of a dataset: what some of its rows look like, and how loud all of them are."""
+"""A picture of a dataset: what some of its rows look like, and how loud all of them are.
+
+It is drawn with Pillow, in a tenth of the time that it takes to import a library for charts.
+"""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
+from synthcore.axes import Axis
+from synthcore.spectrogram import INK, PAPER, SHOWN_SECONDS, paint, place_of, to_png
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import DatasetRef
 
-VERSION = 1  #: of how it is drawn
+VERSION = 2  #: of how it is drawn
 CAPTION = "Spectrograms of rows drawn at random, and how loud and how high all rows are"
 ROWS, COLUMNS = 3, 5  #: of the sheet
-WINDOW = 1024  #: samples
-FLOOR_DB = -90.0  #: below the loudest bin of a row, what can't be heard beside it
-COLOURS = 48  #: a palette keeps it at a third of the size, and nobody sees the difference
 BINS = 60
+BAR = 12  #: the place of a histogram's colour in the palette: a violet of the spectrograms
+FAINT = PAPER - 30
+KHZ = (0.5, 1.0, 2.0, 5.0, 10.0)
+
+# All in pixels.
+SIZE = (900, 720)
+LEFT, TOP = 44, 24  #: of the first spectrogram
+TILE = (160, 136)
+STEP = (TILE[0] + 11, TILE[1] + 24)  #: from one to the next; a title has room above each
+CHARTS = ((LEFT + 16, 536, 440, 672), (520, 536, 884, 672))  #: left, top, right, bottom
+TICK = 4
+EDGE = 0.02  #: of an axis
+FONT = 12
 
 
 def draw(ref: DatasetRef) -> bytes:
@@ -25,66 +40,77 @@ def draw(ref: DatasetRef) -> bytes:
 
     The rows are chosen by the digest: the same dataset has the same picture.
     """
+    page = Image.new("L", SIZE, PAPER)
+    pen = ImageDraw.Draw(page)
+    pen.font = ImageFont.load_default(FONT)
     with Dataset(Path(ref.path)) as dataset:
         chance = np.random.default_rng(int(dataset.digest[:16], 16))
-        rows = np.sort(chance.permutation(len(dataset))[: ROWS * COLUMNS]).tolist()
-        audio, notes = dataset.column("audio", rows), dataset.column("midi_note", rows)
-        titles = [f"row {row}, note {note}" for row, note in zip(rows, notes.tolist(), strict=True)]
-        loudness, peaks = dataset.column("rms_dbfs"), dataset.column("peak")
-        sheet = [spectrogram_db(sound) for sound in audio]
-        return _paint(sheet, titles, loudness, peaks, dataset.spec.audio.sample_rate)
+        rows = np.sort(chance.permutation(len(dataset))[: ROWS * COLUMNS])
+        _draw_sheet(page, pen, dataset, rows)
+        _draw_histogram(pen, CHARTS[0], dataset.column("rms_dbfs"), "RMS, dB of full scale")
+        _draw_histogram(pen, CHARTS[1], dataset.column("peak"), "peak, 1 is full scale")
+    return to_png(page)
 
 
-def spectrogram_db(audio: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Measure power over frequency and time, both channels together.
-
-    Parameters
-    ----------
-    audio : ndarray, shape (2, S), float32
-
-    Returns
-    -------
-    ndarray, shape (WINDOW // 2 + 1, frames), float32
-        In dB below the loudest bin, `FLOOR_DB` at least; half a window from frame to frame.
-    """
-    padded = np.pad(audio, ((0, 0), (0, max(0, WINDOW - audio.shape[1]))))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW, axis=1)[:, :: WINDOW // 2]
-    power = (np.abs(np.fft.rfft(frames * np.hanning(WINDOW))) ** 2).sum(axis=0).T
-    loudest = max(float(power.max()), np.finfo(np.float32).tiny)
-    below: NDArray[np.float64] = 10 * np.log10(np.maximum(power / loudest, 1e-12))
-    return np.maximum(below, FLOOR_DB).astype(np.float32)
+def _draw_sheet(page: Image.Image, pen: ImageDraw.ImageDraw, dataset: Dataset, rows: NDArray[np.intp]) -> None:
+    """Draw the spectrograms of rows, row by row of the sheet; the outermost ones have labels."""
+    audio, notes, rate = (
+        dataset.column("audio", rows),
+        dataset.column("midi_note", rows),
+        dataset.spec.audio.sample_rate,
+    )
+    seconds = Axis(0.0, min(audio.shape[2] / rate, SHOWN_SECONDS))
+    for place, (row, note, sound) in enumerate(zip(rows.tolist(), notes.tolist(), audio, strict=True)):
+        left, top = LEFT + place % COLUMNS * STEP[0], TOP + place // COLUMNS * STEP[1]
+        page.paste(paint(sound, rate, *TILE), (left, top))
+        pen.text((left + TILE[0] / 2, top - 4), f"row {row}, note {note}", INK, anchor="ms")
+        if place % COLUMNS == 0:
+            _label_pitches(pen, left, top, rate)
+        if place + COLUMNS >= len(rows):
+            _label_across(pen, seconds, (left, left + TILE[0]), top + TILE[1], "s")
 
 
-def _paint(
-    sheet: list[NDArray[np.float32]],
-    titles: list[str],
-    loudness: NDArray[np.float32],
-    peaks: NDArray[np.float32],
-    sample_rate: int,
-) -> bytes:
-    # Half a second to import, for the end of a run alone. No pyplot: it keeps figures, and wants a main thread.
-    from matplotlib.figure import Figure
-    from PIL import Image
+def _label_pitches(pen: ImageDraw.ImageDraw, left: int, top: int, sample_rate: int) -> None:
+    pen.text((left - 8, top - 4), "kHz", INK, anchor="rs")
+    for khz in KHZ:
+        height = place_of(1000 * khz, sample_rate)
+        if height < 0.9:  # what is above has the unit
+            y = top + round(TILE[1] * (1 - height))
+            pen.line((left - TICK, y, left - 1, y), INK)
+            pen.text((left - 8, y), f"{khz:g}", INK, anchor="rm")
 
-    figure = Figure(figsize=(10, 8), dpi=90, layout="constrained")
-    halves = figure.add_gridspec(2, 1, height_ratios=(3, 1.3))
-    above, below = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
-    grid = above.subplots(ROWS, COLUMNS, sharex=True, sharey=True).ravel()
-    for axes, shown, title in zip(grid, sheet, titles, strict=False):
-        extent = (0, shown.shape[1] * WINDOW / 2 / sample_rate, 0, sample_rate / 2000)
-        axes.imshow(shown, origin="lower", aspect="auto", cmap="magma", vmin=FLOOR_DB, vmax=0, extent=extent)
-        axes.set_title(title, fontsize=8)
-    for axes in grid[len(sheet) :]:
-        axes.set_visible(False)
-    above.supxlabel("seconds", fontsize=8)
-    above.supylabel("kHz", fontsize=8)
-    for axes, values, label in zip(
-        below.subplots(1, 2), (loudness, peaks), ("RMS, dB of full scale", "peak, 1 is full scale"), strict=True
-    ):
-        axes.hist(values, bins=BINS, color="#4c2a85")
-        axes.set_xlabel(label, fontsize=8)
-        axes.set_ylabel("rows", fontsize=8)
-    painted, png = io.BytesIO(), io.BytesIO()
-    figure.savefig(painted)
-    Image.open(painted).convert("RGB").quantize(COLOURS).save(png, "PNG", optimize=True)
-    return png.getvalue()
+
+def _label_across(pen: ImageDraw.ImageDraw, axis: Axis, ends: tuple[int, int], y: int, unit: str = "") -> None:
+    """Write the numbers of an axis from left to right, the last with its unit; none juts out at its ends."""
+    ticks = axis.ticks()
+    for tick in ticks:
+        place = axis.place(tick)
+        x = round(ends[0] + place * (ends[1] - ends[0] - 1))
+        side = "l" if place < EDGE else "r" if place > 1 - EDGE else "m"
+        pen.line((x, y, x, y + TICK), INK)
+        # The font has no minus sign.
+        pen.text(
+            (x, y + TICK + 2), f"{tick:g} {unit}" if unit and tick == ticks[-1] else f"{tick:g}", INK, anchor=f"{side}t"
+        )
+
+
+def _draw_histogram(
+    pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int], values: NDArray[np.float32], label: str
+) -> None:
+    left, top, right, bottom = box
+    across = Axis.over(values)
+    counts, _ = np.histogram(values, across.edges(BINS))
+    up = Axis(0.0, float(max(1, counts.max())))
+    heights = [bottom - round(up.place(count) * (bottom - top)) for count in counts.tolist()]
+    for tick in (tick for tick in up.ticks() if tick.is_integer()):
+        y = bottom - round(up.place(tick) * (bottom - top))
+        pen.line((left, y, right, y), FAINT)
+        pen.text((left - 6, y), f"{tick:g}", INK, anchor="rm")
+    sides = np.linspace(left, right, BINS + 1).round().astype(int).tolist()
+    for start, end, height in zip(sides, sides[1:], heights, strict=False):
+        if height < bottom:
+            pen.rectangle((start, height, end - 1, bottom), BAR)
+    pen.line((left, bottom, right, bottom), INK)
+    _label_across(pen, across, (left, right), bottom)
+    pen.text((left - 6, top - 10), "rows", INK, anchor="rs")
+    pen.text(((left + right) / 2, bottom + 24), label, INK, anchor="mt")

@@ -132,6 +132,12 @@ RowsInWords = Annotated[
     Typed("ROWS"),
     Field(description="Describe rows in words instead: 3, or 3,5-8,-1; negative ones count from the end."),
 ]
+OtherFile = Annotated[
+    Path | None,
+    Positional(),
+    FILE,
+    Field(description="Another dataset: say how the two differ, and what they have in common."),
+]
 InWhole = Annotated[bool, Field(description="With --row: what can't be heard as well, marked.")]
 Html = Annotated[
     Path | None,
@@ -406,6 +412,7 @@ class Inspect(_Command):
     examples = {"row": "--row 3,5-8,-1", "html": "--html page.html"}
 
     file: DatasetFile
+    other: OtherFile = None
     row: RowsInWords = ()
     all: InWhole = False
     html: Html = None
@@ -414,6 +421,8 @@ class Inspect(_Command):
     def _of_all_rows(self) -> Inspect:
         if self.all and not self.row:
             raise clash("{all} is about a row: name it with {row}, or leave it out", "all", "row")
+        if self.other and self.row:
+            raise clash("{row} is one of one dataset: leave it out, or the other dataset", "row")
         if self.html and self.row:
             raise clash("{html} is a page of the whole dataset: leave it out, or {row}", "html", "row")
         return self

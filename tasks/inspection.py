@@ -6,7 +6,8 @@ from pathlib import Path
 
 from prefect import task
 
-from synthcore import inspection, words
+from synthcore import comparison, inspection, words
+from synthcore.comparison import Comparison
 from synthcore.inspection import Inspection
 from synthcore.page import writing
 from synthcore.storage.dataset import Dataset, damage_named
@@ -32,3 +33,10 @@ def write_page(file: Path, output: Path) -> Inspection:
     """Write a dataset's page, and give back what it says."""
     with damage_named(file), Dataset(file) as dataset:
         return writing.write_page(dataset, output)
+
+
+@task(name="compare_files", task_run_name="compare {file} with {other}")
+def compare_files(file: Path, other: Path, output: Path | None) -> Comparison:
+    """Say how two datasets differ; with an output, write a page of it as well."""
+    with damage_named(file), Dataset(file) as first, damage_named(other), Dataset(other) as second:
+        return writing.write_comparison(first, second, output) if output else comparison.compare(first, second)

@@ -12,7 +12,6 @@ from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import (
-    create_image_artifact,
     create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
@@ -92,5 +91,10 @@ def draw_picture(dataset: DatasetRef) -> str:
 
 
 def show_picture(png: str) -> None:
-    """Publish a picture. The UI takes an address, and one that holds the image needs no file server."""
-    create_image_artifact(f"data:image/png;base64,{png}", key="picture", description=picture.CAPTION)
+    """Publish a picture, which is part of its page, so that it needs no file server.
+
+    As an image artifact, the page of it would show its address as well: 100,000 characters in one line.
+    """
+    create_markdown_artifact(
+        f"![{picture.CAPTION}](data:image/png;base64,{png})", key="picture", description=picture.CAPTION
+    )

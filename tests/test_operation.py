@@ -49,11 +49,11 @@ DEPLOYMENTS = {
     "generate/tier3-100k",
     "generate/nightly",
     "download-presets/weekly",
-    "discover-wavetables/default",
-    "ingest-presets/default",
-    "compute-weights/default",
+    "discover-wavetables/this-machine",
+    "ingest-presets/community",
+    "compute-weights/500-rows",
     "verify/sample",
-    "inspect/default",
+    "inspect/dataset",
     "render-shards/render",
 }
 
@@ -162,7 +162,7 @@ def test_up_deploys_every_flow_with_a_description_and_tags(shell: Shell) -> None
         assert all(
             parameter.get("description") or "allOf" in parameter or "$ref" in parameter for parameter in described
         )
-    for name in DEPLOYMENTS - {"verify/sample", "inspect/default", "render-shards/render"}:
+    for name in DEPLOYMENTS - {"verify/sample", "inspect/dataset", "render-shards/render"}:
         limit = deployments[name]["global_concurrency_limit"]["limit"]
         assert (limit, deployments[name]["concurrency_options"]["collision_strategy"]) == (1, "ENQUEUE")
     assert not any(schedule["active"] for d in deployments.values() for schedule in d["schedules"])
@@ -170,8 +170,9 @@ def test_up_deploys_every_flow_with_a_description_and_tags(shell: Shell) -> None
 
 def test_the_worker_has_a_place_of_its_own_for_temporary_files(shell: Shell) -> None:
     own = shell.folder / "home" / "synthcore" / "tmp"
-    assert stat.S_IMODE(own.stat().st_mode) == 0o700
-    assert (own / "runner_storage").is_dir()
+    for place in (own, own / "worker", own / "render-worker"):
+        assert stat.S_IMODE(place.stat().st_mode) == 0o700
+    assert (own / "worker" / "runner_storage").is_dir()
 
 
 def test_a_deployment_is_run_and_shares_its_shards_with_the_command(shell: Shell) -> None:
@@ -204,7 +205,7 @@ def test_wrong_parameters_are_refused_by_name(shell: Shell, parameters: dict[str
 
 
 def test_checks_of_a_dataset_leave_their_findings_in_the_ui(shell: Shell, tier_1: Any) -> None:
-    for deployment, key, says in (("verify/sample", "verdict", "verified"), ("inspect/default", "inspection", "tier")):
+    for deployment, key, says in (("verify/sample", "verdict", "verified"), ("inspect/dataset", "inspection", "tier")):
         run = shell.start(deployment, "--watch", file=str(tier_1.path))
         assert run.returncode == 0, run.stdout
         page = shell.ask("artifacts/latest/filter", {"artifacts": {"key": {"any_": [key]}}})[0]
@@ -216,7 +217,7 @@ def test_a_deployment_that_is_told_nothing_works_in_the_workers_data_directory(s
     data = shell.folder / "data"
     data.mkdir(exist_ok=True)
     (data / "tier1-seed0.h5").write_bytes(tier_1.path.read_bytes())
-    for deployment in ("discover-wavetables/default", "verify/sample"):
+    for deployment in ("discover-wavetables/this-machine", "verify/sample"):
         run = shell.start(deployment, "--watch")
         assert run.returncode == 0, run.stdout
     assert (data / "catalog.json").is_file()
@@ -290,20 +291,11 @@ def test_up_again_starts_nothing_and_leaves_schedules_as_they_are(shell: Shell) 
     assert [a["name"] for a in shell.ask("automations/filter")] == ["mark killed runs as crashed"]
 
 
-def test_the_pool_that_up_makes_takes_a_distributed_run(shell: Shell) -> None:
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "render"],
-        cwd=ROOT,
-        env=shell.of_worker | {"PREFECT_API_URL": shell.api},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        flags = ("--distribute", "pool:render", "--batch", 2, "--seed", 5)
-        made = shell.run("synthcore", "generate", "-n", 36, "-o", "distributed.h5", *FLAGS, *flags, "--json")
-    finally:
-        worker.terminate()
-        worker.wait()
+def test_every_pool_has_a_worker_and_takes_a_distributed_run(shell: Shell) -> None:
+    pools = {pool["name"]: pool["status"] for pool in shell.ask("work_pools/filter")}
+    assert (pools["local"], pools["render"]) == ("READY", "READY")
+    flags = ("--distribute", "pool:render", "--batch", 2, "--seed", 5)
+    made = shell.run("synthcore", "generate", "-n", 36, "-o", "distributed.h5", *FLAGS, *flags, "--json")
     assert made.returncode == 0, made.stderr
     assert json.loads(made.stdout)["rows"] == 36
     assert states(shell, "render-shards/render") == ["COMPLETED", "COMPLETED"]
@@ -355,7 +347,7 @@ def test_down_ends_what_up_started_and_nothing_else(shell: Shell, prefect_api: s
     everything = {**family(started["worker"]), **family(started["server"])}
     assert len(everything) >= 4  # the server, the worker, its run and that run's first zygote
 
-    assert shell.down() == ["worker", "server"]
+    assert shell.down() == ["worker", "render-worker", "server"]
     assert not (home / "synthcore" / "tmp").exists()
     with sqlite3.connect(home / "prefect.db") as books:
         ended = dict(books.execute("SELECT state_type, count(*) FROM flow_run GROUP BY state_type"))

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,10 +23,12 @@ import soundfile
 from flows.cli import main
 from synthcore.errors import SpecError
 from synthcore.page import content
-from synthcore.page.charts import draw_histogram, silhouette
+from synthcore.page import details as page_details
+from synthcore.page.charts import Measure, draw_histograms, silhouette
 from synthcore.page.clips import encode_sound
 from synthcore.page.writing import BEGINNING, require_replaceable, write_page
 from synthcore.storage.dataset import Dataset
+from synthcore.words import describe
 from tests.browser import CHROMIUM, Tab, browser
 
 HOSTILE = """</title></script></style><script>window.taken = 1</script><img src=x onerror="taken=1">'"&{{ 7 * 7 }}"""
@@ -211,13 +214,46 @@ def test_importance_weights_are_ranked(tier_1: Any, forge: Any, plain: Read) -> 
 
 
 def test_a_histogram_takes_its_colours_from_the_page_and_holds_no_address() -> None:
-    drawn = draw_histogram("x", "Title <&>", "Hz", np.geomspace(20, 20_000, 50), is_log=True, mark=100.0)
+    (drawn,) = draw_histograms([Measure("x", "Title <&>", "Hz", np.geomspace(20, 20_000, 50), is_log=True, mark=100.0)])
     assert "<&>" not in drawn.svg
-    for foreign in ("http", "#0000", "DejaVu", "xmlns", "<style", "<metadata"):
+    assert 'class="mark"' in drawn.svg
+    for foreign in ("http", "#", "xmlns", "<style", "font"):
         assert foreign not in drawn.svg, foreign
     for one in (np.array([3.0]), np.array([0.0]), np.array([-5.0, -5.0])):
-        draw_histogram("y", "One", "dB", one)
-    draw_histogram("z", "Silence", "Hz", np.zeros(3), is_log=True)
+        draw_histograms([Measure("y", "One", "dB", one)])
+    draw_histograms([Measure("z", "Silence", "Hz", np.zeros(3), is_log=True)])
+
+
+def test_the_same_measure_of_two_datasets_is_drawn_on_the_same_axes() -> None:
+    one, other = draw_histograms(
+        [Measure("x", "Loudness", "dBFS", values) for values in (np.full(9, -40.0), np.linspace(-10.0, 0.0, 40))]
+    )
+    assert re.findall(r"<text[^>]*>[^<]+", one.svg) == re.findall(r"<text[^>]*>[^<]+", other.svg)
+    assert one.said == "Median \N{MINUS SIGN}40 dBFS; 5 to 95 %: \N{MINUS SIGN}40 to \N{MINUS SIGN}40 dBFS."
+
+
+def test_each_row_says_how_to_make_it_at_the_synth(tier_3: Any, forge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = forge(tier_3)
+    monkeypatch.chdir(path.parent)
+    read = Read(page_of(path))
+    text = " ".join(read.text.split())
+    with Dataset(path) as dataset:
+        for row in range(len(dataset)):
+            told, values = describe(dataset, row), dataset.patch(row).values(dataset.registry)
+            assert f"synthcore export forged.h5 {row} -o out/" in text
+            for said in (*(m.title for m in told.modules), *(c.sentence for c in told.connections)):
+                assert said in text
+            details = page_details.describe(dataset, row)
+            assert [wave.oscillator for wave in details.waves] == [n for n in (1, 2, 3) if values[f"osc_{n}_on"]]
+            assert all(wave.outline in read.values("d") for wave in details.waves)
+
+
+def test_a_command_can_be_typed_whatever_the_file_is_called(tier_1: Any, tmp_path: Path) -> None:
+    path = tmp_path / "my sounds.h5"
+    path.write_bytes(tier_1.path.read_bytes())
+    with Dataset(path) as dataset:
+        command = page_details.describe(dataset, 3).command
+    assert shlex.split(command) == ["synthcore", "export", str(path), "3", "-o", "out/"]
 
 
 def test_a_silhouette_is_cut_off_at_twice_the_expected() -> None:
@@ -291,7 +327,7 @@ def test_the_flow_leaves_a_link_a_table_and_a_picture(tier_1: Any, forge: Any, p
     assert page.read_text().startswith(BEGINNING)
     assert page.as_uri() in latest("page")
     assert {"what": "digest", "found": tier_1.ref.digest} in json.loads(latest("findings"))
-    assert latest("picture").startswith("data:image/png;base64,")
+    assert latest("picture").startswith("![Spectrograms of rows drawn at random")
     assert "near-duplicates" in latest("inspection")
 
 
@@ -372,3 +408,25 @@ def test_it_complains_of_nothing_asks_for_nothing_and_obeys_no_stranger(tab: Tab
     assert tab.run("document.title") == "forged.h5 · synthcore"
     assert tab.complaints == []
     assert {address for address in tab.requests if not address.startswith("data:")} == {hostile_page.as_uri()}
+
+
+@in_a_browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_row_opens_with_the_keyboard_and_its_command_is_copied(tab: Tab, hostile_page: Path, width: int) -> None:
+    tab.show(hostile_page, width)
+    tab.do("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    tab.run("document.querySelector('#rows summary').focus()")
+    for kind in ("keyDown", "keyUp"):
+        tab.do("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r")
+    assert tab.run("document.querySelector('#rows details').open")
+    assert tab.run("document.documentElement.scrollWidth") <= width
+    copied = tab.run(
+        """(async () => {
+          const button = document.querySelector("#rows .copy");
+          button.click();
+          await new Promise((done) => new MutationObserver(done).observe(button, { childList: true }));
+          return [button.textContent, await navigator.clipboard.readText()];
+        })()"""
+    )
+    assert copied[0] == "copied"
+    assert copied[1] == tab.run("document.querySelector('#rows code').textContent")

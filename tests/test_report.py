@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthcore import picture, report
+from synthcore import picture, report, spectrogram
+from synthcore.axes import Axis
 from synthcore.overview import look
 from synthcore.progress import Progress
 from synthcore.report import Tally, duration, shard_rows, short_count
@@ -95,16 +96,46 @@ def test_the_picture_is_a_small_png_and_the_same_every_time(each_tier: Any) -> N
     assert len(drawn) < 150_000
     assert drawn == picture.draw(each_tier.ref)
     with Image.open(io.BytesIO(drawn)) as image:
-        assert (image.format, image.size) == ("PNG", (900, 720))
+        assert (image.format, image.size) == ("PNG", picture.SIZE)
+        colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    assert (colours == (255, 255, 255)).all(axis=1).mean() > 0.2  # paper
+    assert len(np.unique(colours, axis=0)) > spectrogram.COLOURS
+
+
+def test_a_run_imports_no_library_for_charts(tier_1: Any, fresh: Any) -> None:
+    code = """
+from synthcore import picture
+from synthcore.storage.merge import DatasetRef
+picture.draw(DatasetRef.model_validate_json(sys.argv[1]))
+"""
+    fresh(code, tier_1.ref.model_dump_json(), without=("matplotlib",))
 
 
 def test_a_spectrogram_shows_where_the_sound_is() -> None:
     seconds = np.arange(22050) / 22050
     tone = np.sin(2 * np.pi * 4000 * seconds).astype(np.float32)
-    shown = picture.spectrogram_db(np.stack([tone, np.zeros_like(tone)]))
-    assert shown[:, 10].argmax() == round(4000 / 22050 * picture.WINDOW)
-    assert (shown.max(), shown.min()) == (0.0, picture.FLOOR_DB)
-    assert (picture.spectrogram_db(np.zeros((2, 100), np.float32)) == picture.FLOOR_DB).all()
+    painted = np.asarray(spectrogram.paint(np.stack([tone, np.zeros_like(tone)]), 22050, 80, 200))
+    assert painted.shape == (200, 80)
+    height = 1 - (painted[:, 40].argmax() + 0.5) / 200
+    assert height == pytest.approx(spectrogram.place_of(4000, 22050), abs=0.02)
+    assert painted.max() == spectrogram.COLOURS - 1
+    assert painted[:40, 40].max() == painted[-40:, 40].max() == 0
+    assert (np.asarray(spectrogram.paint(np.zeros((2, 100), np.float32), 22050, 8, 8)) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("axis", "ticks"),
+    [
+        (Axis(0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (Axis(-51.3, -4.1), [-50, -40, -30, -20, -10]),
+        (Axis(0, 3), [0, 1, 2, 3]),
+        (Axis(30, 15_000, is_log=True), [100, 1000, 10_000]),
+        (Axis(80, 1100, is_log=True), [100, 200, 500, 1000]),
+        (Axis(200, 900, is_log=True), [200, 400, 600, 800]),
+    ],
+)
+def test_ticks_are_few_and_round(axis: Axis, ticks: list[float]) -> None:
+    assert axis.ticks() == pytest.approx(ticks)
 
 
 def test_the_summary_says_what_it_took_and_what_is_lacking(tier_1: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from synthcore import picture
 from tests.test_flow import SHORT, post
 
 pytestmark = pytest.mark.slow
@@ -68,8 +69,8 @@ def test_the_summary_names_file_digest_and_spec(run: Any, artifacts: dict[str, A
 
 
 def test_the_picture_is_held_by_its_address(artifacts: dict[str, Any]) -> None:
-    head, _, content = artifacts["picture"]["data"].partition(",")
-    assert head == "data:image/png;base64"
+    head, _, content = artifacts["picture"]["data"].removesuffix(")").partition("base64,")
+    assert head == f"![{picture.CAPTION}](data:image/png;"
     assert base64.b64decode(content).startswith(b"\x89PNG")
     assert len(content) < 200_000
 

@@ -5,40 +5,36 @@ No text from a file gets into a chart, only numbers and our own words.
 
 from __future__ import annotations
 
-import io
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from synthcore.axes import Axis, short
+
 BINS = 48
-SIZE_INCHES = (3.8, 2.1)
-#: Colours that stand for the page's own, in light and dark: matplotlib knows no CSS.
-STAND_INS = {"#000001": "var(--ink)", "#000002": "var(--faint)", "#000003": "var(--accent)", "#000004": "var(--warn)"}
-INK, FAINT, ACCENT, WARN = STAND_INS
-STYLE: Any = {
-    "svg.fonttype": "none",  # text stays text, in the page's font
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": FAINT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.major.size": 3,
-    "ytick.major.size": 0,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.5,
-}
+#: Of a chart, in its own units, of which one is about a pixel.
+WIDTH, HEIGHT = 300, 164
+LEFT, TOP, RIGHT, BOTTOM = 38, 8, 292, 124
 STRIP_HEIGHT = 12  #: of a silhouette, in its own units; what was to be expected is half of it
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What was measured on rows: its words, and finite values, shape (n,), at least one of them.
+
+    `name` is an identifier, of its own on the page; `mark` is where to draw a line.
+    """
+
+    name: str
+    title: str
+    unit: str
+    values: NDArray[np.floating]
+    is_log: bool = False  # then values of 0 or less are left out
+    mark: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,76 +47,60 @@ class Histogram:
     said: str
 
 
-def draw_histogram(
-    name: str, title: str, unit: str, values: NDArray[np.floating], *, is_log: bool = False, mark: float | None = None
-) -> Histogram:
-    """Draw how often values occur.
-
-    Parameters
-    ----------
-    name : str
-        An identifier, of its own on the page.
-    title, unit : str
-        What is shown, and in what.
-    values : ndarray, shape (n,)
-        Finite ones, at least one.
-    is_log : bool
-        Whether the axis is logarithmic; then values of 0 or less are left out.
-    mark : float, optional
-        Where to draw a line.
-    """
-    # Half a second to import, for pages alone. No pyplot: it keeps figures, and wants a main thread.
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
-    said = f"Median {_short(middle)} {unit}; 5 to 95 %: {_short(low)} to {_short(high)} {unit}."
-    # The salt keeps identifiers the same from page to page, and different from chart to chart.
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=SIZE_INCHES, layout="constrained")
-        axes = figure.subplots()
-        axes.hist(values, bins=_edges(values, is_log=is_log).tolist(), color=ACCENT)
-        if is_log:
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter("{x:g}")
-        if mark is not None:
-            axes.axvline(mark, color=WARN, linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.set_xlabel(unit)
-        axes.set_ylabel("rows")
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-        drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return Histogram(name, title, _for_page(drawn.getvalue(), f"Histogram. {title}: {said}"), said)
+def draw_histograms(measures: Sequence[Measure]) -> list[Histogram]:
+    """Draw how often values occur: the same measure of one or several datasets, on the same axes."""
+    across = Axis.over(np.concatenate([measure.values for measure in measures]), is_log=measures[0].is_log)
+    found = [_percent(measure.values, across) for measure in measures]
+    up = Axis(0.0, max(1e-3, *(float(percent.max()) for percent in found)))
+    return [_draw(measure, percent, across, up) for measure, percent in zip(measures, found, strict=True)]
 
 
-def _short(value: float) -> str:
-    """Write a number with three digits that count, as one reads it."""
-    return (f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}").replace("-", "\N{MINUS SIGN}")
+def _percent(values: NDArray[np.floating], across: Axis) -> NDArray[np.floating]:
+    """How many of the values are in each of `BINS` bins, in percent of all."""
+    shares: NDArray[np.floating] = np.histogram(values, across.edges(BINS))[0] * (100.0 / len(values))
+    return shares
 
 
-def _edges(values: NDArray[np.floating], *, is_log: bool) -> NDArray[np.floating]:
-    shown = values[values > 0] if is_log else values
-    low, high = (float(shown.min()), float(shown.max())) if len(shown) else (1.0, 10.0)
-    if low == high:
-        low, high = (low / 2, high * 2) if is_log else (low - 0.5, high + 0.5)
-    return np.geomspace(low, high, BINS + 1) if is_log else np.linspace(low, high, BINS + 1)
+def _draw(measure: Measure, percent: NDArray[np.floating], across: Axis, up: Axis) -> Histogram:
+    low, middle, high = (short(float(q)) for q in np.quantile(measure.values, (0.05, 0.5, 0.95)))
+    said = f"Median {middle} {measure.unit}; 5 to 95 %: {low} to {high} {measure.unit}."
+    parts = [
+        *(_line("grid", LEFT, _y(up, tick), RIGHT, _y(up, tick)) for tick in up.ticks()),
+        *(_text("end", LEFT - 6, _y(up, tick) + 4, f"{short(tick)} %") for tick in up.ticks()),
+        Markup('<path class="bars" d="{}"/>').format(_outline(percent, up)),
+        _line("axis", LEFT, BOTTOM, RIGHT, BOTTOM),
+        *(_line("axis", _x(across, tick), BOTTOM, _x(across, tick), BOTTOM + 4) for tick in across.ticks()),
+        *(_text("middle", _x(across, tick), BOTTOM + 17, short(tick)) for tick in across.ticks()),
+        _text("middle", (LEFT + RIGHT) / 2, BOTTOM + 35, measure.unit),
+    ]
+    if measure.mark is not None and across.low <= measure.mark <= across.high:
+        parts.append(_line("mark", _x(across, measure.mark), TOP, _x(across, measure.mark), BOTTOM))
+    frame = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>')
+    label = f"Histogram. {measure.title}: {said}"
+    return Histogram(measure.name, measure.title, frame.format(WIDTH, HEIGHT, label, Markup("").join(parts)), said)
 
 
-def _for_page(svg: str, label: str) -> Markup:
-    """Take what belongs to a file of its own out of an SVG, and let its colours be the page's."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\s(xmlns(:\w+)?|version|width|height)="[^"]*"', "", svg[: svg.index(">")]) + svg[svg.index(">") :]
-    svg = re.sub(r"<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r" font-family: [^;]*;", "", svg)
-    used = re.findall(r"#([\w.]+)", svg)
-    svg = re.sub(r'\sid="([\w.]+)"', lambda found: found[0] if found[1] in used else "", svg)
-    svg = re.sub(r"\s*\n\s*", "\n", svg)
-    for stand_in, colour in STAND_INS.items():
-        svg = svg.replace(stand_in, colour)
-    beginning = Markup('<svg role="img" aria-label="{}"').format(label)
-    return Markup(svg.replace("<svg", beginning, 1))
+def _x(across: Axis, value: float) -> float:
+    return round(LEFT + across.place(value) * (RIGHT - LEFT), 1)
+
+
+def _y(up: Axis, value: float) -> float:
+    return round(BOTTOM - up.place(value) * (BOTTOM - TOP), 1)
+
+
+def _outline(percent: NDArray[np.floating], up: Axis) -> str:
+    """The outline of the bars as an SVG path."""
+    sides = np.linspace(LEFT, RIGHT, len(percent) + 1).round(1).tolist()
+    steps = "".join(f"V{_y(up, value):g}H{right:g}" for value, (_, right) in zip(percent, pairwise(sides), strict=True))
+    return f"M{LEFT} {BOTTOM}{steps}V{BOTTOM}z"
+
+
+def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
+    return Markup('<line class="{}" x1="{:g}" y1="{:g}" x2="{:g}" y2="{:g}"/>').format(kind, x1, y1, x2, y2)
+
+
+def _text(anchor: str, x: float, y: float, words: str) -> Markup:
+    return Markup('<text text-anchor="{}" x="{:g}" y="{:g}">{}</text>').format(anchor, x, y, words)
 
 
 def silhouette(ratios: list[float]) -> str:

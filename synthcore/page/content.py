@@ -6,16 +6,17 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from synthcore import inspection, progress
+from synthcore.comparison import Comparison, compare
 from synthcore.engine.faults import REASONS
 from synthcore.hearing import NEAR_DB, Heard, hear
 from synthcore.inspection import Inspection
-from synthcore.page.charts import Histogram, draw_histogram, silhouette
+from synthcore.page.charts import Histogram, Measure, draw_histograms, silhouette
 from synthcore.page.clips import Clip, make_clip
 from synthcore.progress import Progress
 from synthcore.storage.dataset import Dataset
+from synthcore.usage import Usage
 
 #: Rows that are heard for a page. Of more, this many, evenly spaced: a page takes a minute whatever the dataset.
 HEARD = 2_048
@@ -59,6 +60,25 @@ class CoveredControl:
 
 
 @dataclass(frozen=True, slots=True)
+class Side:
+    """What one of two datasets is made of."""
+
+    title: str
+    sources: list[Share]
+    wavetables: list[Share]
+    modulation: dict[str, list[Share]]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedContent:
+    """What the page of two datasets shows."""
+
+    comparison: Comparison
+    sides: list[Side]
+    charts: list[tuple[str, list[Histogram | None]]]  # by title; None where that dataset has no such numbers
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """What the page shows."""
 
@@ -89,26 +109,59 @@ def gather(dataset: Dataset) -> Content:
     """
     heard = hear(dataset, HEARD)
     found = inspection.inspect(dataset, heard)
-    usage = found.usage
-    connections = sum(usage.modulation_sources.values())
     return Content(
         inspection=found,
         title=dataset.path.name,
         hours=0.0 if dataset.is_recipe else len(dataset) * dataset.spec.audio.render_seconds / 3600,
         clips=_make_clips(dataset),
         pairs=[] if dataset.is_recipe else _make_pairs(dataset, found),
-        histograms=_draw_all(dataset, heard),
+        histograms=[drawn for measure in _measure(dataset, heard) for drawn in draw_histograms([measure])],
         modules=_by_module(found),
         sources=_ranked(found.sources, found.rows),
         splits=_ranked(found.splits, found.rows),
-        wavetables=_ranked(_named(usage.wavetables, usage.wavetable_names), usage.oscillators),
-        modulation={
-            "from": _ranked(usage.modulation_sources, connections),
-            "to": _ranked(usage.modulation_destinations, connections),
-        },
+        wavetables=_rank_wavetables(found.usage),
+        modulation=_rank_modulation(found.usage),
         weights=_weigh(dataset),
         meanings=REASONS,
     )
+
+
+def gather_both(first: Dataset, second: Dataset) -> ComparedContent:
+    """Read and measure what is shown of two datasets, as `gather` does of one."""
+    both = (first, second)
+    heard = (hear(first, HEARD), hear(second, HEARD))
+    comparison = compare(first, second, heard)
+    measures = [
+        {measure.name: measure for measure in _measure(dataset, of_it)}
+        for dataset, of_it in zip(both, heard, strict=True)
+    ]
+    sides = [
+        Side(
+            title=dataset.path.name,
+            sources=_ranked(found.sources, found.rows),
+            wavetables=_rank_wavetables(found.usage),
+            modulation=_rank_modulation(found.usage),
+        )
+        for dataset, found in zip(both, comparison.found, strict=True)
+    ]
+    names = list(dict.fromkeys(name for of_it in measures for name in of_it))
+    return ComparedContent(comparison, sides, [_draw_both([of_it.get(name) for of_it in measures]) for name in names])
+
+
+def _draw_both(measures: list[Measure | None]) -> tuple[str, list[Histogram | None]]:
+    there = [measure for measure in measures if measure]
+    drawn = iter(draw_histograms(there))
+    return there[0].title, [next(drawn) if measure else None for measure in measures]
+
+
+def _rank_wavetables(usage: Usage) -> list[Share]:
+    return _ranked(_named(usage.wavetables, usage.wavetable_names), usage.oscillators)
+
+
+def _rank_modulation(usage: Usage) -> dict[str, list[Share]]:
+    connections = sum(usage.modulation_sources.values())
+    ends = {"from": usage.modulation_sources, "to": usage.modulation_destinations}
+    return {end: _ranked(counts, connections) for end, counts in ends.items()}
 
 
 def _make_clips(dataset: Dataset) -> list[Clip]:
@@ -136,21 +189,17 @@ def _make_pairs(dataset: Dataset, found: Inspection) -> list[tuple[float, Clip, 
     return pairs
 
 
-def _draw_all(dataset: Dataset, heard: Heard) -> list[Histogram]:
-    """The histograms of what there are numbers of: loudness and peak of all rows, the rest of those heard."""
+def _measure(dataset: Dataset, heard: Heard) -> list[Measure]:
+    """What there are numbers of: loudness and peak of all rows, the rest of those heard."""
     nearest = heard.nearest_db[np.isfinite(heard.nearest_db)]
-    wanted: list[tuple[str, str, str, NDArray[np.floating], bool, float | None]] = [
-        ("rms", "Loudness", "dBFS", dataset.column("rms_dbfs"), False, None),
-        ("peak", "Peak", "of full scale", dataset.column("peak"), False, None),
-        ("centroid", "Spectral centroid", "Hz", heard.centroids_hz, True, None),
-        ("sound", "Duration of sound", "s", heard.sound_seconds, False, None),
-        ("nearest", "Nearest row of another patch", "dB", nearest, False, NEAR_DB),
+    measures = [
+        Measure("rms", "Loudness", "dBFS", dataset.column("rms_dbfs")),
+        Measure("peak", "Peak", "of full scale", dataset.column("peak")),
+        Measure("centroid", "Spectral centroid", "Hz", heard.centroids_hz, is_log=True),
+        Measure("sound", "Duration of sound", "s", heard.sound_seconds),
+        Measure("nearest", "Nearest row of another patch", "dB", nearest, mark=NEAR_DB),
     ]
-    return [
-        draw_histogram(name, title, unit, values, is_log=is_log, mark=mark)
-        for name, title, unit, values, is_log, mark in wanted
-        if len(values)
-    ]
+    return [measure for measure in measures if len(measure.values)]
 
 
 def _by_module(found: Inspection) -> dict[str, list[CoveredControl]]:

@@ -1,4 +1,5 @@
-// One sound at a time, and a line that shows where it is. Without this script the browser's own players are shown.
+// One sound at a time, a line that shows where it is, and commands to copy. Without this script the browser's own
+// players are shown, and the commands as text.
 "use strict";
 document.documentElement.classList.add("scripted");
 let playing = null;
@@ -28,4 +29,16 @@ for (const clip of document.querySelectorAll(".clip")) {
       clip.classList.remove("playing");
     });
   }
+}
+for (const button of document.querySelectorAll(".copy")) {
+  button.addEventListener("click", async () => {
+    const code = button.parentElement.querySelector("code");
+    getSelection().selectAllChildren(code); // where a browser lets no page copy, it is one key away
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      button.textContent = "copied";
+    } catch {
+      button.textContent = "press Ctrl-C";
+    }
+  });
 }

@@ -6,13 +6,15 @@ import base64
 import hashlib
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from synthcore.comparison import Comparison
 from synthcore.errors import SpecError
 from synthcore.inspection import Inspection
-from synthcore.page.content import Content, gather
+from synthcore.page.content import Content, gather, gather_both
 from synthcore.storage.continuing import require_writable
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.writer import whole_file
@@ -54,12 +56,37 @@ def write_page(dataset: Dataset, output: Path) -> Inspection:
     return content.inspection
 
 
+def write_comparison(first: Dataset, second: Dataset, output: Path) -> Comparison:
+    """Write a page of two datasets side by side, as `write_page` does of one.
+
+    Raises
+    ------
+    SpecError
+        The output can't be written, or is there and no page.
+    """
+    require_replaceable(output)
+    content = gather_both(first, second)
+    with whole_file(output) as temporary:
+        temporary.write_text(_fill("compare.html", page=content, found=content.comparison), encoding="utf-8")
+    return content.comparison
+
+
 def to_html(content: Content) -> str:
     """Fill the template. Whatever comes from a dataset is escaped, and no script but ours could run."""
-    home = files(__package__)
-    script = Markup((home / "page.js").read_text())
-    style = Markup((home / "page.css").read_text())
-    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    script = Markup((files(__package__) / "page.js").read_text())
+    return _fill(
+        "page.html",
+        page=content,
+        found=content.inspection,
+        people=PEOPLE,
+        refused=REFUSED,
+        ranked_weights=WEIGHTS,
+        script=script,
+        allowed=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _fill(template: str, **values: Any) -> str:
     environment = Environment(
         loader=PackageLoader("synthcore", "page"),
         autoescape=True,
@@ -67,16 +94,6 @@ def to_html(content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    template = environment.get_template("page.html")
-    filled = template.render(
-        page=content,
-        found=content.inspection,
-        people=PEOPLE,
-        refused=REFUSED,
-        ranked_weights=WEIGHTS,
-        breakable=Markup("_<wbr>"),
-        script=script,
-        style=style,
-        allowed=allowed,
-    )
-    return f"{BEGINNING}\n{filled}\n"
+    environment.globals["breakable"] = Markup("_<wbr>")
+    style = Markup((files(__package__) / "page.css").read_text())
+    return f"{BEGINNING}\n{environment.get_template(template).render(style=style, **values)}\n"

@@ -1,0 +1,70 @@
+"""Details: what one needs to make a row at the synth, and to take it there: its knobs, its wavetables, a command."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthcore import words
+from synthcore.patch import OSCILLATORS
+from synthcore.storage.dataset import Dataset
+from synthcore.wavetables.drawing import frames_of, outline, waveform
+
+WIDTH, HEIGHT = 128, 48  #: of a waveform
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """What an oscillator that is on begins from. The name is people's."""
+
+    oscillator: int
+    name: str
+    frame: float
+    last: int  # of its frames, which begin at 0
+    outline: str  # an SVG path, WIDTH by HEIGHT; empty where only Vital knows the waveform
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """One row, to be followed at the synth."""
+
+    words: words.RowWords
+    waves: list[Wave]
+    command: str  # that exports it
+
+
+def describe(dataset: Dataset, row: int) -> Details:
+    """Gather the details of one row."""
+    file = shlex.quote(_short(dataset.path))
+    return Details(
+        words=words.describe(dataset, row),
+        waves=_waves(dataset, row),
+        command=f"synthcore export {file} {row} -o out/",
+    )
+
+
+def _waves(dataset: Dataset, row: int) -> list[Wave]:
+    """Draw the wavetable of each oscillator that is on, at the frame where it stands without modulation."""
+    patch, classes = dataset.patch(row), dataset.classes
+    values = patch.values(dataset.registry)
+    waves = []
+    for oscillator, digest in zip(range(1, OSCILLATORS + 1), patch.wavetables, strict=True):
+        if values[f"osc_{oscillator}_on"]:
+            content, frame = dataset.assets[digest], values[f"osc_{oscillator}_wave_frame"]
+            wave = waveform(content, frame)
+            waves.append(
+                Wave(
+                    oscillator=oscillator,
+                    name=classes.wavetable_names[classes.wavetables.index(digest)] or f"unnamed {digest[:8]}",
+                    frame=frame,
+                    last=frames_of(content) - 1,
+                    outline="" if wave is None else outline(wave, WIDTH, HEIGHT),
+                )
+            )
+    return waves
+
+
+def _short(path: Path) -> str:
+    """Write a path the way one would type it here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
