@@ -23,10 +23,10 @@ from typing import Any
 
 import psutil
 
-from flows import cli
 from synthcore import shard
 from synthcore.engine import client
 from synthcore.engine.rendering import Outcome
+from synthcore.flows import cli
 from synthcore.shard import ShardWork
 from synthcore.storage import merge
 from synthcore.storage.writer import ShardWriter

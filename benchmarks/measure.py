@@ -52,7 +52,7 @@ class Finished:
 
 def synthcore(*arguments: object) -> Finished:
     """Run a command of synthcore with --json, in a process of its own."""
-    return run_python("-m", "flows.cli", *map(str, arguments), "--json")
+    return run_python("-m", "synthcore.flows.cli", *map(str, arguments), "--json")
 
 
 def run_python(*arguments: str) -> Finished:

@@ -15,9 +15,9 @@ FEW, MANY = 200, 2000
 FLOW = """
 import json, resource, sys
 from pathlib import Path
-from flows import environment
+from synthcore.flows import environment
 environment.prepare()
-from flows.generate import generate
+from synthcore.flows.generate import generate
 folder = Path(sys.argv[2])
 generate(n_samples=int(sys.argv[1]), output=folder / "out.h5", data_dir=folder / "data")
 print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))

@@ -118,7 +118,7 @@ def main() -> int:
 def record(name: str, folder: Path, flags: list[object], stop_at: float, rows_per_shard: int) -> dict[str, Any]:
     """Run the command until it ends, stopping it once."""
     where_to = ("--data-dir", folder / "data", "-o", folder / f"{name}.h5", "--workers", WORKERS)
-    command = [sys.executable, "-m", "flows.cli", "generate", *map(str, (*flags, *where_to)), "--json"]
+    command = [sys.executable, "-m", "synthcore.flows.cli", "generate", *map(str, (*flags, *where_to)), "--json"]
     rows = int(str(flags[len(flags) - 1 - flags[::-1].index("-n") + 1]))
     progress = folder / "parts.json"  # so that this program can itself be stopped
     parts = [Part(**part) for part in json.loads(progress.read_text())] if progress.is_file() else []

@@ -22,14 +22,14 @@ import psutil
 from distributed import Worker, WorkerPlugin
 from prefect import flow
 
-from flows import environment
-from flows.cluster import ShardRunner
-from flows.runners import hand_out
 from synthcore import shard
+from synthcore.flows import environment
+from synthcore.flows.cluster import ShardRunner
+from synthcore.flows.runners import hand_out
 from synthcore.shard import ShardPlan, plan_shards
 from synthcore.spec import DatasetSpec
 from synthcore.storage.merge import ShardRef
-from tasks.shards import render_shard
+from synthcore.tasks.shards import render_shard
 
 PROCESSES = 2
 

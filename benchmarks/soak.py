@@ -56,9 +56,9 @@ AUDIO = {"sample_rate": 22050, "note_seconds": 0.25, "render_seconds": 0.4}
 #: The long-lived process: one flow for each line that it reads; it says the digest, and what it holds.
 CALM = """
 import gc, json, os, pathlib, subprocess, sys, threading
-from flows import environment
+from synthcore.flows import environment
 environment.prepare()
-from flows.generate import generate
+from synthcore.flows.generate import generate
 for line in sys.stdin:
     digest = generate(**json.loads(line)).digest
     gc.collect()
@@ -309,7 +309,7 @@ class Soak:
     def _start(self, place: Path, *words: str, **streams: Any) -> subprocess.Popen[bytes]:
         own = {"PREFECT_API_URL": self.doomed.api, "PREFECT_HOME": str(self.folder / "client")}
         own["TMPDIR"] = str(place / "tmp")
-        command = [sys.executable, "-m", "flows.cli", *words]
+        command = [sys.executable, "-m", "synthcore.flows.cli", *words]
         return subprocess.Popen(command, cwd=place, env={**os.environ, **own}, start_new_session=True, **streams)
 
 

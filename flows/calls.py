@@ -32,10 +32,10 @@ class LazyFlow:
         return getattr(import_module(self._module), self._name)
 
 
-generate = LazyFlow("flows.generate", "generate")
-inspect = LazyFlow("flows.inspect_dataset", "inspect_dataset")
-verify = LazyFlow("flows.verify", "verify")
-discover_wavetables = LazyFlow("flows.discover_wavetables", "discover_wavetables")
-download_presets = LazyFlow("flows.download_presets", "download_presets")
-ingest_presets = LazyFlow("flows.ingest_presets", "ingest_presets")
-compute_weights = LazyFlow("flows.compute_weights", "compute_weights")
+generate = LazyFlow("synthcore.flows.generate", "generate")
+inspect = LazyFlow("synthcore.flows.inspect_dataset", "inspect_dataset")
+verify = LazyFlow("synthcore.flows.verify", "verify")
+discover_wavetables = LazyFlow("synthcore.flows.discover_wavetables", "discover_wavetables")
+download_presets = LazyFlow("synthcore.flows.download_presets", "download_presets")
+ingest_presets = LazyFlow("synthcore.flows.ingest_presets", "ingest_presets")
+compute_weights = LazyFlow("synthcore.flows.compute_weights", "compute_weights")

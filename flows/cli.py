@@ -196,7 +196,7 @@ def run_generate(settings: Generate) -> int:
     ready = ThreadPoolExecutor(1).submit(_get_ready, settings)  # while Prefect is imported here
     _say(f"data directory: {settings.data_dir}")
     with _meeting_prefect(keep=settings.keep):
-        from flows.generate import generate
+        from synthcore.flows.generate import generate
 
         ready.result()
     summary = _call(generate, settings, without={"catalog_digest", "presets_digest", "dry_run"})
@@ -274,9 +274,9 @@ def _listen(dataset: Dataset, settings: Inspect) -> Inspection:
     """Hear rows, and write a page if one is asked for."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from flows.bar import rows_shown
     from synthcore import inspection
     from synthcore.controls import installed
+    from synthcore.flows.bar import rows_shown
     from synthcore.hearing import QUICK
 
     ThreadPoolExecutor(1).submit(installed)  # a process of its own looks at the synth meanwhile
@@ -294,8 +294,8 @@ def _listen(dataset: Dataset, settings: Inspect) -> Inspection:
 
 def _compare(file: Path, other: Path, settings: Inspect) -> int:
     """Say how two datasets differ."""
-    from flows.bar import rows_shown
     from synthcore import comparison
+    from synthcore.flows.bar import rows_shown
     from synthcore.page.content import HEARD
     from synthcore.page.writing import write_comparison
     from synthcore.storage.dataset import Dataset, damage_named
@@ -318,7 +318,7 @@ def run_inspect_flow(settings: Inspect) -> int:
     for file in filter(None, (settings.file, settings.other)):
         Dataset(file).close()  # what is not a dataset needs no server
     with _meeting_prefect():
-        from flows.inspect_dataset import inspect_dataset
+        from synthcore.flows.inspect_dataset import inspect_dataset
 
     found = _call(inspect_dataset, settings)
     _tell_each(found if isinstance(found, list) else [found], as_json=settings.as_json)
@@ -327,8 +327,8 @@ def run_inspect_flow(settings: Inspect) -> int:
 
 def run_verify(settings: Verify) -> int:
     """Verify a dataset; 1 when a row differs."""
-    from flows.bar import rows_shown
     from synthcore import trials, verification
+    from synthcore.flows.bar import rows_shown
     from synthcore.storage.dataset import Dataset, damage_named
 
     verdict: trials.ActivityVerdict | verification.Verdict
@@ -350,7 +350,7 @@ def run_verify_flow(settings: Verify) -> int:
 
     Dataset(settings.file).close()  # what is not a dataset needs no server
     with _meeting_prefect():
-        from flows.verify import verify
+        from synthcore.flows.verify import verify
         from synthcore.verification import Unverified
 
     try:
@@ -368,7 +368,7 @@ def run_discover_wavetables(settings: DiscoverWavetables) -> int:
     require_places(settings.data_dir)
     places_to_search((), wished=(*settings.extra_dir, *settings.extra_file))  # what isn't there needs no server
     with _meeting_prefect(keep=settings.keep):
-        from flows.discover_wavetables import discover_wavetables
+        from synthcore.flows.discover_wavetables import discover_wavetables
 
     _tell(_call(discover_wavetables, settings), as_json=settings.as_json)
     return 0
@@ -378,7 +378,7 @@ def run_download_presets(settings: DownloadPresets) -> int:
     """Run the flow, and say what became of each source; 1 when too many failed."""
     require_places(settings.data_dir)
     with _meeting_prefect(keep=settings.keep):
-        from flows.download_presets import download_presets
+        from synthcore.flows.download_presets import download_presets
         from synthcore.presets.download import IncompleteDownload
 
     code = 0
@@ -397,7 +397,7 @@ def run_ingest(settings: Ingest) -> int:
     require_places(settings.data_dir)
     require_folders(settings.folders)  # what isn't there needs no server
     with _meeting_prefect(keep=settings.keep):
-        from flows.ingest_presets import ingest_presets
+        from synthcore.flows.ingest_presets import ingest_presets
 
     ingested = _call(ingest_presets, settings)
     _tell(ingested, as_json=settings.as_json)
@@ -415,7 +415,7 @@ def run_compute_weights(settings: ComputeWeights) -> int:
     require_places(settings.data_dir)
     importance.plan(settings.output, settings.n_base)  # what has no weights needs no server
     with _meeting_prefect(keep=settings.keep):
-        from flows.compute_weights import compute_weights
+        from synthcore.flows.compute_weights import compute_weights
 
     _tell(_call(compute_weights, settings), as_json=settings.as_json)
     return 0
@@ -436,8 +436,8 @@ def run_recipe(settings: WriteRecipe) -> int:
 
 def run_render(settings: RenderRecipe) -> int:
     """Render a recipe; 1 when a row differs where it shouldn't."""
-    from flows.bar import rows_shown
     from synthcore import recipe
+    from synthcore.flows.bar import rows_shown
     from synthcore.storage.continuing import require_new
     from synthcore.storage.dataset import Dataset, damage_named
 
@@ -462,7 +462,7 @@ def run_export(settings: Export) -> int:
 def run_cache(settings: CacheCommand) -> int:
     """List, prune or verify the cache; 1 when a shard is damaged."""
     from synthcore import cache
-    from tasks.records import read_records  # Prefect reads its own records; that needs no server
+    from synthcore.tasks.records import read_records  # Prefect reads its own records; that needs no server
 
     records = read_records(settings.data_dir, settings.results_dir)
     code = 0
@@ -481,7 +481,7 @@ def run_cache(settings: CacheCommand) -> int:
 
 def run_doctor(settings: Doctor) -> int:
     """Say what is wrong; 1 when something stands in the way of a run."""
-    from flows import doctor
+    from synthcore.flows import doctor
 
     found = doctor.diagnose(settings.data_dir, settings.results_dir, repairs=settings.repair)
     _tell(found, as_json=settings.as_json)
@@ -490,7 +490,7 @@ def run_doctor(settings: Doctor) -> int:
 
 def run_deploy(settings: Deploy) -> int:
     """Write the deployments, and say what to run next."""
-    from flows import deployments
+    from synthcore.flows import deployments
 
     _tell(deployments.write(settings.output, settings.pool), as_json=settings.as_json)
     return 0
@@ -498,7 +498,7 @@ def run_deploy(settings: Deploy) -> int:
 
 def run_up(settings: Up) -> int:
     """Start what isn't running, and say where it is."""
-    from flows import operation
+    from synthcore.flows import operation
 
     _tell(operation.up(settings.port, _say), as_json=settings.as_json)
     return 0
@@ -506,7 +506,7 @@ def run_up(settings: Up) -> int:
 
 def run_down(settings: Down) -> int:
     """End what was started here."""
-    from flows import operation
+    from synthcore.flows import operation
 
     _tell(operation.down(), as_json=settings.as_json)
     return 0
@@ -534,7 +534,7 @@ def _meeting_prefect(*, keep: bool | None = None) -> Iterator[None]:
         setup_logging()
     gc.disable()  # importing makes half a million objects, and none of them is rubbish
     try:
-        from flows import environment
+        from synthcore.flows import environment
 
         _say(environment.prepare(keep=keep))
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and server with it
@@ -548,7 +548,7 @@ def _meeting_prefect(*, keep: bool | None = None) -> Iterator[None]:
 
 def _call(flow: Callable[..., Any], settings: BaseModel, without: Collection[str] = ()) -> Any:
     """Run a flow with what was asked for; say so if the server that it reports to goes away."""
-    from flows import environment
+    from synthcore.flows import environment
 
     names = type(settings).model_fields.keys() - {"as_json", "keep", *without}
     with environment.server_needed(), environment.own_server_watched(_leave):

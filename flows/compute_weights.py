@@ -9,25 +9,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flows import environment
+from synthcore.flows import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.bar import rows_shown
-from flows.form import RunDataset, asked, dataset_of, described
-from flows.runners import hand_out, threads
 from synthcore import importance, progress
 from synthcore.engine.client import at_most, interruptible
+from synthcore.flows.bar import rows_shown
+from synthcore.flows.form import RunDataset, asked, dataset_of, described
+from synthcore.flows.runners import hand_out, threads
 from synthcore.importance import Probe, ProbeRef
 from synthcore.places import require_places
 from synthcore.settings import BASES, Bases, ComputeWeights, DataDir, Refresh, Workers
+from synthcore.tasks.logs import show_logs
+from synthcore.tasks.report import show_progress, show_text, start_progress
+from synthcore.tasks.weights import measure_probe, store_weights
 from synthcore.weighing import Weighed
-from tasks.logs import show_logs
-from tasks.report import show_progress, show_text, start_progress
-from tasks.weights import measure_probe, store_weights
 
 
 def run_name() -> str:
@@ -94,6 +94,6 @@ def measure(probes: list[Probe], settings: ComputeWeights, *, refresh: bool) -> 
 
 
 if __name__ == "__main__":
-    from flows.cli import main
+    from synthcore.flows.cli import main
 
     sys.exit(main(["compute-weights", *sys.argv[1:]], as_flow=True))

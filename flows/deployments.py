@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from flows.operation import SHIPPED
 from synthcore.errors import SynthcoreError
+from synthcore.flows.operation import SHIPPED
 from synthcore.storage.writer import disk_errors_of, whole_file
 
 NAME, BESIDE_THEIRS = "prefect.yaml", "synthcore-prefect.yaml"

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import sys
 
-from flows import environment
+from synthcore.flows import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
 from prefect import flow
 
-from flows.form import asked, described
 from synthcore.engine.client import at_most, interruptible
+from synthcore.flows.form import asked, described
 from synthcore.places import require_places
 from synthcore.settings import CORES, CatalogOutput, DataDir, DiscoverWavetables, ExtraDirs, ExtraFiles, Refresh
 from synthcore.storage.continuing import require_writable
+from synthcore.tasks.catalog import catalog_wavetables
 from synthcore.wavetables.discovery import CatalogRef, places_to_search
 from synthcore.wavetables.folders import vital_folders
-from tasks.catalog import catalog_wavetables
 
 
 @flow(name="discover-wavetables", flow_run_name="discover wavetables")
@@ -62,6 +62,6 @@ def discover_wavetables(
 
 
 if __name__ == "__main__":
-    from flows.cli import main
+    from synthcore.flows.cli import main
 
     sys.exit(main(["discover-wt", *sys.argv[1:]], as_flow=True))

@@ -11,13 +11,13 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flows.environment import is_reachable
 from synthcore import progress
+from synthcore.flows.environment import is_reachable
 from synthcore.pace import Meter
 from synthcore.report import Tally, counted
 from synthcore.shard import ShardPlan
+from synthcore.tasks.report import show_progress, start_progress
 from synthcore.work import Work
-from tasks.report import show_progress, start_progress
 
 #: How often the artifact moves: often enough to be live, and a few dozen requests in a run of minutes.
 SECONDS = 3.0

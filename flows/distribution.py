@@ -20,9 +20,9 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
-from flows.display import Display
 from synthcore.batch import Batch, cut, mark
 from synthcore.errors import Accident, Interrupted, RenderError, SpecError
+from synthcore.flows.display import Display
 from synthcore.settings import Generate, RunSettings
 from synthcore.shard import ShardPlan
 from synthcore.spec import DatasetSpec

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from flows import environment, operation, server
 from synthcore import doctor
 from synthcore.cache import Records
 from synthcore.doctor import Diagnosis, Finding
+from synthcore.flows import environment, operation, server
 from synthcore.presets.masking import masked
 
 
@@ -38,7 +38,7 @@ def diagnose(data_dir: Path, results_dir: Path, *, repairs: bool) -> Diagnosis:
 
 
 def _records(data_dir: Path, results_dir: Path) -> Records:
-    from tasks.records import read_records
+    from synthcore.tasks.records import read_records
 
     return read_records(data_dir, results_dir)
 

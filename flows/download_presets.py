@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows import environment
+from synthcore.flows import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
@@ -18,14 +18,14 @@ from prefect import flow
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
-from flows.form import asked, described
+from synthcore.flows.form import asked, described
 from synthcore.places import require_places
 from synthcore.presets import transfer
 from synthcore.presets.download import DownloadReport, require_writable
 from synthcore.presets.sources import KNOWN, PresetSource, Sources
 from synthcore.presets.transfer import Limits
 from synthcore.settings import DataDir, DownloadPresets, PresetsDir, Refresh, Strict
-from tasks.download import download_source, fetch
+from synthcore.tasks.download import download_source, fetch
 
 LIMITS = Limits()  # the defaults are its own
 
@@ -84,6 +84,6 @@ def shown(source: PresetSource) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    from flows.cli import main
+    from synthcore.flows.cli import main
 
     sys.exit(main(["download-presets", *sys.argv[1:]], as_flow=True))

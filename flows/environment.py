@@ -1,7 +1,7 @@
 """The surroundings Prefect reads when it is imported. Call `prepare` before importing prefect.
 
 A run uses the server that somebody named or that `synthcore up` keeps; otherwise a small one of ours
-(`flows.server`), which is there for the next command as well.
+(`synthcore.flows.server`), which is there for the next command as well.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from flows import server
-from flows.form import asked
 from synthcore.errors import ServerGone, SpecError, SynthcoreError
+from synthcore.flows import server
+from synthcore.flows.form import asked
 from synthcore.places import Obstacle, reason_against, require_none
 from synthcore.presets.masking import masked
 from synthcore.settings import Common

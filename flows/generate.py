@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flows import environment
+from synthcore.flows import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
@@ -20,14 +20,14 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner
 
-from flows.bar import rows_shown
-from flows.display import Display
-from flows.distribution import distribute
-from flows.form import asked, described
-from flows.runners import hand_out, task_runner
 from synthcore import library
 from synthcore.engine.client import at_most, interruptible
 from synthcore.errors import DamagedShard, SpecError
+from synthcore.flows.bar import rows_shown
+from synthcore.flows.display import Display
+from synthcore.flows.distribution import distribute
+from synthcore.flows.form import asked, described
+from synthcore.flows.runners import hand_out, task_runner
 from synthcore.gaps import is_lost, parted, require_hope
 from synthcore.laps import Laps
 from synthcore.places import require_places
@@ -67,11 +67,11 @@ from synthcore.spec import (
 from synthcore.storage.continuing import grown, require_continuable
 from synthcore.storage.merge import DatasetRef, Gap, ShardRef
 from synthcore.summary import Summary
+from synthcore.tasks.logs import show_logs
+from synthcore.tasks.merge import merge_shards
+from synthcore.tasks.report import draw_picture, link_page, list_findings, list_shards, show_picture, summarize
+from synthcore.tasks.shards import outcome, render_shard
 from synthcore.work import Work
-from tasks.logs import show_logs
-from tasks.merge import merge_shards
-from tasks.report import draw_picture, link_page, list_findings, list_shards, show_picture, summarize
-from tasks.shards import outcome, render_shard
 
 SPEC, RUN = DatasetSpec(), RunSettings()  # the defaults are theirs
 
@@ -190,7 +190,7 @@ def generate(
 def publish_page(dataset: DatasetRef, html: Path) -> None:
     """Write the page of what was made, and say where it is and what it found."""
     from synthcore.page.content import rows_heard
-    from tasks.inspection import write_page
+    from synthcore.tasks.inspection import write_page
 
     with rows_shown("listening", rows_heard(dataset.rows)):
         found = write_page(Path(dataset.path), html)
@@ -210,11 +210,11 @@ def gather_presets(settings: Generate) -> tuple[Collection | None, dict[str, int
     """
     if not settings.has_presets:
         return None, {}
-    from flows.ingest_presets import ingest_presets
+    from synthcore.flows.ingest_presets import ingest_presets
 
     folders = settings.community_dir
     if settings.repos:
-        from flows.download_presets import download_presets
+        from synthcore.flows.download_presets import download_presets
 
         known = DownloadPresets(output=settings.data_dir / "community", data_dir=settings.data_dir)
         download_presets(
@@ -247,7 +247,7 @@ def weigh(dataset: DatasetRef, settings: Generate) -> int:
     """Compute importance weights, if that is asked; return how many rows they are of."""
     if not settings.weights:
         return 0
-    from flows.compute_weights import compute_weights
+    from synthcore.flows.compute_weights import compute_weights
 
     weighed = compute_weights(
         output=Path(dataset.path),
@@ -343,6 +343,6 @@ def merge(
 
 
 if __name__ == "__main__":
-    from flows.cli import main
+    from synthcore.flows.cli import main
 
     sys.exit(main(["generate", *sys.argv[1:]], as_flow=True))

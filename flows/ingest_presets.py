@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows import environment
+from synthcore.flows import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
@@ -19,9 +19,9 @@ from prefect.runtime import flow_run
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flows.form import asked, described
 from synthcore import progress
 from synthcore.engine.client import at_most, interruptible
+from synthcore.flows.form import asked, described
 from synthcore.places import require_places
 from synthcore.presets.folders import factory_folders
 from synthcore.presets.ingest import Survey, survey
@@ -38,8 +38,8 @@ from synthcore.settings import (
     Workers,
 )
 from synthcore.storage.continuing import require_writable
-from tasks.ingest import make_collection
-from tasks.logs import show_logs
+from synthcore.tasks.ingest import make_collection
+from synthcore.tasks.logs import show_logs
 
 
 def run_name() -> str:
@@ -109,6 +109,6 @@ def shown(found: Survey) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    from flows.cli import main
+    from synthcore.flows.cli import main
 
     sys.exit(main(["ingest", *sys.argv[1:]], as_flow=True))

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import sys
 
-from flows import environment
+from synthcore.flows import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.form import RunDataset, asked, dataset_of, described
 from synthcore.comparison import Comparison
+from synthcore.flows.form import RunDataset, asked, dataset_of, described
 from synthcore.inspection import Inspection
 from synthcore.settings import Html, Inspect, InWhole, OtherFile, RowsInWords
 from synthcore.storage.merge import DatasetRef
+from synthcore.tasks.inspection import compare_files, describe_row, inspect_file, write_page
+from synthcore.tasks.report import draw_picture, link_page, list_findings, show_picture, show_text
 from synthcore.words import RowWords
-from tasks.inspection import compare_files, describe_row, inspect_file, write_page
-from tasks.report import draw_picture, link_page, list_findings, show_picture, show_text
 
 
 def run_name() -> str:
@@ -74,6 +74,6 @@ def inspect_dataset(
 
 
 if __name__ == "__main__":
-    from flows.cli import main
+    from synthcore.flows.cli import main
 
     sys.exit(main(["inspect", *sys.argv[1:]], as_flow=True))

@@ -21,8 +21,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 import synthcore
-from flows import environment, server
 from synthcore.errors import SynthcoreError
+from synthcore.flows import environment, server
 from synthcore.places import require_none
 from synthcore.storage.writer import disk_errors_of, whole_file
 
@@ -202,7 +202,7 @@ def _work(now: Operation, say: Callable[[str], None]) -> Operation:
 def _await_worker(now: Operation, name: str, pool: str) -> None:
     from prefect.client.orchestration import get_client
 
-    from flows.distribution import has_workers
+    from synthcore.flows.distribution import has_workers
 
     deadline = time.monotonic() + START_SECONDS
     with get_client(sync_client=True) as client:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from flows import environment
+from synthcore.flows import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
@@ -18,14 +18,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows import generate
-from flows.display import Display
-from flows.distribution import INCOMPLETE
-from flows.form import described
-from flows.runners import task_runner
 from synthcore.batch import Batch, find
 from synthcore.engine.client import at_most, interruptible
 from synthcore.errors import IncompleteDataset
+from synthcore.flows import generate
+from synthcore.flows.display import Display
+from synthcore.flows.distribution import INCOMPLETE
+from synthcore.flows.form import described
+from synthcore.flows.runners import task_runner
 from synthcore.gaps import parted
 from synthcore.settings import RenderShards, RunSettings
 

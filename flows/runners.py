@@ -29,7 +29,7 @@ def task_runner(settings: Generate | RenderShards) -> TaskRunner[Any]:
     """
     if settings.run.runner == "dask":
         try:
-            from flows.cluster import dask_runner
+            from synthcore.flows.cluster import dask_runner
         except ImportError as error:
             raise SpecError("the runner dask is not installed; do so with: pip install 'synthcore[dask]'") from error
         return dask_runner(settings.run.runner_address, settings.workers)

@@ -1,7 +1,8 @@
 """The program of the server that commands share: Prefect's API and page, with nothing that a local run doesn't need.
 
-`flows.server` starts it, with a socket that listens already: whoever asks before it is ready waits for the answer.
-It ends when nobody has asked it anything for a while, when its folder is gone, or, if it is one run's alone, with it.
+`synthcore.flows.server` starts it, with a socket that listens already: whoever asks before it is ready waits for the
+answer. It ends when nobody has asked it anything for a while, when its folder is gone, or, if it is one run's alone,
+with it.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def surround(port: int) -> None:
 
 
 def template() -> Path:
-    """A database that is migrated already, made at set-up: `python -m flows.serve --template`."""
+    """A database that is migrated already, made at set-up: `python -m synthcore.flows.serve --template`."""
     return Path(sys.prefix, "share", "synthcore", f"prefect-{metadata.version('prefect')}.db")
 
 

@@ -157,7 +157,7 @@ def _start(home: Path, log: Path, book: int | None = None) -> Server:
     listening.bind(("127.0.0.1", 0))
     listening.listen()
     port, descriptors = listening.getsockname()[1], [listening.fileno()]
-    command = [sys.executable, "-P", "-m", "flows.serve", str(listening.fileno()), str(home)]
+    command = [sys.executable, "-P", "-m", "synthcore.flows.serve", str(listening.fileno()), str(home)]
     if book is not None:
         command += ["--book", str(book), "--idle", str(IDLE_SECONDS)]
         descriptors.append(book)

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import sys
 
-from flows import environment
+from synthcore.flows import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.form import RunDataset, asked, dataset_of, described
 from synthcore.engine.client import at_most
+from synthcore.flows.form import RunDataset, asked, dataset_of, described
 from synthcore.settings import (
     ControlsToMove,
     EveryRow,
@@ -25,10 +25,10 @@ from synthcore.settings import (
     Verify,
     Workers,
 )
+from synthcore.tasks.report import show_text
+from synthcore.tasks.verification import verify_rows
 from synthcore.trials import ActivityVerdict
 from synthcore.verification import Unverified, Verdict
-from tasks.report import show_text
-from tasks.verification import verify_rows
 
 
 def run_name() -> str:
@@ -73,6 +73,6 @@ def verify(
 
 
 if __name__ == "__main__":
-    from flows.cli import main
+    from synthcore.flows.cli import main
 
     sys.exit(main(["verify", *sys.argv[1:]], as_flow=True))

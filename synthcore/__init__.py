@@ -11,16 +11,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flows.compute_weights import compute_weights
-    from flows.discover_wavetables import discover_wavetables
-    from flows.download_presets import download_presets
-    from flows.generate import generate
-    from flows.ingest_presets import ingest_presets
-    from flows.inspect_dataset import inspect_dataset as inspect
-    from flows.verify import verify
     from synthcore.controls import Registry
     from synthcore.distances import distance
     from synthcore.errors import SynthcoreError
+    from synthcore.flows.compute_weights import compute_weights
+    from synthcore.flows.discover_wavetables import discover_wavetables
+    from synthcore.flows.download_presets import download_presets
+    from synthcore.flows.generate import generate
+    from synthcore.flows.ingest_presets import ingest_presets
+    from synthcore.flows.inspect_dataset import inspect_dataset as inspect
+    from synthcore.flows.verify import verify
     from synthcore.patch import LABELS, Patch
     from synthcore.playback import render, render_many
     from synthcore.settings import RunSettings
@@ -37,16 +37,16 @@ _HOMES = {
     "Registry": "synthcore.controls",
     "RunSettings": "synthcore.settings",
     "SynthcoreError": "synthcore.errors",
-    "compute_weights": "flows.calls",
-    "discover_wavetables": "flows.calls",
+    "compute_weights": "synthcore.flows.calls",
+    "discover_wavetables": "synthcore.flows.calls",
     "distance": "synthcore.distances",
-    "download_presets": "flows.calls",
-    "generate": "flows.calls",
-    "ingest_presets": "flows.calls",
-    "inspect": "flows.calls",
+    "download_presets": "synthcore.flows.calls",
+    "generate": "synthcore.flows.calls",
+    "ingest_presets": "synthcore.flows.calls",
+    "inspect": "synthcore.flows.calls",
     "render": "synthcore.playback",
     "render_many": "synthcore.playback",
-    "verify": "flows.calls",
+    "verify": "synthcore.flows.calls",
 }
 __all__ = [
     "LABELS",

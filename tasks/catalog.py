@@ -9,10 +9,10 @@ from typing import Any
 from prefect import task
 
 from synthcore.controls import canonical_json
+from synthcore.tasks.records import guarded
+from synthcore.tasks.shards import heals
 from synthcore.wavetables import discovery
 from synthcore.wavetables.discovery import CatalogRef
-from tasks.records import guarded
-from tasks.shards import heals
 
 
 @guarded

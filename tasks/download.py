@@ -14,7 +14,7 @@ from synthcore.presets import download
 from synthcore.presets.download import Downloaded, Outcome
 from synthcore.presets.sources import PresetSource
 from synthcore.presets.transfer import Limits
-from tasks.records import guarded
+from synthcore.tasks.records import guarded
 
 
 @guarded

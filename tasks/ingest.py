@@ -13,8 +13,8 @@ from synthcore.controls import canonical_json, installed
 from synthcore.presets import ingest
 from synthcore.presets.ingest import Survey
 from synthcore.presets.report import Ingested
-from tasks.records import guarded
-from tasks.shards import heals
+from synthcore.tasks.records import guarded
+from synthcore.tasks.shards import heals
 
 
 @guarded

@@ -15,7 +15,7 @@ from synthcore.presets import families
 from synthcore.spec import DatasetSpec
 from synthcore.storage import MergeMode, merge
 from synthcore.storage.merge import DatasetRef, Gap, ShardRef
-from tasks.records import guarded
+from synthcore.tasks.records import guarded
 
 
 @guarded

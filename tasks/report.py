@@ -25,7 +25,7 @@ from synthcore.report import Cell
 from synthcore.storage.dataset import damage_named
 from synthcore.storage.merge import DatasetRef
 from synthcore.summary import Summary
-from tasks.records import guarded
+from synthcore.tasks.records import guarded
 
 
 def start_progress(what: str) -> UUID:

@@ -16,9 +16,9 @@ from synthcore import gaps, shard
 from synthcore.errors import Accident
 from synthcore.shard import ShardPlan
 from synthcore.storage.merge import Gap, ShardRef
-from tasks.limits import of_this_machine
-from tasks.logs import show_logs
-from tasks.records import guarded
+from synthcore.tasks.limits import of_this_machine
+from synthcore.tasks.logs import show_logs
+from synthcore.tasks.records import guarded
 
 
 @guarded

@@ -11,11 +11,11 @@ from prefect.tasks import exponential_backoff
 
 from synthcore import importance, weighing
 from synthcore.importance import Probe, ProbeRef
+from synthcore.tasks.limits import of_this_machine
+from synthcore.tasks.logs import show_logs
+from synthcore.tasks.records import guarded
+from synthcore.tasks.shards import heals
 from synthcore.weighing import Weighed
-from tasks.limits import of_this_machine
-from tasks.logs import show_logs
-from tasks.records import guarded
-from tasks.shards import heals
 
 
 @guarded

@@ -24,9 +24,9 @@ import h5py
 import numpy as np
 import pytest
 
-from flows.environment import is_healthy
 from synthcore.controls import Registry, installed
 from synthcore.engine.machine import engine
+from synthcore.flows.environment import is_healthy
 from synthcore.patch import Patch, init_assets
 from synthcore.presets.collection import Collection
 from synthcore.sampling.hypercube import Sampler
@@ -332,7 +332,7 @@ class Cli:
     def start(
         self,
         *arguments: object,
-        program: tuple[str, ...] = ("-m", "flows.cli"),
+        program: tuple[str, ...] = ("-m", "synthcore.flows.cli"),
         within: tuple[str, ...] = (),
         **how: Any,
     ) -> subprocess.Popen[str]:
@@ -380,7 +380,7 @@ def cli(tmp_path: Path, cli_in: Callable[[Path], Cli]) -> Cli:
 #: Command after command in one process, which imports Prefect once.
 COMMANDS = """
 import json, os, sys
-from flows.cli import main
+from synthcore.flows.cli import main
 for line in sys.stdin:
     folder, words = json.loads(line)
     os.chdir(folder)

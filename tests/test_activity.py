@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 import pytest
 
-from flows.cli import main
 from synthcore.activity import Activity, Labels, Rule, Table, active, activity, shipped
 from synthcore.controls import Registry
 from synthcore.errors import SpecError
+from synthcore.flows.cli import main
 from synthcore.normalize import to_units
 from synthcore.patch import Patch
 from synthcore.sampling.hypercube import Sampler

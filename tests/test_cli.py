@@ -14,8 +14,8 @@ import h5py
 import pytest
 from pydantic import PlainSerializer, TypeAdapter
 
-from flows.cli import COMMANDS, main
-from flows.environment import is_healthy
+from synthcore.flows.cli import COMMANDS, main
+from synthcore.flows.environment import is_healthy
 from synthcore.settings import Generate
 from tests.conftest import place_of
 
@@ -251,7 +251,7 @@ def test_inspect_says_what_needs_no_audio_before_it_hears_any(
 def test_inspect_says_its_first_lines_before_it_imports_what_is_slow(tier_1: Any, fresh: Any) -> None:
     code = """
 import io
-from flows import cli
+from synthcore.flows import cli
 first = []
 class Watched(io.StringIO):
     def flush(self):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from flows.cli import main
 from synthcore.comparison import compare
+from synthcore.flows.cli import main
 from synthcore.page.writing import BEGINNING, write_comparison
 from synthcore.storage.dataset import Dataset
 from tests.browser import CHROMIUM, browser

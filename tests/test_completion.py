@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import COMMANDS, main
 from synthcore import settings
 from synthcore.commandline import flags
+from synthcore.flows.cli import COMMANDS, main
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from flows.cli import main
+from synthcore.flows.cli import main
 from synthcore.settings import Common
 
 ROOT = Path(__file__).parent.parent

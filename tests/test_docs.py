@@ -9,8 +9,8 @@ from typing import Any
 import h5py
 import pytest
 
-from flows.cli import COMMANDS
 from synthcore import settings as models
+from synthcore.flows.cli import COMMANDS
 from synthcore.settings import Generate, parse
 
 ROOT = Path(__file__).parent.parent

@@ -124,7 +124,7 @@ def interpreter(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def visit_with(python: Path, folder: Path) -> dict[str, Any]:
-    command = [str(python), "-m", "flows.cli", "doctor", "--json", "--data-dir", str(folder / "data")]
+    command = [str(python), "-m", "synthcore.flows.cli", "doctor", "--json", "--data-dir", str(folder / "data")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 1, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
@@ -150,7 +150,7 @@ def test_where_a_library_cannot_be_imported_every_command_says_so_in_a_line(
 ) -> None:
     python, packages = interpreter
     (packages / "broken.pth").write_text("import sys; sys.modules['h5py'] = None\n")
-    done = subprocess.run([python, "-m", "flows.cli", *command], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run([python, "-m", "synthcore.flows.cli", *command], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("synthcore: the installation is damaged: import of h5py halted")
     assert done.stderr.endswith("; make setup installs it again\n")

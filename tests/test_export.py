@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from flows.cli import main
 from synthcore.controls import installed
 from synthcore.engine.client import borrow_renderer
 from synthcore.export import Exported, ExportedRow, export_rows
+from synthcore.flows.cli import main
 from synthcore.patch import Patch, init_assets
 from synthcore.presets.reading import read_preset
 from synthcore.recipe import write_recipe

@@ -26,9 +26,9 @@ import h5py
 import pytest
 
 from benchmarks.processes import descendants, is_alive
-from flows.environment import is_healthy
 from synthcore.cache import Records, survey
 from synthcore.errors import Interrupted
+from synthcore.flows.environment import is_healthy
 from synthcore.shard import render_shard
 from synthcore.storage import claims
 from synthcore.storage.claims import claimed
@@ -353,9 +353,9 @@ def test_damage_in_shards_that_a_dataset_refers_to_is_named_and_mended_when_aske
 
 IMPATIENT = """
 import sys
-from flows import environment
+from synthcore.flows import environment
 environment.RESTART_SECONDS = 1  # for a server to come back
-from flows.cli import main
+from synthcore.flows.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -412,7 +412,7 @@ def damaging(shards, output, **how):
     return join(shards, output, **how)
 
 merge.merge_shards = damaging
-from flows.cli import main
+from synthcore.flows.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -261,7 +261,7 @@ def test_a_spec_that_accepts_nearly_nothing_stops_with_its_faults(cli: Any) -> N
 
 def test_the_flow_is_called_from_python_with_flat_and_nested_parameters(cli: Any) -> None:
     code = """
-from flows.generate import generate
+from synthcore.flows.generate import generate
 from synthcore.settings import RunSettings
 from synthcore.spec import AudioSpec
 audio = AudioSpec(sample_rate=22050, notes=(60,), note_seconds=0.25, render_seconds=0.4)
@@ -301,7 +301,7 @@ def test_without_a_server_a_run_brings_its_own(cli: Any, undisturbed: tuple[Path
     command = [
         sys.executable,
         "-m",
-        "flows.cli",
+        "synthcore.flows.cli",
         "generate",
         "-n",
         "12",

@@ -80,7 +80,7 @@ def failing(plan, *arguments):
     return render(plan, *arguments)
 
 shard.render_shard = failing
-from flows.cli import main
+from synthcore.flows.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 
 from benchmarks.processes import descendants, is_alive
-from flows.cli import main
 from synthcore import importance, weighing
 from synthcore.controls import installed
 from synthcore.engine import client
 from synthcore.engine.rendering import CpuSeconds, Fault, Outcome
 from synthcore.errors import DatasetError
+from synthcore.flows.cli import main
 from synthcore.importance import BaseResult, Probe, ProbeRef, ProbeResult
 from synthcore.patch import Patch
 from synthcore.spec import AudioSpec, DatasetSpec
@@ -319,7 +319,7 @@ def test_a_file_that_is_being_read_elsewhere_is_left_alone(copy, fresh):
     code = """
 import h5py, subprocess
 with h5py.File(sys.argv[1], "r"):
-    command = [sys.executable, "-m", "flows.cli", "compute-weights", sys.argv[1], "--n-base", "3"]
+    command = [sys.executable, "-m", "synthcore.flows.cli", "compute-weights", sys.argv[1], "--n-base", "3"]
     done = subprocess.run(command, capture_output=True, text=True)
 print(done.returncode, done.stderr)
 """

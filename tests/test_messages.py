@@ -7,10 +7,10 @@ import re
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from flows import cli
-from flows.form import asked
 from synthcore import settings
 from synthcore.errors import SpecError
+from synthcore.flows import cli
+from synthcore.flows.form import asked
 from synthcore.messages import SENTENCES, explain
 from synthcore.presets.sources import PresetSource
 from synthcore.presets.transfer import Limits

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import synthcore
-from flows.cli import main
 from synthcore import library
 from synthcore.classes import builtin_classes
 from synthcore.controls import installed
 from synthcore.errors import DatasetError, SpecError
+from synthcore.flows.cli import main
 from synthcore.inspection import inspect
 from synthcore.patch import EMPTY_SLOT, LABELS, Patch
 from synthcore.presets.collection import Collection

@@ -165,7 +165,7 @@ def test_one_file_too_many_is_not_damage(tier_1, fresh):
 
 
 def test_a_lock_that_is_held_costs_one_line(tier_1, forge, held, capsys):
-    from flows.cli import main
+    from synthcore.flows.cli import main
 
     path = forge(tier_1)
     before = path.read_bytes()

@@ -23,8 +23,8 @@ from typing import Any
 import h5py
 import pytest
 
-from flows.environment import is_healthy
-from flows.operation import ROOT
+from synthcore.flows.environment import is_healthy
+from synthcore.flows.operation import ROOT
 from synthcore.storage.dataset import Dataset
 
 pytestmark = pytest.mark.slow
@@ -85,7 +85,7 @@ class Shell:
         return self.environment | {"TMPDIR": str(self.folder / "of worker")}
 
     def run(self, command: str, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        module = {"synthcore": "flows.cli", "prefect": "prefect"}[command]
+        module = {"synthcore": "synthcore.flows.cli", "prefect": "prefect"}[command]
         return subprocess.run(
             [sys.executable, "-m", module, *map(str, arguments)],
             cwd=cwd or self.folder,

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from flows.cli import main
 from synthcore.errors import SpecError
+from synthcore.flows.cli import main
 from synthcore.page import content
 from synthcore.page import details as page_details
 from synthcore.page.charts import Measure, draw_histograms, silhouette

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # what mypy tells who calls us
     synthcore.generate(rows=12)  # type: ignore[call-overload]
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("jobs",)  #: folders of theirs, the flows in the first
+ROOMS = ("flows", "tasks")  #: folders of theirs, the flows in the first
 SECTION = (ROOT / "README.md").read_text().partition("## In your own project\n")[2].partition("\n## ")[0]
 NOT_OURS = shutil.ignore_patterns(".*", "data", "build", "*.egg-info", "__pycache__")
 

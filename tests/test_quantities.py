@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.form import asked
 from synthcore import quantities, spelling
 from synthcore.errors import SpecError
+from synthcore.flows.form import asked
 from synthcore.settings import CacheCommand, Export, Generate, Inspect, parse
 from synthcore.spec import AudioSpec, DatasetSpec
 

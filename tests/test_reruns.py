@@ -50,9 +50,9 @@ BASE: dict[str, Any] = {
 #: The flow is called in one process for all lines: starting Prefect would take longer than the lines do.
 DRIVER = """
 import json, sys
-from flows import environment
+from synthcore.flows import environment
 environment.prepare()
-from flows.generate import generate
+from synthcore.flows.generate import generate
 for line in sys.stdin:
     print("made", generate(**json.loads(line)).digest, flush=True)
 """

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from benchmarks.processes import descendants, is_alive
-from flows import runners
 from synthcore.batch import MARK, Batch, cut, find, mark
 from synthcore.errors import EngineMismatch, SpecError
+from synthcore.flows import runners
 from synthcore.shard import plan_shards, render_shard
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.dataset import Dataset
@@ -270,7 +270,7 @@ def deploy(cli: Any) -> Callable[[str], None]:
         code = f"""
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from flows.render_shards import render_shards
+from synthcore.flows.render_shards import render_shards
 with get_client(sync_client=True) as client:
     client.create_work_pool(WorkPoolCreate(name={pool!r}, type="process"))
 stored = render_shards.from_source({str(ROOT)!r}, "flows/render_shards.py:render_shards")
@@ -385,9 +385,9 @@ def failing(plan, *arguments):
     return render(plan, *arguments)
 
 shard.render_shard = failing
-from flows import environment
+from synthcore.flows import environment
 environment.prepare()
-from flows.render_shards import render_shards
+from synthcore.flows.render_shards import render_shards
 from synthcore.batch import cut, mark
 from synthcore.settings import RunSettings
 from synthcore.spec import AudioSpec, DatasetSpec

@@ -26,7 +26,7 @@ from synthcore.presets.masking import masked
 from synthcore.sampling.hypercube import Sampler
 from synthcore.settings import DownloadPresets, parse
 from synthcore.spec import DatasetSpec
-from tasks.records import read_records
+from synthcore.tasks.records import read_records
 from tests.conftest import TIMEOUT_SECONDS, wait_until
 from tests.test_download import Handler, Remote, Site, remote, serve_git, site  # noqa: F401
 from tests.test_flow import SHORT, post

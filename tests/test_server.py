@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from benchmarks.processes import is_alive
-from flows import environment, serve, server
 from synthcore.errors import SynthcoreError
+from synthcore.flows import environment, serve, server
 from tests.conftest import Fresh, wait_until
 
 
@@ -63,7 +63,7 @@ def test_a_server_ends_when_idle_and_one_of_a_run_alone_with_the_run(
     assert shared.process is not None
     assert shared.process.wait() == 0
     assert server.running(tmp_path) is None
-    code = "from flows import server; from pathlib import Path; print(server.alone(Path.cwd()).pid)"
+    code = "from synthcore.flows import server; from pathlib import Path; print(server.alone(Path.cwd()).pid)"
     pid = int(fresh(code).stdout)
     wait_until(lambda: not is_alive(pid), seconds=60)
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from flows import cli
-from flows.form import asked
 from synthcore import settings
 from synthcore.commandline import flags
 from synthcore.errors import SpecError
+from synthcore.flows import cli
+from synthcore.flows.form import asked
 from synthcore.messages import explain
 from synthcore.presets.transfer import Limits
 from synthcore.settings import (

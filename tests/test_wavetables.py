@@ -24,12 +24,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from flows.cli import main
 from synthcore.controls import VITAL_VERSION, Registry, canonical_json
 from synthcore.engine.chunk import inflate
 from synthcore.engine.client import Renderer, migrate
 from synthcore.engine.rendering import RenderFormat
 from synthcore.errors import DatasetError, PresetError, SpecError
+from synthcore.flows.cli import main
 from synthcore.patch import NO_SAMPLE, OSCILLATORS, Patch, init_assets
 from synthcore.presets.files import Refused, find
 from synthcore.wavetables import discovery
