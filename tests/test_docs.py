@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from synthcore.flows.cli import COMMANDS
 from synthcore.settings import Generate, parse
 
 ROOT = Path(__file__).parent.parent
+README, GUIDE = ROOT / "README.md", ROOT / "docs" / "guide.md"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -21,27 +24,54 @@ def code(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
-def test_the_first_python_of_the_readme_reads_a_row(
-    tier_1: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def demo(tier_1: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder in which data/demo.h5 is."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "demo.h5").write_bytes(tier_1.path.read_bytes())
     monkeypatch.chdir(tmp_path)
-    exec(compile(code(ROOT / "README.md", "python")[0], "README.md", "exec"), {})
-    assert "(2, 8820) 48" in capsys.readouterr().out
 
 
-def test_the_readme_turns_vectors_back_into_sound(
-    tier_1: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "demo.h5").write_bytes(tier_1.path.read_bytes())
-    monkeypatch.chdir(tmp_path)
-    (block,) = (text for text in code(ROOT / "README.md", "python") if "from_vectors" in text)
-    exec(compile(block, "README.md", "exec"), {})
+@pytest.mark.usefixtures("demo")
+def test_the_first_python_of_the_readme_proves_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(code(README, "python")[0], "README.md", "exec"), {})
+    assert capsys.readouterr().out == "True\n"
+
+
+@pytest.mark.usefixtures("demo")
+def test_the_guide_turns_vectors_back_into_sound(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = (text for text in code(GUIDE, "python") if "from_vectors" in text)
+    exec(compile(block, "guide.md", "exec"), {})
     exact, guess = capsys.readouterr().out.split()
     assert float(exact) == 0
     assert 0 < float(guess) < 80
+
+
+@pytest.mark.slow
+def test_the_terminal_of_the_readme_shows_what_its_commands_say(cli: Any) -> None:
+    """`make dataset` without its set-up: what stands above the first dots is another test's."""
+    (cli.folder / ".venv").symlink_to(sys.prefix)
+    made = re.search(
+        r"^dataset: setup\n(?:\t@echo.*\n)?\t@\$\(BIN\)/(synthcore .*)$", (ROOT / "Makefile").read_text(), re.M
+    )
+    assert made
+    for block in code(README, "console"):
+        for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+            typed, shown = command, masked(shown)
+            if command == "make dataset":
+                typed, shown = f".venv/bin/{made[1]}", shown.partition("...\n")[2]
+            done = cli.run(*shlex.split(typed)[1:], env={"SYNTHCORE_DATA_DIR": "data", "COLUMNS": "80"})
+            assert done.returncode == 0, done.stderr
+            said = masked(done.stdout.replace(str(cli.folder), "/home/you/synthcore"))
+            for part in filter(None, re.split(r"^\.\.\.\n", shown, flags=re.MULTILINE)):
+                before, found, said = said.partition(part)
+                assert found, f"{command} doesn't say\n{part}\nbut\n{before}"
+
+
+def masked(text: str) -> str:
+    """Take out what differs from machine to machine: seconds, hashes, and blank lines, which Markdown can't show."""
+    text = re.sub(r"\d+(\.\d+)? s\b", "# s", text)
+    return re.sub(r"\b[0-9a-f]{12,64}\b", "#", re.sub(r"\n\n+", "\n", text))
 
 
 def test_the_training_page_turns_a_batch_back_into_sound(
@@ -61,18 +91,20 @@ def test_the_python_of_the_format_page_reads_without_this_package(tier_1: Any, t
     assert 8 <= float(done.stdout) <= 136
 
 
-def test_every_command_of_the_readme_is_understood() -> None:
-    commands = re.findall(r"^synthcore ([\w-]+)(.*?)(?:#.*)?$", "".join(code(ROOT / "README.md", "bash")), re.MULTILINE)
-    assert {name for name, _ in commands} == set(COMMANDS)
+def test_every_command_of_readme_and_guide_is_understood() -> None:
+    blocks = "".join(code(README, "bash") + code(GUIDE, "bash"))
+    commands = re.findall(r"^synthcore ([\w-]+)(.*?)(?:#.*)?$", blocks, re.MULTILINE)
+    assert {name for name, _ in commands} - {"--help"} == set(COMMANDS)
     for name, flags in commands:
-        parse(getattr(models, COMMANDS[name][0]), flags.split())
+        if name != "--help":
+            parse(getattr(models, COMMANDS[name][0]), flags.split())
 
 
-def test_the_environment_variables_of_the_readme_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in re.findall(r"(SYNTHCORE_\w+)=([\w/]+)", (ROOT / "README.md").read_text()):
+def test_the_environment_variables_of_the_guide_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in re.findall(r"(SYNTHCORE_\w+)=([\w/]+)", GUIDE.read_text()):
         monkeypatch.setenv(name, value)
-    settings = parse(Generate, [])
-    assert (settings.tier, str(settings.data_dir), settings.run.merge) == (2, "/data", "virtual")
+    wished = parse(Generate, [])
+    assert (wished.tier, str(wished.data_dir), wished.run.merge) == (2, "/data", "virtual")
 
 
 def test_the_format_page_names_every_dataset_and_attribute(tier_3: Any) -> None:
