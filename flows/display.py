@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from synthcore import progress
 from synthcore.flows.environment import is_reachable
 from synthcore.pace import Meter
-from synthcore.report import Tally, counted
+from synthcore.report import Tally
 from synthcore.shard import ShardPlan
 from synthcore.tasks.report import show_progress, start_progress
 from synthcore.work import Work
@@ -150,7 +150,7 @@ class Display:
             self._task,
             completed=tally.asked_done,
             speed_text=f"{tally.rows_per_second:.1f} rows/s" if tally.rows_rendered else "",
-            verdicts=f"{tally.kept:.0%} kept {counted(tally.faults)}" if tally.candidates else "",
+            verdicts=tally.verdicts,
         )
 
     def _publish(self) -> None:

@@ -114,6 +114,13 @@ class Tally:
         return 1 - self.faults.total() / self.candidates if self.candidates else 1.0
 
     @property
+    def verdicts(self) -> str:
+        """Say which share was kept, and why the others were refused."""
+        if not self.candidates:
+            return ""
+        return f"{self.kept:.0%} kept" + (f" (refused: {counted(self.faults)})" if self.faults else "")
+
+    @property
     def seconds_left(self) -> float | None:
         """How long the rest will take at the pace so far; None while there is none."""
         pace = self.rows_per_second
@@ -138,7 +145,7 @@ class Tally:
         if self.seconds_left and self.rows_done < self.rows:
             parts.append(f"{duration(self.seconds_left)} left")
         if self.candidates:
-            parts.append(f"{self.kept:.0%} kept" + (f" (refused: {counted(self.faults)})" if self.faults else ""))
+            parts.append(self.verdicts)
         return "; ".join(parts)
 
 

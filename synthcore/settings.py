@@ -406,7 +406,10 @@ class RenderShards(Common):
 
 
 class Inspect(_Command):
-    """Say what is in a dataset: spec, provenance, faults, acceptance, coverage, distributions."""
+    """Say what is in a dataset: how much, of what, how it sounds, what was refused, what its controls cover.
+
+    Or describe rows in words, or, of two datasets, how they differ.
+    """
 
     command = "inspect"
     examples = {"row": "--row 3,5-8,-1", "html": "--html page.html"}
@@ -632,7 +635,7 @@ class Deploy(_Command):
 
 
 class Up(_Command):
-    """Keep a Prefect server, all deployments and a worker running in the background; down ends them.
+    """Keep a Prefect server, all deployments and workers running in the background; down ends them.
 
     A server that answers at the port already is used, and left alone by down. What is running already stays as it is.
     """

@@ -118,44 +118,45 @@ class Summary(BaseModel):
     def what_was_rendered(self) -> str:
         """Say how much of the run was there already."""
         if self.shards_cached == self.shards:
-            return f"nothing rendered: all {self.shards} shards were cached"
+            all_of_them = f"all {self.shards} shards were" if self.shards > 1 else "its shard was"
+            return f"nothing rendered: {all_of_them} cached"
         return f"{self.shards - self.shards_cached} of {self.shards} shards rendered, {self.shards_cached} cached"
 
     def to_text(self) -> str:
         """Say what was made and what to do next, for a terminal."""
         output = Path(self.output)
-        known = pairs_text(
-            {
-                "file": f"{typed(output)} ({self.bytes / 1e6:.1f} MB)",
-                "digest": self.digest,  # whole: it is what two runs are compared by
-                "accepted": self.accepted,
-            }
-        )
-        lines = [f"{self.headline}: {self.what_was_rendered}, in {self.seconds:.1f} s", *known]
-        return (
-            "\n"
-            + "\n".join(lines)
-            + f"""
-{self._read()}{self._weighed()}{self._missing()}
-next:
-  {command("inspect", output)}
-  {command("verify", output)}
-{self._parts()}"""
-        )
+        known = {
+            "file": f"{typed(output)} ({self.bytes / 1e6:.1f} MB)",
+            "digest": self.digest,  # whole: it is what two runs are compared by
+            "accepted": self.accepted,
+            "presets": self._read(),
+            "weights": f"measured at {self.weights} rows" if self.weights else "",
+            "missing": f"{len(self.gaps)} shards failed; the same command again renders just these"
+            if self.gaps
+            else "",
+        }
+        lines = [
+            "",
+            f"{self.headline}: {self.what_was_rendered}, in {self.seconds:.1f} s",
+            *pairs_text(known),
+            "",
+            "next:",
+            f"  {command('inspect', output)}",
+            f"  {command('verify', output)}",
+        ]
+        if self.parts:
+            lines += ["", self._parts()]
+        return "\n".join(lines) + "\n"
+
+    def _read(self) -> str:
+        words = {"unknown": "with settings that the synth doesn't know"}
+        return ", ".join(f"{count} {words.get(what, what)}" for what, count in self.presets.items() if count)
 
     def _parts(self) -> str:
         """Say how long it took in all, and what for."""
         spent = {part: seconds for part, seconds in self.parts.items() if seconds >= 0.05}
         listed = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in spent.items())
-        return f"\n{sum(self.parts.values()):.1f} s in all: {listed}\n" if self.parts else ""
-
-    def _read(self) -> str:
-        words = {"unknown": "with settings that the synth doesn't know"}
-        files = ", ".join(f"{count} {words.get(what, what)}" for what, count in self.presets.items() if count)
-        return f"  presets   {files}\n" if files else ""
-
-    def _weighed(self) -> str:
-        return f"  weights   measured at {self.weights} rows\n" if self.weights else ""
+        return f"{sum(self.parts.values()):.1f} s in all: {listed}"
 
     def to_markdown(self) -> str:
         """Write the page for Prefect's UI."""
@@ -209,8 +210,3 @@ with Dataset("{self.output}") as dataset:
 {self.spec.model_dump_json(indent=2)}
 ```
 """
-
-    def _missing(self) -> str:
-        if not self.gaps:
-            return ""
-        return f"  missing   {len(self.gaps)} shards failed; the same command again renders just these\n"
