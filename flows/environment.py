@@ -78,6 +78,7 @@ def prepare(*, keep: bool | None = None) -> str:
     require_none(home_obstacles(brings_server=True))
     if keep is None:
         keep = asked(Common, {}).keep
+    keep = keep and not server.is_database_elsewhere()
     _ours = server.shared(prefect_home()) if keep else server.alone(prefect_home())
     os.environ["PREFECT_API_URL"] = _ours.api
     if not _ours.process:

@@ -24,6 +24,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from synthcore.flows.server import is_database_elsewhere
+
 #: What only deployments, schedules, workers and concurrency limits across machines need. `synthcore up` has it all.
 WITHOUT = (
     "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED",
@@ -34,8 +36,6 @@ WITHOUT = (
     "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED",
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED",
 )
-#: Where people say that the database lies elsewhere.
-ELSEWHERE = ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL")
 WATCH_SECONDS = 0.5  #: how soon it notices that it should end
 FAREWELL_SECONDS = 3  #: that open connections get to end
 
@@ -130,7 +130,7 @@ def template() -> Path:
 def provide_database(database: Path) -> None:
     """Begin with a database that is migrated already; leave out migrations where there is nothing to migrate."""
     ready = template()
-    if not ready.is_file() or any(name in os.environ for name in ELSEWHERE):
+    if not ready.is_file() or is_database_elsewhere():
         return
     if not database.exists():
         temporary = database.with_name(f"{database.name}.{os.getpid()}.tmp")

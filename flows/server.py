@@ -82,6 +82,11 @@ class Server:
             raise SynthcoreError(what) from error
 
 
+def is_database_elsewhere() -> bool:
+    """Whether the environment names another database than that of Prefect's home: then no server is shared."""
+    return any(f"PREFECT_{part}_DATABASE_CONNECTION_URL" in os.environ for part in ("API", "SERVER"))
+
+
 def shared(home: Path) -> Server:
     """The server that commands share, started if there is none.
 
