@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # --version and --help do without
         Verify,
         WriteRecipe,
     )
+    from synthcore.spec import DatasetSpec
     from synthcore.storage.dataset import Dataset
 
 USAGE = """usage: synthcore COMMAND ...
@@ -179,9 +180,10 @@ def run_generate(settings: Generate) -> int:
         return _estimate(settings)
     from concurrent.futures import ThreadPoolExecutor
 
+    from synthcore import library
     from synthcore.engine.client import require_room
     from synthcore.spec import DatasetSpec
-    from synthcore.storage.continuing import require_writable
+    from synthcore.storage.continuing import grown, require_same_spec, require_writable
     from synthcore.wavetables.discovery import places_to_search
 
     require_places(settings.data_dir)
@@ -193,7 +195,12 @@ def run_generate(settings: Generate) -> int:
         require_replaceable(settings.html)
     if settings.community_dir:
         places_to_search((), wished=settings.community_dir)  # what isn't there needs no server
-    ready = ThreadPoolExecutor(1).submit(_get_ready, settings)  # while Prefect is imported here
+    spec = None
+    if not settings.has_presets:  # else it is known only when they have been read
+        spec = settings.spec_of(library.given_catalog(settings.catalog, settings.data_dir), "")
+        spec = grown(spec, settings.output_path, settings.grow_by)
+        require_same_spec(settings.output_path, spec, overwrite=settings.run.overwrite)
+    ready = ThreadPoolExecutor(1).submit(_get_ready, settings, spec)  # while Prefect is imported here
     _say(f"data directory: {settings.data_dir}")
     with _meeting_prefect(keep=settings.keep):
         from synthcore.flows.generate import generate
@@ -218,21 +225,18 @@ def _estimate(settings: Generate) -> int:
     return 0
 
 
-def _get_ready(settings: Generate) -> None:
+def _get_ready(settings: Generate, spec: DatasetSpec | None) -> None:
     """Refuse what can't be made here, as the flow does, whose refusals are failed runs; start renderers, if need be."""
-    from synthcore import library
     from synthcore.controls import installed
     from synthcore.engine.client import warm_up
     from synthcore.room import may_be_too_large, require_possible
     from synthcore.shard import plan_shards
-    from synthcore.storage.continuing import grown, require_continuable
+    from synthcore.storage.continuing import require_continuable
     from synthcore.work import looked_at
 
     installed()
-    if settings.has_presets:  # the spec is known only when they have been read
+    if spec is None:
         return
-    spec = settings.spec_of(library.given_catalog(settings.catalog, settings.data_dir), "")
-    spec = grown(spec, settings.output_path, settings.grow_by)
     require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
     if may_be_too_large(settings):  # else the flow looks, which has planned its shards
         require_possible(looked_at(settings)[0])

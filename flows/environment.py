@@ -33,6 +33,7 @@ WATCH_SECONDS = 0.1  #: how soon it is noticed that the server of a run has ende
 _ours: server.Server | None = None  #: the server of ours that this process uses
 #: Prefect has read its surroundings already: in somebody's own program, in a flow of theirs, or in a worker's run.
 PREFECT_WAS_HERE = "prefect" in sys.modules
+_chosen = ""  #: what `prepare` has said
 _found_healthy = threading.Event()  #: the server was found here, and asked how it is
 
 
@@ -58,33 +59,42 @@ def prepare(*, keep: bool | None = None) -> str:
     SynthcoreError
         The server named doesn't answer, or Prefect's home can't be used.
     """
-    global _ours
+    global _chosen
     call_nobody_home()
     if PREFECT_WAS_HERE:
         return "Prefect server: that of this process"
-    if _ours:
-        return f"Prefect server: {_ours.api}"
+    if _chosen:  # a command has chosen, and then each flow that it imports
+        return _chosen
+    _chosen, began = _choose(keep)
+    return began or _chosen
+
+
+def _choose(keep: bool | None) -> tuple[str, str]:
+    """Say which server it is, and that it is being started, if it is."""
+    global _ours
     named, where = named_api()
     if named:
         if not answers(named):
             raise SynthcoreError(
                 f"no Prefect server answers at {masked(named)}, which {where} names; start it, or unset it there"
             )
-        return f"Prefect server: {masked(named)}"
+        return _line(named), ""
     if (kept := kept_api()) and is_healthy(kept):
         os.environ["PREFECT_API_URL"] = kept
         _found_healthy.set()
-        return f"Prefect server: {kept.removesuffix('/api')}"
+        return _line(kept), ""
     require_none(home_obstacles(brings_server=True))
     if keep is None:
         keep = asked(Common, {}).keep
     keep = keep and not server.is_database_elsewhere()
     _ours = server.shared(prefect_home()) if keep else server.alone(prefect_home())
     os.environ["PREFECT_API_URL"] = _ours.api
-    if not _ours.process:
-        return f"Prefect server: {_ours.api.removesuffix('/api')}"
-    stays = "; it stays for the next commands (synthcore down ends it)" if keep else " for this run"
-    return f"Prefect server: starting one at {_ours.api.removesuffix('/api')}{stays}"
+    stays = "it stays for the next commands; synthcore down ends it" if keep else "for this run alone"
+    return _line(_ours.api), f"{_line(_ours.api)}, just started: {stays}" if _ours.process else ""
+
+
+def _line(api: str) -> str:
+    return f"Prefect server: {masked(api.removesuffix('/api'))}"
 
 
 def named_api() -> tuple[str | None, str]:

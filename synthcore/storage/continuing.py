@@ -13,6 +13,8 @@ from synthcore.sampling.priors import shipped
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 
+REPLACE = "name another output, or replace it with --overwrite"
+
 
 def grown(spec: DatasetSpec, output: Path, by: int) -> DatasetSpec:
     """Ask for so many rows more than the output has, if it is there; for what the spec says if it isn't."""
@@ -35,28 +37,40 @@ def require_continuable(output: Path, spec: DatasetSpec, *, overwrite: bool) -> 
     EngineMismatch
         The file was made with another synth.
     """
+    require_same_spec(output, spec, overwrite=overwrite)
+    if not output.exists() or overwrite:
+        return
+    with Dataset(output) as existing:
+        installed().require_same(existing.registry, str(output))
+        if existing.priors_digest != shipped().digest:
+            raise SpecError(f"{output} was drawn from other priors, those of another synthcore; {REPLACE}")
+        if existing.drawn_with != drawn_with():
+            raise SpecError(f"{output} was drawn with {existing.drawn_with}, here is {drawn_with()}; {REPLACE}")
+        if changed := engine().differences(existing.engine):
+            raise SpecError(f"{output} was rendered by another engine ({', '.join(changed)}); {REPLACE}")
+
+
+def require_same_spec(output: Path, spec: DatasetSpec, *, overwrite: bool) -> None:
+    """Refuse an output that can't be written, is of another spec, or longer: what is known without asking the synth.
+
+    Raises
+    ------
+    SpecError
+    """
     require_writable(output)
     if not output.exists() or overwrite:
         return
-    replace = "name another output, or replace it with --overwrite"
     try:
         existing = Dataset(output)
     except DatasetError as error:
-        raise SpecError(f"{output} exists and can't be continued ({error}); {replace}") from error
+        raise SpecError(f"{output} exists and can't be continued ({error}); {REPLACE}") from error
     with existing:
         if existing.spec.fingerprint != spec.fingerprint:
             wishes = ", ".join(_differences(existing.spec, spec))
-            raise SpecError(f"{output} was made from another spec ({wishes}); {replace}")
-        installed().require_same(existing.registry, str(output))
-        if existing.priors_digest != shipped().digest:
-            raise SpecError(f"{output} was drawn from other priors, those of another synthcore; {replace}")
-        if existing.drawn_with != drawn_with():
-            raise SpecError(f"{output} was drawn with {existing.drawn_with}, here is {drawn_with()}; {replace}")
-        if changed := engine().differences(existing.engine):
-            raise SpecError(f"{output} was rendered by another engine ({', '.join(changed)}); {replace}")
+            raise SpecError(f"{output} was made from another spec ({wishes}); {REPLACE}")
         if existing.spec.n_samples > spec.n_samples:
             there = f"{output} has {existing.spec.n_samples} synthetic rows"
-            raise SpecError(f"{there}, more than the {spec.n_samples} asked for; {replace}")
+            raise SpecError(f"{there}, more than the {spec.n_samples} asked for; {REPLACE}")
 
 
 def require_new(output: Path) -> None:
