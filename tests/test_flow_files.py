@@ -15,11 +15,10 @@ import pytest
 from tests.test_flow import SHORT, post
 
 ROOT = Path(__file__).parent.parent
-FILES = [path for path in sorted((ROOT / "flows").glob("*.py")) if "__main__" in path.read_text()]
-FILES.remove(ROOT / "flows" / "cli.py")
+FILES = [path for path in sorted((ROOT / "flows").glob("*.py")) if "as_flow=True" in path.read_text()]
 #: What each is asked for, and whether it can be done: nothing is downloaded here.
 ASKED: dict[str, tuple[int, tuple[object, ...]]] = {
-    "compute_weights": (0, ("-o", "x.h5", "--n-base", 1, "--data-dir", "data")),
+    "compute_weights": (0, ("x.h5", "--n-base", 1, "--data-dir", "data")),
     "discover_wavetables": (0, ("-o", "catalog.json", "--data-dir", "data")),
     "download_presets": (1, ("-o", "presets", "--sources", "http://127.0.0.1:9/x.zip", "--data-dir", "data")),
     "generate": (0, ("-n", 6, "-o", "out.h5", "--data-dir", "data", *SHORT)),
