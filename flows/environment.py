@@ -72,6 +72,7 @@ def prepare(*, keep: bool | None = None) -> str:
 def _choose(keep: bool | None) -> tuple[str, str]:
     """Say which server it is, and that it is being started, if it is."""
     global _ours
+    require_none(home_obstacles(brings_server=False))
     named, where = named_api()
     if named:
         if not answers(named):
@@ -186,7 +187,6 @@ def require_ready() -> None:
         _ours.require_ready(server.log_of(prefect_home()))
     if _ours or _found_healthy.is_set():
         return
-    require_none(home_obstacles(brings_server=False))
     from prefect.client.orchestration import get_client
 
     try:

@@ -52,6 +52,10 @@ class Attended:
     def idle_seconds(self) -> float:
         return 0.0 if self._open else time.monotonic() - self._last
 
+    def wake(self) -> None:
+        """Count from now on."""
+        self._last = time.monotonic()
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
@@ -61,7 +65,7 @@ class Attended:
             await self._app(scope, receive, send)
         finally:
             self._open -= 1
-            self._last = time.monotonic()
+            self.wake()
 
 
 def main() -> None:
@@ -180,6 +184,9 @@ def revision(database: Path) -> str | None:
 
 async def watch_for_the_end(server: Any, app: Attended, given: argparse.Namespace) -> None:
     """End the server when nobody needs it any more."""
+    while not server.started:  # who waits for that is not idle
+        await asyncio.sleep(WATCH_SECONDS)
+    app.wake()
     while app.idle_seconds < given.idle and not is_left(given):
         await asyncio.sleep(WATCH_SECONDS)
     server.should_exit = True

@@ -270,7 +270,7 @@ class RunSettings(BaseModel):
             raise clash("{distribute} leaves the rendering to a work pool: leave out {runner}", "distribute", "runner")
         if self.distribute and self.refreshes("render"):
             raise clash(
-                "{distribute} asks for shards that aren't there: leave it out to {refresh} those that are",
+                "{distribute} asks for shards that aren't there: leave it out to refresh those that are",
                 "distribute",
                 "refresh",
             )

@@ -937,7 +937,7 @@ def test_ctrl_c_while_cloning_leaves_nothing(cli: Any, silent: str) -> None:
 def test_an_unusable_source_or_folder_is_bad_input(cli: Any) -> None:
     (cli.folder / "file").write_text("")
     for flags, says in (
-        (("--sources", "ext::sh"), "sources.0.url: an address begins with one of https://"),
+        (("--sources", "ext::sh"), "--sources: url: an address begins with one of https://"),
         (("-o", "file", "--sources", "https://127.0.0.1:9/a"), "can't write in"),
     ):
         done = cli.run("download-presets", *flags)

@@ -240,7 +240,7 @@ def test_a_runner_without_a_cluster_or_a_pool_without_a_deployment_is_said_in_on
     for wish, code, said in (
         (("--distribute", "pool:none"), 2, "has no deployment render-shards/none, which --distribute needs"),
         (("--distribute", "render"), 2, "distribute"),
-        (("--runner-address", "tcp://127.0.0.1:1"), 2, "add --runner dask"),
+        (("--runner-address", "tcp://127.0.0.1:1"), 2, "say dask for --runner"),
         (("--runner", "dask", "--distribute", "pool:x"), 2, "leave out --runner"),
         (("--refresh", "render", "--distribute", "pool:x"), 2, "leave it out to refresh those that are"),
     ):
