@@ -182,9 +182,11 @@ def run_generate(settings: Generate) -> int:
 
     from synthcore import library
     from synthcore.engine.client import require_room
+    from synthcore.room import may_be_too_large, require_possible
     from synthcore.spec import DatasetSpec
     from synthcore.storage.continuing import grown, require_same_spec, require_writable
     from synthcore.wavetables.discovery import places_to_search
+    from synthcore.work import looked_at
 
     require_places(settings.data_dir)
     require_writable(settings.output_path)
@@ -200,6 +202,8 @@ def run_generate(settings: Generate) -> int:
         spec = settings.spec_of(library.given_catalog(settings.catalog, settings.data_dir), "")
         spec = grown(spec, settings.output_path, settings.grow_by)
         require_same_spec(settings.output_path, spec, overwrite=settings.run.overwrite)
+        if may_be_too_large(settings):  # else the flow looks, which has planned its shards
+            require_possible(looked_at(settings)[0])
     ready = ThreadPoolExecutor(1).submit(_get_ready, settings, spec)  # while Prefect is imported here
     _say(f"data directory: {settings.data_dir}")
     with _meeting_prefect(keep=settings.keep):
@@ -229,17 +233,13 @@ def _get_ready(settings: Generate, spec: DatasetSpec | None) -> None:
     """Refuse what can't be made here, as the flow does, whose refusals are failed runs; start renderers, if need be."""
     from synthcore.controls import installed
     from synthcore.engine.client import warm_up
-    from synthcore.room import may_be_too_large, require_possible
     from synthcore.shard import plan_shards
     from synthcore.storage.continuing import require_continuable
-    from synthcore.work import looked_at
 
     installed()
     if spec is None:
         return
     require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
-    if may_be_too_large(settings):  # else the flow looks, which has planned its shards
-        require_possible(looked_at(settings)[0])
     if settings.run.distribute or settings.run.runner != "threads":
         return
     again = settings.run.refreshes("render")
