@@ -47,7 +47,8 @@ def prepare(*, keep: bool | None = None) -> str:
     Parameters
     ----------
     keep : bool, optional
-        Whether a server that has to be started stays for the commands that follow. By default as the settings say.
+        Whether a server that has to be started stays for the commands that follow; what a command says. A program that
+        imports a flow leaves it to the settings, and where it has Prefect already, to Prefect.
 
     Returns
     -------
@@ -61,7 +62,7 @@ def prepare(*, keep: bool | None = None) -> str:
     """
     global _chosen
     call_nobody_home()
-    if PREFECT_WAS_HERE:
+    if keep is None and PREFECT_WAS_HERE:
         return "Prefect server: that of this process"
     if _chosen:  # a command has chosen, and then each flow that it imports
         return _chosen
