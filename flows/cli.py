@@ -539,9 +539,10 @@ def _meeting_prefect(*, keep: bool | None = None) -> Iterator[None]:
     gc.disable()  # importing makes half a million objects, and none of them is rubbish
     try:
         from synthcore.flows import environment
+        from synthcore.flows.form import asked
         from synthcore.settings import Common
 
-        _say(environment.prepare(keep=Common().keep if keep is None else keep))
+        _say(environment.prepare(keep=asked(Common, {}).keep if keep is None else keep))
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and server with it
         environment.at_loss = _leave
         yield

@@ -14,7 +14,7 @@ from synthcore.flows.form import asked
 from synthcore.messages import SENTENCES, explain
 from synthcore.presets.sources import PresetSource
 from synthcore.presets.transfer import Limits
-from synthcore.settings import DownloadPresets, Generate, Inspect, RunSettings, parse
+from synthcore.settings import DownloadPresets, Generate, RunSettings, Verify, parse
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 
 MODELS = [getattr(settings, model) for model, _ in cli.COMMANDS.values()]
@@ -123,8 +123,8 @@ def test_a_command_without_what_it_needs_says_what_and_how_it_is_used(name, tmp_
 
 
 def test_what_is_left_over_is_named():
-    with pytest.raises(SpecError, match=r"^inspect takes FILE: 'y\.h5' is left over$"):
-        parse(Inspect, ["x.h5", "y.h5"])
+    with pytest.raises(SpecError, match=r"^verify takes FILE: 'y\.h5' is left over$"):
+        parse(Verify, ["x.h5", "y.h5"])
 
 
 def test_secrets_in_what_was_given_are_masked():
