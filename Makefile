@@ -105,7 +105,7 @@ os.execve(os.path.join(os.path.dirname(sys.executable), "uv"), ["uv"] + sys.argv
 endef
 export RUN_UV
 
-# uv takes a third of pip's time, and is in the lock itself. Where it can't do it, pip does; make setup INSTALLER=pip
+# uv takes a sixth of pip's time, and is in the lock itself. Where it can't do it, pip does; make setup INSTALLER=pip
 # begins with pip. --no-deps: the lock is complete, nothing is left to resolve. --only-binary: a missing wheel should fail
 # here and by its name, not in a compiler that isn't there. Bytecode: else each first import makes it.
 INSTALLER := uv
