@@ -141,7 +141,9 @@ def end(home: Path) -> bool:
         with contextlib.suppress(ProcessLookupError):
             os.kill(server.pid, number)
         deadline = time.monotonic() + STOP_SECONDS
-        while running(home) == server and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            if running(home) != server:
+                return True  # and never kill who has its id since
             time.sleep(LOOK_SECONDS)
     return True
 
