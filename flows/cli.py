@@ -47,7 +47,6 @@ if TYPE_CHECKING:  # --version and --help do without
         Verify,
         WriteRecipe,
     )
-    from synthcore.spec import DatasetSpec
     from synthcore.storage.dataset import Dataset
 
 USAGE = """usage: synthcore COMMAND ...
@@ -186,7 +185,7 @@ def run_generate(settings: Generate) -> int:
     from synthcore.spec import DatasetSpec
     from synthcore.storage.continuing import grown, require_same_spec, require_writable
     from synthcore.wavetables.discovery import places_to_search
-    from synthcore.work import looked_at
+    from synthcore.work import get_ready, looked_at
 
     require_places(settings.data_dir)
     require_writable(settings.output_path)
@@ -204,7 +203,7 @@ def run_generate(settings: Generate) -> int:
         require_same_spec(settings.output_path, spec, overwrite=settings.run.overwrite)
         if may_be_too_large(settings):  # else the flow looks, which has planned its shards
             require_possible(looked_at(settings)[0])
-    ready = ThreadPoolExecutor(1).submit(_get_ready, settings, spec)  # while Prefect is imported here
+    ready = ThreadPoolExecutor(1).submit(get_ready, settings, spec)  # while Prefect is imported here
     _say(f"data directory: {settings.data_dir}")
     with _meeting_prefect(keep=settings.keep):
         from synthcore.flows.generate import generate
@@ -227,25 +226,6 @@ def _estimate(settings: Generate) -> int:
     require_room(DatasetSpec(audio=settings.audio, acceptance=settings.acceptance).render_format)
     _tell(estimate(settings), as_json=settings.as_json)
     return 0
-
-
-def _get_ready(settings: Generate, spec: DatasetSpec | None) -> None:
-    """Refuse what can't be made here, as the flow does, whose refusals are failed runs; start renderers, if need be."""
-    from synthcore.controls import installed
-    from synthcore.engine.client import warm_up
-    from synthcore.shard import plan_shards
-    from synthcore.storage.continuing import require_continuable
-
-    installed()
-    if spec is None:
-        return
-    require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
-    if settings.run.distribute or settings.run.runner != "threads":
-        return
-    again = settings.run.refreshes("render")
-    plans = plan_shards(spec, settings.run.rows_per_shard)
-    candidates = sum(plan.patches for plan in plans if again or not (settings.data_dir / plan.name).exists())
-    warm_up(spec.render_format, min(settings.workers, candidates), settings.run.render_timeout)
 
 
 def run_inspect(settings: Inspect) -> int:

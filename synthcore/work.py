@@ -13,6 +13,7 @@ from typing import NamedTuple
 from synthcore import library
 from synthcore.candidates import PRESET_SOURCES, SOURCES, Source, Supply
 from synthcore.controls import installed
+from synthcore.engine.client import warm_up
 from synthcore.errors import DatasetError, SynthcoreError
 from synthcore.pace import Pace, Rehearsal, kept, of_shards, rehearsed, shards_there
 from synthcore.places import of_output, require_none
@@ -208,3 +209,34 @@ def _assets_of(plan: ShardPlan, supply: Supply, stored: StoredBytes | None) -> A
     share = sum(len(zlib.compress(text, 4)) for text in some) / max(sum(map(len, some)), 1)
     of_shard = stored.assets if stored else round(share * sum(map(len, played.values())))
     return Assets(of_shard, max(of_shard, round(share * sum(map(len, supply.assets.values())))))
+
+
+def get_ready(settings: Generate, spec: DatasetSpec | None) -> None:
+    """Refuse what can't be made here, as the flow does, whose refusals are failed runs; start renderers, if need be.
+
+    To be called beside something else that takes a while, in a thread of its own. It imports nothing: two threads that
+    import may each find what the other has imported in part.
+
+    Parameters
+    ----------
+    settings : Generate
+    spec : DatasetSpec or None
+        None if it is known only when presets have been read.
+
+    Raises
+    ------
+    EngineMismatch
+        The output was made with another synth.
+    Accident
+        No process can be started.
+    """
+    installed()
+    if spec is None:
+        return
+    require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
+    if settings.run.distribute or settings.run.runner != "threads":
+        return
+    again = settings.run.refreshes("render")
+    plans = plan_shards(spec, settings.run.rows_per_shard)
+    candidates = sum(plan.patches for plan in plans if again or not (settings.data_dir / plan.name).exists())
+    warm_up(spec.render_format, min(settings.workers, candidates), settings.run.render_timeout)

@@ -337,3 +337,20 @@ def test_without_a_terminal_each_shard_has_a_line_and_the_last_line_says_where_t
     assert report["parts"].keys() == {"start", "render", "merge", "rest"}
     assert report["parts"]["render"] + report["parts"]["merge"] == pytest.approx(report["seconds"], abs=0.01)
     assert not re.findall("^shard ", cli.run(*asked).stderr, re.MULTILINE)
+
+
+BESIDE_PREFECT = """
+from synthcore import library
+from synthcore.settings import Generate, parse
+from synthcore.work import get_ready
+settings = parse(Generate, ["-n", "3", "--data-dir", "data", "-o", "out.h5"])
+spec = settings.spec_of(library.given_catalog(None, settings.data_dir), "")
+before = set(sys.modules)
+get_ready(settings, spec)
+print([name for name in set(sys.modules) - before if name.partition(".")[0] not in sys.stdlib_module_names])
+"""
+
+
+def test_what_is_done_while_prefect_is_imported_imports_nothing(fresh: Any) -> None:
+    """Two threads that import may each find what the other has imported in part."""
+    assert fresh(BESIDE_PREFECT).stdout == "[]\n"
