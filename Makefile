@@ -130,7 +130,7 @@ EDITABLE := --no-build-isolation --config-settings editable_mode=compat --editab
 $(READY): | $(LOCKED)
 	@rm -f .venv/.ready-*
 	@$(UV) $(EDITABLE) 2>/dev/null || $(PIP) $(EDITABLE)
-	@$(BIN)/python -P -m synthcore.flows.serve --template
+	@$(BIN)/python -P -m synthcore.flows.running.serve --template
 	@touch $@
 
 # --- What it is for --------------------------------------------------------------------------------------------------

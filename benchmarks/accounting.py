@@ -23,11 +23,11 @@ from typing import Any
 
 import psutil
 
-from synthcore import shard
 from synthcore.engine import client
 from synthcore.engine.rendering import Outcome
 from synthcore.flows import cli
-from synthcore.shard import ShardWork
+from synthcore.pipeline import shard
+from synthcore.pipeline.shard import ShardWork
 from synthcore.storage import merge
 from synthcore.storage.writer import ShardWriter
 

@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from scipy.stats import qmc
 
-from synthcore.controls import Control, Registry, installed
 from synthcore.engine import faults
-from synthcore.normalize import to_units, to_values
 from synthcore.spec import AcceptanceSpec, AudioSpec, Tier
-from synthcore.wavetables.canonical import playable
-from synthcore.wavetables.catalog import builtin
+from synthcore.vital.catalog import builtin
+from synthcore.vital.controls import Control, Registry, installed
+from synthcore.vital.normalize import to_units, to_values
+from synthcore.vital.wavetable import playable
 
 TASKS_PER_CHILD = 500
 CHUNK_ROWS = 64

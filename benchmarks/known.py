@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from synthcore import shard
-from synthcore.candidates import Candidate
 from synthcore.flows.cli import main
+from synthcore.pipeline import shard
+from synthcore.sources.base import Candidate
 from synthcore.storage.dataset import Dataset
 
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import Measure, generate
 from synthcore.engine.chunk import inflate
-from synthcore.storage.batches import Order
 from synthcore.storage.schema import AUDIO
+from synthcore.training.batches import Order
 
 ROWS = 768
 BATCH = 64
@@ -47,7 +47,7 @@ def through_loader(path: Path, workers: int) -> Iterator[float]:
     """Rows a second of each epoch."""
     from torch.utils.data import DataLoader
 
-    from synthcore.storage.torch import RowDataset, ShuffledBatches
+    from synthcore.training.torch import RowDataset, ShuffledBatches
 
     rows = RowDataset(path)
     batches = ShuffledBatches(rows, Order(BATCH))

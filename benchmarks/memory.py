@@ -15,7 +15,7 @@ FEW, MANY = 200, 2000
 FLOW = """
 import json, resource, sys
 from pathlib import Path
-from synthcore.flows import environment
+from synthcore.flows.running import environment
 environment.prepare()
 from synthcore.flows.generate import generate
 folder = Path(sys.argv[2])
@@ -26,7 +26,7 @@ MERGE = """
 import json, resource, sys
 from pathlib import Path
 from benchmarks.storage import known_shards
-from synthcore.controls import installed
+from synthcore.vital.controls import installed
 from synthcore.engine.machine import engine
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import merge_shards

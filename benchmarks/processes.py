@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthcore.flows.environment import is_healthy
+from synthcore.flows.running.environment import is_healthy
 
 PATIENCE = 300.0  #: seconds for what takes some on a quiet machine
 

@@ -12,7 +12,7 @@ ROWS = 2000
 PAIRS = 3
 FORMAT = ("--sample-rate", 22050, "--note-seconds", 0.4, "--render-seconds", 0.5)
 EMPTY_FLOW = """
-from synthcore.flows import environment
+from synthcore.flows.running import environment
 environment.prepare()
 from prefect import flow, task
 

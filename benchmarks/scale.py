@@ -25,13 +25,13 @@ from benchmarks.measure import Finished, Measure, generate, run_python, synthcor
 from benchmarks.scale_model import Stages, sleeping_seconds
 from benchmarks.sleeping import PROCESSES
 from benchmarks.storage import known_shards, seconds
-from synthcore.controls import installed
 from synthcore.engine.machine import engine
-from synthcore.settings import RunSettings
+from synthcore.settings.models import RunSettings
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage import MergeMode
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import merge_shards
+from synthcore.vital.controls import installed
 
 ROWS = 1152
 SLOTS = 64

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synthcore.flows.runners import AHEAD
+from synthcore.flows.running.runners import AHEAD
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks import costs
 from benchmarks.measure import read_result
 from benchmarks.scale_model import Stages
-from synthcore.flows.runners import AHEAD
+from synthcore.flows.running.runners import AHEAD
 
 PAGE = Path(__file__).parent.parent / "docs" / "scale.md"
 WORKERS = (1, 2, 8, 64, 512)

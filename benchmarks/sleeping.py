@@ -1,7 +1,7 @@
 """A run whose renders are sleeps: the real flow code, Prefect and Dask, and how long they take to hand out shards.
 
-What differs from a run on Dask is one function: on the workers, `synthcore.shard.render_shard` sleeps. The cluster is
-on this machine, a few processes with many threads. Costs are CPU seconds, by process: this one has the flow and
+What differs from a run on Dask is one function: on the workers, `shard.render_shard` sleeps. The cluster is on this
+machine, a few processes with many threads. Costs are CPU seconds, by process: this one has the flow and
 Dask's scheduler, its children are Dask's workers, and Prefect's server is the one that `synthcore up` started.
 
 Run as `python -m benchmarks.sleeping SHARDS SECONDS SLOTS`, with PREFECT_API_URL naming that server; prints a JSON
@@ -22,11 +22,11 @@ import psutil
 from distributed import Worker, WorkerPlugin
 from prefect import flow
 
-from synthcore import shard
-from synthcore.flows import environment
-from synthcore.flows.cluster import ShardRunner
-from synthcore.flows.runners import hand_out
-from synthcore.shard import ShardPlan, plan_shards
+from synthcore.flows.running import environment
+from synthcore.flows.running.cluster import ShardRunner
+from synthcore.flows.running.runners import hand_out
+from synthcore.pipeline import shard
+from synthcore.pipeline.shard import ShardPlan, plan_shards
 from synthcore.spec import DatasetSpec
 from synthcore.storage.merge import ShardRef
 from synthcore.tasks.shards import render_shard

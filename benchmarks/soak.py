@@ -41,10 +41,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import Server, descendants, is_alive, kill_a_render, wait_until
-from synthcore.controls import installed
-from synthcore.sampling.hypercube import Sampler
+from synthcore.sources.synthetic import Sampler
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
+from synthcore.vital.controls import installed
 
 RESULTS = Path(__file__).parent / "results" / "soak.json"
 #: What the long-lived process may have more after its last flow than after the third, when caches are full.
@@ -56,7 +56,7 @@ AUDIO = {"sample_rate": 22050, "note_seconds": 0.25, "render_seconds": 0.4}
 #: The long-lived process: one flow for each line that it reads; it says the digest, and what it holds.
 CALM = """
 import gc, json, os, pathlib, subprocess, sys, threading
-from synthcore.flows import environment
+from synthcore.flows.running import environment
 environment.prepare()
 from synthcore.flows.generate import generate
 for line in sys.stdin:

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.measure import Finished, Measure, generate, run_python, synthcore
-from synthcore.flows.environment import is_healthy
+from synthcore.flows.running.environment import is_healthy
 
 ROUNDS = 7  # single times differ by a third
 FORMAT = ("-n", 12, "--rows-per-shard", 12, "--sample-rate", 22050, "--note-seconds", 0.4, "--render-seconds", 0.5)
 EMPTY_FLOW = """
-from synthcore.flows import environment
+from synthcore.flows.running import environment
 environment.prepare()
 from prefect import flow, task
 

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measure import Measure, generate
-from synthcore.controls import installed
 from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import engine
-from synthcore.shard import plan_shards
+from synthcore.pipeline.shard import plan_shards
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import ShardRef, merge_shards
 from synthcore.storage.schema import AUDIO
 from synthcore.storage.writer import file_checksum
+from synthcore.vital.controls import installed
 
 ROWS = 768
 READS = 60

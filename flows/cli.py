@@ -18,18 +18,18 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-from synthcore.errors import DownloadError, RenderError, ServerGone, SynthcoreError
-from synthcore.laps import began
-from synthcore.places import require_places
-from synthcore.spelling import meant
+from synthcore.base.errors import DownloadError, RenderError, ServerGone, SynthcoreError
+from synthcore.base.places import require_places
+from synthcore.base.spelling import meant
+from synthcore.pipeline.laps import began
 
 if TYPE_CHECKING:  # --version and --help do without
     from pathlib import Path
 
     from pydantic import BaseModel
 
-    from synthcore.inspection import Inspection
-    from synthcore.settings import (
+    from synthcore.analysis.inspection import Inspection
+    from synthcore.settings.models import (
         CacheCommand,
         Completion,
         ComputeWeights,
@@ -133,7 +133,7 @@ def _run(words: list[str], as_flow: bool) -> int:
 def _run_command(words: list[str], as_flow: bool) -> int:
     from pydantic_core import PydanticSerializationError
 
-    from synthcore import settings
+    from synthcore.settings import models as settings
 
     name, command = (COMMANDS | FLOWS if as_flow else COMMANDS)[words[0]]
     model = getattr(settings, name)
@@ -179,13 +179,13 @@ def run_generate(settings: Generate) -> int:
         return _estimate(settings)
     from concurrent.futures import ThreadPoolExecutor
 
-    from synthcore import library
     from synthcore.engine.client import require_room
-    from synthcore.room import may_be_too_large, require_possible
+    from synthcore.estimates.room import may_be_too_large, require_possible
+    from synthcore.estimates.work import get_ready, looked_at
+    from synthcore.ingest.wavetables import places_to_search
+    from synthcore.pipeline import library
+    from synthcore.pipeline.continuing import grown, require_same_spec, require_writable
     from synthcore.spec import DatasetSpec
-    from synthcore.storage.continuing import grown, require_same_spec, require_writable
-    from synthcore.wavetables.discovery import places_to_search
-    from synthcore.work import get_ready, looked_at
 
     require_places(settings.data_dir)
     require_writable(settings.output_path)
@@ -219,7 +219,7 @@ def run_generate(settings: Generate) -> int:
 def _estimate(settings: Generate) -> int:
     """Say what a dataset will take, after rendering for some seconds if nothing is known of its like."""
     from synthcore.engine.client import require_room
-    from synthcore.estimate import estimate
+    from synthcore.estimates.estimate import estimate
     from synthcore.spec import DatasetSpec
 
     require_places(settings.data_dir)
@@ -230,14 +230,14 @@ def _estimate(settings: Generate) -> int:
 
 def run_inspect(settings: Inspect) -> int:
     """Say what is in a dataset: at once what needs no audio, and then what is heard."""
-    from synthcore.overview import look
+    from synthcore.analysis.overview import look
     from synthcore.storage.dataset import Dataset, damage_named
 
     if settings.other:
         return _compare(settings.file, settings.other, settings)
     with damage_named(settings.file), Dataset(settings.file) as dataset:
         if settings.row:
-            from synthcore.words import describe
+            from synthcore.analysis.words import describe
 
             told = [describe(dataset, row, everything=settings.all) for row in settings.row]
             _tell_each(told, as_json=settings.as_json)
@@ -258,10 +258,10 @@ def _listen(dataset: Dataset, settings: Inspect) -> Inspection:
     """Hear rows, and write a page if one is asked for."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from synthcore import inspection
-    from synthcore.controls import installed
-    from synthcore.flows.bar import rows_shown
-    from synthcore.hearing import QUICK
+    from synthcore.analysis import inspection
+    from synthcore.analysis.audio import QUICK
+    from synthcore.flows.running.bar import rows_shown
+    from synthcore.vital.controls import installed
 
     ThreadPoolExecutor(1).submit(installed)  # a process of its own looks at the synth meanwhile
     if not settings.html:
@@ -278,8 +278,8 @@ def _listen(dataset: Dataset, settings: Inspect) -> Inspection:
 
 def _compare(file: Path, other: Path, settings: Inspect) -> int:
     """Say how two datasets differ."""
-    from synthcore import comparison
-    from synthcore.flows.bar import rows_shown
+    from synthcore.analysis import comparison
+    from synthcore.flows.running.bar import rows_shown
     from synthcore.page.content import HEARD
     from synthcore.page.writing import write_comparison
     from synthcore.storage.dataset import Dataset, damage_named
@@ -311,9 +311,10 @@ def run_inspect_flow(settings: Inspect) -> int:
 
 def run_verify(settings: Verify) -> int:
     """Verify a dataset; 1 when a row differs."""
-    from synthcore import trials, verification
-    from synthcore.flows.bar import rows_shown
+    from synthcore.flows.running.bar import rows_shown
     from synthcore.storage.dataset import Dataset, damage_named
+    from synthcore.verification import rerendering as verification
+    from synthcore.verification import trials
 
     verdict: trials.ActivityVerdict | verification.Verdict
     with damage_named(settings.file), Dataset(settings.file) as dataset:
@@ -335,7 +336,7 @@ def run_verify_flow(settings: Verify) -> int:
     Dataset(settings.file).close()  # what is not a dataset needs no server
     with _meeting_prefect():
         from synthcore.flows.verify import verify
-        from synthcore.verification import Unverified
+        from synthcore.verification.rerendering import Unverified
 
     try:
         verdict = _call(verify, settings)
@@ -347,7 +348,7 @@ def run_verify_flow(settings: Verify) -> int:
 
 def run_discover_wavetables(settings: DiscoverWavetables) -> int:
     """Run the flow, and say what it found."""
-    from synthcore.wavetables.discovery import places_to_search
+    from synthcore.ingest.wavetables import places_to_search
 
     require_places(settings.data_dir)
     places_to_search((), wished=(*settings.extra_dir, *settings.extra_file))  # what isn't there needs no server
@@ -363,7 +364,7 @@ def run_download_presets(settings: DownloadPresets) -> int:
     require_places(settings.data_dir)
     with _meeting_prefect(keep=settings.keep):
         from synthcore.flows.download_presets import download_presets
-        from synthcore.presets.download import IncompleteDownload
+        from synthcore.ingest.download import IncompleteDownload
 
     code = 0
     try:
@@ -376,7 +377,7 @@ def run_download_presets(settings: DownloadPresets) -> int:
 
 def run_ingest(settings: Ingest) -> int:
     """Run the flow, and say what became of each preset; 1 when none was accepted."""
-    from synthcore.presets.ingest import require_folders
+    from synthcore.ingest.collecting import require_folders
 
     require_places(settings.data_dir)
     require_folders(settings.folders)  # what isn't there needs no server
@@ -394,7 +395,7 @@ def run_ingest(settings: Ingest) -> int:
 
 def run_compute_weights(settings: ComputeWeights) -> int:
     """Run the flow, and say what it measured."""
-    from synthcore import importance
+    from synthcore.analysis import importance
 
     require_places(settings.data_dir)
     importance.plan(settings.output, settings.n_base)  # what has no weights needs no server
@@ -407,8 +408,8 @@ def run_compute_weights(settings: ComputeWeights) -> int:
 
 def run_recipe(settings: WriteRecipe) -> int:
     """Write a recipe."""
-    from synthcore import recipe
-    from synthcore.storage.continuing import require_new
+    from synthcore.pipeline.continuing import require_new
+    from synthcore.publishing import recipe
     from synthcore.storage.dataset import Dataset, damage_named
 
     require_new(settings.output)
@@ -420,9 +421,9 @@ def run_recipe(settings: WriteRecipe) -> int:
 
 def run_render(settings: RenderRecipe) -> int:
     """Render a recipe; 1 when a row differs where it shouldn't."""
-    from synthcore import recipe
-    from synthcore.flows.bar import rows_shown
-    from synthcore.storage.continuing import require_new
+    from synthcore.flows.running.bar import rows_shown
+    from synthcore.pipeline.continuing import require_new
+    from synthcore.publishing import recipe
     from synthcore.storage.dataset import Dataset, damage_named
 
     require_new(settings.output)
@@ -434,7 +435,7 @@ def run_render(settings: RenderRecipe) -> int:
 
 def run_export(settings: Export) -> int:
     """Write rows as files."""
-    from synthcore import export
+    from synthcore.publishing import export
     from synthcore.storage.dataset import Dataset, damage_named
 
     with damage_named(settings.file), Dataset(settings.file) as dataset:
@@ -445,7 +446,7 @@ def run_export(settings: Export) -> int:
 
 def run_cache(settings: CacheCommand) -> int:
     """List, prune or verify the cache; 1 when a shard is damaged."""
-    from synthcore import cache
+    from synthcore.pipeline import cache
     from synthcore.tasks.records import read_records  # Prefect reads its own records; that needs no server
 
     records = read_records(settings.data_dir, settings.results_dir)
@@ -465,7 +466,7 @@ def run_cache(settings: CacheCommand) -> int:
 
 def run_doctor(settings: Doctor) -> int:
     """Say what is wrong; 1 when something stands in the way of a run."""
-    from synthcore.flows import doctor
+    from synthcore.flows.running import doctor
 
     found = doctor.diagnose(settings.data_dir, settings.results_dir, repairs=settings.repair)
     _tell(found, as_json=settings.as_json)
@@ -474,7 +475,7 @@ def run_doctor(settings: Doctor) -> int:
 
 def run_deploy(settings: Deploy) -> int:
     """Write the deployments, and say what to run next."""
-    from synthcore.flows import deployments
+    from synthcore.flows.running import deployments
 
     _tell(deployments.write(settings.output, settings.pool), as_json=settings.as_json)
     return 0
@@ -482,7 +483,7 @@ def run_deploy(settings: Deploy) -> int:
 
 def run_up(settings: Up) -> int:
     """Start what isn't running, and say where it is."""
-    from synthcore.flows import operation
+    from synthcore.flows.running import operation
 
     _tell(operation.up(settings.port, _say), as_json=settings.as_json)
     return 0
@@ -490,7 +491,7 @@ def run_up(settings: Up) -> int:
 
 def run_down(settings: Down) -> int:
     """End what was started here."""
-    from synthcore.flows import operation
+    from synthcore.flows.running import operation
 
     _tell(operation.down(), as_json=settings.as_json)
     return 0
@@ -498,8 +499,7 @@ def run_down(settings: Down) -> int:
 
 def run_completion(settings: Completion) -> int:
     """Print a script for a shell."""
-    from synthcore import completion
-    from synthcore import settings as models
+    from synthcore.settings import completion, models
 
     script = completion.script(settings.shell, {name: getattr(models, model) for name, (model, _) in COMMANDS.items()})
     sys.stdout.write(json.dumps({"shell": settings.shell, "script": script}) + "\n" if settings.as_json else script)
@@ -518,9 +518,9 @@ def _meeting_prefect(*, keep: bool | None = None) -> Iterator[None]:
         setup_logging()
     gc.disable()  # importing makes half a million objects, and none of them is rubbish
     try:
-        from synthcore.flows import environment
-        from synthcore.flows.form import asked
-        from synthcore.settings import Common
+        from synthcore.flows.running import environment
+        from synthcore.flows.running.form import asked
+        from synthcore.settings.models import Common
 
         _say(environment.prepare(keep=asked(Common, {}).keep if keep is None else keep))
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and server with it
@@ -534,7 +534,7 @@ def _meeting_prefect(*, keep: bool | None = None) -> Iterator[None]:
 
 def _call(flow: Callable[..., Any], settings: BaseModel, without: Collection[str] = ()) -> Any:
     """Run a flow with what was asked for; say so if the server that it reports to goes away."""
-    from synthcore.flows import environment
+    from synthcore.flows.running import environment
 
     names = type(settings).model_fields.keys() - {"as_json", "keep", *without}
     with environment.server_needed(), environment.own_server_watched(_leave):

@@ -9,25 +9,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from synthcore.flows import environment
+from synthcore.flows.running import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
 from prefect import flow
 from prefect.runtime import flow_run
 
-from synthcore import importance, progress
+from synthcore.analysis import importance
+from synthcore.analysis.importance import Probe, ProbeRef
+from synthcore.analysis.weighing import Weighed
+from synthcore.base import progress
+from synthcore.base.places import require_places
 from synthcore.engine.client import at_most, interruptible
-from synthcore.flows.bar import rows_shown
-from synthcore.flows.form import RunDataset, asked, dataset_of, described
-from synthcore.flows.runners import hand_out, threads
-from synthcore.importance import Probe, ProbeRef
-from synthcore.places import require_places
-from synthcore.settings import BASES, Bases, ComputeWeights, DataDir, Refresh, Workers
+from synthcore.flows.running.bar import rows_shown
+from synthcore.flows.running.form import RunDataset, asked, dataset_of, described
+from synthcore.flows.running.runners import hand_out, threads
+from synthcore.settings.models import BASES, Bases, ComputeWeights, DataDir, Refresh, Workers
 from synthcore.tasks.logs import show_logs
 from synthcore.tasks.report import show_progress, show_text, start_progress
 from synthcore.tasks.weights import measure_probe, store_weights
-from synthcore.weighing import Weighed
 
 
 def run_name() -> str:

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import sys
 
-from synthcore.flows import environment
+from synthcore.flows.running import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
 from prefect import flow
 
+from synthcore.base.places import require_places
 from synthcore.engine.client import at_most, interruptible
-from synthcore.flows.form import asked, described
-from synthcore.places import require_places
-from synthcore.settings import CORES, CatalogOutput, DataDir, DiscoverWavetables, ExtraDirs, ExtraFiles, Refresh
-from synthcore.storage.continuing import require_writable
+from synthcore.flows.running.form import asked, described
+from synthcore.ingest.wavetables import CatalogRef, places_to_search
+from synthcore.pipeline.continuing import require_writable
+from synthcore.settings.models import CORES, CatalogOutput, DataDir, DiscoverWavetables, ExtraDirs, ExtraFiles, Refresh
 from synthcore.tasks.catalog import catalog_wavetables
-from synthcore.wavetables.discovery import CatalogRef, places_to_search
-from synthcore.wavetables.folders import vital_folders
+from synthcore.vital.folders import vital_folders
 
 
 @flow(name="discover-wavetables", flow_run_name="discover wavetables")

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from synthcore.flows import environment
+from synthcore.flows.running import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
@@ -18,13 +18,13 @@ from prefect import flow
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
-from synthcore.flows.form import asked, described
-from synthcore.places import require_places
-from synthcore.presets import transfer
-from synthcore.presets.download import DownloadReport, require_writable
-from synthcore.presets.sources import KNOWN, PresetSource, Sources
-from synthcore.presets.transfer import Limits
-from synthcore.settings import DataDir, DownloadPresets, PresetsDir, Refresh, Strict
+from synthcore.base.places import require_places
+from synthcore.flows.running.form import asked, described
+from synthcore.ingest import transfer
+from synthcore.ingest.download import DownloadReport, require_writable
+from synthcore.ingest.remotes import KNOWN, PresetSource, Sources
+from synthcore.ingest.transfer import Limits
+from synthcore.settings.models import DataDir, DownloadPresets, PresetsDir, Refresh, Strict
 from synthcore.tasks.download import download_source, fetch
 
 LIMITS = Limits()  # the defaults are its own

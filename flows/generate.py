@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from synthcore.flows import environment
+from synthcore.flows.running import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
@@ -20,22 +20,25 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner
 
-from synthcore import library
+from synthcore.base.errors import DamagedShard, SpecError
+from synthcore.base.places import require_places
+from synthcore.base.quantities import count
 from synthcore.engine.client import at_most, interruptible
-from synthcore.errors import DamagedShard, SpecError
-from synthcore.flows.bar import rows_shown
-from synthcore.flows.display import Display
-from synthcore.flows.distribution import distribute
-from synthcore.flows.form import asked, described
-from synthcore.flows.runners import hand_out, task_runner
-from synthcore.gaps import is_lost, parted, require_hope
-from synthcore.laps import Laps
-from synthcore.places import require_places
-from synthcore.presets.collection import Collection
-from synthcore.quantities import count
-from synthcore.report import shard_rows, short_count
-from synthcore.room import require_possible
-from synthcore.settings import (
+from synthcore.estimates.room import require_possible
+from synthcore.estimates.work import Work
+from synthcore.flows.running.bar import rows_shown
+from synthcore.flows.running.display import Display
+from synthcore.flows.running.distribution import distribute
+from synthcore.flows.running.form import asked, described
+from synthcore.flows.running.runners import hand_out, task_runner
+from synthcore.pipeline import library
+from synthcore.pipeline.continuing import grown, require_continuable
+from synthcore.pipeline.gaps import is_lost, parted, require_hope
+from synthcore.pipeline.laps import Laps
+from synthcore.pipeline.shard import ShardPlan, plan_shards, supply
+from synthcore.pipeline.summary import Summary
+from synthcore.pipeline.tally import shard_rows, short_count
+from synthcore.settings.models import (
     Approximate,
     CatalogFile,
     CommunityDirs,
@@ -52,7 +55,7 @@ from synthcore.settings import (
     Weights,
     Workers,
 )
-from synthcore.shard import ShardPlan, plan_shards, supply
+from synthcore.sources.collection import Collection
 from synthcore.spec import (
     AcceptanceSpec,
     AudioSpec,
@@ -64,14 +67,11 @@ from synthcore.spec import (
     VariationCount,
     WavetablesFromTier,
 )
-from synthcore.storage.continuing import grown, require_continuable
 from synthcore.storage.merge import DatasetRef, Gap, ShardRef
-from synthcore.summary import Summary
 from synthcore.tasks.logs import show_logs
 from synthcore.tasks.merge import merge_shards
 from synthcore.tasks.report import draw_picture, link_page, list_findings, list_shards, show_picture, summarize
 from synthcore.tasks.shards import outcome, render_shard
-from synthcore.work import Work
 
 SPEC, RUN = DatasetSpec(), RunSettings()  # the defaults are theirs
 

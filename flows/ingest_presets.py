@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from synthcore.flows import environment
+from synthcore.flows.running import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
@@ -19,14 +19,14 @@ from prefect.runtime import flow_run
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from synthcore import progress
+from synthcore.base import progress
+from synthcore.base.places import require_places
 from synthcore.engine.client import at_most, interruptible
-from synthcore.flows.form import asked, described
-from synthcore.places import require_places
-from synthcore.presets.folders import factory_folders
-from synthcore.presets.ingest import Survey, survey
-from synthcore.presets.report import Ingested
-from synthcore.settings import (
+from synthcore.flows.running.form import asked, described
+from synthcore.ingest.collecting import Survey, survey
+from synthcore.ingest.report import Ingested
+from synthcore.pipeline.continuing import require_writable
+from synthcore.settings.models import (
     Approximate,
     Check,
     CollectionFile,
@@ -37,9 +37,9 @@ from synthcore.settings import (
     Refresh,
     Workers,
 )
-from synthcore.storage.continuing import require_writable
 from synthcore.tasks.ingest import make_collection
 from synthcore.tasks.logs import show_logs
+from synthcore.vital.factory import factory_folders
 
 
 def run_name() -> str:

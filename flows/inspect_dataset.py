@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import sys
 
-from synthcore.flows import environment
+from synthcore.flows.running import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
 from prefect import flow
 from prefect.runtime import flow_run
 
-from synthcore.comparison import Comparison
-from synthcore.flows.form import RunDataset, asked, dataset_of, described
-from synthcore.inspection import Inspection
-from synthcore.settings import Html, Inspect, InWhole, OtherFile, RowsInWords
+from synthcore.analysis.comparison import Comparison
+from synthcore.analysis.inspection import Inspection
+from synthcore.analysis.words import RowWords
+from synthcore.flows.running.form import RunDataset, asked, dataset_of, described
+from synthcore.settings.models import Html, Inspect, InWhole, OtherFile, RowsInWords
 from synthcore.storage.merge import DatasetRef
 from synthcore.tasks.inspection import compare_files, describe_row, inspect_file, write_page
 from synthcore.tasks.report import draw_picture, link_page, list_findings, show_picture, show_text
-from synthcore.words import RowWords
 
 
 def run_name() -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from synthcore.flows import environment
+from synthcore.flows.running import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
@@ -18,16 +18,16 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from synthcore.batch import Batch, find
+from synthcore.base.errors import IncompleteDataset
 from synthcore.engine.client import at_most, interruptible
-from synthcore.errors import IncompleteDataset
 from synthcore.flows import generate
-from synthcore.flows.display import Display
-from synthcore.flows.distribution import INCOMPLETE
-from synthcore.flows.form import described
-from synthcore.flows.runners import task_runner
-from synthcore.gaps import parted
-from synthcore.settings import RenderShards, RunSettings
+from synthcore.flows.running.display import Display
+from synthcore.flows.running.distribution import INCOMPLETE
+from synthcore.flows.running.form import described
+from synthcore.flows.running.runners import task_runner
+from synthcore.pipeline.batch import Batch, find
+from synthcore.pipeline.gaps import parted
+from synthcore.settings.models import RenderShards, RunSettings
 
 
 @flow(name="render-shards")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from synthcore.flows import environment
+from synthcore.flows.running import environment
 
 environment.prepare()  # Prefect reads its surroundings once, when it is imported
 
@@ -15,8 +15,8 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from synthcore.engine.client import at_most
-from synthcore.flows.form import RunDataset, asked, dataset_of, described
-from synthcore.settings import (
+from synthcore.flows.running.form import RunDataset, asked, dataset_of, described
+from synthcore.settings.models import (
     ControlsToMove,
     EveryRow,
     OfActivity,
@@ -27,8 +27,8 @@ from synthcore.settings import (
 )
 from synthcore.tasks.report import show_text
 from synthcore.tasks.verification import verify_rows
-from synthcore.trials import ActivityVerdict
-from synthcore.verification import Unverified, Verdict
+from synthcore.verification.rerendering import Unverified, Verdict
+from synthcore.verification.trials import ActivityVerdict
 
 
 def run_name() -> str:

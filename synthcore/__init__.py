@@ -11,9 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from synthcore.controls import Registry
-    from synthcore.distances import distance
-    from synthcore.errors import SynthcoreError
+    from synthcore.analysis.distances import distance
+    from synthcore.base.errors import SynthcoreError
     from synthcore.flows.compute_weights import compute_weights
     from synthcore.flows.discover_wavetables import discover_wavetables
     from synthcore.flows.download_presets import download_presets
@@ -21,32 +20,33 @@ if TYPE_CHECKING:
     from synthcore.flows.ingest_presets import ingest_presets
     from synthcore.flows.inspect_dataset import inspect_dataset as inspect
     from synthcore.flows.verify import verify
-    from synthcore.patch import LABELS, Patch
     from synthcore.playback import render, render_many
-    from synthcore.settings import RunSettings
+    from synthcore.settings.models import RunSettings
     from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
     from synthcore.storage.dataset import Dataset
+    from synthcore.vital.controls import Registry
+    from synthcore.vital.patch import LABELS, Patch
 
 _HOMES = {
-    "LABELS": "synthcore.patch",
+    "LABELS": "synthcore.vital.patch",
     "AcceptanceSpec": "synthcore.spec",
     "AudioSpec": "synthcore.spec",
     "Dataset": "synthcore.storage.dataset",
     "DatasetSpec": "synthcore.spec",
-    "Patch": "synthcore.patch",
-    "Registry": "synthcore.controls",
-    "RunSettings": "synthcore.settings",
-    "SynthcoreError": "synthcore.errors",
-    "compute_weights": "synthcore.flows.calls",
-    "discover_wavetables": "synthcore.flows.calls",
-    "distance": "synthcore.distances",
-    "download_presets": "synthcore.flows.calls",
-    "generate": "synthcore.flows.calls",
-    "ingest_presets": "synthcore.flows.calls",
-    "inspect": "synthcore.flows.calls",
+    "Patch": "synthcore.vital.patch",
+    "Registry": "synthcore.vital.controls",
+    "RunSettings": "synthcore.settings.models",
+    "SynthcoreError": "synthcore.base.errors",
+    "compute_weights": "synthcore.flows.running.calls",
+    "discover_wavetables": "synthcore.flows.running.calls",
+    "distance": "synthcore.analysis.distances",
+    "download_presets": "synthcore.flows.running.calls",
+    "generate": "synthcore.flows.running.calls",
+    "ingest_presets": "synthcore.flows.running.calls",
+    "inspect": "synthcore.flows.running.calls",
     "render": "synthcore.playback",
     "render_many": "synthcore.playback",
-    "verify": "synthcore.flows.calls",
+    "verify": "synthcore.flows.running.calls",
 }
 __all__ = [
     "LABELS",

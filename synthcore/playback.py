@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from synthcore.controls import installed
+from synthcore.base.errors import RenderError, SpecError
+from synthcore.base.messages import explain
 from synthcore.engine.chunk import inflate
 from synthcore.engine.client import borrow_renderer
 from synthcore.engine.rendering import Fault, RenderFormat
-from synthcore.errors import RenderError, SpecError
-from synthcore.messages import explain
-from synthcore.patch import Patch, with_builtin
-from synthcore.settings import CORES
+from synthcore.settings.models import CORES
 from synthcore.spec import AudioSpec, DatasetSpec
+from synthcore.vital.controls import installed
+from synthcore.vital.patch import Patch, with_builtin
 
 #: Wall clock for one render; nobody waits for a batch of others here.
 TIMEOUT_SECONDS = 30.0

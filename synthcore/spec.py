@@ -1,6 +1,6 @@
 """What a dataset is: every choice that changes its bytes, and nothing that doesn't.
 
-A dataset is a pure function of its spec. Where and how it is made is `synthcore.settings`.
+A dataset is a pure function of its spec. Where and how it is made is `synthcore.settings.models`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from synthcore.base.messages import clash
+from synthcore.base.quantities import COUNT, Count, Hertz, N, Seconds, Typed, WholeSeconds, items, note, number
 from synthcore.engine.rendering import RenderFormat
-from synthcore.messages import clash
-from synthcore.quantities import COUNT, Count, Hertz, N, Seconds, Typed, WholeSeconds, items, note, number
 
 # The types that specs, flow parameters and flags share: range, choices and help, written once.
 Tier = Annotated[
@@ -127,7 +127,7 @@ class DatasetSpec(_Frozen):
     @property
     def fingerprint(self) -> str:
         """SHA-256 in hex of everything but `n_samples`."""
-        from synthcore.controls import canonical_json  # which brings numpy, and --help has no use for it
+        from synthcore.vital.controls import canonical_json  # which brings numpy, and --help has no use for it
 
         return hashlib.sha256(canonical_json(self.model_dump(exclude={"n_samples"})).encode()).hexdigest()
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from prefect import task
 
-from synthcore.controls import canonical_json
+from synthcore.ingest import wavetables as discovery
+from synthcore.ingest.wavetables import CatalogRef
 from synthcore.tasks.records import guarded
 from synthcore.tasks.shards import heals
-from synthcore.wavetables import discovery
-from synthcore.wavetables.discovery import CatalogRef
+from synthcore.vital.controls import canonical_json
 
 
 @guarded

@@ -9,11 +9,11 @@ from typing import Any
 
 from prefect import Task, task
 
-from synthcore.errors import DownloadError
-from synthcore.presets import download
-from synthcore.presets.download import Downloaded, Outcome
-from synthcore.presets.sources import PresetSource
-from synthcore.presets.transfer import Limits
+from synthcore.base.errors import DownloadError
+from synthcore.ingest import download
+from synthcore.ingest.download import Downloaded, Outcome
+from synthcore.ingest.remotes import PresetSource
+from synthcore.ingest.transfer import Limits
 from synthcore.tasks.records import guarded
 
 

@@ -9,12 +9,12 @@ from typing import Any
 from prefect import task
 from prefect.tasks import exponential_backoff
 
-from synthcore.controls import canonical_json, installed
-from synthcore.presets import ingest
-from synthcore.presets.ingest import Survey
-from synthcore.presets.report import Ingested
+from synthcore.ingest import collecting as ingest
+from synthcore.ingest.collecting import Survey
+from synthcore.ingest.report import Ingested
 from synthcore.tasks.records import guarded
 from synthcore.tasks.shards import heals
+from synthcore.vital.controls import canonical_json, installed
 
 
 @guarded

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from prefect import task
 
-from synthcore import comparison, inspection, words
-from synthcore.comparison import Comparison
-from synthcore.inspection import Inspection
+from synthcore.analysis import comparison, inspection, words
+from synthcore.analysis.comparison import Comparison
+from synthcore.analysis.inspection import Inspection
+from synthcore.analysis.words import RowWords
 from synthcore.page import writing
 from synthcore.storage.dataset import Dataset, damage_named
-from synthcore.words import RowWords
 
 
 @task(name="inspect_dataset", task_run_name="inspect {file}")

@@ -8,14 +8,14 @@ from typing import Any
 
 from prefect import task
 
-from synthcore import activity
-from synthcore.controls import canonical_json, installed
 from synthcore.engine.machine import engine
-from synthcore.presets import families
+from synthcore.sources import splits as families
 from synthcore.spec import DatasetSpec
 from synthcore.storage import MergeMode, merge
 from synthcore.storage.merge import DatasetRef, Gap, ShardRef
 from synthcore.tasks.records import guarded
+from synthcore.vital import activity
+from synthcore.vital.controls import canonical_json, installed
 
 
 @guarded

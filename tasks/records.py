@@ -21,12 +21,12 @@ from prefect.results import ResultStore
 from prefect.serializers import JSONSerializer
 from prefect.utilities.importtools import to_qualified_name
 
-from synthcore.cache import Records
-from synthcore.importance import ProbeRef
-from synthcore.presets.download import Downloaded
-from synthcore.presets.report import Ingested
+from synthcore.analysis.importance import ProbeRef
+from synthcore.ingest.download import Downloaded
+from synthcore.ingest.report import Ingested
+from synthcore.ingest.wavetables import CatalogRef
+from synthcore.pipeline.cache import Records
 from synthcore.storage.merge import DatasetRef, ShardRef
-from synthcore.wavetables.discovery import CatalogRef
 
 log = logging.getLogger(__name__)
 

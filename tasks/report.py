@@ -19,12 +19,12 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from synthcore import picture
-from synthcore.inspection import Inspection
-from synthcore.report import Cell
+from synthcore.analysis import picture
+from synthcore.analysis.inspection import Inspection
+from synthcore.pipeline.summary import Summary
+from synthcore.pipeline.tally import Cell
 from synthcore.storage.dataset import damage_named
 from synthcore.storage.merge import DatasetRef
-from synthcore.summary import Summary
 from synthcore.tasks.records import guarded
 
 

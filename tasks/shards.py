@@ -12,9 +12,9 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import task_run
 from prefect.tasks import Task, exponential_backoff
 
-from synthcore import gaps, shard
-from synthcore.errors import Accident
-from synthcore.shard import ShardPlan
+from synthcore.base.errors import Accident
+from synthcore.pipeline import gaps, shard
+from synthcore.pipeline.shard import ShardPlan
 from synthcore.storage.merge import Gap, ShardRef
 from synthcore.tasks.limits import of_this_machine
 from synthcore.tasks.logs import show_logs

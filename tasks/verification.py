@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from prefect import task
 
-from synthcore import trials, verification
-from synthcore.settings import Verify
+from synthcore.settings.models import Verify
 from synthcore.storage.dataset import Dataset, damage_named
-from synthcore.trials import ActivityVerdict
-from synthcore.verification import Verdict
+from synthcore.verification import rerendering as verification
+from synthcore.verification.rerendering import Verdict, trials
+from synthcore.verification.trials import ActivityVerdict
 
 
 @task(name="verify_rows", task_run_name="verify {settings.file}")

@@ -9,13 +9,13 @@ from prefect import task
 from prefect.concurrency.sync import concurrency
 from prefect.tasks import exponential_backoff
 
-from synthcore import importance, weighing
-from synthcore.importance import Probe, ProbeRef
+from synthcore.analysis import importance, weighing
+from synthcore.analysis.importance import Probe, ProbeRef
+from synthcore.analysis.weighing import Weighed
 from synthcore.tasks.limits import of_this_machine
 from synthcore.tasks.logs import show_logs
 from synthcore.tasks.records import guarded
 from synthcore.tasks.shards import heals
-from synthcore.weighing import Weighed
 
 
 @guarded

@@ -24,18 +24,18 @@ import h5py
 import numpy as np
 import pytest
 
-from synthcore.controls import Registry, installed
 from synthcore.engine.machine import engine
-from synthcore.flows.environment import is_healthy
-from synthcore.patch import Patch, init_assets
-from synthcore.presets.collection import Collection
-from synthcore.sampling.hypercube import Sampler
-from synthcore.shard import ShardPlan, plan_shards, render_shard
+from synthcore.flows.running.environment import is_healthy
+from synthcore.pipeline.shard import ShardPlan, plan_shards, render_shard
+from synthcore.sources.collection import Collection
+from synthcore.sources.synthetic import Sampler
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 from synthcore.storage import weights
 from synthcore.storage.merge import DatasetRef, ShardRef, merge_shards
 from synthcore.storage.schema import AUDIO, ContentDigest
 from synthcore.storage.weights import Weights
+from synthcore.vital.controls import Registry, installed
+from synthcore.vital.patch import Patch, init_assets
 
 # A shell's background job ignores Ctrl-C, and so would all that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -10,16 +10,16 @@ import h5py
 import numpy as np
 import pytest
 
-from synthcore.activity import Activity, Labels, Rule, Table, active, activity, shipped
-from synthcore.controls import Registry
-from synthcore.errors import SpecError
+from synthcore.base.errors import SpecError
 from synthcore.flows.cli import main
-from synthcore.normalize import to_units
-from synthcore.patch import Patch
-from synthcore.sampling.hypercube import Sampler
+from synthcore.sources.synthetic import Sampler
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
-from synthcore.trials import LEAST_MOVE, ActivityVerdict, move
+from synthcore.verification.trials import LEAST_MOVE, ActivityVerdict, move
+from synthcore.vital.activity import Activity, Labels, Rule, Table, active, activity, shipped
+from synthcore.vital.controls import Registry
+from synthcore.vital.normalize import to_units
+from synthcore.vital.patch import Patch
 
 Route = tuple[str, str, float]
 

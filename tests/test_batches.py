@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from synthcore import Dataset
-from synthcore.errors import DatasetError, SpecError
-from synthcore.storage.batches import Examples, Order
+from synthcore.base.errors import DatasetError, SpecError
+from synthcore.training.batches import Examples, Order
 
 ROWS = np.arange(1000)
 
@@ -236,15 +236,15 @@ def test_a_recipe_has_no_audio(tier_1, forge):
 
 
 def test_without_torch_it_says_what_to_install(fresh):
-    done = fresh("import synthcore.storage.batches, synthcore.storage.torch", without=("torch",), check=False)
+    done = fresh("import synthcore.training.batches, synthcore.training.torch", without=("torch",), check=False)
     assert done.stderr.splitlines()[-1].endswith(
-        "synthcore.storage.torch needs PyTorch: pip install 'synthcore[torch]'"
+        "synthcore.training.torch needs PyTorch: pip install 'synthcore[torch]'"
     )
 
 
 def test_nothing_else_needs_torch(fresh, learnable):
     code = """
-from synthcore.storage.batches import Order, Examples
+from synthcore.training.batches import Order, Examples
 examples = Examples(sys.argv[1], split="train")
 print(sum(len(examples.read(rows)["audio"]) for rows in Order(4).batches(examples.rows, 0)))
 """

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import baseline_plan, baseline_threads, costs, scale_page
 from benchmarks.baselines import write_presets
 from benchmarks.scale_model import Stages, sleeping_seconds
-from synthcore.flows.runners import AHEAD
+from synthcore.flows.running.runners import AHEAD
 from synthcore.spec import AudioSpec
 
 STAGES = Stages(

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from synthcore.cache import Cache, Records, prune, survey, verify
-from synthcore.errors import SynthcoreError
-from synthcore.importance import ProbeRef
+from synthcore.analysis.importance import ProbeRef
+from synthcore.base.errors import SynthcoreError
+from synthcore.pipeline.cache import Cache, Records, prune, survey, verify
 from synthcore.storage.merge import DatasetRef, ShardRef
 
 
@@ -110,7 +110,7 @@ def test_verifying_reads_every_byte(folder: Path, records: Records, tier_1: Any)
 def test_shards_of_another_engine_go_only_when_asked(
     folder: Path, records: Records, tier_1: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("synthcore.cache.drawn_with", lambda: {"numpy": "99"})
+    monkeypatch.setattr("synthcore.pipeline.cache.drawn_with", lambda: {"numpy": "99"})
     cache = survey(folder, records)
     assert states(cache) == [("shard", "other engine")] * 2
     assert prune_all(cache) == []

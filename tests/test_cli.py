@@ -15,8 +15,8 @@ import pytest
 from pydantic import PlainSerializer, TypeAdapter
 
 from synthcore.flows.cli import COMMANDS, main
-from synthcore.flows.environment import is_healthy
-from synthcore.settings import Generate
+from synthcore.flows.running.environment import is_healthy
+from synthcore.settings.models import Generate
 from tests.conftest import place_of
 
 
@@ -255,7 +255,8 @@ from synthcore.flows import cli
 first = []
 class Watched(io.StringIO):
     def flush(self):
-        first.append((self.getvalue(), {"rich", "scipy.spatial", "vita", "synthcore.coverage"} & {*sys.modules}))
+        heavy = {"rich", "scipy.spatial", "vita", "synthcore.analysis.coverage"}
+        first.append((self.getvalue(), heavy & {*sys.modules}))
 sys.stdout = Watched()
 code = cli.main(["inspect", sys.argv[1]])
 sys.stdout, text = sys.__stdout__, sys.stdout.getvalue()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from synthcore.comparison import compare
+from synthcore.analysis.comparison import compare
 from synthcore.flows.cli import main
 from synthcore.page.writing import BEGINNING, write_comparison
 from synthcore.storage.dataset import Dataset

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from synthcore import settings
-from synthcore.commandline import flags
 from synthcore.flows.cli import COMMANDS, main
+from synthcore.settings import models as settings
+from synthcore.settings.commandline import flags
 
 
 @pytest.fixture

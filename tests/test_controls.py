@@ -9,12 +9,12 @@ import re
 import pytest
 import vita
 
-from synthcore.controls import Control, Registry
+from synthcore.base.errors import EngineMismatch, SpecError
 from synthcore.engine.client import borrow_renderer
-from synthcore.errors import EngineMismatch, SpecError
-from synthcore.patch import Patch, init_assets
-from synthcore.sampling.modulation import route_indices
+from synthcore.sources.modulation import route_indices
 from synthcore.spec import AudioSpec, DatasetSpec
+from synthcore.vital.controls import Control, Registry
+from synthcore.vital.patch import Patch, init_assets
 
 #: Controls that no modulation can reach: connecting one would kill the process when it renders.
 NO_DESTINATIONS = (
@@ -154,7 +154,7 @@ def test_the_registry_comes_back_from_its_json(registry):
 
 
 def test_the_synth_gives_the_same_registry_in_another_process(registry, fresh):
-    code = "from synthcore.controls import Registry; print(Registry.from_synth().fingerprint)"
+    code = "from synthcore.vital.controls import Registry; print(Registry.from_synth().fingerprint)"
     assert fresh(code).stdout.strip() == registry.fingerprint
 
 
@@ -162,7 +162,7 @@ def test_synths_made_before_change_nothing_in_the_registry(registry, fresh):
     code = """
 import vita
 kept = [vita.Synth() for _ in range(2)]
-from synthcore.controls import installed
+from synthcore.vital.controls import installed
 print(installed().fingerprint)
 """
     assert fresh(code).stdout.strip() == registry.fingerprint
@@ -170,7 +170,7 @@ print(installed().fingerprint)
 
 def test_the_registry_needs_no_synth_to_come_back(registry, fresh):
     code = """
-from synthcore.controls import Registry
+from synthcore.vital.controls import Registry
 registry = Registry.from_config(sys.stdin.read())
 print(registry.fingerprint, len(registry.continuous), len(registry.categorical))
 try:

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthcore import coverage
-from synthcore.controls import Control
-from synthcore.coverage import BINS, EXPECTED, THIN, cut, measure_coverage
-from synthcore.normalize import to_values
-from synthcore.sampling.hypercube import Sampler
-from synthcore.sampling.priors import Marginal, PriorRow
+from synthcore.analysis import coverage
+from synthcore.analysis.coverage import BINS, EXPECTED, THIN, cut, measure_coverage
+from synthcore.sources.priors import Marginal, PriorRow
+from synthcore.sources.synthetic import Sampler
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
+from synthcore.vital.controls import Control
+from synthcore.vital.normalize import to_values
 
 PATCHES = 500  #: as many as it takes for every bin
 

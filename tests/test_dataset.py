@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import synthcore
-from synthcore.errors import DatasetError, SynthcoreError
+from synthcore.base.errors import DatasetError, SynthcoreError
 from synthcore.storage.dataset import Dataset
 
 

@@ -13,7 +13,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from synthcore.flows.cli import main
-from synthcore.settings import Common
+from synthcore.settings.models import Common
 
 ROOT = Path(__file__).parent.parent
 DEPLOYED = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]

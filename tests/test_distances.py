@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 import synthcore
-from synthcore.distances import RANGE_DB, RESOLUTIONS, distance, level_distance, log_mel, mel_powers
-from synthcore.errors import SynthcoreError
+from synthcore.analysis.distances import RANGE_DB, RESOLUTIONS, distance, level_distance, log_mel, mel_powers
+from synthcore.base.errors import SynthcoreError
 
 RATE = 44_100
 

@@ -11,9 +11,8 @@ from typing import Any
 import h5py
 import pytest
 
-from synthcore import settings as models
 from synthcore.flows.cli import COMMANDS
-from synthcore.settings import Generate, parse
+from synthcore.settings.models import Generate, models, parse
 
 ROOT = Path(__file__).parent.parent
 README, GUIDE = ROOT / "README.md", ROOT / "docs" / "guide.md"

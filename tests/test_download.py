@@ -25,12 +25,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from synthcore.errors import DownloadError, SpecError
-from synthcore.presets import archives, download, repositories
-from synthcore.presets.download import Downloaded, DownloadReport, IncompleteDownload, Outcome
-from synthcore.presets.sources import KNOWN, PresetSource
-from synthcore.presets.transfer import Limits, listening
-from synthcore.settings import DownloadPresets, Generate, parse
+from synthcore.base.errors import DownloadError, SpecError
+from synthcore.ingest import archives, download, repositories
+from synthcore.ingest.download import Downloaded, DownloadReport, IncompleteDownload, Outcome
+from synthcore.ingest.remotes import KNOWN, PresetSource
+from synthcore.ingest.transfer import Limits, listening
+from synthcore.settings.models import DownloadPresets, Generate, parse
 
 PRESET = b'{"settings": {}}\n'
 QUICK = Limits(timeout=60, max_megabytes=2, max_files=1000)
@@ -529,9 +529,9 @@ def test_an_interrupt_leaves_no_folder_and_no_process(tmp_path: Path, silent: st
     code = """
 import sys
 from pathlib import Path
-from synthcore.presets import download
-from synthcore.presets.sources import PresetSource
-from synthcore.presets.transfer import Limits
+from synthcore.ingest import download
+from synthcore.ingest.remotes import PresetSource
+from synthcore.ingest.transfer import Limits
 print("ready", flush=True)
 download.download(PresetSource(url=sys.argv[1]), "0" * 40, Path(sys.argv[2]), Limits())
 """

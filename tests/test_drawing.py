@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synthcore.wavetables.builtin import builtin_wavetables
-from synthcore.wavetables.canonical import canonical_wavetable
-from synthcore.wavetables.drawing import frames_of, outline, waveform
+from synthcore.page.drawing import frames_of, outline, waveform
+from synthcore.vital.builtin import builtin_wavetables
+from synthcore.vital.wavetable import canonical_wavetable
 
 LOW, HIGH = np.full(2048, -0.5, "f4"), np.full(2048, 0.5, "f4")
 

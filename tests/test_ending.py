@@ -109,7 +109,7 @@ def test_a_run_that_is_ended_with_the_server_it_brought_says_so_in_one_line(
         "compute-weights": lambda: running("synthcore.engine.zygote"),
     }
     cli.wait_until(is_under_way[command], seconds=150)
-    family, (server, *_) = descendants(process.pid), running("-m synthcore.flows.serve")
+    family, (server, *_) = descendants(process.pid), running("-m synthcore.flows.running.serve")
     if who == "the whole group":
         os.killpg(process.pid, signal.SIGTERM)
     else:

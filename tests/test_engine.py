@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synthcore.controls import Registry
+from synthcore.base.errors import Accident, Interrupted
 from synthcore.engine import client, faults
 from synthcore.engine.client import Renderer, migrate
 from synthcore.engine.machine import features_in
 from synthcore.engine.rendering import RenderFormat
-from synthcore.errors import Accident, Interrupted
-from synthcore.patch import Patch, init_assets
-from synthcore.sampling.hypercube import Sampler
+from synthcore.sources.synthetic import Sampler
 from synthcore.spec import DatasetSpec
+from synthcore.vital.controls import Registry
+from synthcore.vital.patch import Patch, init_assets
 
 TIMEOUT_SECONDS = 60.0
 FORMAT = RenderFormat(
@@ -277,10 +277,10 @@ def test_stopping_ends_a_render_and_its_processes(presets: list[bytes]) -> None:
 def test_a_zygote_ends_when_its_parent_is_killed(fresh: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     code = """
 import os, signal
-from synthcore.controls import installed
+from synthcore.vital.controls import installed
 from synthcore.engine.client import Renderer, migrate
 from synthcore.engine.rendering import RenderFormat
-from synthcore.patch import Patch, init_assets
+from synthcore.vital.patch import Patch, init_assets
 registry = installed()
 renderer = Renderer(RenderFormat(22050, (60,), 100, 59.0, 60.0, -1000.0, 10.0, 100), 100.0)
 renderer.send(Patch.init(registry).to_json(registry, init_assets(registry)).encode())
@@ -444,8 +444,8 @@ def test_a_document_that_the_synth_refuses_or_dies_of_is_none(init_preset: dict)
 HELD_TO_LESS = """
 import resource
 from pathlib import Path
-from synthcore.errors import SynthcoreError
-from synthcore.shard import plan_shards, render_shard
+from synthcore.base.errors import SynthcoreError
+from synthcore.pipeline.shard import plan_shards, render_shard
 from synthcore.spec import DatasetSpec
 what, size = sys.argv[1:]
 resource.setrlimit(getattr(resource, what), (int(size), int(size)))

@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
-from synthcore import pace, room
-from synthcore.controls import installed
-from synthcore.errors import SpecError
-from synthcore.estimate import LONG_SECONDS, Estimate, estimate, foretold
+from synthcore.base.errors import SpecError
+from synthcore.base.progress import Progress
+from synthcore.estimates import pace, room
+from synthcore.estimates.estimate import LONG_SECONDS, Estimate, estimate, foretold
+from synthcore.estimates.pace import Meter, Pace
+from synthcore.estimates.work import Work, looked_at
 from synthcore.flows.cli import main
-from synthcore.laps import Laps, began
-from synthcore.pace import Meter, Pace
-from synthcore.progress import Progress
-from synthcore.report import Tally
-from synthcore.settings import Generate, parse
-from synthcore.shard import plan_shards
+from synthcore.pipeline.laps import Laps, began
+from synthcore.pipeline.shard import plan_shards
+from synthcore.pipeline.tally import Tally
+from synthcore.settings.models import Generate, parse
 from synthcore.spec import DatasetSpec
-from synthcore.work import Work, looked_at
+from synthcore.vital.controls import installed
 from tests.conftest import CAN_MOUNT, make_dataset
 
 #: Two notes of a fifth of a second, in shards of six rows.
@@ -143,8 +143,8 @@ def test_shards_that_are_there_are_not_rendered_and_tell_the_pace(wish: Any, tmp
 
 
 def test_presets_are_counted_when_they_have_been_ingested(wish: Any, preset_folder: Path, tmp_path: Path) -> None:
-    from synthcore import library
-    from synthcore.presets.ingest import ingest
+    from synthcore.ingest.collecting import ingest
+    from synthcore.pipeline import library
 
     flags = ("-n", 6, "--community-dir", preset_folder, "--variations", 3)
     unknown = estimate(wish(*flags))
@@ -159,7 +159,7 @@ def test_presets_are_counted_when_they_have_been_ingested(wish: Any, preset_fold
 
 
 def test_a_catalog_is_used_without_being_kept(wish: Any, tmp_path: Path) -> None:
-    from synthcore.wavetables.catalog import Catalog, builtin
+    from synthcore.vital.catalog import Catalog, builtin
 
     some = Catalog(builtin().entries[:3], {e.digest: builtin().assets[e.digest] for e in builtin().entries[:3]})
     some.save(tmp_path / "some.json")
@@ -340,16 +340,17 @@ def test_without_a_terminal_each_shard_has_a_line_and_the_last_line_says_where_t
 
 
 BESIDE_PREFECT = """
-from synthcore import library
-from synthcore.settings import Generate, parse
-from synthcore.work import get_ready
+from synthcore.pipeline import library
+from synthcore.settings.models import Generate, parse
+from synthcore.estimates.work import get_ready
 settings = parse(Generate, ["-n", "3", "--data-dir", "data", "-o", "out.h5"])
 spec = settings.spec_of(library.given_catalog(None, settings.data_dir), "")
 environments = []
 sys.addaudithook(lambda event, given: event == "subprocess.Popen" and environments.append(given[3]))
 before = set(sys.modules)
 get_ready(settings, spec)
-print(len(environments), None in environments, [name for name in set(sys.modules) - before if name.partition(".")[0] not in sys.stdlib_module_names])
+imported = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(len(environments), None in environments, [*imported - sys.stdlib_module_names])
 """
 
 

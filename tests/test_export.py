@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from synthcore.controls import installed
 from synthcore.engine.client import borrow_renderer
-from synthcore.export import Exported, ExportedRow, export_rows
 from synthcore.flows.cli import main
-from synthcore.patch import Patch, init_assets
-from synthcore.presets.reading import read_preset
-from synthcore.recipe import write_recipe
+from synthcore.publishing.export import Exported, ExportedRow, export_rows
+from synthcore.publishing.recipe import write_recipe
 from synthcore.storage.dataset import Dataset
+from synthcore.vital.controls import installed
+from synthcore.vital.patch import Patch, init_assets
+from synthcore.vital.reading import read_preset
 
 #: What Vital 1.0.7 writes beside the settings, in all 23 presets of it that were looked at.
 TOP = {

@@ -26,10 +26,10 @@ import h5py
 import pytest
 
 from benchmarks.processes import descendants, is_alive
-from synthcore.cache import Records, survey
-from synthcore.errors import Interrupted
-from synthcore.flows.environment import is_healthy
-from synthcore.shard import render_shard
+from synthcore.base.errors import Interrupted
+from synthcore.flows.running.environment import is_healthy
+from synthcore.pipeline.cache import Records, survey
+from synthcore.pipeline.shard import render_shard
 from synthcore.storage import claims
 from synthcore.storage.claims import claimed
 from synthcore.storage.merge import ShardRef
@@ -51,9 +51,9 @@ RUN = ("generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT)
 KILLED = """
 import json, resource, signal, sys
 from pathlib import Path
-from synthcore.controls import installed
+from synthcore.vital.controls import installed
 from synthcore.engine.machine import engine
-from synthcore.shard import ShardPlan, ShardRef, render_shard
+from synthcore.pipeline.shard import ShardPlan, ShardRef, render_shard
 from synthcore.storage.merge import merge_shards
 
 what, limit, data_dir, output, plan, shards = sys.argv[1:]
@@ -353,7 +353,7 @@ def test_damage_in_shards_that_a_dataset_refers_to_is_named_and_mended_when_aske
 
 IMPATIENT = """
 import sys
-from synthcore.flows import environment
+from synthcore.flows.running import environment
 environment.RESTART_SECONDS = 1  # for a server to come back
 from synthcore.flows.cli import main
 sys.exit(main(sys.argv[1:]))

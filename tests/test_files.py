@@ -18,15 +18,16 @@ import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
-from synthcore.controls import Registry, installed
+from synthcore.base.errors import PresetError
 from synthcore.engine import faults
 from synthcore.engine.client import borrow_renderer
 from synthcore.engine.rendering import RenderFormat
-from synthcore.errors import PresetError
-from synthcore.patch import Patch, init_assets
-from synthcore.presets import files, validation
-from synthcore.presets.files import Found, Refused, find
-from synthcore.presets.validation import load, mend, parse, require_loadable, require_wavetable
+from synthcore.ingest import files
+from synthcore.ingest.files import Found, Refused, find
+from synthcore.vital import validation
+from synthcore.vital.controls import Registry, installed
+from synthcore.vital.patch import Patch, init_assets
+from synthcore.vital.validation import load, mend, parse, require_loadable, require_wavetable
 
 REAL_PRESETS = Path(__file__).parents[2] / "shared" / "presets"
 TIMEOUT_SECONDS = 60.0
@@ -188,7 +189,7 @@ def test_only_the_folder_is_opened_and_only_for_reading(tmp_path, fresh):
     code = """
 import os
 from pathlib import Path
-from synthcore.presets.files import find
+from synthcore.ingest.files import find
 opened = []
 def listen(event, arguments):
     if event in ("open", "os.scandir", "os.mkdir", "os.rename", "os.remove", "subprocess.Popen", "socket.connect"):

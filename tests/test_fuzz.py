@@ -23,13 +23,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from synthcore.controls import Registry, installed
-from synthcore.errors import SynthcoreError
-from synthcore.presets import validation
-from synthcore.presets.files import Found, Refused, find
-from synthcore.presets.reading import ReadPreset, read_preset
-from synthcore.wavetables.catalog import Catalog, builtin
-from synthcore.wavetables.discovery import discover
+from synthcore.base.errors import SynthcoreError
+from synthcore.ingest.files import Found, Refused, find
+from synthcore.ingest.wavetables import discover
+from synthcore.vital import validation
+from synthcore.vital.catalog import Catalog, builtin
+from synthcore.vital.controls import Registry, installed
+from synthcore.vital.reading import ReadPreset, read_preset
 
 pytestmark = pytest.mark.slow
 
@@ -190,9 +190,9 @@ def test_a_damaged_bank(bank: bytes, tmp_path: Path) -> None:
 READER = """
 import os, resource, signal, sys, traceback
 from pathlib import Path
-from synthcore.controls import installed
-from synthcore.errors import SynthcoreError
-from synthcore import inspection
+from synthcore.vital.controls import installed
+from synthcore.base.errors import SynthcoreError
+from synthcore.analysis import inspection
 from synthcore.storage import collection
 from synthcore.storage.dataset import Dataset, damage_named
 
@@ -332,7 +332,7 @@ def honest_dataset(tier_3: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def honest_collection(preset_folder: Path, tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Path:
-    from synthcore.presets import ingest
+    from synthcore.ingest import collecting as ingest
 
     path = tmp_path_factory.mktemp("collection") / "presets.h5"
     ingest.make_collection([preset_folder], path, registry, check=False, workers=2)

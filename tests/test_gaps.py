@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from synthcore.errors import Accident, IncompleteDataset, Interrupted, LowAcceptance, SynthcoreError
-from synthcore.gaps import HOPELESS, as_gap, parted, require_hope
-from synthcore.shard import plan_shards
+from synthcore.base.errors import Accident, IncompleteDataset, Interrupted, LowAcceptance, SynthcoreError
+from synthcore.pipeline.gaps import HOPELESS, as_gap, parted, require_hope
+from synthcore.pipeline.shard import plan_shards
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import Gap
@@ -70,8 +70,8 @@ SHORT += ("--note-seconds", 0.25, "--render-seconds", 0.4, "--rows-per-shard", 1
 RUN = ("generate", "-n", 60, "--data-dir", "data", "-o", "out.h5", *SHORT)
 FAILING = """
 import sys
-from synthcore import shard
-from synthcore.errors import LowAcceptance
+from synthcore.pipeline import shard
+from synthcore.base.errors import LowAcceptance
 render = shard.render_shard
 
 def failing(plan, *arguments):

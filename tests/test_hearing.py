@@ -6,9 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from synthcore import progress
-from synthcore.distances import RESOLUTIONS
-from synthcore.hearing import (
+from synthcore.analysis.audio import (
     END_DB,
     NEAR_DB,
     QUICK,
@@ -19,6 +17,8 @@ from synthcore.hearing import (
     seconds_of_sound,
     sketch,
 )
+from synthcore.analysis.distances import RESOLUTIONS
+from synthcore.base import progress
 from synthcore.storage.dataset import Dataset
 
 RATE = 22_050

@@ -44,8 +44,8 @@ print(threading.active_count(), *(name for name in {HEAVY} if name in sys.module
 @pytest.mark.parametrize(
     ("words", "heavy"),
     [
-        (["--version"], [*HEAVY, "numpy", "synthcore.settings"]),
-        (["--help"], [*HEAVY, "numpy", "synthcore.settings", "importlib.metadata"]),
+        (["--version"], [*HEAVY, "numpy", "synthcore.settings.models"]),
+        (["--help"], [*HEAVY, "numpy", "synthcore.settings.models", "importlib.metadata"]),
         (["generate", "--help"], ["prefect", "h5py", "scipy", "numpy", "rich", "argparse", "importlib.metadata"]),
     ],
 )
@@ -71,7 +71,7 @@ with Dataset(sys.argv[1]) as dataset:
 def test_the_domain_works_without_prefect(fresh):
     code = """
 import importlib, pkgutil, synthcore
-above = ("synthcore.flows", "synthcore.tasks", "synthcore.storage.torch")
+above = ("synthcore.flows", "synthcore.tasks", "synthcore.training.torch")
 names = [m.name for m in pkgutil.walk_packages(synthcore.__path__, "synthcore.")]
 names = [name for name in names if not name.startswith(above)]
 for name in names:
@@ -113,7 +113,7 @@ def test_the_public_names_are_these():
     assert synthcore._HOMES.keys() == set(synthcore.__all__)
 
 
-FLOWS = sorted(name for name, home in synthcore._HOMES.items() if home.endswith("synthcore.flows.calls"))
+FLOWS = sorted(name for name, home in synthcore._HOMES.items() if home.endswith("synthcore.flows.running.calls"))
 
 
 def test_a_flow_can_be_imported_and_passed_on_without_prefect(fresh):

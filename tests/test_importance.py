@@ -17,20 +17,20 @@ import numpy as np
 import pytest
 
 from benchmarks.processes import descendants, is_alive
-from synthcore import importance, weighing
-from synthcore.controls import installed
+from synthcore.analysis import importance, weighing
+from synthcore.analysis.importance import BaseResult, Probe, ProbeRef, ProbeResult
+from synthcore.base.errors import DatasetError
 from synthcore.engine import client
 from synthcore.engine.rendering import CpuSeconds, Fault, Outcome
-from synthcore.errors import DatasetError
 from synthcore.flows.cli import main
-from synthcore.importance import BaseResult, Probe, ProbeRef, ProbeResult
-from synthcore.patch import Patch
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage import weights
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.weights import Weights
 from synthcore.storage.writer import file_checksum
-from synthcore.verification import find_damage
+from synthcore.verification.rerendering import find_damage
+from synthcore.vital.controls import installed
+from synthcore.vital.patch import Patch
 from tests.conftest import make_dataset
 
 REGISTRY = installed()

@@ -16,19 +16,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthcore import progress
-from synthcore.classes import EXTRAS
-from synthcore.controls import installed
+from synthcore.base import progress
+from synthcore.base.errors import DatasetError, PresetError, SpecError
 from synthcore.engine.client import borrow_renderer, migrate
-from synthcore.errors import DatasetError, PresetError, SpecError
-from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, Patch, init_assets
-from synthcore.presets import fidelity
-from synthcore.presets.collection import Collection
-from synthcore.presets.fidelity import NEAR, VERDICTS, measure
-from synthcore.presets.folders import factory_folders, is_factory
-from synthcore.presets.ingest import ingest, make_collection, survey
-from synthcore.presets.reading import MAX_NAME, UNKNOWN_ROUTE, read_preset
+from synthcore.ingest import fidelity
+from synthcore.ingest.collecting import ingest, make_collection, survey
+from synthcore.ingest.fidelity import NEAR, VERDICTS, measure
+from synthcore.sources.collection import Collection
 from synthcore.spec import AudioSpec, DatasetSpec
+from synthcore.vital.classes import EXTRAS
+from synthcore.vital.controls import installed
+from synthcore.vital.factory import factory_folders, is_factory
+from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, init_assets
+from synthcore.vital.reading import MAX_NAME, UNKNOWN_ROUTE, read_preset
 
 REGISTRY = installed()
 INIT = Patch.init(REGISTRY)

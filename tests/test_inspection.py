@@ -6,10 +6,10 @@ import h5py
 import numpy as np
 import pytest
 
-from synthcore.hearing import centroid_hz
-from synthcore.inspection import Inspection, inspect
-from synthcore.overview import look
-from synthcore.sampling.hypercube import Sampler
+from synthcore.analysis.audio import centroid_hz
+from synthcore.analysis.inspection import Inspection, inspect
+from synthcore.analysis.overview import look
+from synthcore.sources.synthetic import Sampler
 from synthcore.storage.dataset import Dataset
 
 

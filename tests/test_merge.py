@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from synthcore.errors import DamagedShard
+from synthcore.base.errors import DamagedShard
 from synthcore.storage import weights
 from synthcore.storage.dataset import Dataset
 

@@ -7,14 +7,14 @@ import re
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from synthcore import settings
-from synthcore.errors import SpecError
+from synthcore.base.errors import SpecError
+from synthcore.base.messages import SENTENCES, explain
 from synthcore.flows import cli
-from synthcore.flows.form import asked
-from synthcore.messages import SENTENCES, explain
-from synthcore.presets.sources import PresetSource
-from synthcore.presets.transfer import Limits
-from synthcore.settings import DownloadPresets, Generate, RunSettings, Verify, parse
+from synthcore.flows.running.form import asked
+from synthcore.ingest.remotes import PresetSource
+from synthcore.ingest.transfer import Limits
+from synthcore.settings import models as settings
+from synthcore.settings.models import DownloadPresets, Generate, RunSettings, Verify, parse
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 
 MODELS = [getattr(settings, model) for model, _ in cli.COMMANDS.values()]

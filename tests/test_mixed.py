@@ -13,26 +13,26 @@ import numpy as np
 import pytest
 
 import synthcore
-from synthcore import library
-from synthcore.classes import builtin_classes
-from synthcore.controls import installed
-from synthcore.errors import DatasetError, SpecError
+from synthcore.analysis.inspection import inspect
+from synthcore.base.errors import DatasetError, SpecError
 from synthcore.flows.cli import main
-from synthcore.inspection import inspect
-from synthcore.patch import EMPTY_SLOT, LABELS, Patch
-from synthcore.presets.collection import Collection
-from synthcore.presets.families import SHARES, family_of, split_of
-from synthcore.presets.given import Given, Projection
-from synthcore.presets.ingest import ingest, make_collection
-from synthcore.presets.variations import Variations
-from synthcore.recipe import render_recipe, write_recipe
-from synthcore.settings import Verify
-from synthcore.shard import plan_shards
+from synthcore.ingest.collecting import ingest, make_collection
+from synthcore.pipeline import library
+from synthcore.pipeline.shard import plan_shards
+from synthcore.publishing.recipe import render_recipe, write_recipe
+from synthcore.settings.models import Verify
+from synthcore.sources.collection import Collection
+from synthcore.sources.presets import Given, Projection
+from synthcore.sources.splits import SHARES, family_of, split_of
+from synthcore.sources.variations import Variations
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
-from synthcore.storage.batches import Examples
 from synthcore.storage.dataset import Dataset
-from synthcore.verification import verify
-from synthcore.wavetables.catalog import builtin
+from synthcore.training.batches import Examples
+from synthcore.verification.rerendering import verify
+from synthcore.vital.catalog import builtin
+from synthcore.vital.classes import builtin_classes
+from synthcore.vital.controls import installed
+from synthcore.vital.patch import EMPTY_SLOT, LABELS, Patch
 from tests.conftest import make_dataset
 
 REGISTRY = installed()

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from synthcore.controls import installed
-from synthcore.normalize import to_units, to_values
+from synthcore.vital.controls import installed
+from synthcore.vital.normalize import to_units, to_values
 
 CONTINUOUS = installed().continuous
 SMOOTH = [c for c in CONTINUOUS if not c.is_whole]

@@ -12,15 +12,15 @@ import h5py
 import numpy as np
 import pytest
 
-from synthcore.cache import Records, prune, survey
-from synthcore.controls import installed
-from synthcore.errors import DatasetError, FileUnavailable, SynthcoreError
-from synthcore.presets.collection import Collection
+from synthcore.base.errors import DatasetError, FileUnavailable, SynthcoreError
+from synthcore.pipeline.cache import Records, prune, survey
+from synthcore.pipeline.continuing import grown, require_continuable
+from synthcore.sources.collection import Collection
 from synthcore.storage import collection, weights
-from synthcore.storage.continuing import grown, require_continuable
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import ShardRef
 from synthcore.storage.weights import Weights
+from synthcore.vital.controls import installed
 
 WRITING = r"another program is writing it: wait, or set HDF5_USE_FILE_LOCKING=FALSE on file systems without locks$"
 IN_USE = r"another program has it open: wait, or set HDF5_USE_FILE_LOCKING=FALSE on file systems without locks$"
@@ -119,7 +119,7 @@ def test_a_collection_that_is_being_written_is_said_to_be(tmp_path, held):
 FORBIDDEN = """
 import os
 from synthcore import Dataset
-from synthcore.errors import SynthcoreError
+from synthcore.base.errors import SynthcoreError
 if not os.geteuid():
     os.seteuid(65534)  # what is forbidden is not forbidden to root
 try:
@@ -144,7 +144,7 @@ def test_what_may_not_be_read_is_said_to_be_forbidden(tier_1, fresh):
 TOO_MANY = """
 import os, resource
 from synthcore import Dataset
-from synthcore.errors import SynthcoreError
+from synthcore.base.errors import SynthcoreError
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 held = []
 try:

@@ -23,8 +23,8 @@ from typing import Any
 import h5py
 import pytest
 
-from synthcore.flows.environment import is_healthy
-from synthcore.flows.operation import ROOT
+from synthcore.flows.running.environment import is_healthy
+from synthcore.flows.running.operation import ROOT
 from synthcore.storage.dataset import Dataset
 
 pytestmark = pytest.mark.slow

@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from synthcore.errors import SpecError
+from synthcore.analysis.words import describe
+from synthcore.base.errors import SpecError
 from synthcore.flows.cli import main
 from synthcore.page import content
 from synthcore.page import details as page_details
@@ -28,7 +29,6 @@ from synthcore.page.charts import Measure, draw_histograms, silhouette
 from synthcore.page.clips import encode_sound
 from synthcore.page.writing import BEGINNING, require_replaceable, write_page
 from synthcore.storage.dataset import Dataset
-from synthcore.words import describe
 from tests.browser import CHROMIUM, Tab, browser
 
 HOSTILE = """</title></script></style><script>window.taken = 1</script><img src=x onerror="taken=1">'"&{{ 7 * 7 }}"""

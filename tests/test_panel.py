@@ -10,11 +10,11 @@ import pytest
 import vita
 
 import synthcore
-from synthcore.controls import Control, Registry
-from synthcore.normalize import to_units
-from synthcore.panel import EFFECTS, effects_in_order, panel, plain, shipped, signed
-from synthcore.patch import Patch
 from synthcore.spec import AudioSpec
+from synthcore.vital.controls import Control, Registry
+from synthcore.vital.normalize import to_units
+from synthcore.vital.panel import EFFECTS, effects_in_order, panel, plain, shipped, signed
+from synthcore.vital.patch import Patch
 
 #: A number that vita multiplies by 60, and that is a switch.
 SWITCHES = {"bypass"}

@@ -13,13 +13,13 @@ import vita
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthcore.classes import EXTRAS
-from synthcore.controls import installed
 from synthcore.engine.client import borrow_renderer
-from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, SLOT_SETTINGS, Patch, content_hash, init_assets
-from synthcore.sampling.hypercube import Sampler
+from synthcore.sources.synthetic import Sampler
 from synthcore.spec import DatasetSpec
-from synthcore.wavetables.canonical import canonical_wavetable
+from synthcore.vital.classes import EXTRAS
+from synthcore.vital.controls import installed
+from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, SLOT_SETTINGS, Patch, content_hash, init_assets
+from synthcore.vital.wavetable import canonical_wavetable
 
 REGISTRY = installed()
 INIT = Patch.init(REGISTRY)

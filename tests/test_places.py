@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from synthcore import places
-from synthcore.errors import SpecError
-from synthcore.flows import environment
+from synthcore.base import places
+from synthcore.base.errors import SpecError
 from synthcore.flows.cli import main
+from synthcore.flows.running import environment
 from tests.conftest import MAY_BE_KEPT_OUT, UNPRIVILEGED
 from tests.test_flow import SHORT
 

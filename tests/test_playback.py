@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 import synthcore
-from synthcore.classes import builtin_classes
-from synthcore.controls import installed
+from synthcore.base.errors import RenderError, SpecError, SynthcoreError
 from synthcore.engine import client
 from synthcore.engine.rendering import Fault
-from synthcore.errors import RenderError, SpecError, SynthcoreError
-from synthcore.normalize import to_label, to_values
-from synthcore.patch import EMPTY_SLOT, LABELS, Patch
-from synthcore.presets.reading import read_preset
-from synthcore.storage.batches import Examples
 from synthcore.storage.dataset import Dataset
+from synthcore.training.batches import Examples
+from synthcore.vital.classes import builtin_classes
+from synthcore.vital.controls import installed
+from synthcore.vital.normalize import to_label, to_values
+from synthcore.vital.patch import EMPTY_SLOT, LABELS, Patch
+from synthcore.vital.reading import read_preset
 
 REGISTRY = installed()
 INIT = Patch.init(REGISTRY)

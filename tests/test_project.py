@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, assert_type
 import pytest
 
 import synthcore
+from synthcore.pipeline.summary import Summary
 from synthcore.storage.dataset import Dataset
-from synthcore.summary import Summary
 from tests.test_flow import post
 from tests.test_operation import Shell, free_port
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from synthcore import quantities, spelling
-from synthcore.errors import SpecError
-from synthcore.flows.form import asked
-from synthcore.settings import CacheCommand, Export, Generate, Inspect, parse
+from synthcore.base import quantities, spelling
+from synthcore.base.errors import SpecError
+from synthcore.flows.running.form import asked
+from synthcore.settings.models import CacheCommand, Export, Generate, Inspect, parse
 from synthcore.spec import AudioSpec, DatasetSpec
 
 ROOT_SAYS = "n_samples = '20k'\n[audio]\nnotes = ['C4', 61, 'Bb2']\nnote_seconds = '500ms'\nsample_rate = '44.1k'\n"

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthcore import picture, report, spectrogram
-from synthcore.axes import Axis
-from synthcore.overview import look
-from synthcore.progress import Progress
-from synthcore.report import Tally, duration, shard_rows, short_count
-from synthcore.shard import plan_shards
+from synthcore.analysis import picture, spectrogram
+from synthcore.analysis.axes import Axis
+from synthcore.analysis.overview import look
+from synthcore.base.progress import Progress
+from synthcore.pipeline import tally as report
+from synthcore.pipeline.shard import plan_shards
+from synthcore.pipeline.summary import Summary
+from synthcore.pipeline.tally import Tally, duration, shard_rows, short_count
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import Gap
-from synthcore.summary import Summary
 
 
 class Clock:
@@ -104,7 +105,7 @@ def test_the_picture_is_a_small_png_and_the_same_every_time(each_tier: Any) -> N
 
 def test_a_run_imports_no_library_for_charts(tier_1: Any, fresh: Any) -> None:
     code = """
-from synthcore import picture
+from synthcore.analysis import picture
 from synthcore.storage.merge import DatasetRef
 picture.draw(DatasetRef.model_validate_json(sys.argv[1]))
 """

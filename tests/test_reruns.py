@@ -50,7 +50,7 @@ BASE: dict[str, Any] = {
 #: The flow is called in one process for all lines: starting Prefect would take longer than the lines do.
 DRIVER = """
 import json, sys
-from synthcore.flows import environment
+from synthcore.flows.running import environment
 environment.prepare()
 from synthcore.flows.generate import generate
 for line in sys.stdin:

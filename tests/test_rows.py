@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from synthcore import Dataset
-from synthcore.errors import DatasetError
+from synthcore.base.errors import DatasetError
 from synthcore.storage.rows import has_our_chunks, read_rows
 from tests.conftest import place_of
 

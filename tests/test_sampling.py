@@ -7,15 +7,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from synthcore.controls import installed
-from synthcore.errors import SpecError
-from synthcore.normalize import to_units, to_values
-from synthcore.patch import EMPTY_SLOT, Patch
-from synthcore.sampling.hypercube import BLOCK, Sampler
-from synthcore.sampling.modulation import MAX_CONNECTIONS, MIN_AMOUNT, STOP
-from synthcore.sampling.priors import ConstraintRow, PriorRow, Priors, RouteRow, marginals, shipped
+from synthcore.base.errors import SpecError
+from synthcore.sources.modulation import MAX_CONNECTIONS, MIN_AMOUNT, STOP
+from synthcore.sources.priors import ConstraintRow, PriorRow, Priors, RouteRow, marginals, shipped
+from synthcore.sources.synthetic import BLOCK, Sampler
 from synthcore.spec import DatasetSpec
-from synthcore.wavetables.catalog import Catalog, builtin
+from synthcore.vital.catalog import Catalog, builtin
+from synthcore.vital.controls import installed
+from synthcore.vital.normalize import to_units, to_values
+from synthcore.vital.patch import EMPTY_SLOT, Patch
 
 REGISTRY = installed()
 KINDS = {
@@ -228,8 +228,8 @@ def test_a_candidate_depends_on_its_slot_and_attempt_alone(spec):
 def test_a_candidate_is_the_same_in_another_process(fresh):
     specs = [DatasetSpec(**fields) for fields in KINDS.values()]
     code = f"""
-from synthcore.controls import installed
-from synthcore.sampling.hypercube import Sampler
+from synthcore.vital.controls import installed
+from synthcore.sources.synthetic import Sampler
 from synthcore.spec import DatasetSpec
 for spec in sys.argv[1:]:
     sampler = Sampler(DatasetSpec.model_validate_json(spec), installed())

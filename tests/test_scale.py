@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from benchmarks.processes import descendants, is_alive
-from synthcore.batch import MARK, Batch, cut, find, mark
-from synthcore.errors import EngineMismatch, SpecError
-from synthcore.flows import runners
-from synthcore.shard import plan_shards, render_shard
+from synthcore.base.errors import EngineMismatch, SpecError
+from synthcore.flows.running import runners
+from synthcore.pipeline.batch import MARK, Batch, cut, find, mark
+from synthcore.pipeline.shard import plan_shards, render_shard
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.dataset import Dataset
 from tests.conftest import CAN_MOUNT
@@ -397,8 +397,8 @@ def test_a_batch_of_which_shards_fail_is_tried_again_by_the_run_that_asked(
 BATCH_THAT_FAILS_IN_PART = """
 import sys
 from pathlib import Path
-from synthcore import shard
-from synthcore.errors import LowAcceptance
+from synthcore.pipeline import shard
+from synthcore.base.errors import LowAcceptance
 render = shard.render_shard
 
 def failing(plan, *arguments):
@@ -407,11 +407,11 @@ def failing(plan, *arguments):
     return render(plan, *arguments)
 
 shard.render_shard = failing
-from synthcore.flows import environment
+from synthcore.flows.running import environment
 environment.prepare()
 from synthcore.flows.render_shards import render_shards
-from synthcore.batch import cut, mark
-from synthcore.settings import RunSettings
+from synthcore.pipeline.batch import cut, mark
+from synthcore.settings.models import RunSettings
 from synthcore.spec import AudioSpec, DatasetSpec
 spec = DatasetSpec(n_samples=36, audio=AudioSpec(sample_rate=22050, note_seconds=0.25, render_seconds=0.4))
 (batch,) = cut(shard.plan_shards(spec, 12), spec, 12, 8)

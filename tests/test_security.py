@@ -16,17 +16,17 @@ from typing import Any
 import pytest
 
 from benchmarks.processes import descendants
-from synthcore.controls import Registry
+from synthcore.base.errors import Accident, SpecError
+from synthcore.base.masking import masked
 from synthcore.engine import faults
 from synthcore.engine.client import Renderer
 from synthcore.engine.rendering import RenderFormat
-from synthcore.errors import Accident, SpecError
-from synthcore.patch import Patch, init_assets
-from synthcore.presets.masking import masked
-from synthcore.sampling.hypercube import Sampler
-from synthcore.settings import DownloadPresets, parse
+from synthcore.settings.models import DownloadPresets, parse
+from synthcore.sources.synthetic import Sampler
 from synthcore.spec import DatasetSpec
 from synthcore.tasks.records import read_records
+from synthcore.vital.controls import Registry
+from synthcore.vital.patch import Patch, init_assets
 from tests.conftest import TIMEOUT_SECONDS, wait_until
 from tests.test_download import Handler, Remote, Site, remote, serve_git, site  # noqa: F401
 from tests.test_flow import SHORT, post

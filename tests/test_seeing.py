@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from synthcore import picture
+from synthcore.analysis import picture
 from tests.test_flow import SHORT, post
 
 pytestmark = pytest.mark.slow

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from benchmarks.processes import is_alive
-from synthcore.errors import SynthcoreError
-from synthcore.flows import environment, serve, server
+from synthcore.base.errors import SynthcoreError
+from synthcore.flows.running import environment, serve, server
 from tests.conftest import Fresh, wait_until
 
 

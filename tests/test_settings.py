@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from synthcore import settings
-from synthcore.commandline import flags
-from synthcore.errors import SpecError
+from synthcore.base.errors import SpecError
+from synthcore.base.messages import explain
 from synthcore.flows import cli
-from synthcore.flows.form import asked
-from synthcore.messages import explain
-from synthcore.presets.transfer import Limits
-from synthcore.settings import (
+from synthcore.flows.running.form import asked
+from synthcore.ingest.transfer import Limits
+from synthcore.settings import models as settings
+from synthcore.settings.commandline import flags
+from synthcore.settings.models import (
     Common,
     Generate,
     Inspect,

@@ -10,15 +10,15 @@ import h5py
 import numpy as np
 import pytest
 
-from synthcore import library
-from synthcore.errors import DatasetError
-from synthcore.inspection import inspect
-from synthcore.patch import Patch
-from synthcore.presets.families import SHARES, family_of, split_of
-from synthcore.presets.ingest import ingest
-from synthcore.recipe import render_recipe, write_recipe
+from synthcore.analysis.inspection import inspect
+from synthcore.base.errors import DatasetError
+from synthcore.ingest.collecting import ingest
+from synthcore.pipeline import library
+from synthcore.publishing.recipe import render_recipe, write_recipe
+from synthcore.sources.splits import SHARES, family_of, split_of
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
+from synthcore.vital.patch import Patch
 from tests.conftest import make_dataset
 
 #: Of 100 families about this many are expected in each split.

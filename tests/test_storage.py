@@ -18,19 +18,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from synthcore.controls import Registry, installed
+from synthcore.base.errors import DatasetError, EngineMismatch, SpecError, SynthcoreError
 from synthcore.engine.client import borrow_renderer
 from synthcore.engine.faults import REASONS
 from synthcore.engine.machine import Engine, engine
-from synthcore.errors import DatasetError, EngineMismatch, SpecError, SynthcoreError
-from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, Patch
-from synthcore.sampling.hypercube import Sampler
+from synthcore.pipeline.continuing import grown, require_continuable
+from synthcore.sources.synthetic import Sampler
 from synthcore.spec import DatasetSpec
-from synthcore.storage.continuing import grown, require_continuable
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.schema import to_dense
 from synthcore.storage.writer import whole_file
-from synthcore.wavetables.catalog import builtin
+from synthcore.vital.catalog import builtin
+from synthcore.vital.controls import Registry, installed
+from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch
 
 #: Every column with a row per render: its type and the shape of one row.
 COLUMNS = {
@@ -403,10 +403,10 @@ def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path):
 FULL = """
 import json, os, resource, signal
 from pathlib import Path
-from synthcore.controls import installed
+from synthcore.vital.controls import installed
 from synthcore.engine.machine import Engine, engine
-from synthcore.errors import SynthcoreError
-from synthcore.shard import ShardPlan, ShardRef, render_shard
+from synthcore.base.errors import SynthcoreError
+from synthcore.pipeline.shard import ShardPlan, ShardRef, render_shard
 from synthcore.storage.merge import merge_shards
 
 what, limit, data_dir, output, plan, shards = sys.argv[1:]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from synthcore.errors import DatasetError, SpecError
+from synthcore.base.errors import DatasetError, SpecError
 from tests.conftest import place_of
 
 ROOT = Path(__file__).parent.parent
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 torch = pytest.importorskip("torch")
 from torch.utils.data import DataLoader, Subset  # noqa: E402
 
-from synthcore.storage.torch import BatchStream, Examples, Order, RowDataset, ShuffledBatches  # noqa: E402
+from synthcore.training.torch import BatchStream, Examples, Order, RowDataset, ShuffledBatches  # noqa: E402
 
 WORKERS: dict[str, dict[str, Any]] = {
     "no worker": {},
@@ -129,7 +129,7 @@ import sys
 import numpy as np, torch
 from torch import distributed
 from torch.utils.data import DataLoader
-from synthcore.storage.torch import BatchStream, Order, RowDataset, Examples, ShuffledBatches
+from synthcore.training.torch import BatchStream, Order, RowDataset, Examples, ShuffledBatches
 
 if __name__ == "__main__":
     path, rank, meet, out = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]

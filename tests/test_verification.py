@@ -9,10 +9,10 @@ import h5py
 import numpy as np
 import pytest
 
-from synthcore.errors import EngineMismatch
-from synthcore.settings import Verify
+from synthcore.base.errors import EngineMismatch
+from synthcore.settings.models import Verify
 from synthcore.storage.dataset import Dataset
-from synthcore.verification import Verdict, verify
+from synthcore.verification.rerendering import Verdict, verify
 
 
 def verdict_on(path, **settings):

@@ -15,20 +15,20 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from synthcore.controls import installed
+from synthcore.base.errors import DatasetError
 from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import engine
 from synthcore.engine.rendering import RenderedRow
-from synthcore.errors import DatasetError
-from synthcore.recipe import write_recipe
-from synthcore.sampling.hypercube import Sampler
+from synthcore.publishing.recipe import write_recipe
+from synthcore.sources.synthetic import Sampler
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import ShardRef, merge_shards
 from synthcore.storage.schema import AUDIO, DENSE, StoredPriors
 from synthcore.storage.views import OPEN
 from synthcore.storage.writer import ShardWriter, new_file
-from synthcore.wavetables.catalog import builtin
+from synthcore.vital.catalog import builtin
+from synthcore.vital.controls import installed
 
 #: More than files may be open below. The same happens with 300 shards and 256 files, the limit of many systems.
 SHARDS, FILES = 90, 64
@@ -130,7 +130,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 from torch.multiprocessing import set_sharing_strategy
 from torch.utils.data import DataLoader
 from synthcore import Dataset
-from synthcore.storage.torch import BatchStream, Examples, Order, RowDataset
+from synthcore.training.torch import BatchStream, Examples, Order, RowDataset
 
 set_sharing_strategy("file_system")  # else torch itself opens a file for each tensor
 with Dataset(sys.argv[1]) as dataset:

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synthcore.controls import VITAL_VERSION, installed
-from synthcore.errors import SpecError
-from synthcore.patch import MAX_SLOTS, Patch, init_assets
-from synthcore.presets.fidelity import measure
-from synthcore.presets.reading import UNKNOWN_ROUTE, ReadPreset, read_preset
-from synthcore.vital_versions import Heard, Versions, read_table, shipped, versions
+from synthcore.base.errors import SpecError
+from synthcore.ingest.fidelity import measure
+from synthcore.vital.controls import VITAL_VERSION, installed
+from synthcore.vital.patch import MAX_SLOTS, Patch, init_assets
+from synthcore.vital.reading import UNKNOWN_ROUTE, ReadPreset, read_preset
+from synthcore.vital.versions import Heard, Versions, read_table, shipped, versions
 
 REGISTRY = installed()
 INIT = Patch.init(REGISTRY)
 STACKS = REGISTRY.by_name["osc_1_stack_style"].options
 TRIANGLE = REGISTRY.init["lfos"][0]
 DRAWN = {**TRIANGLE, "points": [0.0, 1.0, 0.5, 0.25, 1.0, 1.0]}
-TABLE = (files("synthcore") / "vital_versions.toml").read_text()
+TABLE = (files("synthcore.vital") / "versions.toml").read_text()
 #: Of these the init preset's oscillator has so many that the way they are stacked is heard.
 VOICES = {"osc_1_unison_voices": 4.0}
 #: What Vital 1.6.4 writes when nothing has been touched.
@@ -287,14 +287,14 @@ def test_every_entry_says_what_it_knows_and_from_where():
 )
 def test_a_table_that_makes_no_sense_is_said_in_a_line(old, new, says):
     assert old in TABLE
-    with pytest.raises(SpecError, match="vital_versions.toml") as error:
+    with pytest.raises(SpecError, match="versions.toml") as error:
         Versions(REGISTRY, read_table(TABLE.replace(old, new).encode()))
     assert says in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_text_that_is_no_table_is_said(tmp_path):
-    with pytest.raises(SpecError, match="vital_versions.toml"):
+    with pytest.raises(SpecError, match="versions.toml"):
         read_table(b"[[")
     assert tomllib.loads(TABLE)
 

@@ -24,21 +24,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from synthcore.controls import VITAL_VERSION, Registry, canonical_json
+from synthcore.base.errors import DatasetError, PresetError, SpecError
 from synthcore.engine.chunk import inflate
 from synthcore.engine.client import Renderer, migrate
 from synthcore.engine.rendering import RenderFormat
-from synthcore.errors import DatasetError, PresetError, SpecError
 from synthcore.flows.cli import main
-from synthcore.patch import NO_SAMPLE, OSCILLATORS, Patch, init_assets
-from synthcore.presets.files import Refused, find
-from synthcore.wavetables import discovery
-from synthcore.wavetables.builtin import LAST_FRAME, LEVEL, PEAK, STEP
-from synthcore.wavetables.canonical import canonical_wavetable, playable
-from synthcore.wavetables.catalog import Catalog, CatalogEntry, Sighting, builtin, catalog_of
-from synthcore.wavetables.discovery import CatalogRef, contents_fingerprint, places_to_search
-from synthcore.wavetables.folders import vital_folders
-from synthcore.wavetables.wav import read_wavetable
+from synthcore.ingest import wavetables as discovery
+from synthcore.ingest.files import Refused, find
+from synthcore.ingest.wav import read_wavetable
+from synthcore.ingest.wavetables import CatalogRef, contents_fingerprint, places_to_search
+from synthcore.vital.builtin import LAST_FRAME, LEVEL, PEAK, STEP
+from synthcore.vital.catalog import Catalog, CatalogEntry, Sighting, builtin, catalog_of
+from synthcore.vital.controls import VITAL_VERSION, Registry, canonical_json
+from synthcore.vital.folders import vital_folders
+from synthcore.vital.patch import NO_SAMPLE, OSCILLATORS, Patch, init_assets
+from synthcore.vital.wavetable import canonical_wavetable, playable
 
 FORMAT = RenderFormat(
     sample_rate=44100,
@@ -200,7 +200,7 @@ print(" ".join(__cpu_dispatch__))
 import os, warnings
 warnings.simplefilter("ignore")  # numpy says which of them this processor lacks anyway
 os.environ["NPY_DISABLE_CPU_FEATURES"] = {features!r}
-from synthcore.wavetables.catalog import builtin
+from synthcore.vital.catalog import builtin
 print(builtin().digest)
 """
     assert fresh(code, without=("vita", "prefect")).stdout.strip() == BUILTIN_DIGEST

@@ -6,11 +6,11 @@ import h5py
 import numpy as np
 import pytest
 
-from synthcore.errors import DatasetError
-from synthcore.normalize import to_units
-from synthcore.patch import EMPTY_SLOT, MAX_SLOTS, Patch
+from synthcore.analysis.words import describe
+from synthcore.base.errors import DatasetError
 from synthcore.storage.dataset import Dataset
-from synthcore.words import describe
+from synthcore.vital.normalize import to_units
+from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch
 
 
 @pytest.fixture

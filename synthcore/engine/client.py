@@ -25,11 +25,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 
+from synthcore.base.errors import Accident, Interrupted, SynthcoreError
 from synthcore.engine import faults
 from synthcore.engine.protocol import Message, data_bytes, pack, unpack
 from synthcore.engine.rendering import CpuSeconds, Fault, Outcome, RenderedRow, RenderFormat
 from synthcore.engine.turns import Turns
-from synthcore.errors import Accident, Interrupted, SynthcoreError
 
 log = logging.getLogger(__name__)
 

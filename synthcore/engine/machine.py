@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from synthcore.controls import canonical_json
-from synthcore.errors import SynthcoreError
+from synthcore.base.errors import SynthcoreError
+from synthcore.vital.controls import canonical_json
 
 #: Raise it when the road from label to audio changes: the settling, the order of notes, the zygote's warm-up.
 ENGINE_VERSION = 1

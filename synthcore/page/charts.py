@@ -13,7 +13,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from synthcore.axes import Axis, short
+from synthcore.analysis.axes import Axis, short
 
 BINS = 48
 #: Of a chart, in its own units, of which one is about a pixel.

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from synthcore import spectrogram
+from synthcore.analysis import spectrogram
+from synthcore.analysis.spectrogram import SHOWN_SECONDS
 from synthcore.page.details import Details, describe
-from synthcore.spectrogram import SHOWN_SECONDS
 from synthcore.storage.dataset import Dataset
 
 #: What every browser plays, at a tenth of the size of 16-bit samples; FLAC at the sample rates that MP3 hasn't got.

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthcore import inspection, progress
-from synthcore.comparison import Comparison, compare
+from synthcore.analysis import inspection
+from synthcore.analysis.audio import NEAR_DB, Heard, hear
+from synthcore.analysis.comparison import Comparison, compare
+from synthcore.analysis.inspection import Inspection
+from synthcore.analysis.usage import Usage
+from synthcore.base import progress
+from synthcore.base.progress import Progress
 from synthcore.engine.faults import REASONS
-from synthcore.hearing import NEAR_DB, Heard, hear
-from synthcore.inspection import Inspection
 from synthcore.page.charts import Histogram, Measure, draw_histograms, silhouette
 from synthcore.page.clips import Clip, make_clip
-from synthcore.progress import Progress
 from synthcore.storage.dataset import Dataset
-from synthcore.usage import Usage
 
 #: Rows that are heard for a page. Of more, this many, evenly spaced: a page takes a minute whatever the dataset.
 HEARD = 2_048
@@ -98,7 +99,7 @@ class Content:
 
 
 def rows_heard(rows: int) -> int:
-    """How many rows `gather` tells `synthcore.progress` of, of a dataset with audio."""
+    """How many rows `gather` tells `synthcore.base.progress` of, of a dataset with audio."""
     return min(rows, HEARD) + min(rows, ROWS)
 
 

@@ -6,10 +6,10 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthcore import words
-from synthcore.patch import OSCILLATORS
+from synthcore.analysis import words
+from synthcore.page.drawing import frames_of, outline, waveform
 from synthcore.storage.dataset import Dataset
-from synthcore.wavetables.drawing import frames_of, outline, waveform
+from synthcore.vital.patch import OSCILLATORS
 
 WIDTH, HEIGHT = 128, 48  #: of a waveform
 

@@ -11,11 +11,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from synthcore.comparison import Comparison
-from synthcore.errors import SpecError
-from synthcore.inspection import Inspection
+from synthcore.analysis.comparison import Comparison
+from synthcore.analysis.inspection import Inspection
+from synthcore.base.errors import SpecError
 from synthcore.page.content import Content, gather, gather_both
-from synthcore.storage.continuing import require_writable
+from synthcore.pipeline.continuing import require_writable
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.writer import whole_file
 

@@ -11,14 +11,14 @@ from typing import Any
 import h5py
 import numpy as np
 
-from synthcore.candidates import Provenance
-from synthcore.controls import Registry
-from synthcore.errors import DatasetError
-from synthcore.patch import Patch
+from synthcore.base.errors import DatasetError
+from synthcore.sources.base import Provenance
 from synthcore.storage import schema
 from synthcore.storage.opening import open_file
 from synthcore.storage.rows import require_written
 from synthcore.storage.writer import new_file, whole_file
+from synthcore.vital.controls import Registry
+from synthcore.vital.patch import Patch
 
 VERSION = "2.0.0"
 KIND = "synthcore presets"  #: tells the file from a dataset

@@ -17,13 +17,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from synthcore.candidates import Provenance
-from synthcore.classes import Classes
-from synthcore.controls import Control, Registry
+from synthcore.base.errors import DatasetError, FileUnavailable
 from synthcore.engine.machine import Engine
-from synthcore.errors import DatasetError, FileUnavailable
-from synthcore.patch import LABELS, Patch
-from synthcore.presets.families import SHARES, Split
+from synthcore.sources.base import Provenance
+from synthcore.sources.splits import SHARES, Split
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema, weights
 from synthcore.storage.opening import MAKE_AGAIN, open_file
@@ -31,6 +28,9 @@ from synthcore.storage.rows import has_our_chunks, read_rows, require_written
 from synthcore.storage.schema import StoredPriors
 from synthcore.storage.views import View, views_of
 from synthcore.storage.weights import Status, Weights
+from synthcore.vital.classes import Classes
+from synthcore.vital.controls import Control, Registry
+from synthcore.vital.patch import LABELS, Patch
 
 Row = dict[str, Any]
 Rows = slice | Sequence[int] | NDArray[np.integer[Any]] | NDArray[np.bool_]

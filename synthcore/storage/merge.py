@@ -19,17 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from synthcore import library
-from synthcore.candidates import Provenance, Source
-from synthcore.classes import Classes, Numbering
-from synthcore.controls import Registry
+from synthcore.base.errors import DamagedShard, FileUnavailable
 from synthcore.engine.machine import Engine
-from synthcore.errors import DamagedShard, FileUnavailable
+from synthcore.pipeline import library
+from synthcore.sources.base import Provenance, Source
 from synthcore.spec import DatasetSpec
 from synthcore.storage import MergeMode, schema, weights
 from synthcore.storage.derived import Derived
 from synthcore.storage.opening import open_file
 from synthcore.storage.writer import begin_sync, checksum, file_checksum, is_intact, new_file, whole_file
+from synthcore.vital.classes import Classes, Numbering
+from synthcore.vital.controls import Registry
 
 log = logging.getLogger(__name__)
 

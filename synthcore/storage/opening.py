@@ -13,7 +13,7 @@ from typing import Literal
 
 import h5py
 
-from synthcore.errors import FileUnavailable
+from synthcore.base.errors import FileUnavailable
 
 MAKE_AGAIN = "make it again with the command that made it (generate takes --refresh merge)"
 #: Errors that say nothing of what the file holds. HDF5 has a number for other errors too, those of damage among them.

@@ -14,8 +14,8 @@ import numpy as np
 from isal.igzip_lib import IsalError
 from numpy.typing import NDArray
 
+from synthcore.base.errors import DatasetError
 from synthcore.engine.chunk import inflate_into
-from synthcore.errors import DatasetError
 from synthcore.storage.opening import MAKE_AGAIN
 
 #: What a chunk goes through when it is written, in HDF5's numbers.

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from synthcore.candidates import Provenance
-from synthcore.classes import EXTRAS, Classes
-from synthcore.controls import Registry, canonical_json
+from synthcore.base.errors import DatasetError
 from synthcore.engine.machine import Engine
-from synthcore.errors import DatasetError
-from synthcore.patch import MAX_SLOTS, OSCILLATORS, SLOT_FIELDS
-from synthcore.sampling.hypercube import drawn_with
-from synthcore.sampling.priors import Marginal, shipped
+from synthcore.sources.base import Provenance
+from synthcore.sources.priors import Marginal, shipped
+from synthcore.sources.synthetic import drawn_with
 from synthcore.spec import DatasetSpec
+from synthcore.vital.classes import EXTRAS, Classes
+from synthcore.vital.controls import Registry, canonical_json
+from synthcore.vital.patch import MAX_SLOTS, OSCILLATORS, SLOT_FIELDS
 
 VERSION = "4.0.0"
 AUDIO = "audio/waveforms"

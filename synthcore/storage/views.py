@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from synthcore.errors import DatasetError, FileUnavailable
+from synthcore.base.errors import DatasetError, FileUnavailable
 from synthcore.storage.opening import MAKE_AGAIN, open_file
 from synthcore.storage.rows import read_rows
 from synthcore.storage.schema import AUDIO, DENSE, UNREADABLE

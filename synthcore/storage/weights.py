@@ -16,9 +16,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from synthcore.controls import canonical_json
-from synthcore.errors import DatasetError
+from synthcore.base.errors import DatasetError
 from synthcore.storage.opening import open_file
+from synthcore.vital.controls import canonical_json
 
 GROUP = "importance_weights"
 Status = Literal["absent", "complete", "stale"]

@@ -17,18 +17,18 @@ import h5py
 import numpy as np
 import xxhash
 
-from synthcore.candidates import Candidate, Provenance
-from synthcore.classes import Classes, Numbering
-from synthcore.controls import Registry
+from synthcore.base.errors import SynthcoreError
 from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import Engine
 from synthcore.engine.rendering import Fault, RenderedRow
-from synthcore.errors import SynthcoreError
-from synthcore.patch import Patch
+from synthcore.sources.base import Candidate, Provenance
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema
 from synthcore.storage.opening import open_file
-from synthcore.wavetables.catalog import Catalog
+from synthcore.vital.catalog import Catalog
+from synthcore.vital.classes import Classes, Numbering
+from synthcore.vital.controls import Registry
+from synthcore.vital.patch import Patch
 
 
 class ShardWriter:

@@ -1,0 +1,1 @@
+"""Running: what runs the flows. Servers, workers, runners and the display; the flows themselves lie above."""

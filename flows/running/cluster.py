@@ -1,0 +1,99 @@
+"""Dask: the runner, and what each process of its cluster needs. Imported only by who asks for Dask.
+
+A crash of the synth never reaches a Dask worker: renders happen in processes of their own, there as here.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, Self
+
+from distributed import Worker, WorkerPlugin
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import Task
+from prefect_dask.task_runners import DaskTaskRunner
+
+from synthcore.base.errors import RenderError
+from synthcore.engine.client import at_most
+
+LOOK_UPS = 4  #: at a time
+
+
+class Bound(WorkerPlugin):
+    """Lets each worker process render as many candidates at a time as Dask gave it threads, and warms no zygote more.
+
+    A shard alone would use two. Without a bound, a worker of eight threads would render sixteen at a time.
+    """
+
+    name = "synthcore-bound"
+    idempotent = True  # two runs may share a cluster
+
+    def __init__(self, *, is_ours: bool) -> None:
+        self._is_ours = is_ours
+
+    def setup(self, worker: Worker) -> None:
+        if self._is_ours:  # Ctrl-C in the terminal is meant for the run, which ends its cluster
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._bound = at_most(worker.state.nthreads)
+        self._bound.__enter__()
+
+    def teardown(self, worker: Worker) -> None:  # noqa: ARG002  the signature is Dask's
+        self._bound.__exit__(None, None, None)
+
+
+class ShardRunner(DaskTaskRunner):
+    """Prefect's runner for Dask, with `Bound` on every worker, also on those that join later.
+
+    A shard whose file is there is looked up by a thread of this process, in 10 ms: to ask a worker takes 100 to 300.
+    """
+
+    def __enter__(self) -> Self:
+        super().__enter__()  # type: ignore[no-untyped-call]  # Prefect has given it no types
+        self.client.register_plugin(Bound(is_ours=self.address is None))
+        self._here: ThreadPoolTaskRunner[Any] = self._exit_stack.enter_context(ThreadPoolTaskRunner(LOOK_UPS))
+        self._submitter = self._exit_stack.enter_context(ThreadPoolExecutor(1))
+        return self
+
+    def submit(self, task: Task[..., Any], parameters: dict[str, Any], *links: Any, **named_links: Any) -> Any:
+        """Submit a shard's task, to the cluster or to a thread."""
+        if (parameters["data_dir"] / parameters["plan"].name).exists() and not task.refresh_cache:
+            return self._here.submit(task, parameters, *links, **named_links)
+        # In a thread: where Ctrl-C meets pydantic, which serialises the task, it becomes an error of pydantic's.
+        submit, context = super().submit, copy_context()
+        return self._submitter.submit(context.run, submit, task, parameters, *links, **named_links).result()
+
+
+def dask_runner(address: str | None, workers: int) -> DaskTaskRunner:
+    """Run on the cluster at this address, or on one of this machine for this run alone.
+
+    Parameters
+    ----------
+    address : str or None
+        Of the scheduler.
+    workers : int
+        Processes of the cluster of this machine; each renders one candidate at a time.
+
+    Raises
+    ------
+    RenderError
+        This machine has no shared memory left for the processes of a cluster.
+    """
+    if address:
+        return ShardRunner(address=address)
+    _require_shared_memory()
+    here: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+    return ShardRunner(cluster_kwargs=here)
+
+
+def _require_shared_memory() -> None:
+    """Refuse a machine on which processes can't share a lock, as Dask's do: it would fail with three tracebacks."""
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except OSError as error:
+        raise RenderError(
+            f"no Dask cluster can be started here, as shared memory can't be had: {error.strerror}; remove what was "
+            "left in /dev/shm, give it more room (a container's --shm-size), or leave out --runner dask"
+        ) from error

@@ -1,0 +1,164 @@
+"""What people see of a run: a live bar on a terminal, a progress artifact in Prefect's UI."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from synthcore.base import progress
+from synthcore.estimates.pace import Meter
+from synthcore.estimates.work import Work
+from synthcore.flows.running.environment import is_reachable
+from synthcore.pipeline.shard import ShardPlan
+from synthcore.pipeline.tally import Tally
+from synthcore.tasks.report import show_progress, start_progress
+
+#: How often the artifact moves: often enough to be live, and a few dozen requests in a run of minutes.
+SECONDS = 3.0
+#: Without a terminal, each of so many shards has a line; of more, one every few seconds.
+LISTED, LINE_SECONDS = 100, 5.0
+FIRST_SECONDS = 3.0  #: of rendering, from which the rest can be told
+
+
+class Warnings(logging.Handler):
+    """Tells people what synthcore warns of. In Prefect's UI it is among the run's logs."""
+
+    def __init__(self, display: Display) -> None:
+        super().__init__(logging.WARNING)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._display.say(record.getMessage())
+
+
+class Display:
+    """Follows one run. Rows are counted as they are rendered, or by the shard when it was cached."""
+
+    def __init__(self, plans: list[ShardPlan], work: Work | None = None) -> None:
+        self.tally = Tally(plans, asked=work.rows_asked if work else None)
+        self._work = work  # whose estimate is still to be said
+        self._meter = Meter(work.settings.workers) if work else None
+        self._said_at = -LINE_SECONDS
+        self._artifact = start_progress(self.tally.to_text())
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=12),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed_text]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[verdicts]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("rendering", total=self.tally.asked, speed_text="", verdicts="")
+        self._listening = progress.listening(self._count)
+        self._warnings = Warnings(self)
+        self._has_noticed = False
+        self._over = threading.Event()
+        # In the run's context, whose connection to the server it uses.
+        self._publisher = threading.Thread(target=contextvars.copy_context().run, args=(self._publish,), daemon=True)
+
+    def __enter__(self) -> Display:
+        self._listening.__enter__()
+        logging.getLogger("synthcore").addHandler(self._warnings)
+        self._bar.start()
+        self._publisher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._bar.stop()
+        logging.getLogger("synthcore").removeHandler(self._warnings)
+        self._listening.__exit__(kind, error, trace)
+        if error is None or isinstance(error, Exception):  # who interrupts a run doesn't wait for its last words
+            self._publisher.join()
+            self._show()
+
+    def shard_done(self, plan: ShardPlan, *, is_cached: bool) -> None:
+        """Count a finished shard, once."""
+        self.tally.shard_done(plan, is_cached=is_cached)
+        self._move()
+        if not is_cached and not self._bar.console.is_terminal:
+            self._list(plan)
+
+    def shard_failed(self) -> None:
+        """Count a shard that failed for good."""
+        self.tally.shard_failed()
+        self._move()
+
+    def shard_lost(self, plan: ShardPlan) -> None:
+        """Take back a finished shard: its file is gone or damaged, and it will be rendered again."""
+        self.say(f"{plan.name} is gone or damaged: rendering shard {plan.index} again")
+        self.tally.shard_lost(plan)
+        self._bar.update(self._task, description="rendering")
+        self._move()
+
+    def say(self, line: str, style: str = "yellow") -> None:
+        """Tell people what they should know, above the bar."""
+        self._bar.console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def merging(self) -> None:
+        """Say that rendering is over."""
+        self._bar.update(self._task, description="merging")
+
+    def _count(self, event: progress.Progress) -> None:
+        if event.notice:
+            if not self._has_noticed:
+                self._has_noticed = True
+                self.say(event.notice)
+            return
+        self.tally.count(event)
+        if self._meter:
+            self._meter.hear(event)
+        self._move()
+
+    def _list(self, plan: ShardPlan) -> None:
+        """Say that a shard is rendered, where no bar shows it; of many, one every few seconds."""
+        now, tally = time.monotonic(), self.tally
+        is_last = tally.shards_done == tally.shards
+        if tally.shards <= LISTED or is_last or now - self._said_at >= LINE_SECONDS:
+            self._said_at = now
+            self.say(tally.of_shard(plan), style="")
+
+    def _foretell(self) -> None:
+        """Say once what a run will take, as soon as it is known: before it begins, or from its first seconds."""
+        if self._work is None or self._meter is None:
+            return
+        from synthcore.estimates.estimate import foretold  # only now: a short run does without
+
+        paces = self._work.known_paces()
+        if self._meter.seconds >= FIRST_SECONDS:
+            paces = dict.fromkeys(paces, self._meter.pace("run"))
+        elif not paces or None in paces.values():
+            return
+        for line in foretold(self._work, paces):
+            self.say(line, style="")
+        self._work = None
+
+    def _move(self) -> None:
+        tally = self.tally
+        self._bar.update(
+            self._task,
+            completed=tally.asked_done,
+            speed_text=f"{tally.rows_per_second:.1f} rows/s" if tally.rows_rendered else "",
+            verdicts=tally.verdicts,
+        )
+
+    def _publish(self) -> None:
+        self._foretell()
+        while not self._over.wait(SECONDS):
+            self._foretell()
+            self._show()
+
+    def _show(self) -> None:
+        if is_reachable():  # Prefect would try for a minute
+            show_progress(self._artifact, self.tally.rows_done / self.tally.rows, self.tally.to_text())

@@ -1,0 +1,125 @@
+"""The doctor's visit: installation, Prefect server, data directory. Prefect itself may be what is broken."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from synthcore.base.masking import masked
+from synthcore.flows.running import environment, operation, server
+from synthcore.pipeline import doctor
+from synthcore.pipeline.cache import Records
+from synthcore.pipeline.doctor import Diagnosis, Finding
+
+
+def diagnose(data_dir: Path, results_dir: Path, *, repairs: bool) -> Diagnosis:
+    """Look at everything; first remove what is provably stale, if that is asked."""
+    visits = [("Prefect", _prefect), ("Prefect home", _home), ("server", _server)]
+    findings = [*doctor.installation(), *doctor.examine(visits), *doctor.room(data_dir)]
+    repaired: list[str] = []
+
+    def look() -> Iterator[Finding]:
+        records = _records(data_dir, results_dir)
+        if repairs:
+            repaired.extend(doctor.repair(data_dir, records))
+            records = _records(data_dir, results_dir)
+        yield from doctor.contents(data_dir, records)
+
+    is_started = not any(f.state == "problem" for f in findings if f.check == "Prefect home")
+    if is_started and os.access(data_dir, os.R_OK | os.X_OK):  # else it has been said why not
+        findings += doctor.examine([("shards", look)])
+    return Diagnosis(findings=tuple(findings), repaired=tuple(repaired))
+
+
+def _records(data_dir: Path, results_dir: Path) -> Records:
+    from synthcore.tasks.records import read_records
+
+    return read_records(data_dir, results_dir)
+
+
+def _prefect() -> Iterator[Finding]:
+    importlib.import_module("prefect")
+    yield Finding(check="Prefect", state="ok", what=f"Prefect {metadata.version('prefect')}")
+
+
+def _home() -> Iterator[Finding]:
+    """Whether Prefect can read its home, and write there where a run has to bring a server."""
+    hindered = [*doctor.hindrances("Prefect home", "problem", environment.home_obstacles(brings_server=not _api()))]
+    yield from hindered or [Finding(check="Prefect home", state="ok", what=f"{environment.prefect_home()} can be used")]
+
+
+def _api() -> str | None:
+    """The server that a run would use, if one is named or answers."""
+    named, _ = environment.named_api()
+    kept = environment.kept_api()
+    return named or (kept if kept and environment.is_healthy(kept) else None)
+
+
+def _server() -> Iterator[Finding]:
+    """Which server a run would use, and whether it is one that it can use."""
+    (named, where), kept = environment.named_api(), environment.kept_api()
+    api = named or kept
+    if named and not environment.answers(named):
+        what = f"nothing answers at {masked(named)}, which {where} names"
+        yield Finding(check="server", state="problem", what=what, todo="start it, or unset it there")
+    elif api and environment.is_healthy(api):
+        yield from _same_version(api)
+    elif named:
+        what = f"a server answers at {masked(named)}, and wants to know who asks"
+        yield Finding(check="server", state="ok", what=what)
+    elif kept:
+        what = f"the server that synthcore up started at {kept} doesn't answer"
+        yield Finding(check="server", state="warning", what=what, todo="synthcore down, then synthcore up")
+    elif shared := server.running(environment.prefect_home()):
+        yield from _shared(shared)
+    else:
+        what = "none runs; the next command starts one, which ends by itself when idle (synthcore up keeps one)"
+        yield Finding(check="server", state="ok", what=what)
+    if lost := operation.lost():
+        what = f"of what synthcore up started, the {' and the '.join(lost)} ended by itself"
+        yield Finding(check="server", state="warning", what=what, todo="synthcore up starts it again")
+    yield from _orphans()
+
+
+def _shared(found: server.Server) -> Iterator[Finding]:
+    """The server that commands share."""
+    where = f"the server that commands share at {found.api.removesuffix('/api')} (process {found.pid})"
+    if environment.is_healthy(found.api):
+        minutes = server.IDLE_SECONDS / 60
+        what = f"{where} answers; it ends after {minutes:.0f} idle minutes, or by synthcore down"
+        yield Finding(check="server", state="ok", what=what)
+    else:
+        yield Finding(check="server", state="warning", what=f"{where} doesn't answer", todo="synthcore down ends it")
+
+
+def _same_version(api: str) -> Iterator[Finding]:
+    with urllib.request.urlopen(f"{api}/admin/version", timeout=5) as answer:
+        theirs, ours = json.load(answer), metadata.version("prefect")
+    if theirs == ours:
+        yield Finding(check="server", state="ok", what=f"Prefect {theirs} answers at {masked(api)}")
+    else:
+        what = f"the server at {masked(api)} is Prefect {theirs}, and the one installed here {ours}"
+        yield Finding(check="server", state="warning", what=what, todo="use the same version for both")
+
+
+def _orphans() -> Iterator[Finding]:
+    """Servers that killed runs have left: Prefect's own doesn't watch for its run's end.
+
+    They are not ended here: a server that somebody started in the background looks the same.
+    """
+    listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+    rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
+    left = [
+        pid
+        for pid, parent, *command in rows
+        if parent == "1" and "prefect.server.api.server:create_app" in str(command)
+    ]
+    if left:
+        what = f"Prefect servers without the run that started them, or in the background: {len(left)}"
+        yield Finding(check="server", state="warning", what=what, todo=f"if nobody uses them: kill {' '.join(left)}")

@@ -1,0 +1,214 @@
+"""The Prefect server of those who have none: started once, shared by the commands that follow, gone when idle.
+
+It is found by a file whose lock it holds as long as it lives: no process id or port that another program has got since
+is taken for it, and of two commands that need one at once, one starts it. A server may also be one run's alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPException
+from importlib import metadata
+from pathlib import Path
+
+from synthcore.base.errors import SynthcoreError
+from synthcore.storage.writer import disk_errors_of
+
+IDLE_SECONDS = 900.0  #: after which it ends by itself
+START_SECONDS = 120.0  #: for a server on a busy machine that has never started one; 7 s on a quiet one that has
+STOP_SECONDS = 10.0  #: for a server to end by itself; then it is killed
+ENDING_SECONDS = 3.0  #: in which a server that closes its connections ends, if it does
+LOOK_SECONDS = 0.05  #: how soon it is seen that another command has started it
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that was started here.
+
+    Attributes
+    ----------
+    api : str
+        Its address, which listens from the beginning: an answer waits until it is ready.
+    pid : int
+    process : subprocess.Popen or None
+        None if another command started it.
+    """
+
+    api: str
+    pid: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is there."""
+        if self.process:
+            return self.process.poll() is None
+        try:
+            os.kill(self.pid, 0)
+        except (ProcessLookupError, PermissionError):  # gone, or its id is a stranger's by now
+            return False
+        return True
+
+    def require_ready(self, log: Path) -> None:
+        """Wait until it answers.
+
+        Raises
+        ------
+        SynthcoreError
+            It ended, or never answers.
+        """
+        try:
+            with urllib.request.urlopen(f"{self.api}/health", timeout=START_SECONDS):
+                return
+        except (OSError, HTTPException) as error:
+            deadline = time.monotonic() + ENDING_SECONDS
+            while self.is_running and time.monotonic() < deadline:
+                time.sleep(LOOK_SECONDS)
+            if self.is_running:
+                what = f"the Prefect server at {self.api} doesn't answer: {error}; end it with synthcore down"
+            else:
+                what = f"the Prefect server ended before it answered: {_last_line(log)} ({log})"
+            raise SynthcoreError(what) from error
+
+
+def is_database_elsewhere() -> bool:
+    """Whether the environment names another database than that of Prefect's home: then no server is shared."""
+    return any(f"PREFECT_{part}_DATABASE_CONNECTION_URL" in os.environ for part in ("API", "SERVER"))
+
+
+def shared(home: Path) -> Server:
+    """The server that commands share, started if there is none.
+
+    Parameters
+    ----------
+    home : Path
+        Prefect's, where its database is.
+
+    Raises
+    ------
+    SynthcoreError
+        Its folder can't be written, or one is there that doesn't say where.
+    """
+    book = book_of(home)
+    with disk_errors_of(book):
+        book.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with _opened(book) as file:
+            if _lock(file):
+                os.truncate(file, 0)
+                return _start(home, log_of(home), book=file)
+            found = _read(file)
+        if found:
+            return found
+        time.sleep(LOOK_SECONDS)
+    raise SynthcoreError(f"another program holds {book}, and no server is found by it; end that program")
+
+
+def alone(home: Path) -> Server:
+    """Start a server for this process alone, with which it ends."""
+    log = log_of(home)
+    with disk_errors_of(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+    return _start(home, log)
+
+
+def running(home: Path) -> Server | None:
+    """The server that commands share, if there is one."""
+    if not book_of(home).is_file():
+        return None
+    with _opened(book_of(home)) as file:
+        return None if _lock(file) else _read(file)
+
+
+def end(home: Path) -> bool:
+    """End the server that commands share; say whether there was one."""
+    server = running(home)
+    if server is None:
+        return False
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server.pid, number)
+        deadline = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < deadline:
+            if running(home) != server:
+                return True  # and never kill who has its id since
+            time.sleep(LOOK_SECONDS)
+    return True
+
+
+def book_of(home: Path) -> Path:
+    """The file by which the shared server is found. A home may be shared by machines and versions, a server may not."""
+    return home / "synthcore" / f"server-{socket.gethostname()}-{metadata.version('prefect')}.json"
+
+
+def log_of(home: Path) -> Path:
+    """What servers of ours say."""
+    return home / "synthcore" / "shared-server.log"
+
+
+def _start(home: Path, log: Path, book: int | None = None) -> Server:
+    """Start one out of reach of this terminal's Ctrl-C."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    port, descriptors = listening.getsockname()[1], [listening.fileno()]
+    command = [sys.executable, "-P", "-m", "synthcore.flows.running.serve", str(listening.fileno()), str(home)]
+    if book is not None:
+        command += ["--book", str(book), "--idle", str(IDLE_SECONDS)]
+        descriptors.append(book)
+    with listening, log.open("w") as said:
+        process = subprocess.Popen(
+            command,
+            pass_fds=descriptors,
+            cwd=home,
+            stdin=subprocess.PIPE if book is None else subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+    return Server(f"http://127.0.0.1:{port}/api", process.pid, process)
+
+
+@contextlib.contextmanager
+def _opened(book: Path) -> Iterator[int]:
+    with disk_errors_of(book):
+        file = os.open(book, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _lock(file: int) -> bool:
+    """Hold the book, unless a server does."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read(file: int) -> Server | None:
+    """What the book says; None while it is being written."""
+    try:
+        return Server(**json.loads(os.pread(file, 4096, 0)))
+    except (ValueError, TypeError):
+        return None
+
+
+def _last_line(log: Path) -> str:
+    """What the server said in the end, besides that it ended."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return ([line for line in lines if not line.startswith(("ERROR:", "("))] or ["it said nothing"])[-1]

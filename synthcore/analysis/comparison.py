@@ -1,0 +1,132 @@
+"""Comparing two datasets: what was asked for differently, what is in both, and their numbers side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from synthcore.analysis.audio import QUICK, Heard, hear
+from synthcore.analysis.inspection import Inspection, inspect, new_table, text_of
+from synthcore.storage.dataset import Dataset
+
+LETTERS = ("A", "B")
+
+
+class Comparison(BaseModel):
+    """What two datasets have in common, and what not. Pairs are of the first and the second."""
+
+    model_config = ConfigDict(frozen=True)
+
+    found: tuple[Inspection, Inspection]
+    spec: dict[str, tuple[Any, Any]]  # fields that differ; None where one has no such field
+    same_sound: tuple[float, float]  # of its rows: their audio is in the other file, bit for bit
+    same_label: tuple[float, float]  # of its rows: their patch and note are in the other file
+
+    @property
+    def headline(self) -> list[str]:
+        """What differs, in sentences."""
+        if self.found[0].digest == self.found[1].digest:
+            return ["They hold the same rows: their content digests are equal."]
+        changed = [f"{name} ({one} and {other})" for name, (one, other) in self.changes.items()]
+        spec = f"The specs differ in {_listed(changed)}." if changed else "The specs are the same."
+        return [
+            spec,
+            _shared("sound", "bit for bit like a row", self.same_sound),
+            _shared("have", "the patch and note of a row", self.same_label),
+        ]
+
+    @property
+    def changes(self) -> dict[str, tuple[str, str]]:
+        """The fields of the spec that differ, in words."""
+        return {name: (_say(one), _say(other)) for name, (one, other) in self.spec.items()}
+
+    @property
+    def lines(self) -> dict[str, tuple[str, str]]:
+        """What each holds, line by line."""
+        of_each = [_lines_of(found) for found in self.found]
+        return {what: (of_each[0][what], of_each[1][what]) for what in of_each[0]}
+
+    def to_text(self) -> str:
+        """Say it, for a terminal."""
+        names = [f"{letter}  {found.file}\n" for letter, found in zip(LETTERS, self.found, strict=True)]
+        sentences = "".join(f"- {sentence}\n" for sentence in self.headline)
+        table = new_table("side by side", "", *LETTERS)
+        for what, (one, other) in self.lines.items():
+            table.add_row(what, one, other)
+        return f"{''.join(names)}\n{sentences}\n{text_of([table])}"
+
+
+def compare(first: Dataset, second: Dataset, heard: tuple[Heard, Heard] | None = None) -> Comparison:
+    """Inspect two datasets, and find the rows that are in both."""
+    heard = heard or (hear(first, QUICK), hear(second, QUICK))
+    sounds = [dataset.column("audio_sha256") for dataset in (first, second)]
+    labels = [_labels(dataset) for dataset in (first, second)]
+    specs = [dict(_fields(dataset.spec.model_dump(mode="json"))) for dataset in (first, second)]
+    names = dict.fromkeys((*specs[0], *specs[1]))
+    return Comparison(
+        found=(inspect(first, heard[0]), inspect(second, heard[1])),
+        spec={n: (specs[0].get(n), specs[1].get(n)) for n in names if specs[0].get(n) != specs[1].get(n)},
+        same_sound=(_share_in(*sounds), _share_in(*reversed(sounds))),
+        same_label=(_share_in(*labels), _share_in(*reversed(labels))),
+    )
+
+
+def _labels(dataset: Dataset) -> NDArray[np.bytes_]:
+    """What each row plays: its patch's hash, and its note."""
+    return np.char.add(dataset.column("preset_hash"), dataset.column("midi_note").astype("S3"))
+
+
+def _share_in(rows: NDArray[Any], others: NDArray[Any]) -> float:
+    return float(np.isin(rows, others).mean()) if len(rows) else 0.0
+
+
+def _fields(spec: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, Any]]:
+    """The fields of a spec; those of its groups as audio.notes."""
+    for name, value in spec.items():
+        if isinstance(value, Mapping):
+            yield from _fields(value, f"{group}{name}.")
+        else:
+            yield f"{group}{name}", value
+
+
+def _lines_of(found: Inspection) -> dict[str, str]:
+    audio, covered, twice = found.spec["audio"], found.coverage, found.duplicates
+    _, low, middle, high, _ = found.distributions.get("rms (dBFS)", [float("nan")] * 5)
+    near = f"{twice.near:.1%} of {twice.rows_heard} rows heard" if twice.rows_heard else "not known: no audio"
+    varied = covered.continuous_varied + covered.categorical_varied
+    return {
+        "file": f"{Path(found.file).name}, {found.bytes / 1e6:.1f} MB",
+        "rows": f"{found.rows} of {found.patches} patches",
+        "tier": str(found.tier),
+        "notes": ", ".join(map(str, audio["notes"])),
+        "seconds": f"{audio['render_seconds']:g} at {audio['sample_rate']} Hz",
+        "accepted": f"{found.acceptance:.1%} of {found.candidates}",
+        "refused": ", ".join(f"{reason} {count}" for reason, count in found.faults.items()) or "none",
+        "loudness": f"{middle:.1f} dBFS; 5 to 95 %: {low:.1f} to {high:.1f}" if found.rows else "-",
+        "controls varied": f"{varied}; the least over {covered.lowest_span:.1%} of its range" if varied else "none",
+        "thin": covered.thin_unknown or f"{covered.thin_share:.1%} of a control's prior",
+        "near-duplicates": near,
+        "wavetables": f"{len(found.usage.wavetables)} in {found.usage.oscillators} oscillators",
+        "vita": f"{found.engine['vita']} on {found.engine['machine']}",
+        "digest": found.digest[:12],
+    }
+
+
+def _say(value: Any) -> str:
+    """Write a field's value as people read it; of a hash, its beginning."""
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return value[:12] if isinstance(value, str) and value else "none" if value in (None, "") else str(value)
+
+
+def _shared(verb: str, what: str, shares: tuple[float, float]) -> str:
+    return f"{shares[0]:.1%} of the rows of A and {shares[1]:.1%} of B {verb} {what} of the other."
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

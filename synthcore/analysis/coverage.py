@@ -1,0 +1,192 @@
+"""Coverage: how far the accepted rows reach into the priors they were drawn from, and where they are thin.
+
+A control's prior is cut into bins of equal probability, by what `priors.toml` says of the control alone: what
+constraints and refusals then take away is what is looked for. Counted are patches and not rows: the notes of a patch
+share their controls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from synthcore.sources.priors import Marginal, marginals, shipped
+from synthcore.storage.dataset import Dataset
+from synthcore.vital.controls import Registry
+from synthcore.vital.normalize import to_values
+
+#: An accepted control should span this much of its prior's range.
+SPAN = 0.9
+#: A control's prior is cut into this many bins at most.
+BINS = 20
+#: Patches that a bin must lead to expect. Then fewer than `THIN` of them come by chance in one bin of 20 million: of
+#: Poisson's distribution with mean 20, P(0 or 1) is 4e-8.
+EXPECTED = 20
+#: A bin with less than this share of what was to be expected is thin.
+THIN = 0.1
+#: Rows whose labels are read at a time: memory doesn't grow with the dataset.
+BATCH = 4096
+
+
+class Coverage(BaseModel):
+    """How much of the priors the accepted rows reach."""
+
+    model_config = ConfigDict(frozen=True)
+
+    continuous_varied: int
+    categorical_varied: int
+    lowest_span: float  # share of its prior's range, of the control that spans least
+    narrow: dict[str, float]  # controls that span under SPAN of it
+    missing_options: dict[str, list[str]]  # allowed options that no row has
+    patches: int  # drawn from the priors: those that are counted below
+    thin: dict[str, float]  # controls with thin bins: the share of its prior's probability that lies in them
+    filled: dict[str, list[float]]  # every varied control: patches in each bin, as a share of those to be expected
+    thin_unknown: str  # why there are no bins; empty when there are
+
+    @property
+    def thin_share(self) -> float:
+        """How much of a control's prior is thin, on average over the varied controls."""
+        return sum(self.thin.values()) / max(1, len(self.filled))
+
+
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """How one control's prior is cut: K - 1 inner edges in the control's units (or option indices), K shares."""
+
+    edges: NDArray[np.float64]
+    shares: NDArray[np.float64]
+
+    def count(self, values: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Count values by bin, shape (K,)."""
+        return np.bincount(np.searchsorted(self.edges, values, side="right"), minlength=len(self.shares))
+
+
+def cut(marginal: Marginal, low: float, high: float, bins: int) -> Bins:
+    """Cut a prior into at most `bins` parts of equal probability, as near as whole numbers and options allow.
+
+    Parameters
+    ----------
+    marginal : Marginal
+        How the control is drawn.
+    low, high : float
+        The range that the dataset was drawn from, in the control's units; of wave frames it depends on the catalog.
+    bins : int
+        At least 1.
+    """
+    if marginal.control.is_categorical:
+        return _grouped(
+            np.arange(len(marginal.weights), dtype=np.float64), marginal.weights / marginal.weights.sum(), bins
+        )
+    if marginal.control.is_whole:
+        steps = np.arange(high - low + 2) / (high - low + 1)  # as Marginal.draw: half a step wider at each end
+        return _grouped(low + np.arange(high - low + 1), np.diff(steps ** (1 / marginal.skew)), bins)
+    inner = (np.arange(1, bins) / bins) ** marginal.skew
+    return Bins(low + inner * (high - low), np.full(bins, 1 / bins))
+
+
+def _grouped(values: NDArray[np.float64], shares: NDArray[np.float64], bins: int) -> Bins:
+    """Join neighbouring values until each group has a bin's share; what is left at the end joins the last group."""
+    ends, sums, sum_so_far = [], [], 0.0
+    for place, share in enumerate(shares.tolist()):
+        sum_so_far += share
+        if sum_so_far >= 1 / bins - 1e-9:
+            ends.append(place)
+            sums.append(sum_so_far)
+            sum_so_far = 0.0
+    sums[-1] += sum_so_far
+    return Bins(values[ends[:-1]] + 0.5, np.array(sums))
+
+
+class _Seen:
+    """What the drawn patches hold, gathered batch by batch."""
+
+    def __init__(self, registry: Registry, bins: dict[str, Bins]) -> None:
+        self._places = {c.name: place for place, c in enumerate((*registry.continuous, *registry.categorical))}
+        self._low = np.full(len(self._places), np.inf)
+        self._high = -self._low
+        self.options: list[set[int]] = [set() for _ in registry.categorical]
+        self.bins = bins
+        self._counts = {name: np.zeros(len(cut.shares), np.intp) for name, cut in bins.items()}
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        """Take in patches, shape (patches, 448): values of the continuous controls, then options."""
+        self._low, self._high = np.minimum(self._low, values.min(axis=0)), np.maximum(self._high, values.max(axis=0))
+        for options, column in zip(self.options, values.T[-len(self.options) :], strict=True):
+            options.update(np.unique(column).astype(int).tolist())
+        for name, bins in self.bins.items():
+            self._counts[name] += bins.count(values[:, self._places[name]])
+
+    def spans(self, ranges: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+        """How much of each range is reached, as a share."""
+        reached = self._high - self._low
+        return {name: float(reached[self._places[name]]) / (high - low) for name, (low, high) in ranges.items()}
+
+    def filled(self, patches: int) -> dict[str, NDArray[np.float64]]:
+        """What is in each control's bins, as a share of what was to be expected."""
+        return {name: self._counts[name] / (patches * cut.shares) for name, cut in self.bins.items()}
+
+
+def measure_coverage(dataset: Dataset) -> Coverage:
+    """Compare what the synthetic rows hold with what the priors allow."""
+    patches = int(_is_drawn(dataset, slice(None)).sum())
+    unknown = _why_no_bins(dataset, patches)
+    seen = _look(dataset, {} if unknown else _cut_all(dataset, min(BINS, patches // EXPECTED)))
+    # A shard of presets has no synthetic row, and nothing to be missed.
+    spans = seen.spans(dataset.priors.continuous) if patches else {}
+    filled = seen.filled(patches)
+    thin = {name: float(cut.shares[filled[name] < THIN].sum()) for name, cut in seen.bins.items()}
+    return Coverage(
+        continuous_varied=len(spans),
+        categorical_varied=len(dataset.priors.categorical) if patches else 0,
+        lowest_span=min(spans.values(), default=1.0),
+        narrow={name: span for name, span in sorted(spans.items(), key=lambda item: item[1]) if span < SPAN},
+        missing_options=_missing_options(dataset, seen.options) if patches else {},
+        patches=patches,
+        thin={name: share for name, share in sorted(thin.items(), key=lambda item: -item[1]) if share},
+        filled={name: ratios.round(3).tolist() for name, ratios in filled.items()},
+        thin_unknown=unknown,
+    )
+
+
+def _look(dataset: Dataset, bins: dict[str, Bins]) -> _Seen:
+    """Go once through the labels of the drawn patches."""
+    seen = _Seen(dataset.registry, bins)
+    for start in range(0, len(dataset), BATCH):
+        rows = slice(start, start + BATCH)
+        if (drawn := _is_drawn(dataset, rows)).any():
+            values = to_values(dataset.registry.continuous, dataset.column("continuous", rows)[drawn])
+            seen.add(np.concatenate([values, dataset.column("categorical", rows)[drawn]], axis=1))
+    return seen
+
+
+def _is_drawn(dataset: Dataset, rows: slice) -> NDArray[np.bool_]:
+    """Which rows are the first of a patch that was drawn from the priors, shape (rows,)."""
+    is_first = dataset.column("midi_note", rows) == dataset.spec.audio.notes[0]
+    drawn: NDArray[np.bool_] = is_first & (dataset.column("source", rows) == b"synthetic")
+    return drawn
+
+
+def _why_no_bins(dataset: Dataset, patches: int) -> str:
+    if patches < 2 * EXPECTED:
+        return f"{patches} patches drawn from the priors are too few to tell; it takes {2 * EXPECTED}"
+    if dataset.priors_digest != shipped().digest:
+        return "drawn from other priors than this synthcore's"
+    return ""
+
+
+def _cut_all(dataset: Dataset, bins: int) -> dict[str, Bins]:
+    ranges = dataset.priors.continuous
+    drawn = marginals(dataset.registry, dataset.spec, shipped())
+    return {m.control.name: cut(m, *ranges.get(m.control.name, (m.low, m.high)), bins) for m in drawn}
+
+
+def _missing_options(dataset: Dataset, occurring: list[set[int]]) -> dict[str, list[str]]:
+    missing: dict[str, list[str]] = {}
+    for control, options in zip(dataset.registry.categorical, occurring, strict=True):
+        if absent := set(dataset.priors.categorical.get(control.name, ())) - options:
+            missing[control.name] = [control.options[i] for i in sorted(absent)]
+    return missing

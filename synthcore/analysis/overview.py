@@ -1,0 +1,235 @@
+"""The overview of a dataset: what a person wants to know first, and needs no audio, no synth and nothing slow.
+
+The rest is `synthcore.analysis.inspection`'s. This module imports little, so that its lines are there at once.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from synthcore.base.shell import command, typed
+from synthcore.sources.base import PRESET_SOURCES, Provenance
+from synthcore.sources.splits import SHARES
+from synthcore.storage.dataset import Dataset
+
+WIDTH = 80  #: columns of a terminal that everyone has
+SHORT = 12  #: digits of a hash that a person compares; the whole is in the JSON
+PLACES = 4  #: places of presets that the text names; `inspect` lists all
+USUAL = (0.05, 0.5, 0.95)  #: quantiles of the loudness that the text gives
+
+
+class SourceOfPresets(BaseModel):
+    """Presets of one place and one licence."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    repository: str
+    commit: str
+    licence: str
+    authors: list[str]
+    presets: int
+    rows: int  # made from them, variations included
+
+
+class RefusedPreset(BaseModel):
+    """A preset that made no row."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    reason: str
+
+
+class Overview(BaseModel):
+    """What a dataset says of itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    bytes: int
+    version: str
+    rows: int
+    patches: int
+    tier: int
+    digest: str
+    is_recipe: bool
+    spec: dict[str, Any]
+    engine: dict[str, Any]
+    shapes: dict[str, list[int]]
+    acceptance: float
+    candidates: int
+    faults: dict[str, int]
+    loudness_dbfs: list[float]  # at USUAL; empty if there is no row
+    highest_peak: float
+    wavetables: int  # how many different ones the oscillators play
+    sources: dict[str, int]
+    splits: dict[str, int]  # rows of each; none in a shard
+    presets: list[SourceOfPresets]
+    refused_presets: list[RefusedPreset]
+    importance_weights: str
+    gaps: list[dict[str, Any]]  # patches that the dataset lacks, because their shard failed
+
+    @property
+    def accepted(self) -> str:
+        """How many candidates were kept, and why others were refused."""
+        return accepted(self.candidates, self.faults)
+
+    def begin_text(self) -> str:
+        """Say what there is and how to go on, for a terminal."""
+        lines = [f"{Path(self.file).name}: {self.rows} rows of tier {self.tier}, {self.patches} patches"]
+        lines += pairs_text(self._pairs())
+        next_steps = [f"  {line}" for line in self._next()]
+        return "\n".join([*lines, "", "next:", *next_steps]) + "\n"
+
+    def _pairs(self) -> dict[str, str]:
+        audio = self.spec["audio"]
+        return {
+            "recipe": "without audio" if self.is_recipe else "",
+            "notes": f"{', '.join(map(str, audio['notes']))} at velocity {audio['velocity']}; "
+            f"{audio['note_seconds']:g} s held of {audio['render_seconds']:g} s, at {audio['sample_rate']} Hz",
+            "from": counted(self.sources),
+            "presets": "; ".join(self._places()),
+            "plays": f"{self.wavetables} wavetables",
+            "splits": counted(self.splits),
+            "loudness": self._loudness(),
+            "accepted": self.accepted,
+            "no rows": f"from {len(self.refused_presets)} presets, listed below" if self.refused_presets else "",
+            "lacks": "; ".join(f"{g['patches']} {g['source']} patches from {g['first_patch']}" for g in self.gaps),
+            "weights": "" if self.importance_weights == "absent" else self.importance_weights,
+            "digest": f"{self.digest[:SHORT]} (whole with --json)",
+            "file": f"{typed(Path(self.file))} ({self.bytes / 1e6:.1f} MB)",
+        }
+
+    def _loudness(self) -> str:
+        if not self.loudness_dbfs:
+            return ""
+        low, middle, high = self.loudness_dbfs
+        return f"median {middle:.1f} dBFS, nine in ten {low:.1f} to {high:.1f}; peaks up to {self.highest_peak:.2f}"
+
+    def _places(self) -> Iterator[str]:
+        for place in self.presets[:PLACES]:
+            licence = f" ({place.licence})" if place.licence else ""
+            yield f"{place.presets} of {place.repository or place.source}{licence}, {place.rows} rows"
+        if len(self.presets) > PLACES:
+            yield f"and {len(self.presets) - PLACES} more places, listed below"
+
+    def _next(self) -> list[str]:
+        file = Path(self.file)
+        if self.is_recipe:
+            return [command("render", file, "-o", f"{file.stem}-again.h5")]
+        verify = command("verify", file)
+        if not self.rows:
+            return [verify]
+        return [command("inspect", file, "--html", f"{file.stem}.html"), command("inspect", file, "--row", "0"), verify]
+
+
+def look(dataset: Dataset) -> Overview:
+    """Gather what a dataset says of itself. Reads a few columns, no audio."""
+    patches, faults = count_candidates(dataset)
+    rms_dbfs = dataset.column("rms_dbfs")
+    return Overview(
+        file=str(dataset.path),
+        bytes=dataset.path.stat().st_size,
+        version=dataset.version,
+        rows=len(dataset),
+        patches=patches,
+        tier=dataset.spec.tier,
+        digest=dataset.digest,
+        is_recipe=dataset.is_recipe,
+        spec=dataset.spec.model_dump(mode="json"),
+        engine={
+            name: getattr(dataset.engine, name) for name in ("vita", "build", "machine", "cpu_features", "version")
+        },
+        shapes=dataset.shapes,
+        acceptance=patches / max(1, patches + sum(faults.values())),
+        candidates=patches + sum(faults.values()),
+        faults=faults,
+        loudness_dbfs=[float(q) for q in np.quantile(rms_dbfs, USUAL)] if len(rms_dbfs) else [],
+        highest_peak=float(dataset.column("peak").max(initial=0)),
+        wavetables=len(np.unique(dataset.column("wavetables"))),
+        sources=dict(Counter(source.decode() for source in dataset.column("source").tolist())),
+        splits=_count_splits(dataset),
+        presets=_count_presets(dataset),
+        refused_presets=_refused_presets(dataset),
+        importance_weights=dataset.weights_status,
+        gaps=dataset.gaps,
+    )
+
+
+def count_candidates(dataset: Dataset) -> tuple[int, dict[str, int]]:
+    """Count a file's patches, and the candidates that were refused for them, by reason, the most frequent first."""
+    patches = set(zip(dataset.column("source").tolist(), dataset.column("patch_index").tolist(), strict=True))
+    reasons = Counter(reason.decode() for reason in dataset.rejections()["reason"].tolist())
+    return len(patches), dict(reasons.most_common())
+
+
+def accepted(candidates: int, refused: Mapping[str, int]) -> str:
+    """Say which share of the candidates was kept, and why others were refused."""
+    share = 1 - sum(refused.values()) / max(1, candidates)
+    return f"{share:.1%} of {candidates} candidate patches; refused: {counted(refused) or 'none'}"
+
+
+def counted(values: Mapping[str, Any]) -> str:
+    """Write counts in a line, in their order."""
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def pairs_text(pairs: Mapping[str, str]) -> list[str]:
+    """Write what is known in aligned lines; what is empty is left out."""
+    return [line for name, text in pairs.items() if text for line in wrapped(f"{name:<10}{text}", " " * 12)]
+
+
+def wrapped(text: str, hanging: str) -> list[str]:
+    """Break a line that a terminal would; never within a path or an address."""
+    return textwrap.wrap(
+        text, WIDTH, initial_indent="  ", subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _count_splits(dataset: Dataset) -> dict[str, int]:
+    if "split" not in dataset.column_names:
+        return {}
+    splits = Counter(split.decode() for split in dataset.column("split").tolist())
+    return {split: splits[split] for split in SHARES}
+
+
+def _count_presets(dataset: Dataset) -> list[SourceOfPresets]:
+    """Group the presets by place and licence, and count the rows that descend from each group."""
+    groups: dict[tuple[str, str, str, str], list[Provenance]] = {}
+    for preset in dataset.sources():
+        place = (preset.source, preset.repository, preset.commit, preset.licence)
+        groups.setdefault(place, []).append(preset)
+    parents = dataset.column("parents")
+    found = []
+    for (source, repository, commit, licence), presets in sorted(groups.items()):
+        hashes = np.array([p.preset_hash for p in presets], dtype="S64")
+        found.append(
+            SourceOfPresets(
+                source=source,
+                repository=repository,
+                commit=commit,
+                licence=licence,
+                authors=sorted({p.author for p in presets if p.author}),
+                presets=len(presets),
+                rows=int(np.isin(parents, hashes).any(axis=1).sum()),
+            )
+        )
+    return found
+
+
+def _refused_presets(dataset: Dataset) -> list[RefusedPreset]:
+    """The presets that made no row, and why."""
+    files = {p.preset_hash: f"{p.repository} {p.file}".strip() for p in dataset.sources()}
+    rejected = dataset.rejections()
+    of_presets = np.isin(rejected["source"], [source.encode() for source in PRESET_SOURCES])
+    hashes, reasons = rejected["parents"][of_presets, 0].tolist(), rejected["reason"][of_presets].tolist()
+    refused = zip(hashes, reasons, strict=True)
+    return [RefusedPreset(file=files[p.decode()], reason=reason.decode()) for p, reason in refused]

@@ -1,0 +1,67 @@
+"""Usage: which wavetables the oscillators play, and what modulation connects."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from synthcore.storage.dataset import Dataset
+from synthcore.vital.patch import OSCILLATORS
+
+#: Rows whose labels are counted; of more, this many, in runs of `RUN` rows spread over the dataset.
+COUNTED = 65_536
+RUN = 64  #: as many as are in a chunk of labels: reading one row inflates all of them
+SOURCE, BYPASS = 0, 6  #: places in a modulation slot
+
+
+class Usage(BaseModel):
+    """What the rows use, counted in patches' rows."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int  # that were counted
+    oscillators: int  # switched on, in all these rows
+    wavetables: dict[str, int]  # SHA-256 -> oscillators that are on and play it, the most played first
+    wavetable_names: dict[str, str]  # SHA-256 -> what it is called; made by anyone
+    connections: dict[int, int]  # how many connections -> rows that have as many
+    modulation_sources: dict[str, int]  # connections, the most used first
+    modulation_destinations: dict[str, int]
+
+
+def count_usage(dataset: Dataset) -> Usage:
+    """Count wavetables of oscillators that are on, and connections that aren't bypassed."""
+    registry, classes = dataset.registry, dataset.classes
+    names = [c.name for c in registry.categorical]
+    switches = [names.index(f"osc_{n}_on") for n in range(1, OSCILLATORS + 1)]
+    tables: Counter[int] = Counter()
+    connections: Counter[int] = Counter()
+    sources: Counter[int] = Counter()
+    destinations: Counter[int] = Counter()
+    counted = 0
+    for rows in runs(len(dataset), COUNTED):
+        is_on = dataset.column("categorical", rows)[:, switches] > 0
+        tables.update(dataset.column("wavetables", rows)[is_on].tolist())
+        slots = dataset.column("modulation_slots", rows)
+        is_used = (slots[:, :, SOURCE] >= 0) & (slots[:, :, BYPASS] == 0)
+        connections.update(is_used.sum(axis=1).tolist())
+        sources.update(slots[is_used][:, 0].astype(int).tolist())
+        destinations.update(slots[is_used][:, 1].astype(int).tolist())
+        counted += len(slots)
+    return Usage(
+        rows=counted,
+        oscillators=tables.total(),
+        wavetables={classes.wavetables[place]: count for place, count in tables.most_common()},
+        wavetable_names={classes.wavetables[place]: classes.wavetable_names[place] for place in tables},
+        connections=dict(sorted(connections.items())),
+        modulation_sources={registry.sources[s]: count for s, count in sources.most_common()},
+        modulation_destinations={registry.destinations[d]: count for d, count in destinations.most_common()},
+    )
+
+
+def runs(rows: int, limit: int) -> list[slice]:
+    """Cover `rows` rows in runs of `RUN`, or `limit` of them in runs that are evenly spaced."""
+    of_all = np.arange(0, rows, RUN)
+    taken = of_all[np.unique(np.linspace(0, len(of_all) - 1, min(len(of_all), limit // RUN)).astype(int))]
+    return [slice(start, start + RUN) for start in (taken.tolist() if rows else [])]

@@ -1,0 +1,151 @@
+"""Weighing: what probes measured, averaged over their bases and written into the dataset; 1 on average in a tier."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from synthcore.analysis.distances import RESOLUTIONS
+from synthcore.analysis.importance import (
+    METHOD_VERSION,
+    OPTIONS,
+    STEP,
+    BaseResult,
+    ProbeRef,
+    ProbeResult,
+    render_format,
+)
+from synthcore.base.errors import DatasetError
+from synthcore.engine.machine import engine
+from synthcore.storage import weights
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.weights import Weights
+from synthcore.vital.controls import Control
+
+SHOWN = 8  #: heaviest controls that are named to people
+
+
+class Weighed(BaseModel):
+    """What was weighed, and what came of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    n_base: int
+    base: str  # content digest of the dataset
+    renders: int  # of all probes, cached ones included
+    synth_cpu_seconds: float
+    weights: dict[str, float]  # by control, heaviest first: continuous ones
+    categorical: dict[str, float]  # and categorical ones
+    inaudible: int  # controls of weight 0
+
+    @property
+    def headline(self) -> str:
+        return f"weights of {Path(self.file).name} from {self.n_base} rows"
+
+    def to_text(self) -> str:
+        """Say it, for a terminal."""
+        lines = [f"{self.file}: {len(self.weights) + len(self.categorical)} controls, weighed at {self.n_base} rows"]
+        lines.append(f"  {self.renders} renders, {self.synth_cpu_seconds:.0f} s inside the synth")
+        lines.append(f"  {self.inaudible} controls have weight 0: they don't vary, or were never heard")
+        for what, ranked in (("continuous", self.weights), ("categorical", self.categorical)):
+            heaviest = ", ".join(f"{name} {weight:.2f}" for name, weight in list(ranked.items())[:SHOWN])
+            lines.append(f"  {what:<12}{heaviest}")
+        return "\n".join(lines) + "\n"
+
+
+def store(file: Path, probes: Sequence[ProbeRef], data_dir: Path) -> Weighed:
+    """Average what probes measured, and write it into the dataset, unless it is there already.
+
+    Raises
+    ------
+    DatasetError
+        No base could be rendered, or the file can't be written.
+    """
+    with Dataset(file) as dataset:
+        found, stored, registry = weigh(dataset, probes, data_dir), dataset.weights, dataset.registry
+    if stored is None or not found.is_same(stored):
+        weights.write(file, found)
+    of_continuous = _ranked(registry.continuous, found.continuous)
+    of_categorical = _ranked(registry.categorical, found.categorical)
+    return Weighed(
+        file=str(file),
+        n_base=found.method["n_base"],
+        base=found.method["base"],
+        renders=sum(ref.renders for ref in probes),
+        synth_cpu_seconds=round(sum(ref.synth_cpu_seconds for ref in probes), 1),
+        weights=of_continuous,
+        categorical=of_categorical,
+        inaudible=sum(not weight for weight in (*of_continuous.values(), *of_categorical.values())),
+    )
+
+
+def _ranked(controls: Sequence[Control], weights_of: NDArray[np.float32]) -> dict[str, float]:
+    pairs = zip((control.name for control in controls), weights_of.tolist(), strict=True)
+    return dict(sorted(pairs, key=lambda pair: -pair[1]))
+
+
+def weigh(dataset: Dataset, probes: Sequence[ProbeRef], data_dir: Path) -> Weights:
+    """Average what probes measured.
+
+    Raises
+    ------
+    DatasetError
+        No base could be rendered.
+    """
+    found = [base for ref in probes for base in _read(data_dir / ref.name).bases]
+    bases = [base for base in found if base.moved is not None]
+    if not bases:
+        raise DatasetError(f"{dataset.path}: none of {len(found)} rows could be rendered again")
+    registry, tier = dataset.registry, dataset.spec.tier
+    parts: dict[str, Any] = {}
+    scales = {}
+    for name, controls in (("continuous", registry.continuous), ("categorical", registry.categorical)):
+        mean, error = _mean_and_error(np.array([_row_of(base, controls) for base in bases]))
+        scale = float(mean[[control.tier <= tier for control in controls]].mean()) or 1.0
+        parts[name], parts[f"{name}_error"] = (mean / scale).astype("f4"), (error / scale).astype("f4")
+        scales[f"{name}_db"] = scale
+    return Weights(**parts, method=_method(dataset, found, scales))
+
+
+def _read(path: Path) -> ProbeResult:
+    return ProbeResult.model_validate_json(path.read_bytes())
+
+
+def _row_of(base: BaseResult, controls: Sequence[Control]) -> list[float]:
+    """A base's distances, control by control; 0 where none was rendered as nothing would be heard, NaN where lost."""
+    moved, lost = base.moved or {}, set(base.lost)
+    return [float("nan") if control.name in lost else moved.get(control.name, 0.0) for control in controls]
+
+
+def _mean_and_error(distances: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean over the bases, and its standard error; NaN counts as not there, a single base has no error."""
+    there = np.isfinite(distances)
+    count = np.maximum(there.sum(axis=0), 1)
+    mean = np.where(there, distances, 0).sum(axis=0) / count
+    squares = np.where(there, (distances - mean) ** 2, 0).sum(axis=0)
+    return mean, np.sqrt(squares / np.maximum(count - 1, 1) / count)
+
+
+def _method(dataset: Dataset, found: Sequence[BaseResult], scales: Mapping[str, float]) -> dict[str, Any]:
+    fmt = render_format(dataset.spec)
+    return {
+        "version": METHOD_VERSION,
+        "base": dataset.digest,
+        "n_base": sum(base.moved is not None for base in found),
+        "bases_lost": sum(base.moved is None for base in found),
+        "controls_lost": sum(len(base.lost) for base in found),
+        "step": STEP,
+        "options": OPTIONS,
+        "distance": f"mean difference of log-mel levels in dB, windows and bands {json.dumps(RESOLUTIONS)}",
+        "note_seconds": fmt.note_seconds,
+        "render_seconds": fmt.render_seconds,
+        "engine_fingerprint": engine().fingerprint,
+        **scales,
+    }

@@ -1,0 +1,327 @@
+"""A row in words that one can follow at the synth: what to set, module by module, and what modulates what.
+
+Numbers are not made here: `panel` knows how Vital shows a value, and `activity` what can be heard.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from synthcore.analysis.overview import SHORT, pairs_text, wrapped
+from synthcore.base.errors import DatasetError
+from synthcore.storage.dataset import Dataset
+from synthcore.vital.activity import Labels, activity
+from synthcore.vital.controls import Control
+from synthcore.vital.panel import Knob, Module, panel, plain, signed
+from synthcore.vital.patch import Patch
+
+CELL = 38  #: two controls stand side by side where both are this short
+LABEL = 19  #: columns of a control's name
+
+
+class KnobWords(BaseModel):
+    """One control that differs from the init preset's."""
+
+    model_config = ConfigDict(frozen=True)
+
+    control: str  # the synth's name; empty for what is no control, such as a wavetable
+    label: str  # its name within its module
+    value: str  # as Vital shows it
+    is_heard: bool  # False: moving it changes nothing in this patch
+
+
+class ModuleWords(BaseModel):
+    """What to set in one module."""
+
+    model_config = ConfigDict(frozen=True)
+
+    title: str
+    knobs: tuple[KnobWords, ...]
+
+
+class ConnectionWords(BaseModel):
+    """One modulation connection as a sentence."""
+
+    model_config = ConfigDict(frozen=True)
+
+    slot: int  # from 1
+    sentence: str
+    is_heard: bool
+
+
+class RowWords(BaseModel):
+    """One row in words."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    row: int
+    metadata: dict[str, Any]
+    controls: dict[str, str]  # those that differ from the init preset, by the synth's names, in raw values
+    modulation: list[str]  # every connection by the synth's names, in raw values
+    modules: tuple[ModuleWords, ...]  # in the order of a signal's way
+    connections: tuple[ConnectionWords, ...]
+
+    def to_text(self) -> str:
+        """Say it, for a terminal."""
+        lines = [f"row {self.row} of {Path(self.file).name}", *_origin(self.metadata)]
+        if self.modules or self.connections:
+            lines += ["", "Begin with Vital's init preset, and set:"]
+        for module in self.modules:
+            lines += ["", module.title, *_side_by_side(module.knobs)]
+        if self.connections:
+            lines += ["", "Modulation, by slot"]
+        for connection in self.connections:
+            lines += wrapped(f"{connection.slot:>2}. {_marked(connection.sentence, connection.is_heard)}", "      ")
+        return "\n".join(lines) + "\n"
+
+
+def describe(dataset: Dataset, row: int, *, everything: bool = False) -> RowWords:
+    """Put one row into words.
+
+    What can be heard is judged by this synthcore's rules, which is what `params/active` holds when they are those that
+    the file was merged with.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    row : int
+        Negative ones count from the end.
+    everything : bool
+        Also what differs from the init preset and can't be heard; its `is_heard` is False.
+
+    Raises
+    ------
+    DatasetError
+        There is no such row.
+    """
+    try:
+        stored = dataset[row]
+    except IndexError as error:
+        raise DatasetError(str(error)) from error
+    sound = _Sound(dataset, dataset.patch(row))
+    return RowWords(
+        file=str(dataset.path),
+        row=row % len(dataset),
+        metadata={name: _readable(stored[name]) for name in dataset.metadata_names},
+        controls={control.name: _raw(control, sound.values[control.name]) for control in sound.changed},
+        modulation=[_raw_connection(sound, slot) for slot in sound.slots],
+        modules=tuple(_modules(sound, everything)),
+        connections=tuple(_connections(sound, everything)),
+    )
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """One patch, with what its words depend on."""
+
+    dataset: Dataset
+    patch: Patch
+
+    @cached_property
+    def values(self) -> dict[str, float]:
+        """Every control's raw value, by name."""
+        return self.patch.values(self.dataset.registry)
+
+    @cached_property
+    def changed(self) -> list[Control]:
+        """The controls that differ from the init preset's, by tier and name."""
+        controls = sorted(self.dataset.registry.controls, key=lambda c: (c.tier, c.name))
+        return [c for c in controls if not _is_default(c, self.values[c.name])]
+
+    @cached_property
+    def heard(self) -> set[str]:
+        """Names of the controls that can be heard."""
+        rules = activity(self.dataset.registry)
+        heard = rules.of(Labels.of([self.patch], rules.registry))[0]
+        return {name for name, is_heard in zip(rules.names, heard.tolist(), strict=True) if is_heard}
+
+    @cached_property
+    def slots(self) -> dict[int, tuple[float, ...]]:
+        """The connections by their slot's number, from 1; each is `SLOT_FIELDS`."""
+        slots = enumerate(self.patch.modulation_slots.tolist(), start=1)
+        return {number: tuple(slot) for number, slot in slots if slot[0] >= 0}
+
+    @cached_property
+    def heard_slots(self) -> set[int]:
+        """Numbers of the slots that move something that can be heard."""
+        rules = activity(self.dataset.registry)
+        heard = rules.slots_of(Labels.of([self.patch], rules.registry))[0]
+        return {number for number, is_heard in enumerate(heard.tolist(), start=1) if is_heard}
+
+    def is_heard(self, module: Module) -> bool:
+        """Whether anything of a module but its switch can be heard."""
+        return any(k.control.name in self.heard for k in module.knobs if k.control.name != f"{module.prefix}on")
+
+    def extra(self, place: int) -> Any:
+        """What the patch has instead of the init preset's LFO shapes (0), sample (1) or curves (2); None if nothing.
+
+        Of a recipe, which leaves out what other people own, an empty dictionary.
+        """
+        name = self.patch.extras[place]
+        content = name and self.dataset.asset(name)
+        return json.loads(content) if content else None if name is None else {}
+
+
+def _modules(sound: _Sound, everything: bool) -> Iterator[ModuleWords]:
+    changed = {control.name for control in sound.changed}
+    of_synth = panel(sound.dataset.registry)
+    for module in of_synth.in_order(round(sound.values["effect_chain_order"])):
+        words = [*_parts(module, sound)]
+        words += [_knob(knob, sound) for knob in module.knobs if knob.control.name in changed]
+        words = [word for word in words if word.is_heard or everything]
+        if words:
+            yield ModuleWords(title=module.title, knobs=tuple(words))
+
+
+def _knob(knob: Knob, sound: _Sound) -> KnobWords:
+    name = knob.control.name
+    value = _effects(sound) if name == "effect_chain_order" else knob.text(sound.values[name])
+    return KnobWords(control=name, label=knob.label, value=value, is_heard=name in sound.heard)
+
+
+def _effects(sound: _Sound) -> str:
+    """The effects that are on, in their order."""
+    of_synth = panel(sound.dataset.registry).in_order(round(sound.values["effect_chain_order"]))
+    effects = [module for module in of_synth if module.is_effect and sound.values[f"{module.prefix}on"]]
+    return ", ".join(module.title for module in effects)
+
+
+def _parts(module: Module, sound: _Sound) -> Iterator[KnobWords]:
+    """What a module plays besides its controls: a wavetable, a drawn shape, a sample."""
+    part, _, number = module.prefix.rstrip("_").partition("_")
+    if part in _PARTS and (found := _PARTS[part](sound, number)):
+        label, value = found
+        yield KnobWords(control="", label=label, value=value, is_heard=sound.is_heard(module))
+
+
+def _wavetable(sound: _Sound, number: str) -> tuple[str, str] | None:
+    classes = sound.dataset.classes
+    played = sound.patch.wavetables[int(number) - 1]
+    name = classes.wavetable_names[classes.wavetables.index(played)]
+    return ("wavetable", name or f"without a name ({played[:SHORT]})") if sound.values[f"osc_{number}_on"] else None
+
+
+def _shape(sound: _Sound, number: str) -> tuple[str, str] | None:
+    shapes = sound.extra(0)
+    if shapes is None:
+        return None
+    if not shapes:
+        return "shape", "another one, which this file leaves out"
+    shape, init = shapes[int(number) - 1], sound.dataset.registry.init["lfos"][int(number) - 1]
+    is_same = all(shape[key] == init.get(key) for key in shape if key != "name")
+    return None if is_same else ("shape", f"drawn, {shape['num_points']} points")
+
+
+def _sample(sound: _Sound, _: str) -> tuple[str, str] | None:
+    sample = sound.extra(1)
+    if sample is None:
+        return None
+    seconds = f"{plain(sample['length'] / sample['sample_rate'])} s" if sample else "which this file leaves out"
+    return "sample", f"another one, {seconds}"
+
+
+_PARTS: Mapping[str, Callable[[_Sound, str], tuple[str, str] | None]] = {
+    "osc": _wavetable,
+    "lfo": _shape,
+    "sample": _sample,
+}
+
+
+def _connections(sound: _Sound, everything: bool) -> Iterator[ConnectionWords]:
+    curves = sound.extra(2)
+    for number in sound.slots:
+        is_heard = number in sound.heard_slots
+        if is_heard or everything:
+            is_drawn = curves is not None and (not curves or str(number) in curves)
+            sentence = _sentence(sound, number) + (", through a drawn curve" if is_drawn else "")
+            yield ConnectionWords(slot=number, sentence=sentence, is_heard=is_heard)
+
+
+def _sentence(sound: _Sound, number: int) -> str:
+    registry, of_synth = sound.dataset.registry, panel(sound.dataset.registry)
+    source, destination, amount, is_bipolar, power, is_stereo, is_bypassed = sound.slots[number]
+    moves = of_synth.source(registry.sources[int(source)])
+    moved = of_synth.destination(registry.destinations[int(destination)])
+    return (
+        f"{moves[0].upper()}{moves[1:]} moves {moved} by {signed(100 * amount)} %, "
+        + ("bipolar" if is_bipolar else "unipolar")
+        + (f", power {signed(power)}" if power else "")
+        + (", stereo" if is_stereo else "")
+        + (", bypassed" if is_bypassed else "")
+    )
+
+
+def _raw_connection(sound: _Sound, number: int) -> str:
+    source, destination, amount, is_bipolar, power, is_stereo, _ = sound.slots[number]
+    names = sound.dataset.registry
+    return (
+        f"slot {number}: {names.sources[int(source)]} -> {names.destinations[int(destination)]}, "
+        f"amount {amount:+.3f}, power {power:+.2f}"
+        + (", bipolar" if is_bipolar else "")
+        + (", stereo" if is_stereo else "")
+    )
+
+
+def _raw(control: Control, value: float) -> str:
+    return control.options[round(value - control.low)] if control.is_categorical else f"{value:.6g}"
+
+
+def _is_default(control: Control, value: float) -> bool:
+    """Whether a value is the init preset's: as a float32 label, a default can come back a little off."""
+    return bool(np.isclose(value, control.default, rtol=1e-5, atol=1e-6 * (control.high - control.low)))
+
+
+def _readable(value: Any) -> Any:
+    """Turn what is stored into what people read."""
+    if isinstance(value, np.ndarray):
+        return ", ".join(v.decode() for v in value.tolist() if v)
+    return value.decode() if isinstance(value, bytes) else value.item()
+
+
+def _origin(metadata: Mapping[str, Any]) -> list[str]:
+    """What is known of a row besides its sound's parts; hashes are cut."""
+    found = {name: value[:SHORT] if _is_hash(value) else value for name, value in metadata.items()}
+    parents = ", ".join(parent[:SHORT] for parent in str(found["parents"]).split(", "))
+    pairs = {
+        "played": f"note {found['midi_note']} at velocity {found['velocity']}",
+        "measured": f"{found['rms_dbfs']:.1f} dBFS, peak {found['peak']:.2f}; audio {found['audio_sha256']}",
+        "source": f"{found['source']}, tier {found['tier']}",
+        "patch": f"{found['patch_index']}, attempt {found['attempt']}; label {found['preset_hash']}",
+        "name": found["preset_name"],
+        "made from": parents,
+        "split": f"{found['split']}, family {found['family']}" if "split" in found else "",
+    }
+    return pairs_text(pairs)
+
+
+def _is_hash(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def _side_by_side(knobs: tuple[KnobWords, ...]) -> list[str]:
+    """Write controls two to a line, where they are short."""
+    lines, first = [], ""
+    for knob in knobs:
+        cell = f"{knob.label:<{LABEL}} {' '.join(_marked(knob.value, knob.is_heard).split())}"
+        if first and len(cell) <= CELL:
+            lines.append(f"  {first:<{CELL}}  {cell}")
+            first = ""
+            continue
+        lines += [f"  {first}"] if first else []
+        first = cell if len(cell) <= CELL else ""
+        lines += [] if first else wrapped(cell, " " * (LABEL + 3))
+    return [*lines, f"  {first}"] if first else lines
+
+
+def _marked(text: str, is_heard: bool) -> str:
+    return text if is_heard else f"{text} (not heard)"

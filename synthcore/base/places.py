@@ -1,0 +1,87 @@
+"""Places that a run writes to besides its output, tried before anything long begins: trying changes nothing there."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthcore.base.errors import SpecError
+
+#: Folders of a data directory that every run writes to.
+WRITTEN = ("shards", "results")
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What keeps a place from being written, and what to do."""
+
+    what: str
+    todo: str
+
+
+def require_places(data_dir: Path) -> None:
+    """Refuse a data directory that can't be written or made, or a machine without a place for temporary files."""
+    require_none(of_data(data_dir))
+    require_none(of_temporary_files())
+
+
+def require_none(obstacles: Iterable[Obstacle]) -> None:
+    """Refuse to go on where there is an obstacle.
+
+    Raises
+    ------
+    SpecError
+        It names the first.
+    """
+    for obstacle in obstacles:
+        raise SpecError(f"{obstacle.what}; {obstacle.todo}")
+
+
+def of_data(data_dir: Path) -> Iterator[Obstacle]:
+    """What keeps a data directory from being written or made."""
+    reasons = (reason_against(folder) for folder in (data_dir, *(data_dir / name for name in WRITTEN)))
+    if reason := next(filter(None, reasons), None):
+        todo = "make it writable, or name another data directory with --data-dir or SYNTHCORE_DATA_DIR"
+        yield Obstacle(reason, todo)
+
+
+def of_output(output: Path) -> Iterator[Obstacle]:
+    """What keeps an output from being written, of one that isn't there yet."""
+    if reason := reason_against(output.parent):
+        yield Obstacle(reason, "name another file or folder")
+
+
+def of_temporary_files() -> Iterator[Obstacle]:
+    """What keeps temporary files from being written anywhere."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        yield Obstacle(f"can't write temporary files: {error.strerror}", "name a folder that can be written in TMPDIR")
+
+
+def of_named_temporary_folder() -> Iterator[Obstacle]:
+    """What keeps the folder that TMPDIR names from being used: another one is taken then, without a word."""
+    named = os.environ.get("TMPDIR")
+    if named and (reason := _reason_against(Path(named))):
+        yield Obstacle(
+            f"{reason}, which TMPDIR names; {tempfile.gettempdir()} is used", "name another folder in TMPDIR"
+        )
+
+
+def reason_against(folder: Path) -> str | None:
+    """Say why nothing can be written in a folder, or why it can't be made; None if nothing is in the way."""
+    for place in (folder, *folder.parents):
+        if os.path.lexists(place):
+            return _reason_against(place)
+    return None
+
+
+def _reason_against(place: Path) -> str | None:
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return None
+    except OSError as error:
+        return f"can't write in {place}: {error.strerror}"

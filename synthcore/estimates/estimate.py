@@ -1,0 +1,216 @@
+"""What a dataset will take, before it is made: rows, shards, bytes, time, and room on disk.
+
+The pace at which this machine renders is `synthcore.estimates.pace`'s. All else follows from the plan of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from synthcore.estimates.room import TYPICAL_RATIO, Bytes, Room, require_fits, require_possible, size
+from synthcore.estimates.times import Times
+from synthcore.estimates.work import Assets, Paces, Work, looked_at
+from synthcore.pipeline.tally import counted, duration
+from synthcore.settings.models import Generate
+from synthcore.sources.base import Source
+
+LONG_SECONDS = 60.0  #: a run of more is worth three lines
+
+
+class Estimate(BaseModel):
+    """What a run will take, in numbers. Times are those of this machine, or None where none could be measured."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int  # asked for
+    rows_to_render: int
+    rows_extra: int  # that whole shards hold more than was asked for
+    patches: int
+    shards: int
+    shards_there: int
+    shards_to_render: int
+    shard_bytes: int  # to be written
+    output_bytes: int  # as it is asked for
+    output_bytes_by_copy: int
+    output_bytes_virtual: int
+    rooms: tuple[Room, ...]
+    seconds: float | None
+    seconds_low: float | None
+    seconds_alone: float | None  # if nobody else used the machine, as somebody does
+    seconds_high: float | None
+    render_seconds: float | None
+    merge_seconds: float
+    weights_seconds: float | None
+    rows_per_second: float | None
+    row_bytes: float
+    acceptance: float | None
+    faults: dict[str, int]
+    measured: str  # at what
+    workers: int
+    output: str
+    steps: tuple[str, ...]  # what would be done
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, work: Work, paces: Paces, assets: Mapping[Source, Assets], notes: tuple[str, ...] = ()) -> Estimate:
+        """Add up what a dataset takes, of what was measured."""
+        settings, notes_of = work.settings, work.spec.audio.notes
+        row_bytes = work.row_bytes(paces, TYPICAL_RATIO)
+        needed = Bytes.of(work, row_bytes, paces, assets)
+        times = Times(work, paces, needed)
+        candidates, faults = times.verdicts()
+        rendered = sum(plan.rows for plan in work.missing)
+        return cls(
+            rows=work.rows_asked,
+            rows_to_render=rendered,
+            rows_extra=sum(plan.rows for plan in work.plans) - work.rows_asked,
+            patches=-(-work.rows_asked // len(notes_of)),
+            shards=len(work.plans),
+            shards_there=len(work.there),
+            shards_to_render=len(work.missing),
+            shard_bytes=needed.shards,
+            output_bytes=needed.output(settings.run.merge),
+            output_bytes_by_copy=needed.by_copy,
+            output_bytes_virtual=needed.virtual,
+            rooms=tuple(needed.rooms(settings)),
+            seconds=times.total(1.0),
+            seconds_low=times.least,
+            seconds_alone=times.alone,
+            seconds_high=times.total(1.0 + times.error),
+            render_seconds=times.render,
+            merge_seconds=times.merge,
+            weights_seconds=times.weights,
+            rows_per_second=rendered / times.render if times.render else None,
+            row_bytes=sum(row_bytes.values()) / len(row_bytes),
+            acceptance=1 - faults.total() / candidates if candidates else None,
+            faults=dict(faults),
+            measured=times.measured(),
+            workers=settings.workers,
+            output=str(settings.output_path),
+            steps=tuple(_steps(work)),
+            notes=(*notes, *_notes(work, times)),
+        )
+
+    @property
+    def needed(self) -> Bytes:
+        """What it writes."""
+        return Bytes(shards=self.shard_bytes, by_copy=self.output_bytes_by_copy, virtual=self.output_bytes_virtual)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the run is worth an estimate."""
+        return self.seconds is None or self.seconds > LONG_SECONDS
+
+    @property
+    def headline(self) -> str:
+        """What is to be made, in a line."""
+        extra = f" and {self.rows_extra:,} that whole shards add" * bool(self.rows_extra)
+        there = f", {self.shards_there:,} of them there already" * bool(self.shards_there)
+        return f"{self.rows:,} rows{extra} in {self.shards:,} shards{there}"
+
+    @property
+    def time(self) -> str:
+        """How long it will take here, and how sure that is."""
+        if self.seconds is None or self.seconds_low is None or self.seconds_high is None:
+            return "isn't known"
+        if not self.shards_to_render:
+            return f"about {duration(self.seconds)}: nothing is left to render"
+        low, high = duration(self.seconds_low), duration(self.seconds_high)
+        pace = f"{self.rows_per_second:.1f} rows/s with {self.workers} workers" if self.rows_per_second else ""
+        return f"about {duration(self.seconds)} ({low} to {high}) on this machine: {pace}, {self.measured}"
+
+    @property
+    def space(self) -> str:
+        """What it writes, and where there is room for it."""
+        shards, output = size(self.shard_bytes), size(self.output_bytes)
+        free = " and ".join(f"{size(room.free)} free in {room.place}" for room in self.rooms)
+        return f"{shards} of shards, {output} in {Path(self.output).name}; {free}"
+
+    def lines(self) -> Iterator[str]:
+        """Say it at the start of a run."""
+        yield self.headline
+        yield self.time
+        yield self.space
+
+    def to_text(self) -> str:
+        """Say it for a terminal."""
+        extra = f", {self.rows_extra:,} more in whole shards" * bool(self.rows_extra)
+        kept = f"{self.acceptance:.0%} of the candidates" if self.acceptance is not None else ""
+        lines = [
+            ("rows", f"{self.rows:,} asked for, of {self.patches:,} patches{extra}"),
+            ("shards", f"{self.shards:,}: {self.shards_there:,} are there, {self.shards_to_render:,} to be rendered"),
+            ("time", self.time),
+            ("accepted", kept + (f"; refused: {counted(self.faults)}" if self.faults else "")),
+            ("shards", f"{size(self.shard_bytes)} to be written"),
+            ("output", f"{size(self.output_bytes_by_copy)}; with --merge virtual {size(self.output_bytes_virtual)}"),
+            *(("disk", room.to_text()) for room in self.rooms),
+            *(("note", note) for note in self.notes),
+        ]
+        told = "".join(f"  {name:9} {text}\n" for name, text in lines if text)
+        steps = "".join(f"  {step}\n" for step in self.steps)
+        return f"{self.output}\n{told}\nwithout --dry-run:\n{steps}"
+
+
+def estimate(settings: Generate) -> Estimate:
+    """Say what a run would take. Renders for some seconds where nothing is known; writes nothing else down.
+
+    Raises
+    ------
+    SpecError
+        It doesn't fit on the disk, or the output can't be continued.
+    DatasetError
+        The catalog is none.
+    Accident
+        Nothing could be rendered.
+    """
+    work, notes = looked_at(settings)
+    require_possible(work)
+    found = Estimate.of(work, work.paces(), work.assets(), notes)
+    require_fits(work, found.needed, found.needed)
+    return found
+
+
+def foretold(work: Work, paces: Paces) -> Iterator[str]:
+    """What is said of a run that has begun: three lines of a long one, of another how long it takes."""
+    found = Estimate.of(work, paces, {})
+    if found.is_long:
+        yield from Estimate.of(work, paces, work.assets()).lines()
+    else:
+        yield f"{found.headline}; {found.time}"
+
+
+def _steps(work: Work) -> Iterator[str]:
+    """What the run would do."""
+    settings = work.settings
+    if settings.repos:
+        yield "download presets of the known repositories, or find them here"
+    if settings.has_presets:
+        yield "ingest presets, where files changed"
+    if work.missing:
+        where = f" by workers of {settings.run.distribute}" if settings.run.distribute else ""
+        yield f"render {len(work.missing):,} shards{where}"
+    if not work.is_merged:
+        how = "by copy" if settings.run.merge == "copy" else "as a view of them"
+        yield f"merge {len(work.plans):,} shards into {settings.output_path}, {how}"
+    if settings.weights:
+        yield f"measure importance weights at {settings.weights:,} rows"
+    if settings.html:
+        yield f"write the page {settings.html}"
+    if work.is_merged and not settings.weights and not settings.html:
+        yield "nothing: all of it is there"
+
+
+def _notes(work: Work, times: Times) -> Iterator[str]:
+    """What a reader has to know besides."""
+    candidates, faults = times.verdicts()
+    if work.settings.run.distribute or work.settings.run.runner == "dask":
+        yield "how fast other workers are isn't known: the time is what this machine alone would take"
+    if times.alone:
+        yield f"something else used this machine when that was measured; alone, it takes about {duration(times.alone)}"
+    if candidates and faults.total() == candidates:
+        yield f"none of {candidates} candidates was accepted ({counted(faults)}): the run would give up"
+    elif times.render is None:
+        yield "no candidate was finished in some seconds, so how long it takes isn't known"

@@ -1,0 +1,218 @@
+"""Download presets into folders that say where they come from, each whole or not there at all.
+
+What is downloaded is never run, and never read here: that is `ingest`'s part, which trusts nothing it finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from synthcore.base.errors import DownloadError, SpecError
+from synthcore.ingest import archives, repositories
+from synthcore.ingest.remotes import PresetSource
+from synthcore.ingest.transfer import MEGABYTE, Limits
+
+STATEMENT = "synthcore-source.json"  #: in the root of every downloaded folder
+
+
+class Statement(BaseModel):
+    """Where a folder of presets comes from. It lies in the folder's root, for `ingest` and for people."""
+
+    model_config = ConfigDict(frozen=True)
+
+    repository: str  #: address of the repository or archive
+    commit: str  #: of a repository its commit, of an archive `sha256:` and the SHA-256 of its bytes
+    licence: str
+    fetched: str  #: UTC; part of no digest
+
+
+class Downloaded(BaseModel):
+    """A folder that was downloaded, and what its content adds up to: all that a cached download remembers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: str  #: absolute
+    commit: str
+    licence: str
+    files: int
+    bytes: int
+    digest: str
+
+    def is_intact(self) -> bool:
+        """Whether the folder is there with the content it was downloaded with."""
+        folder = Path(self.folder)
+        try:
+            said = Statement.model_validate_json((folder / STATEMENT).read_bytes())
+            return (said.commit, said.licence) == (self.commit, self.licence) and _content(folder)[0] == self.digest
+        except (OSError, ValidationError):
+            return False
+
+
+class Outcome(BaseModel):
+    """What became of one source."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str
+    licence: str
+    state: Literal["downloaded", "unchanged", "failed"]
+    folder: str  #: a failed source's may be there from before
+    commit: str = ""
+    files: int = 0
+    bytes: int = 0
+    reason: str = ""  #: why it failed, in a line
+
+    def to_text(self) -> str:
+        """Say it in a line or two."""
+        if self.state == "failed":
+            left = f"\n  {self.folder} is left as it was" if Path(self.folder).exists() else ""
+            return f"failed      {self.url} {self.reason}{left}\n"
+        size = f"{self.files} files, {self.bytes / MEGABYTE:.1f} MB"
+        return f"{self.state:<11} {self.url} (licence: {self.licence})\n  {self.folder}: {size}, {self.commit[:19]}\n"
+
+
+class DownloadReport(BaseModel):
+    """What became of every source."""
+
+    model_config = ConfigDict(frozen=True)
+
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """The sources that could not be downloaded."""
+        return tuple(outcome for outcome in self.outcomes if outcome.state == "failed")
+
+    def to_text(self) -> str:
+        """Say it to people."""
+        return "".join(outcome.to_text() for outcome in self.outcomes)
+
+    def require_success(self, *, strict: bool) -> None:
+        """Refuse a failed source if strict, and otherwise only if nothing came at all.
+
+        Raises
+        ------
+        IncompleteDownload
+            Says which failed, and why.
+        """
+        if self.failed and (strict or len(self.failed) == len(self.outcomes)):
+            raise IncompleteDownload(self)
+
+
+class IncompleteDownload(DownloadError):
+    """Sources failed that should not have."""
+
+    def __init__(self, report: DownloadReport) -> None:
+        reasons = "; ".join(f"{outcome.url} {outcome.reason}" for outcome in report.failed)
+        super().__init__(f"{len(report.failed)} of {len(report.outcomes)} sources failed: {reasons}")
+        self.report = report
+
+    def __reduce__(self) -> tuple[type[IncompleteDownload], tuple[DownloadReport]]:
+        return type(self), (self.report,)
+
+
+def find_version(source: PresetSource, limits: Limits) -> str:
+    """Ask which version of a source there is now: a commit, or what is known of an archive, or "" if nothing is.
+
+    Raises
+    ------
+    DownloadError
+        There is no answer, or no such source.
+    """
+    if not source.is_archive:
+        return repositories.find_commit(source, limits)
+    return f"sha256:{source.sha256}" if source.sha256 else archives.find_version(source, limits)
+
+
+def download(source: PresetSource, version: str, folder: Path, limits: Limits) -> Downloaded:
+    """Download one version of a source into a folder, in place of what was downloaded there before.
+
+    Raises
+    ------
+    DownloadError
+        It failed. The folder is as it was before.
+    """
+    if folder.exists() and not (folder / STATEMENT).is_file() and any(folder.iterdir()):
+        raise DownloadError(f"would replace {folder}, which was not downloaded; move it away, or name another -o")
+    try:
+        with _whole_folder(folder) as temporary:
+            commit = _fill(temporary, source, version, limits)
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            said = Statement(repository=source.address, commit=commit, licence=source.licence, fetched=now)
+            (temporary / STATEMENT).write_text(said.model_dump_json(indent=1) + "\n")
+            digest, files, size = _content(temporary)
+    except OSError as error:
+        raise DownloadError(f"can't be written to {folder}: {error.strerror or error}") from error
+    return Downloaded(folder=str(folder), commit=commit, licence=source.licence, files=files, bytes=size, digest=digest)
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder in which nothing can be made.
+
+    Raises
+    ------
+    SpecError
+        It is no folder, or can't be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SpecError(f"can't write in {folder}: {error.strerror}; name another folder with -o") from error
+
+
+def _fill(folder: Path, source: PresetSource, version: str, limits: Limits) -> str:
+    if source.is_archive:
+        return f"sha256:{archives.download(source, folder / source.file_name, limits)}"
+    repositories.clone(source, version, folder, limits)
+    return version
+
+
+@contextlib.contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `folder`, and make it `folder` when the block ends well."""
+    mark = secrets.token_hex(4)
+    temporary, before = (folder.with_name(f".{folder.name}.{mark}.{what}") for what in ("tmp", "old"))
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        # Not flushed file by file, which takes minutes for thousands: a loss of power is found by the digest.
+        if folder.exists():
+            folder.rename(before)
+        temporary.rename(folder)
+    finally:
+        if before.exists() and not folder.exists():  # interrupted between the two
+            before.rename(folder)
+        for rest in (temporary, before):
+            shutil.rmtree(rest, ignore_errors=True)
+
+
+def _content(folder: Path) -> tuple[str, int, int]:
+    """Digest of the names and bytes of all files but the provenance, their number, and their size."""
+    digest, files, size = hashlib.sha256(), 0, 0
+    for path in sorted(_files(folder)):
+        with (folder / path).open("rb") as file:
+            digest.update(os.fsencode(path) + b"\0" + hashlib.file_digest(file, "sha256").digest())
+            size += file.tell()
+        files += 1
+    return digest.hexdigest(), files, size
+
+
+def _files(folder: Path) -> Iterator[str]:
+    for parent, _, names in os.walk(folder):
+        inner = os.path.relpath(parent, folder)
+        for name in names:
+            if (path := os.path.normpath(os.path.join(inner, name))) != STATEMENT:  # noqa: PTH118
+                yield path

@@ -1,0 +1,127 @@
+"""Fidelity: how near a patch's audio is to that of the preset it was read from; measured, with the cause of a loss.
+
+Both are rendered in fresh children of the same kind of zygote, the original as people wrote it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, computed_field
+
+from synthcore.engine import faults
+from synthcore.engine.chunk import inflate
+from synthcore.engine.client import borrow_renderer, migrate
+from synthcore.engine.rendering import RenderFormat
+from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
+from synthcore.vital import validation
+from synthcore.vital.controls import Registry, canonical_json
+from synthcore.vital.reading import ReadPreset
+from synthcore.vital.validation import parse
+from synthcore.vital.versions import versions
+
+CLOSE, NEAR = 1e-4, 1e-3  #: largest difference of two samples, where full scale is 1
+VERDICTS = ("identical", "within 1e-4", "within 1e-3", "worse", "not compared")
+TIMEOUT_SECONDS = 30.0
+CPU_SECONDS = 60
+#: What a preset goes through on its way to a patch, and what is said when the audio changes there.
+MENDING = "values brought into range"
+MIGRATION = "the synth's own rewriting of an old preset or of its wavetables"
+LABEL = "rounding to the label's float32"
+
+
+class Fidelity(BaseModel):
+    """How a patch compares with its original.
+
+    Attributes
+    ----------
+    difference : float or None
+        Largest difference of two samples over all notes, full scale 1; None where one can't be rendered.
+    cause : str
+        What most of a difference over `CLOSE` comes from; or why there is none.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    difference: float | None
+    cause: str = ""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def verdict(self) -> str:
+        """The difference, in words."""
+        identical, close, near, worse, not_compared = VERDICTS
+        if self.difference is None:
+            return not_compared
+        steps = ((0.0, identical), (CLOSE, close), (NEAR, near))
+        return next((verdict for most, verdict in steps if self.difference <= most), worse)
+
+    def to_text(self) -> str:
+        """Say it in a line."""
+        return self.cause if self.difference is None else f"{self.difference:.2g} ({self.cause})"
+
+
+def measure(content: bytes, preset: ReadPreset, registry: Registry, audio: AudioSpec) -> Fidelity:
+    """Render a preset and its patch, and compare.
+
+    Parameters
+    ----------
+    content : bytes
+        The preset's file, as people wrote it.
+    preset : ReadPreset
+        What was read of it.
+    registry : Registry
+    audio : AudioSpec
+        What is played and recorded.
+
+    Raises
+    ------
+    Accident, Interrupted
+        As `Renderer.receive`.
+    """
+    # Nothing is refused: silence and clipping are compared as well.
+    fmt = DatasetSpec(audio=audio, acceptance=AcceptanceSpec(cpu_seconds=CPU_SECONDS)).render_format.refusing_nothing()
+    try:
+        # As its writer left it, but in the words of the parser that let it pass, where duplicate keys mean one thing
+        # only; and with vita's numbers: vita would take those of a later Vital for its own.
+        document, _ = versions(registry).translate(parse(content))
+        original = _render(canonical_json(document).encode(), fmt, "original")
+        patch = _render(preset.patch.to_json(registry, preset.assets).encode(), fmt, "patch")
+        difference = _difference(original, patch)
+        cause = _cause(document, registry, fmt, original, patch) if difference > CLOSE else ""
+    except _NotRendered as reason:
+        return Fidelity(difference=None, cause=str(reason))
+    return Fidelity(difference=difference, cause=cause)
+
+
+class _NotRendered(Exception):
+    """There is no audio to compare."""
+
+
+def _render(document: bytes, fmt: RenderFormat, what: str) -> NDArray[np.float32]:
+    """Render a document at every note: shape (notes, 2, S)."""
+    with borrow_renderer(fmt, TIMEOUT_SECONDS) as renderer:
+        outcome = renderer.render(document)
+    if outcome.fault:
+        raise _NotRendered(f"the {what} can't be rendered: {faults.REASONS[outcome.fault.reason]}")
+    return np.stack([inflate(row.chunk, (2, fmt.samples)) for row in outcome.rows])
+
+
+def _difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    return float(np.abs(one - other).max())
+
+
+def _cause(
+    document: dict[str, Any],
+    registry: Registry,
+    fmt: RenderFormat,
+    original: NDArray[np.float32],
+    patch: NDArray[np.float32],
+) -> str:
+    """Render what lies between the original and the patch as well, and name the step that changes most."""
+    mended = canonical_json(validation.mend(document, registry)[0]).encode()
+    heard = [original, _render(mended, fmt, "mended original"), _render(migrate(mended) or b"", fmt, "migrated"), patch]
+    steps = dict(zip((MENDING, MIGRATION, LABEL), map(_difference, heard, heard[1:]), strict=False))
+    return max(steps, key=lambda step: steps[step])

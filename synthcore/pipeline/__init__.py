@@ -1,0 +1,1 @@
+"""The pipeline: from a spec to shards to one file. What a flow's steps call, and what people are told of them."""

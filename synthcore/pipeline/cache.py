@@ -1,0 +1,288 @@
+"""The cache: what lies in a data directory, what of it can still be reached by a run, and clearing away the rest.
+
+A run reaches a shard by its record, which the workflow keeps. Datasets are never touched here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from synthcore.analysis.inspection import new_table, text_of
+from synthcore.base.errors import DatasetError, SynthcoreError
+from synthcore.engine.machine import engine
+from synthcore.pipeline.tally import duration
+from synthcore.sources.priors import shipped
+from synthcore.sources.synthetic import drawn_with
+from synthcore.spec import DatasetSpec
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.merge import DatasetRef, ShardRef
+from synthcore.storage.writer import file_checksum, is_being_written
+
+Kind = Literal["shard", "record", "presets", "catalog", "weights", "left over"]
+State = Literal["reachable", "in use", "other engine", "unreachable", "damaged"]
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Records:
+    """What the workflow remembers of earlier runs. The files are relative to the data directory."""
+
+    shards: Mapping[str, ShardRef]  # by the record's file
+    datasets: Mapping[str, DatasetRef]
+    unreadable: Sequence[str] = ()
+    collections: frozenset[str] = field(default_factory=frozenset)  # files that were ingested
+    probes: frozenset[str] = field(default_factory=frozenset)  # files in which weights were measured
+    failures: Sequence[str] = ()  # records of errors with which tasks ended
+
+
+class Entry(BaseModel):
+    """One file of the cache."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str  # relative to the data directory; absolute where it lies elsewhere
+    kind: Kind
+    state: State
+    why: str = ""
+    bytes: int
+    hours: float  # since it was written
+    spec: str = ""  # fingerprint of what it was made for
+    what: str = ""  # the spec in a word
+
+
+class Cache(BaseModel):
+    """All files of the cache."""
+
+    model_config = ConfigDict(frozen=True)
+
+    data_dir: str
+    entries: tuple[Entry, ...]
+
+    def to_text(self) -> str:
+        """Say it for a terminal: shards by spec and state, the rest by kind."""
+        table = new_table("cache in " + self.data_dir, "what", "spec", "files", "MB", "newest", "oldest", "state")
+        groups: dict[tuple[str, ...], list[Entry]] = {}
+        for entry in self.entries:
+            state = f"{entry.state}: {entry.why}" if entry.why else entry.state
+            groups.setdefault((entry.kind, entry.what, entry.spec[:12], state), []).append(entry)
+        for (kind, what, spec, state), entries in sorted(groups.items()):
+            ages = [duration(entry.hours * HOUR) for entry in sorted(entries, key=lambda entry: entry.hours)]
+            size = f"{sum(entry.bytes for entry in entries) / 1e6:.1f}"
+            table.add_row(f"{kind} {what}".strip(), spec, str(len(entries)), size, ages[0], ages[-1], state)
+        return text_of([table]) if self.entries else f"nothing is cached in {self.data_dir}\n"
+
+
+class Pruned(BaseModel):
+    """What was cleared away."""
+
+    model_config = ConfigDict(frozen=True)
+
+    entries: tuple[Entry, ...]
+    bytes: int
+    dry_run: bool
+
+    def to_text(self) -> str:
+        """Say it for a terminal."""
+        lines = [f"{entry.path} ({entry.bytes / 1e6:.1f} MB): {entry.why or entry.state}" for entry in self.entries]
+        done = "would remove" if self.dry_run else "removed"
+        return "\n".join([*lines, f"{done} {len(self.entries)} files, {self.bytes / 1e6:.1f} MB"]) + "\n"
+
+
+class Verified(BaseModel):
+    """Which shards are still what was written."""
+
+    model_config = ConfigDict(frozen=True)
+
+    checked: int
+    damaged: tuple[str, ...]
+
+    def to_text(self) -> str:
+        """Say it for a terminal."""
+        mend = "" if not self.damaged else "; a run that needs one renders it again\n  " + "\n  ".join(self.damaged)
+        return f"{self.checked} shards read, {len(self.damaged)} gone or damaged{mend}\n"
+
+
+def survey(data_dir: Path, records: Records) -> Cache:
+    """List what is cached, and whether a run would still find it."""
+    shards = list(_shards(data_dir, records))
+    needed = [entry for entry in shards if entry.state != "unreachable"]
+    others = [*_sources(data_dir, records, needed), *_probes(data_dir, records), *_left_over(data_dir, records)]
+    return Cache(data_dir=str(data_dir), entries=(*shards, *_records(data_dir, records), *others))
+
+
+def prune(cache: Cache, *, older_than: float, spec: str, other_engines: bool, dry_run: bool) -> Pruned:
+    """Remove what no run would find, and what else was asked for.
+
+    Parameters
+    ----------
+    older_than : float
+        Hours. Younger files are spared: a run may be about to need them.
+    spec : str
+        Beginning of a spec's fingerprint, whose shards are removed even if a run would find them; "" for none.
+    other_engines : bool
+        Also what was rendered by another synth, type of machine or version, which may still be in use elsewhere.
+
+    Raises
+    ------
+    SynthcoreError
+        A file may not be removed.
+    """
+    states = {"unreachable", "damaged"} | ({"other engine"} if other_engines else set())
+    gone = [
+        entry
+        for entry in cache.entries
+        if entry.hours >= older_than
+        and (entry.state in states or (spec and entry.spec.startswith(spec) and entry.state != "in use"))
+    ]
+    if not dry_run:
+        for entry in gone:
+            path = Path(cache.data_dir, entry.path)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise SynthcoreError(
+                    f"can't remove {path}: {error.strerror}; what came before it is removed"
+                ) from error
+    return Pruned(entries=tuple(gone), bytes=sum(entry.bytes for entry in gone), dry_run=dry_run)
+
+
+def verify(data_dir: Path, records: Records) -> Verified:
+    """Read every byte of every shard that is remembered."""
+    shards = {ref.name: ref for ref in records.shards.values()}
+    damaged = [name for name, ref in sorted(shards.items()) if not is_whole(data_dir / name, ref)]
+    return Verified(checked=len(shards), damaged=tuple(damaged))
+
+
+def is_whole(path: Path, ref: ShardRef) -> bool:
+    """Whether a shard is there, and is what was written, to the last byte."""
+    return path.is_file() and file_checksum(path) == ref.checksum
+
+
+def _shards(data_dir: Path, records: Records) -> Iterator[Entry]:
+    known = {ref.name: ref for ref in records.shards.values()}
+    used = {path.resolve() for ref in records.datasets.values() for path in _shards_of(Path(ref.path))}
+    for path in sorted((data_dir / "shards").rglob("*.h5")):
+        if path.name.startswith("."):
+            continue
+        name = path.relative_to(data_dir).as_posix()
+        try:
+            with Dataset(path) as shard:
+                spec = shard.spec
+                ours = _is_of_this_engine(shard)
+        except DatasetError:
+            yield _entry(data_dir, path, "shard", "damaged", "is no whole file")
+            continue
+        found: tuple[State, str] = ("reachable", "")
+        if path.resolve() in used:
+            found = "in use", "a virtual dataset refers to it"
+        elif name not in known:
+            found = "unreachable", "no record of it"
+        elif known[name].size != path.stat().st_size:
+            found = "damaged", "is of another size"
+        elif not ours:
+            found = "other engine", "made with another synth, machine or version"
+        yield _entry(data_dir, path, "shard", *found, spec=spec)
+
+
+def _is_of_this_engine(shard: Dataset) -> bool:
+    here = (engine(), shipped().digest, drawn_with())
+    return (shard.engine, shard.priors_digest, shard.drawn_with) == here
+
+
+def _shards_of(dataset: Path) -> list[Path]:
+    """The shards that a virtual dataset refers to; none of one that is gone or copied."""
+    with contextlib.suppress(DatasetError), Dataset(dataset) as opened:
+        return opened.shard_files
+    return []
+
+
+def _is_dataset(path: Path) -> bool:
+    """Whether a file is there and one of ours: a record may name any."""
+    with contextlib.suppress(DatasetError), Dataset(path):
+        return True
+    return False
+
+
+def _records(data_dir: Path, records: Records) -> Iterator[Entry]:
+    for file, ref in records.shards.items():
+        if not (data_dir / ref.name).exists():
+            yield _entry(data_dir, data_dir / file, "record", "unreachable", "its shard is gone")
+    for file, made in records.datasets.items():
+        if not Path(made.path).exists():
+            yield _entry(data_dir, data_dir / file, "record", "unreachable", "its dataset is gone")
+    for file in records.unreadable:
+        yield _entry(data_dir, data_dir / file, "record", "damaged", "can't be read")
+    for file in records.failures:
+        yield _entry(data_dir, data_dir / file, "record", "unreachable", "of a task that failed or was stopped")
+
+
+def _sources(data_dir: Path, records: Records, shards: Sequence[Entry]) -> Iterator[Entry]:
+    """Collections and catalogs that shards were made from, by digest."""
+    named = {digest for entry in shards for digest in _digests(data_dir, entry)}
+    for path in _files(data_dir / "presets", r"([0-9a-f]{64}|from-[0-9a-f]{16})\.h5"):
+        is_known = path.stem in named or str(path) in records.collections
+        yield _entry(data_dir, path, "presets", *_known(is_known))
+    for path in _files(data_dir / "catalogs", r"[0-9a-f]{64}\.json"):
+        yield _entry(data_dir, path, "catalog", *_known(path.stem in named))
+
+
+def _probes(data_dir: Path, records: Records) -> Iterator[Entry]:
+    """What was measured for importance weights."""
+    for path in sorted((data_dir / "weights").rglob("[0-9a-f]*.json")):
+        is_known = path.relative_to(data_dir).as_posix() in records.probes
+        yield _entry(data_dir, path, "weights", *_known(is_known, otherwise="no record of it"))
+
+
+def _known(is_known: bool, otherwise: str = "no shard is made from it") -> tuple[State, str]:
+    return ("reachable", "") if is_known else ("unreachable", otherwise)
+
+
+def _digests(data_dir: Path, entry: Entry) -> Iterable[str]:
+    with contextlib.suppress(DatasetError), Dataset(data_dir / entry.path) as shard:
+        return (shard.spec.presets_digest, shard.spec.catalog_digest)
+    return ()
+
+
+def _left_over(data_dir: Path, records: Records) -> Iterator[Entry]:
+    """What a run that was killed left half-written; younger ones may still be being written, by another machine.
+
+    Datasets, which may lie anywhere, are half-written beside their final name.
+    """
+    outputs = {Path(made.path) for made in records.datasets.values() if _is_dataset(Path(made.path))}
+    drawn = "[0-9a-f]" * 8
+    beside = {path for output in outputs for path in output.parent.glob(f".{glob.escape(output.name)}.{drawn}.tmp")}
+    for path in sorted({*data_dir.rglob(".*.tmp"), *data_dir.rglob(".*.claim"), *beside}):
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # finished meanwhile, or another user's
+            if not path.is_file() or is_being_written(path):
+                continue
+            yield _entry(data_dir, path, "left over", "unreachable", "half-written")
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    """Files that the library named, not what people put beside them."""
+    return sorted(path for path in folder.glob("*") if re.fullmatch(name, path.name))
+
+
+def _entry(
+    data_dir: Path, path: Path, kind: Kind, state: State, why: str = "", spec: DatasetSpec | None = None
+) -> Entry:
+    status = path.stat()
+    return Entry(
+        path=(path.relative_to(data_dir) if path.is_relative_to(data_dir) else path).as_posix(),
+        kind=kind,
+        state=state,
+        why=why,
+        bytes=status.st_size,
+        hours=max(0.0, time.time() - status.st_mtime) / HOUR,
+        spec=spec.fingerprint if spec else "",
+        what=f"{spec.kind} seed {spec.seed}" if spec else "",
+    )

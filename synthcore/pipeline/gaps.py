@@ -1,0 +1,68 @@
+"""Gaps: shards that failed for good. They fail alone; what is then merged, and what is refused, is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from synthcore.base.errors import IncompleteDataset, Interrupted, RenderError, SynthcoreError
+from synthcore.pipeline.shard import ShardPlan
+from synthcore.storage.merge import Gap, ShardRef
+
+#: So many shards failed with none made: what ails them ails all.
+HOPELESS = 3
+
+
+def as_gap(plan: ShardPlan, error: BaseException) -> Gap:
+    """Write down that a shard could not be made.
+
+    Raises
+    ------
+    BaseException
+        `error` itself, where it befalls every shard and not this one: an interruption, a full disk.
+    """
+    befalls_all = isinstance(error, SynthcoreError) and not isinstance(error, RenderError)
+    if befalls_all or isinstance(error, Interrupted) or not isinstance(error, Exception):
+        raise error
+    reason = str(error) if isinstance(error, RenderError) else f"{type(error).__name__}: {error}"
+    return Gap(source=plan.source, first_patch=plan.first_patch, patches=plan.patches, reason=reason)
+
+
+def is_lost(made: ShardRef | Gap, data_dir: Path) -> bool:
+    """Whether a shard was made, but its file is gone or changed."""
+    return isinstance(made, ShardRef) and not made.is_intact(data_dir)
+
+
+def require_hope(made: Sequence[ShardRef | Gap]) -> None:
+    """Refuse to go on where the first shards all failed.
+
+    Raises
+    ------
+    IncompleteDataset
+    """
+    if len(made) >= HOPELESS and all(isinstance(one, Gap) for one in made):
+        raise _incomplete("stopped", [one for one in made if isinstance(one, Gap)], len(made))
+
+
+def parted(made: Sequence[ShardRef | Gap], *, allow_partial: bool) -> tuple[list[ShardRef], list[Gap]]:
+    """Part what was made from what failed.
+
+    Raises
+    ------
+    IncompleteDataset
+        A shard failed, and gaps are not allowed; or nothing is left that the synthetic rows could be known from.
+    """
+    shards = [one for one in made if isinstance(one, ShardRef)]
+    gaps = [one for one in made if isinstance(one, Gap)]
+    if gaps and not (allow_partial and any(shard.source == "synthetic" for shard in shards)):
+        raise _incomplete("nothing was merged", gaps, len(made))
+    return shards, gaps
+
+
+def _incomplete(what: str, gaps: Sequence[Gap], shards: int) -> IncompleteDataset:
+    reasons = "; ".join(f"{gap.source} patches from {gap.first_patch}: {gap.reason}" for gap in gaps[:HOPELESS])
+    more = f"; and {len(gaps) - HOPELESS} more" if len(gaps) > HOPELESS else ""
+    return IncompleteDataset(
+        f"{what}: {len(gaps)} of {shards} shards failed ({reasons}{more}). The others are kept: the same command again "
+        "renders just those that are missing, and with --allow-partial merges without them"
+    )

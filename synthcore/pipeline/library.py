@@ -1,0 +1,127 @@
+"""The library: what specs name by digest, kept in the data directory. Catalogs of wavetables, collections of presets.
+
+A worker on another machine that shares the data directory finds them there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from synthcore.base.errors import DatasetError, SpecError
+from synthcore.sources.collection import Collection
+from synthcore.sources.splits import family_of
+from synthcore.spec import DatasetSpec
+from synthcore.vital.catalog import Catalog, builtin
+
+
+def given_catalog(path: Path | None, data_dir: Path) -> str:
+    """Keep the catalog that a person names, and return its digest; without a name, the built-in one's.
+
+    Raises
+    ------
+    DatasetError
+        It is no catalog.
+    """
+    if path is None:
+        return builtin().digest
+    given = Catalog.load(path)
+    kept = _catalog_path(given.digest, data_dir)
+    if given.digest != builtin().digest and not _is_whole(kept, Catalog.load):
+        given.save(kept)
+    return given.digest
+
+
+def given_collection(path: Path, data_dir: Path) -> Collection:
+    """Keep a collection under its digest, and return it.
+
+    Raises
+    ------
+    DatasetError
+        It is no collection, or damaged.
+    """
+    given = Collection.read(path)
+    kept = _collection_path(given.digest, data_dir)
+    if not _is_whole(kept, Collection.read):
+        given.write(kept)
+    return given
+
+
+def forget_damaged(path: Path) -> None:
+    """Remove a collection of ours that is damaged: it will be read from the presets again."""
+    if path.is_file() and not _is_whole(path, Collection.read):
+        path.unlink()
+
+
+def collection_of(folders: Sequence[Path], factory: bool, approximate: bool, data_dir: Path) -> Path:
+    """Where the collection that is read from these folders lies: the same file each time."""
+    named = hashlib.sha256("\0".join([str(factory), str(approximate), *map(str, folders)]).encode()).hexdigest()
+    return data_dir / "presets" / f"from-{named[:16]}.h5"
+
+
+def catalog(spec: DatasetSpec, data_dir: Path) -> Catalog:
+    """The wavetable catalog that a spec names.
+
+    Raises
+    ------
+    SpecError
+        It isn't kept here.
+    """
+    if spec.catalog_digest in ("", builtin().digest):
+        return builtin()
+    return _catalog(_catalog_path(spec.catalog_digest, data_dir))
+
+
+@lru_cache(maxsize=2)
+def collection(digest: str, data_dir: Path) -> Collection:
+    """The collection of presets with this digest.
+
+    Raises
+    ------
+    SpecError
+        It isn't kept here.
+    DatasetError
+        It is damaged.
+    """
+    return Collection.read(_found(_collection_path(digest, data_dir)))
+
+
+def families(digest: str, data_dir: Path) -> dict[str, str]:
+    """The family of every preset in the collection with this digest, by the preset's hash; none without a collection.
+
+    Raises
+    ------
+    SpecError, DatasetError
+        As `collection`.
+    """
+    presets = collection(digest, data_dir).presets if digest else ()
+    return {preset.patch.hash: family_of(preset.patch) for preset in presets}
+
+
+@lru_cache(maxsize=2)
+def _catalog(path: Path) -> Catalog:
+    return Catalog.load(_found(path))
+
+
+def _is_whole(path: Path, read: Callable[[Path], object]) -> bool:
+    try:
+        read(path)
+    except DatasetError:
+        return False
+    return True
+
+
+def _catalog_path(digest: str, data_dir: Path) -> Path:
+    return data_dir / "catalogs" / f"{digest}.json"
+
+
+def _collection_path(digest: str, data_dir: Path) -> Path:
+    return data_dir / "presets" / f"{digest}.h5"
+
+
+def _found(path: Path) -> Path:
+    if not path.is_file():
+        raise SpecError(f"{path} is gone, which this dataset is made from; give the catalog or the presets again")
+    return path

@@ -1,0 +1,344 @@
+"""Shards: the unit of work, retry and cache. Owns the plan of a run and the making of one shard.
+
+A shard's content is a function of its key. The key knows the spec, the slots and the engine, never how many rows
+the run wants, what its neighbours are, or where files lie.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import hashlib
+import logging
+import os
+import socket
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from synthcore.base import progress
+from synthcore.base.errors import EngineMismatch, LowAcceptance
+from synthcore.engine.client import borrow_renderer, pause, require_room
+from synthcore.engine.machine import engine
+from synthcore.engine.rendering import CpuSeconds, Fault, Outcome, RenderedRow
+from synthcore.pipeline import library
+from synthcore.sources.base import PRESET_SOURCES, SOURCES, Candidate, Provenance, Source, Supply
+from synthcore.sources.collection import Collection
+from synthcore.sources.presets import Given, contents_digest, presets_of
+from synthcore.sources.priors import shipped
+from synthcore.sources.synthetic import Sampler, drawn_with
+from synthcore.sources.variations import Variations
+from synthcore.spec import DatasetSpec
+from synthcore.storage import claims
+from synthcore.storage.merge import ShardRef
+from synthcore.storage.schema import VERSION, StoredPriors
+from synthcore.storage.writer import ShardWriter, file_checksum, new_file, whole_file
+from synthcore.vital.catalog import builtin
+from synthcore.vital.controls import canonical_json, installed
+
+#: A shard that accepts a smaller share than this stops, once enough were tried for the share to mean anything.
+MIN_SHARE, FAIR_TRIAL = 0.05, 100
+#: Renderers that a shard may use at a time. They are shared with the other shards, so this many only matters in the
+#: end: the last shard of a run keeps two cores busy, not one.
+RENDERERS = 2
+_supplying = threading.Lock()
+log = logging.getLogger(__name__)
+
+
+class ShardPlan(BaseModel):
+    """One shard to make: the patches `first_patch` to `first_patch + patches - 1` of one source."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    source: Source
+    first_patch: int
+    patches: int
+    spec: DatasetSpec  # only what this source depends on
+    origin: str  # fingerprint of what candidates and audio depend on besides the spec
+    contents: str = ""  # digest of the presets in it
+    collection: str = ""  # where they are kept; says nothing of what the shard holds
+
+    @property
+    def rows(self) -> int:
+        """Rows if no preset is refused."""
+        return self.patches * len(self.spec.audio.notes)
+
+    @property
+    def key(self) -> str:
+        """SHA-256 in hex: names the shard's content, its file and its cache entry."""
+        made_of = [VERSION, self.source, self.spec.fingerprint, self.origin, self.contents]
+        return hashlib.sha256(canonical_json([*made_of, self.first_patch, self.patches]).encode()).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """Where the shard lies, relative to the data directory."""
+        return f"shards/{self.key[:2]}/{self.key}.h5"
+
+    @property
+    def record(self) -> str:
+        """The cache key, under which the workflow keeps what was made of it."""
+        return f"shard-{self.key}"
+
+
+def origin() -> str:
+    """Fingerprint of everything besides the spec that decides what a shard holds."""
+    parts = [engine().fingerprint, installed().fingerprint, shipped().digest, drawn_with(), builtin().digest]
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+def plan_shards(spec: DatasetSpec, rows_per_shard: int, presets: Collection | None = None) -> list[ShardPlan]:
+    """Cut a dataset into shards of whole patches, source after source.
+
+    Shards of drawn patches are full, also the last: so a larger dataset reuses it. What a shard is planned with is
+    only what its source depends on: synthetic shards know nothing of presets.
+
+    Raises
+    ------
+    SynthcoreError
+        vita is missing or doesn't load.
+    """
+    size = max(1, rows_per_shard // len(spec.audio.notes))
+    made_of = origin()
+    plans: list[ShardPlan] = []
+
+    def plan(source: Source, first: int, patches: int, of_source: DatasetSpec, contents: str = "") -> None:
+        of_presets = {} if source == "synthetic" else {"contents": contents, "collection": spec.presets_digest}
+        part = {"first_patch": first, "patches": patches, "spec": of_source, "origin": made_of, **of_presets}
+        plans.append(ShardPlan(index=len(plans), source=source, **part))
+
+    given = spec.model_copy(update={"presets_digest": "", "variations": 0, "seed": 0})
+    for source in PRESET_SOURCES:
+        if presets is None:
+            continue
+        mine = presets_of(presets, source)
+        for first in range(0, len(mine), size):
+            part = mine[first : first + size]
+            plan(source, first, len(part), given, contents_digest(part, presets.wavetable_names))
+    for first in range(0, spec.variations, size):
+        plan("variation", first, size, spec.model_copy(update={"variations": 0}))
+    drawn = spec.model_copy(update={"presets_digest": "", "variations": 0})
+    for first in range(0, spec.patches, size):
+        plan("synthetic", first, size, drawn)
+    return plans
+
+
+def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> ShardRef:
+    """Render one shard and put it in its place.
+
+    Parameters
+    ----------
+    plan : ShardPlan
+    data_dir : Path
+        Where `plan.name` lies.
+    timeout_seconds : float
+        Wall-clock seconds for one render before it counts as an accident.
+
+    Raises
+    ------
+    EngineMismatch
+        It was planned on another type of machine, or with other versions: the rows would not be those of its key.
+    Accident
+        The same candidate met accident after accident.
+    LowAcceptance
+        Nearly every candidate was refused.
+    SynthcoreError
+        The disk is full, or this process is held to less than a render may take.
+    Interrupted
+        Rendering was stopped.
+    """
+    if plan.origin != origin():
+        raise EngineMismatch(
+            f"shard {plan.index} was planned where other rows would be made than here ({engine().machine}, synth "
+            f"{engine().build[:12]}); render on one type of machine, with one version of synthcore and its dependencies"
+        )
+    require_room(plan.spec.render_format)  # before libraries are loaded that hang or crash without
+    started = time.monotonic()
+    with whole_file(data_dir / plan.name) as temporary:
+        with new_file(temporary) as file:
+            candidates = supply(plan, data_dir)
+            priors = StoredPriors.of(candidates.marginals)
+            catalog = library.catalog(plan.spec, data_dir)
+            writer = ShardWriter(file, plan.spec, installed(), engine(), priors, catalog, plan.patches)
+            work = ShardWork(plan, candidates, writer, timeout_seconds)
+            work.run()
+            digest = writer.finish(candidates.wavetable_names, work.sources())
+        ref = ShardRef(
+            name=plan.name,
+            size=temporary.stat().st_size,
+            checksum=file_checksum(temporary),
+            digest=digest,
+            source=plan.source,
+            rows=work.rows,
+            candidates=work.candidates,
+            faults=dict(sorted(work.faults.items())),
+            seconds=round(time.monotonic() - started, 3),
+            synth_cpu_seconds=round(work.cpu.settle + work.cpu.render, 3),
+            worker=f"{socket.gethostname()} {os.getpid()}",
+        )
+    log.info(
+        "shard %d, %s patches from %d: %d rows of %d candidates in %.1f s; refused: %s",
+        *(plan.index, plan.source, plan.first_patch, ref.rows, ref.candidates, ref.seconds),
+        ", ".join(f"{reason} {count}" for reason, count in ref.faults.items()) or "none",
+    )
+    return ref
+
+
+@contextlib.contextmanager
+def claimed(plan: ShardPlan, data_dir: Path) -> Iterator[ShardRef | None]:
+    """Be the only run that renders a shard. Gives the shard where another has made it while this one waited.
+
+    Raises
+    ------
+    Interrupted
+        Rendering was stopped.
+    SynthcoreError
+        The disk is full.
+    """
+
+    def wait(seconds: float) -> None:
+        notice = f"shard {plan.index} is being rendered by another run: waiting for it"
+        progress.publish(progress.Progress(rows=0, fault=None, notice=notice))
+        pause(seconds)
+
+    with claims.claimed(data_dir / plan.name, wait) as is_made:
+        yield ShardRef.of(data_dir, plan.name, plan.source) if is_made else None
+
+
+def supply(plan: ShardPlan, data_dir: Path) -> Supply:
+    """Where the candidates of a shard come from."""
+    with _supplying:  # shards begin side by side, and one of them makes it for all
+        return _supply(plan.source, plan.spec.model_copy(update={"n_samples": 1}), plan.collection, data_dir)
+
+
+@lru_cache(maxsize=len(SOURCES))
+def _supply(source: Source, spec: DatasetSpec, collection: str, data_dir: Path) -> Supply:
+    """Shards side by side draw from the same blocks, and share them."""
+    if source == "synthetic":
+        return Sampler(spec, installed(), catalog=library.catalog(spec, data_dir))
+    presets = library.collection(collection, data_dir)
+    if source == "variation":
+        return Variations(spec, installed(), presets)
+    return Given(spec, installed(), presets, source)
+
+
+class Rows(Protocol):
+    """Where what became of candidates goes: into a shard, or nowhere if it is only measured."""
+
+    def append(self, candidate: Candidate, rows: tuple[RenderedRow, ...], assets: Mapping[str, bytes]) -> None:
+        """Take the rows of an accepted candidate."""
+
+    def reject(self, candidate: Candidate, fault: Fault) -> None:
+        """Take a refused candidate."""
+
+
+class ShardWork:
+    """The candidates of one shard: those waiting, and what became of the others."""
+
+    def __init__(self, plan: ShardPlan, supply: Supply, writer: Rows, timeout_seconds: float) -> None:
+        self.plan, self.supply, self.writer, self.timeout_seconds = plan, supply, writer, timeout_seconds
+        self.candidates = 0
+        self.rows = 0
+        self.cpu = CpuSeconds()
+        self.faults: Counter[str] = Counter()
+        self._accepted = 0
+        self._given_up = False
+        self._parents: set[str] = set()
+        self._lock = threading.Lock()
+        self._waiting = deque((i, 0) for i in range(plan.first_patch, plan.first_patch + plan.patches))
+        # Decided, but not stored: rows are stored in the order of the patches.
+        self._decided: dict[int, tuple[Candidate, tuple[RenderedRow, ...]]] = {}
+        self._next_stored = plan.first_patch
+
+    def run(self) -> None:
+        """Render until every patch is found, or, if they are given, tried.
+
+        Raises
+        ------
+        LowAcceptance
+            A patch used up its attempts, or nearly every candidate was refused.
+        """
+        with ThreadPoolExecutor(RENDERERS) as pool:
+            # In the caller's context, so that what is logged is known to be of its run.
+            for worker in [pool.submit(contextvars.copy_context().run, self._work) for _ in range(RENDERERS)]:
+                worker.result()
+
+    def sources(self) -> list[Provenance]:
+        """The presets behind the candidates."""
+        return self.supply.provenance(self._parents)
+
+    def _work(self) -> None:
+        """Make candidates, and borrow a renderer for each; stop when none is waiting."""
+        try:
+            while made := self._next():
+                candidate, preset = made
+                with borrow_renderer(self.plan.spec.render_format, self.timeout_seconds) as renderer:
+                    outcome = renderer.render(preset)
+                with self._lock:
+                    if self._given_up:  # by another renderer: what it said counts
+                        return
+                    self._judge(candidate, outcome)
+        except BaseException:
+            self._waiting.clear()  # the others needn't go on
+            raise
+
+    def _next(self) -> tuple[Candidate, bytes] | None:
+        """Make the next candidate, and write it as the preset that will be rendered."""
+        try:
+            index, attempt = self._waiting.popleft()
+        except IndexError:
+            return None
+        candidate = self.supply.candidate(index, attempt)
+        return candidate, candidate.patch.to_json(installed(), self._assets(candidate)).encode()
+
+    def _assets(self, candidate: Candidate) -> Mapping[str, bytes]:
+        return {**self.supply.assets, **candidate.assets} if candidate.assets else self.supply.assets
+
+    def _judge(self, candidate: Candidate, outcome: Outcome) -> None:
+        self.candidates += 1
+        self.cpu += outcome.cpu
+        self._parents.update(candidate.parents)
+        if outcome.fault is None:
+            self._accepted += 1
+            self._decide(candidate, outcome.rows)
+        else:
+            self.faults[outcome.fault.reason] += 1
+            self.writer.reject(candidate, outcome.fault)
+            if self.supply.attempts == 1:
+                self._decide(candidate, ())
+            else:
+                self._require_worthwhile(candidate)
+                self._waiting.appendleft((candidate.index, candidate.attempt + 1))
+        progress.publish(
+            progress.Progress(
+                rows=len(outcome.rows),
+                fault=outcome.fault.reason if outcome.fault else None,
+                bytes=sum(len(row.chunk) for row in outcome.rows),
+                cpu_seconds=outcome.cpu.settle + outcome.cpu.render,
+            )
+        )
+
+    def _decide(self, candidate: Candidate, rows: tuple[RenderedRow, ...]) -> None:
+        self._decided[candidate.index] = candidate, rows
+        while decided := self._decided.pop(self._next_stored, None):
+            self.writer.append(*decided, self._assets(decided[0]))
+            self.rows += len(decided[1])
+            self._next_stored += 1
+
+    def _require_worthwhile(self, candidate: Candidate) -> None:
+        low = self.candidates >= FAIR_TRIAL and self._accepted < MIN_SHARE * self.candidates
+        if low or candidate.attempt + 1 >= self.supply.attempts:
+            self._given_up = True
+            table = ", ".join(f"{reason} {count}" for reason, count in self.faults.most_common())
+            raise LowAcceptance(
+                f"shard {self.plan.index} accepted {self._accepted} of {self.candidates} candidates (patch "
+                f"{candidate.index} was tried {candidate.attempt + 1} times); refused: {table}. "
+                "Loosen min_rms_dbfs or max_peak, hold the note longer, or widen the notes"
+            )

@@ -1,0 +1,212 @@
+"""The summary of a run: what was made, from what, how it went, and what to do next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from synthcore.analysis.overview import SHORT, accepted, count_candidates, pairs_text
+from synthcore.base.shell import command, typed
+from synthcore.engine.faults import REASONS
+from synthcore.pipeline.tally import duration
+from synthcore.spec import DatasetSpec
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.merge import DatasetRef, Gap, ShardRef
+
+
+class Summary(BaseModel):
+    """What `generate` made, in numbers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    output: str
+    digest: str
+    rows: int
+    bytes: int
+    spec: DatasetSpec
+    shards: int
+    shards_cached: int
+    rows_rendered: int  # by this run: the others were cached
+    candidates: int  # in all shards: the last may hold more patches than the file
+    faults: dict[str, int]
+    file_candidates: int  # of the file alone, as an inspection counts them
+    file_faults: dict[str, int]
+    gaps: tuple[Gap, ...] = ()  # what the dataset lacks
+    seconds: float  # wall clock, from the first shard's start to the output's name
+    synth_cpu_seconds: float  # of renders and the pages they write: kept, refused and settling
+    data_dir: str
+    weights: int  # rows that the importance weights are of; 0 if none were asked for
+    parts: dict[str, float] = {}  # seconds of the whole run, by what they went into
+    presets: dict[str, int] = {}  # files by what became of them, as the report of their ingestion says
+
+    @classmethod
+    def of(
+        cls,
+        spec: DatasetSpec,
+        dataset: DatasetRef,
+        shards: Sequence[ShardRef],
+        gaps: Sequence[Gap],
+        *,
+        cached: int,
+        rows_rendered: int,
+        seconds: float,
+        data_dir: Path,
+        weights: int = 0,
+        presets: Mapping[str, int] | None = None,
+    ) -> Summary:
+        """Add up a run's shards, cached ones included, and count what is in the file."""
+        faults: Counter[str] = Counter()
+        for shard in shards:
+            faults.update(shard.faults)
+        with Dataset(dataset.path) as made:
+            patches, file_faults = count_candidates(made)
+        return cls(
+            output=dataset.path,
+            digest=dataset.digest,
+            rows=dataset.rows,
+            bytes=dataset.size,
+            spec=spec,
+            shards=len(shards),
+            shards_cached=cached,
+            rows_rendered=rows_rendered,
+            candidates=sum(s.candidates for s in shards),
+            faults=dict(sorted(faults.items())),
+            file_candidates=patches + sum(file_faults.values()),
+            file_faults=file_faults,
+            gaps=tuple(gaps),
+            seconds=round(seconds, 3),
+            synth_cpu_seconds=round(sum(s.synth_cpu_seconds for s in shards), 3),
+            data_dir=str(data_dir),
+            weights=weights,
+            presets=dict(presets or {}),
+        )
+
+    def ended(self, seconds: float) -> Summary:
+        """The same, where all in all it took so many seconds: what no part accounts for is the rest."""
+        rest = self.parts.get("rest", 0.0) + seconds - sum(self.parts.values())
+        return self.model_copy(update={"parts": {**self.parts, "rest": max(rest, 0.0)}})
+
+    @property
+    def acceptance(self) -> float:
+        """Share of the candidate patches that were kept, in all shards."""
+        return 1 - sum(self.faults.values()) / self.candidates
+
+    @property
+    def accepted(self) -> str:
+        """How many candidates were kept: of the file, and of all shards where that differs."""
+        in_shards = f"; in all shards {self.acceptance:.1%} of {self.candidates}"
+        return accepted(self.file_candidates, self.file_faults) + in_shards * (self.candidates != self.file_candidates)
+
+    @property
+    def headline(self) -> str:
+        lacking = f", without {len(self.gaps)} shards that failed" if self.gaps else ""
+        return f"{self.rows} rows of tier {self.spec.tier} in {Path(self.output).name}{lacking}"
+
+    @property
+    def throughput(self) -> str:
+        """How fast this run rendered, and what that is in sound."""
+        if not self.rows_rendered:
+            return "nothing rendered"
+        pace = self.rows_rendered / self.seconds
+        heard = duration(self.rows_rendered * self.spec.audio.render_seconds)
+        return f"{pace:.1f} rows/s: {heard} of sound in {duration(self.seconds)}"
+
+    @property
+    def what_was_rendered(self) -> str:
+        """Say how much of the run was there already."""
+        if self.shards_cached == self.shards:
+            all_of_them = f"all {self.shards} shards were" if self.shards > 1 else "its shard was"
+            return f"nothing rendered: {all_of_them} cached"
+        return f"{self.shards - self.shards_cached} of {self.shards} shards rendered, {self.shards_cached} cached"
+
+    def to_text(self) -> str:
+        """Say what was made and what to do next, for a terminal."""
+        output = Path(self.output)
+        known = {
+            "file": f"{typed(output)} ({self.bytes / 1e6:.1f} MB)",
+            "digest": self.digest,  # whole: it is what two runs are compared by
+            "accepted": self.accepted,
+            "presets": self._read(),
+            "weights": f"measured at {self.weights} rows" if self.weights else "",
+            "missing": f"{len(self.gaps)} shards failed; the same command again renders just these"
+            if self.gaps
+            else "",
+        }
+        lines = [
+            "",
+            f"{self.headline}: {self.what_was_rendered}, in {self.seconds:.1f} s",
+            *pairs_text(known),
+            "",
+            "next:",
+            f"  {command('inspect', output)}",
+            f"  {command('verify', output)}",
+        ]
+        if self.parts:
+            lines += ["", self._parts()]
+        return "\n".join(lines) + "\n"
+
+    def _read(self) -> str:
+        words = {"unknown": "with settings that the synth doesn't know"}
+        return ", ".join(f"{count} {words.get(what, what)}" for what, count in self.presets.items() if count)
+
+    def _parts(self) -> str:
+        """Say how long it took in all, and what for."""
+        spent = {part: seconds for part, seconds in self.parts.items() if seconds >= 0.05}
+        listed = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in spent.items())
+        return f"{sum(self.parts.values()):.1f} s in all: {listed}"
+
+    def to_markdown(self) -> str:
+        """Write the page for Prefect's UI."""
+        faults = self.file_faults.items()
+        refused = "".join(f"| {r} | {n} | {REASONS[r]} |\n" for r, n in faults) or "| none | 0 | |\n"
+        failed = "".join(f"| {g.source} | {g.first_patch} | {g.patches} | {g.reason} |\n" for g in self.gaps)
+        gaps = f"""
+## Patches that the dataset lacks
+
+Their shards failed. The same command again renders just these.
+
+| source | first patch | patches | reason |
+| --- | --- | --- | --- |
+{failed}"""
+        return f"""# {self.headline}
+
+{self.what_was_rendered}, in {self.seconds:.1f} s.
+
+| | |
+| --- | --- |
+| file | `{self.output}` |
+| size | {self.bytes / 1e6:.1f} MB |
+| digest | `{self.digest}` |
+| rows | {self.rows:,} |
+| accepted | {self.accepted} |
+| throughput | {self.throughput} |
+| spec | `{self.spec.fingerprint[:SHORT]}` |
+{gaps if self.gaps else ""}
+## Refused candidates
+
+| reason | candidates | meaning |
+| --- | --- | --- |
+{refused}
+## Open it
+
+```
+synthcore inspect {self.output}
+synthcore verify {self.output}
+```
+
+```python
+from synthcore import Dataset
+
+with Dataset("{self.output}") as dataset:
+    row = dataset[0]
+```
+
+## Spec
+
+```json
+{self.spec.model_dump_json(indent=2)}
+```
+"""

@@ -1,1 +1,0 @@
-"""Presets that people wrote: finding, checking, reading, collecting and downloading them."""

@@ -1,0 +1,1 @@
+"""Publishing: what leaves a dataset for others: presets that Vital opens, and recipes without audio."""

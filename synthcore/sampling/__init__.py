@@ -1,1 +1,0 @@
-"""Sampling: which patches a spec asks for. `priors` says how likely, `hypercube` draws, `modulation` connects."""

@@ -1,0 +1,237 @@
+"""The command line of a settings model: which flags it has, and how words become settings.
+
+A flag is named after its setting (`note_seconds`: --note-seconds), whatever group that is in. Words are only told
+apart here; what they mean, the model says, as of variables and of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from synthcore.base.errors import SpecError
+from synthcore.base.messages import Path as Keys
+from synthcore.base.messages import explain, group_fields, typed
+from synthcore.base.spelling import meant
+from synthcore.settings.configuration import Settable, origin
+
+SHORT = {"n_samples": "-n", "output": "-o"}  #: of every command that has them
+NAMES = {"as_json": "json"}  #: of settings whose flags are named otherwise
+Say = Callable[[str], object]
+_A_FLAG = re.compile(r"-{1,2}[^-\d\s]")  # and -1 or -1,3 is a value
+
+
+@dataclass(frozen=True, slots=True)
+class Positional:
+    """Says of a setting that its value stands by itself on the command line, without a flag."""
+
+    formerly: tuple[str, ...] = ()  #: flags that did it before, and still do for one version
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Says of a setting that it is no one's to give: a flow finds it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A setting, as the command line has it."""
+
+    keys: Keys
+    field: FieldInfo
+
+    @property
+    def name(self) -> str:
+        """Its flag, such as --notes."""
+        return f"--{NAMES.get(self.keys[-1], self.keys[-1]).replace('_', '-')}"
+
+    @property
+    def short(self) -> str:
+        """Its flag of one letter, if it has one."""
+        return "" if self.positional else SHORT.get(self.keys[-1], "")
+
+    @property
+    def positional(self) -> Positional | None:
+        """How it stands by itself, if it does."""
+        return next((one for one in self.field.metadata if isinstance(one, Positional)), None)
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it takes no value."""
+        return self.field.annotation is bool
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it can be given again."""
+        return get_origin(self.field.annotation) is tuple
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What it can be, if that is a short list."""
+        annotation = get_args(self.field.annotation)[0] if self.is_list else self.field.annotation
+        return tuple(map(str, get_args(annotation))) if get_origin(annotation) is Literal else ()
+
+    @property
+    def metavar(self) -> str:
+        """What a person types for it, such as FILE."""
+        if written := typed(self.field):
+            return written.metavar
+        return "|".join(self.choices)
+
+    @property
+    def shown(self) -> str:
+        """How it is typed, such as `--tier 1|2|3`; a switch in the way that changes something."""
+        if self.positional:
+            return self.metavar
+        if self.is_switch:
+            return self.name.replace("--", "--no-") if self.field.default is True else self.name
+        return f"{self.short or self.name} {self.metavar}"
+
+    @property
+    def formerly(self) -> tuple[str, ...]:
+        """Spellings of it that go with the next version."""
+        if self.positional:
+            return self.positional.formerly
+        dotted = f"--{'.'.join(self.keys).replace('_', '-')}"
+        return (dotted,) if dotted != self.name else ()
+
+
+def flags(model: type[BaseModel]) -> list[Flag]:
+    """Each flag of a command, its groups' included, in the order of the model."""
+    found = []
+    for name, field in model.model_fields.items():
+        if group := group_fields(field):
+            found += [Flag((name, inner), one) for inner, one in group.items()]
+        elif not any(isinstance(one, Hidden) for one in field.metadata):
+            found.append(Flag((name,), field))
+    return found
+
+
+def read(model: type[BaseModel], words: list[str], command: str, say: Say) -> dict[Keys, Any]:
+    """Tell apart the words behind a command.
+
+    Returns
+    -------
+    dict of tuple of str to bool, str or list of str
+        What was given, by setting.
+
+    Raises
+    ------
+    SpecError
+        There is no such flag, or it lacks its value, or a word is left over.
+    """
+    known = flags(model)
+    positionals = [flag for flag in known if flag.positional]
+    spellings = dict(_spellings(known))
+    given: dict[Keys, Any] = {}
+    rest, alone = deque(words), list[str]()
+    while rest:
+        word = rest.popleft()
+        if word == "--":
+            alone += rest
+            break
+        if not _A_FLAG.match(word):
+            alone.append(word)
+            continue
+        name, value = _taken_apart(word)
+        if name not in spellings:
+            raise SpecError(f"{command} has no flag {name}{meant(name, _offered(spellings))}")
+        flag, on = spellings[name]
+        _put(given, flag, on if flag.is_switch else _value_of(flag, name, value, rest))
+        if flag.is_switch and value is not None:
+            raise SpecError(f"{name} takes no value, and was given {value!r}")
+        if name in flag.formerly:
+            instead = " ".join(["synthcore", command, *(p.metavar for p in positionals)])
+            say(f"{name} goes with the next version: write {instead if flag.positional else flag.name} instead")
+    _put_alone(given, positionals, alone, command)
+    return given
+
+
+def nested(given: Mapping[Keys, Any]) -> dict[str, Any]:
+    """Put what was given into the groups of the model."""
+    values: dict[str, Any] = {}
+    for keys, value in given.items():
+        inside = values
+        for name in keys[:-1]:
+            inside = inside.setdefault(name, {})
+        inside[keys[-1]] = value
+    return values
+
+
+def complaint(error: ValidationError, settable: Settable, given: Mapping[Keys, Any], usage: str) -> str:
+    """Say what is wrong with settings, each named as whoever set it knows it; or what is missing, and the usage."""
+    known = {flag.keys: flag for flag in flags(settable.model)}
+    missing = [one for one in error.errors() if one["type"] in ("missing", "needs")]
+    if missing:
+        words = [_asked_for(known, one) for one in missing]
+        command = usage.removeprefix("usage: synthcore ").split(" ")[0]
+        return f"{command} needs {' and '.join(words)}\n{usage}"
+
+    def place(keys: Keys) -> str:
+        flag = known.get(keys)
+        name = (flag.metavar if flag.positional else flag.name) if flag else ".".join(keys)
+        return name if keys in given else origin(settable, keys) or name
+
+    return explain(error, settable.model, place)
+
+
+def _asked_for(known: Mapping[Keys, Flag], missing: ErrorDetails) -> str:
+    if missing["type"] == "needs":
+        return missing["msg"]
+    return known[tuple(map(str, missing["loc"]))].shown
+
+
+def _spellings(known: list[Flag]) -> Iterator[tuple[str, tuple[Flag, bool]]]:
+    for flag in known:
+        for name in (flag.short, *flag.formerly, *([] if flag.positional else [flag.name])):
+            if name:
+                yield name, (flag, True)
+            if flag.is_switch and name:
+                yield name.replace("--", "--no-", 1), (flag, False)
+
+
+def _offered(spellings: Mapping[str, tuple[Flag, bool]]) -> list[str]:
+    return [name for name, (flag, _) in spellings.items() if name not in flag.formerly and len(name) > 2]
+
+
+def _taken_apart(word: str) -> tuple[str, str | None]:
+    """A flag and the value in the same word: --tier=2, -n2."""
+    if word.startswith("--"):
+        name, equals, value = word.partition("=")
+        return name, value if equals else None
+    return word[:2], word[2:].removeprefix("=") or None
+
+
+def _value_of(flag: Flag, name: str, value: str | None, rest: deque[str]) -> str:
+    if value is not None:
+        return value
+    if not rest or _A_FLAG.match(rest[0]) or rest[0] == "--":
+        raise SpecError(f"{name} needs a value: {name} {flag.metavar}")
+    return rest.popleft()
+
+
+def _put(given: dict[Keys, Any], flag: Flag, value: bool | str) -> None:
+    if flag.is_list:
+        given.setdefault(flag.keys, []).append(value)
+    else:
+        given[flag.keys] = value
+
+
+def _put_alone(given: dict[Keys, Any], positionals: list[Flag], alone: list[str], command: str) -> None:
+    for flag in positionals:
+        if flag.keys in given:  # by its former flag
+            continue
+        taken = len(alone) if flag.is_list else 1
+        for word in alone[:taken]:
+            _put(given, flag, word)
+        alone = alone[taken:]
+    if alone:
+        takes = " ".join(flag.metavar for flag in positionals)
+        raise SpecError(f"{command} takes {takes or 'only flags'}: {alone[0]!r} is left over")

@@ -1,0 +1,173 @@
+"""The sampler: which candidate patch i gets at attempt k.
+
+A candidate depends on the seed, its index and its attempt, and on nothing else: not on shards, workers, or what
+became of other patches.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from synthcore.sources.base import Candidate, Provenance
+from synthcore.sources.modulation import draw_fixed, draw_free
+from synthcore.sources.priors import ConstraintRow, Priors, marginals, shipped
+from synthcore.spec import DatasetSpec
+from synthcore.vital.catalog import Catalog, builtin
+from synthcore.vital.controls import Registry
+from synthcore.vital.normalize import to_units
+from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, OSCILLATORS, Patch, init_assets
+from synthcore.vital.wavetable import init_names
+
+#: Patches that share one hypercube: large enough to stratify, small enough to draw whole for a single patch.
+BLOCK = 1024
+#: Candidates tried for one patch before its shard gives up.
+MAX_ATTEMPTS = 100
+WAVE_FRAME = re.compile(r"osc_\d_wave_frame")
+
+
+def drawn_with() -> dict[str, str]:
+    """The libraries that candidates depend on, with the versions between which their streams may change."""
+    return {library.__name__: library.__version__.rsplit(".", 1)[0] for library in (np, scipy)}
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The patches of one hypercube: unit values (1024, 322), options (1024, 126), places in the catalog (1024, 3)."""
+
+    continuous: NDArray[np.float32]
+    categorical: NDArray[np.int32]
+    wavetables: NDArray[np.int32]
+
+
+class Sampler:
+    """The supply of synthetic patches: draws candidates for one spec.
+
+    Parameters
+    ----------
+    spec : DatasetSpec
+    registry : Registry
+    priors : Priors, optional
+        Those that come with synthcore unless given.
+    catalog : Catalog, optional
+        Where wavetables are drawn from; the built-in one unless given.
+
+    Raises
+    ------
+    SpecError
+        The priors ask for what the synth doesn't have.
+    """
+
+    def __init__(
+        self, spec: DatasetSpec, registry: Registry, priors: Priors | None = None, catalog: Catalog | None = None
+    ) -> None:
+        self.spec = spec
+        self.registry = registry
+        self.priors = priors or shipped()
+        self.catalog = catalog or builtin()
+        self.attempts = MAX_ATTEMPTS
+        self.assets = {**init_assets(registry), **self.catalog.assets}
+        self.wavetable_names = {**init_names(registry), **{e.digest: e.name for e in self.catalog.entries}}
+        self.marginals = marginals(registry, spec, self.priors)
+        self._last_frames = np.array([entry.frames - 1 for entry in self.catalog.entries])
+        for marginal in self.marginals:
+            if WAVE_FRAME.fullmatch(marginal.control.name):
+                marginal.high = float(self._last_frames.max())
+        self._ranges = {m.control.name: (m.low, m.high) for m in self.marginals}
+        self._column = {c.name: i for i, c in enumerate(registry.controls)}
+        self._init = Patch.init(registry)
+        self._frames = [self._column[f"osc_{n}_wave_frame"] for n in range(1, OSCILLATORS + 1)]
+        self._switches = [self._column[f"osc_{n}_on"] for n in range(1, OSCILLATORS + 1)]
+        # A shard needs one block at a few attempts; a block is 2 MB.
+        self._block = lru_cache(maxsize=16)(self._draw_block)
+
+    def candidate(self, index: int, attempt: int) -> Candidate:
+        """The candidate for a patch (from 0) at an attempt (from 0), quantised to what is stored."""
+        return Candidate(index, attempt, "synthetic", f"synthetic {index}", self.draw(index, attempt))
+
+    def provenance(self, hashes: Iterable[str]) -> list[Provenance]:  # noqa: ARG002  as every supply
+        """Nobody's presets are behind a synthetic patch."""
+        return []
+
+    def draw(self, index: int, attempt: int) -> Patch:
+        """The patch of a candidate."""
+        block = self._block(index // BLOCK, attempt)
+        row = index % BLOCK
+        return Patch(
+            continuous=block.continuous[row],
+            categorical=block.categorical[row],
+            modulation_slots=self._modulation(index, attempt),
+            wavetables=self._wavetables(block.wavetables[row]),
+        )
+
+    def _wavetables(self, places: NDArray[np.int32]) -> tuple[str, ...]:
+        """Name the wavetables at these places in the catalog; -1 stands for the init preset's."""
+        found = zip(places.tolist(), self._init.wavetables, strict=True)
+        return tuple(init if place < 0 else self.catalog.entries[place].digest for place, init in found)
+
+    def _draw_block(self, block: int, attempt: int) -> Block:
+        """Draw a whole hypercube."""
+        rng = np.random.default_rng([self.spec.seed, block, attempt])
+        # Imported only here, by the first shard: it takes as long as Prefect, and a cached run draws nothing.
+        from scipy.stats import qmc
+
+        quantiles = qmc.LatinHypercube(d=len(self.marginals), rng=rng).random(BLOCK)
+        defaults = [c.default - c.low if c.is_categorical else c.default for c in self.registry.controls]
+        drawn = np.tile(np.array(defaults), (BLOCK, 1))
+        for marginal, column in zip(self.marginals, quantiles.T, strict=True):
+            drawn[:, self._column[marginal.control.name]] = marginal.draw(column)
+        for row in self.priors.constraint:
+            if self.spec.kind in row.kinds:
+                self._apply(row, drawn)
+        wavetables = self._draw_wavetables(block, attempt, drawn[:, self._switches] > 0)
+        self._keep_to_frames(drawn, wavetables)
+        is_categorical = np.array([c.is_categorical for c in self.registry.controls])
+        return Block(
+            continuous=to_units(self.registry.continuous, drawn[:, ~is_categorical]),
+            categorical=drawn[:, is_categorical].astype(np.int32),
+            wavetables=wavetables,
+        )
+
+    def _draw_wavetables(self, block: int, attempt: int, is_on: NDArray[np.bool_]) -> NDArray[np.int32]:
+        """Draw places in the catalog, each as often as any other; an oscillator that is off keeps the init preset's."""
+        rng = np.random.default_rng([self.spec.seed, block, attempt, 2])
+        strata = rng.permuted(np.tile(np.arange(BLOCK), (OSCILLATORS, 1)), axis=1).T
+        # Somewhere within its stratum, counted in whole places: also a catalog larger than a block is drawn evenly.
+        within = rng.integers(len(self.catalog), size=strata.shape)
+        places = ((strata * len(self.catalog) + within) // BLOCK).astype(np.int32)
+        return np.where(is_on & (np.arange(OSCILLATORS) < self.spec.varied_oscillators), places, -1)
+
+    def _keep_to_frames(self, drawn: NDArray[np.float64], wavetables: NDArray[np.int32]) -> None:
+        """Let `wave_frame` go as far as each wavetable does, in place: beyond its last frame it changes nothing."""
+        last = np.where(wavetables >= 0, self._last_frames[wavetables], 0)
+        for place, column in enumerate(self._frames):
+            drawn[:, column] *= last[:, place] / max(1, self._last_frames.max())
+
+    def _apply(self, row: ConstraintRow, drawn: NDArray[np.float64]) -> None:
+        """Make one constraint hold in every candidate of a block, in place."""
+        holds = np.ones(len(drawn), dtype=bool)
+        for name, options in row.when.items():
+            names = np.array(self.registry.by_name[name].options)
+            holds &= np.isin(names[drawn[:, self._column[name]].astype(int)], options)
+        for name, option in row.set.items():
+            drawn[holds, self._column[name]] = self.registry.by_name[name].options.index(option)
+        for name, (low, high) in row.squeeze.items():
+            if name not in self._ranges:  # pinned in this kind, or of a higher tier
+                continue
+            column = drawn[:, self._column[name]]
+            prior_low, prior_high = self._ranges[name]
+            column[holds] = low + (column[holds] - prior_low) / (prior_high - prior_low) * (high - low)
+
+    def _modulation(self, patch_index: int, attempt: int) -> NDArray[np.float32]:
+        rng = np.random.default_rng([self.spec.seed, patch_index, attempt, 1])
+        if self.spec.tier == 3:
+            return draw_free(rng, self.registry)
+        if self.spec.fixed_modulation:
+            return draw_fixed(rng, self.registry, self.priors.route)
+        return np.tile(EMPTY_SLOT, (MAX_SLOTS, 1))

@@ -1,0 +1,178 @@
+"""Datasets for PyTorch's DataLoader. Needs the extra: `pip install synthcore[torch]`.
+
+Three ways to feed a training loop, all of which open the file once in each worker, read a batch with one call and never
+give a row to two workers or ranks:
+
+    DataLoader(rows, batch_size=64, shuffle=True)                                what everyone knows: any sampler
+    DataLoader(rows, sampler=ShuffledBatches(rows, Order(64)), batch_size=None)  by chunk, shared out among ranks
+    DataLoader(BatchStream(examples, Order(64)), batch_size=None)               the same batches as a stream
+
+The last two hand over batches as they are read; the first collates rows, which is one copy more.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from synthcore.base.errors import SpecError
+from synthcore.training.batches import Batch, Examples, Order, RowNumbers
+
+try:
+    import torch
+    from torch import distributed
+    from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
+except ImportError as error:
+    raise ImportError("synthcore.training.torch needs PyTorch: pip install 'synthcore[torch]'") from error
+
+__all__ = ["BatchStream", "Examples", "Order", "RowDataset", "ShuffledBatches"]
+
+Tensors = dict[str, torch.Tensor]
+
+
+class RowDataset(Dataset[Tensors]):
+    """A map-style dataset: a number gives a row, a list of numbers a batch, read with one call.
+
+    A row is a dictionary of tensors, a batch the same with one more axis in front; what is in it says
+    `synthcore.training.batches.Examples.read`. Whole numbers are int64, as losses and embeddings want them.
+
+    Parameters
+    ----------
+    source : Examples, str or Path
+        Which rows and columns; all that the file has if it is a path.
+    """
+
+    def __init__(self, source: Examples | str | Path) -> None:
+        self.examples = to_examples(source)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, places: int | Sequence[int]) -> Tensors:
+        if isinstance(places, int | np.integer):
+            return self.__getitems__([int(places)])[0]
+        return read(self.examples, self.examples.rows[np.asarray(places, dtype=np.intp)])
+
+    def __getitems__(self, places: Sequence[int]) -> list[Tensors]:
+        """Read the rows of a batch at once, in the order asked for: what a DataLoader that collates calls."""
+        batch = self[places]
+        return [{name: values[row] for name, values in batch.items()} for row in range(len(places))]
+
+
+class ShuffledBatches(Sampler[list[int]]):
+    """The batches of an `Order`, as the sampler of a DataLoader over a `RowDataset`, with `batch_size=None`.
+
+    As its `batch_sampler` it gives the same batches, collated. Each time it is iterated, the next epoch comes, in
+    another order.
+
+    Parameters
+    ----------
+    dataset : RowDataset
+    order : Order
+        Under torch.distributed, make it once the process group is there: this rank's share is asked from it.
+    """
+
+    def __init__(self, dataset: RowDataset, order: Order) -> None:
+        self.order = with_share(order)
+        self._rows = dataset.examples.rows
+        self._epoch = 0
+        self.order.count(len(self._rows))  # too few rows should be said now, not in the first epoch
+
+    def __len__(self) -> int:
+        return self.order.count(len(self._rows))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        epoch, self._epoch = self._epoch, self._epoch + 1
+        for batch in self.order.batches(self._rows, epoch):
+            yield np.searchsorted(self._rows, batch).tolist()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next: to continue a training that was stopped."""
+        self._epoch = epoch
+
+
+class BatchStream(IterableDataset[Tensors]):
+    """An iterable dataset of whole batches, for a DataLoader with `batch_size=None`.
+
+    Workers take turns: with any number of them the same batches come in the same order.
+
+    Parameters
+    ----------
+    source : Examples, str or Path
+        Which rows and columns; all that the file has if it is a path.
+    order : Order
+        Under torch.distributed, make it once the process group is there: this rank's share is asked from it.
+    """
+
+    def __init__(self, source: Examples | str | Path, order: Order) -> None:
+        self.examples, self.order = to_examples(source), with_share(order)
+        self.order.count(len(self.examples))
+        # In shared memory: workers that live longer than one epoch have to learn of the next.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def __len__(self) -> int:
+        return self.order.count(len(self.examples))
+
+    def __iter__(self) -> Iterator[Tensors]:
+        worker = get_worker_info()
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        for rows in self.order.batches(self.examples.rows, int(self._epoch))[first::step]:
+            yield read(self.examples, rows)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next; call it before each one, as with torch's DistributedSampler.
+
+        Or else the order stays the same, since nobody tells the workers of a stream how often it has been read.
+        """
+        self._epoch.fill_(epoch)
+
+
+def to_examples(source: Examples | str | Path) -> Examples:
+    """All of a file, if it is a path."""
+    return source if isinstance(source, Examples) else Examples(source)
+
+
+def read(examples: Examples, rows: RowNumbers) -> Tensors:
+    """Read a batch. A worker puts the audio where the process that trains can see it: so nobody copies it."""
+    if get_worker_info() is None or "audio" not in examples.parts:
+        return to_tensors(examples.read(rows))
+    audio = shared((len(rows), *examples.audio_shape))
+    return to_tensors(examples.read(rows, audio.numpy())) | {"audio": audio}
+
+
+def shared(shape: tuple[int, ...]) -> torch.Tensor:
+    """Float32 in memory that processes share, made as torch's own collation makes it in a worker."""
+    nothing = torch.empty(0)
+    memory = nothing._typed_storage()._new_shared(math.prod(shape))
+    return nothing.new(memory).resize_(shape)
+
+
+def to_tensors(batch: Batch) -> Tensors:
+    """Turn arrays into tensors without a copy, but for whole numbers, which become int64."""
+    wide = {name: values.astype(np.int64) if values.dtype.kind == "i" else values for name, values in batch.items()}
+    return {name: torch.from_numpy(values) for name, values in wide.items()}
+
+
+def with_share(order: Order) -> Order:
+    """Ask torch.distributed for this process's share, if the order doesn't say it.
+
+    Raises
+    ------
+    SpecError
+        The launcher started several processes, but there is no process group yet.
+    """
+    if order.share:
+        return order
+    if distributed.is_available() and distributed.is_initialized():
+        return replace(order, share=(distributed.get_rank(), distributed.get_world_size()))
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # torchrun sets it: each process would read all rows
+        raise SpecError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but there is no process group yet: call "
+            "torch.distributed.init_process_group first, or give share=(rank, ranks)"
+        )
+    return order

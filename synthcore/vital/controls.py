@@ -1,0 +1,250 @@
+"""The controls of the synth: which there are, what they accept, and to which tier they belong.
+
+Owns the vocabulary of every label column. Nothing is listed by hand: the registry is read from the live synth, or
+built again from JSON where there is none. vita is imported here for discovery, and in the zygote for rendering;
+nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthcore.base.errors import EngineMismatch, SynthcoreError
+
+#: Modulation slots are labelled as `modulation_slots`, the view controls only draw.
+NOT_A_LABEL = re.compile(r"modulation_\d+_(amount|bipolar|bypass|power|stereo)|view_spectrogram|osc_\d_view_2d")
+TIER_1 = re.compile(r"osc_[12]_.*|filter_1_.*|env_1_.*|volume")
+#: Options that vita plays and has no name for. Of the ten numbers that a filter's style takes it names five, those of
+#: the analog filters; a comb filter plays six, and 6 to 9 sound like one of these with every model.
+NAMELESS = {re.compile(r"filter_(1|2|fx)_style"): ("Band Spread Flange-",)}
+#: The parts of a preset that are not numbers; a patch that changes one stores it as an asset.
+SECTIONS = ("lfos", "sample", "wavetables")
+#: The Vital whose numbers vita's options have, and whose presets all later ones take; see `versions.toml`. vita's
+#: own mark, 99999.9.9, is refused by the real one. The audio is the same with either.
+VITAL_VERSION = "1.0.7"
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """One knob of the synth.
+
+    Attributes
+    ----------
+    name : str
+        The synth's own name, as in a `.vital` file.
+    low, high, default : float
+        The range and default of the value, in the synth's raw units.
+    is_whole : bool
+        Whether only whole numbers mean something (transposes, voices, options).
+    options : tuple of str
+        The names of the options of a categorical control; empty for a continuous one.
+    tier : int
+        The lowest tier that varies it: 1 or 2.
+    """
+
+    name: str
+    low: float
+    high: float
+    default: float
+    is_whole: bool
+    options: tuple[str, ...]
+    tier: int
+
+    @property
+    def is_categorical(self) -> bool:
+        return bool(self.options)
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Every control, modulation source and destination, in the order of the label columns.
+
+    Attributes
+    ----------
+    controls : tuple of Control
+        Sorted by name, so that two builds of the same synth agree on the columns.
+    sources, destinations : tuple of str
+        What modulation can connect. A name outside these kills the process when it renders.
+    init : mapping of str to list or dict
+        The init preset's `lfos`, `sample` and `wavetables`.
+    """
+
+    controls: tuple[Control, ...]
+    sources: tuple[str, ...]
+    destinations: tuple[str, ...]
+    init: Mapping[str, Any]
+
+    @classmethod
+    def from_synth(cls) -> Registry:
+        """Discover the registry from the installed vita.
+
+        It asks a process of its own: the init preset's noise sample comes from a generator that every synth made
+        before in the same process has moved on.
+
+        Raises
+        ------
+        SynthcoreError
+            vita is missing or doesn't load.
+        """
+        command = [sys.executable, "-I", "-m", "synthcore.vital.controls"]
+        alone = {"PATH": os.defpath}  # a child that reads our environment while a thread changes it doesn't start
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=alone)
+        if done.returncode:
+            said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise SynthcoreError(f"can't ask the synth for its controls: {said}; run make setup")
+        return cls.from_config(done.stdout)
+
+    @classmethod
+    def from_config(cls, text: str) -> Registry:
+        """Build the registry from `to_config`'s JSON, without a synth."""
+        data = json.loads(text)
+        return cls(
+            controls=tuple(Control(**{**c, "options": tuple(c["options"])}) for c in data["controls"]),
+            sources=tuple(data["sources"]),
+            destinations=tuple(data["destinations"]),
+            init=data["init"],
+        )
+
+    def to_config(self) -> str:
+        """Serialise to canonical JSON: equal registries give equal text."""
+        return canonical_json(
+            {
+                "controls": [asdict(c) for c in self.controls],
+                "sources": self.sources,
+                "destinations": self.destinations,
+                "init": self.init,
+            }
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of `to_config`, in hex."""
+        return hashlib.sha256(self.to_config().encode()).hexdigest()
+
+    @cached_property
+    def continuous(self) -> tuple[Control, ...]:
+        return tuple(c for c in self.controls if not c.is_categorical)
+
+    @cached_property
+    def categorical(self) -> tuple[Control, ...]:
+        return tuple(c for c in self.controls if c.is_categorical)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Control]:
+        return {c.name: c for c in self.controls}
+
+    def of_tier(self, tier: int) -> tuple[Control, ...]:
+        """The controls that a dataset of this tier varies: 82 at tier 1, all 448 at tiers 2 and 3."""
+        return tuple(c for c in self.controls if c.tier <= tier)
+
+    @cached_property
+    def source_index(self) -> Mapping[str, int]:
+        return {name: i for i, name in enumerate(self.sources)}
+
+    @cached_property
+    def destination_index(self) -> Mapping[str, int]:
+        return {name: i for i, name in enumerate(self.destinations)}
+
+    @cached_property
+    def defaults(self) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Default values of the continuous controls, shape (322,), and default options, shape (126,)."""
+        values = np.array([c.default for c in self.continuous], dtype=np.float64)
+        options = np.array([round(c.default - c.low) for c in self.categorical], dtype=np.int32)
+        return values, options
+
+    @cached_property
+    def init_texts(self) -> Mapping[str, str]:
+        """The canonical JSON of each init section, written once."""
+        return {name: canonical_json(section) for name, section in self.init.items()}
+
+    def require_same(self, other: Registry, where: str) -> None:
+        """Raise `EngineMismatch` naming what differs between the installed synth and a file's registry."""
+        if self.fingerprint != other.fingerprint:
+            raise EngineMismatch(
+                f"{where} was made with another synth: {'; '.join(differences(other, self))}. "
+                "Install the vita it names (synthcore inspect shows it)."
+            )
+
+
+def differences(theirs: Registry, ours: Registry) -> list[str]:
+    """Say in words how two registries differ: names missing or new, controls and routes changed."""
+    found = []
+    pairs: list[tuple[str, Sequence[str], Sequence[str]]] = [
+        ("controls", list(theirs.by_name), list(ours.by_name)),
+        ("modulation sources", theirs.sources, ours.sources),
+        ("modulation destinations", theirs.destinations, ours.destinations),
+    ]
+    for what, old, new in pairs:
+        for verb, names in (("lacks", set(old) - set(new)), ("adds", set(new) - set(old))):
+            if names:
+                found.append(f"the installed vita {verb} {len(names)} {what} ({_some(names)})")
+    both = theirs.by_name.keys() & ours.by_name.keys()
+    changed = {n for n in both if theirs.by_name[n] != ours.by_name[n]}
+    if changed:
+        found.append(f"{len(changed)} controls have another range, default or options ({_some(changed)})")
+    return found or ["the init preset or the order of names changed"]
+
+
+def _some(names: set[str]) -> str:
+    shown = sorted(names)[:3]
+    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")
+
+
+def canonical_json(value: Any) -> str:
+    """Serialise with sorted keys and no spaces, so that equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def installed() -> Registry:
+    """The registry of the installed vita, discovered once a process: whoever else asks meanwhile waits."""
+    with _discovering:
+        return _installed()
+
+
+_discovering = threading.Lock()
+_installed = lru_cache(maxsize=1)(Registry.from_synth)
+
+
+def discover() -> Registry:
+    """Read the registry from the first synth of this process. See `Registry.from_synth`."""
+    import vita
+
+    synth = vita.Synth()
+    details = [synth.get_control_details(n) for n in sorted(synth.get_controls()) if not NOT_A_LABEL.fullmatch(n)]
+    preset = json.loads(synth.to_json())["settings"]
+    return Registry(
+        controls=tuple(map(_control, details)),
+        sources=tuple(vita.get_modulation_sources()),
+        destinations=tuple(vita.get_modulation_destinations()),
+        init={name: preset[name] for name in SECTIONS},
+    )
+
+
+def _control(details: Any) -> Control:
+    options = tuple(details.options) + next((n for name, n in NAMELESS.items() if name.fullmatch(details.name)), ())
+    return Control(
+        name=details.name,
+        low=float(details.min),
+        high=float(len(options) - 1 + details.min if options else details.max),
+        default=float(details.default_value),
+        is_whole=bool(details.is_discrete),
+        options=options,
+        tier=1 if TIER_1.fullmatch(details.name) else 2,
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(discover().to_config())

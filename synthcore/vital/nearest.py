@@ -1,0 +1,110 @@
+"""Nearest: numbers that a model predicts, brought to those that can be played.
+
+Owns what becomes of a number that is out of range or between two options. A vector that holds something other than
+numbers, or that has the wrong length, is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from synthcore.base.errors import SynthcoreError
+from synthcore.vital.controls import Control, Registry
+from synthcore.vital.normalize import to_label, to_units, to_values
+
+#: What a slot's settings can be: amount, bipolar, power, stereo, bypass; three of them are switches.
+SLOT_LOW, SLOT_HIGH = (-1.0, 0.0, -10.0, 0.0, 0.0), (1.0, 1.0, 10.0, 1.0, 1.0)
+SLOT_IS_SWITCH = (False, True, False, True, True)
+
+
+def units(given: ArrayLike, usual: NDArray[np.float32], registry: Registry) -> NDArray[np.float32]:
+    """Unit values, shape (322,), of all continuous controls or of tier 1's; `usual` has the others."""
+    vector = np.clip(_finite("continuous", _columns("continuous", given, usual, registry.continuous)), 0, 1)
+    near = vector.astype(np.float32)
+    quantised = to_units(registry.continuous, to_values(registry.continuous, near))
+    # All others stay as they are: there and back can move a unit value by half a step of float32.
+    return np.where([c.is_whole for c in registry.continuous], quantised, near)
+
+
+def options(given: ArrayLike, usual: NDArray[np.int32], registry: Registry) -> NDArray[np.int32]:
+    """Option indices, shape (126,), of all categorical controls or of tier 1's; `usual` has the others."""
+    vector = _finite("categorical", _columns("categorical", given, usual, registry.categorical))
+    return np.clip(np.rint(vector), 0, [len(c.options) - 1 for c in registry.categorical]).astype(np.int32)
+
+
+def slots(given: ArrayLike | None, empty: NDArray[np.float32], registry: Registry) -> NDArray[np.float32]:
+    """Modulation slots, shape (64, 7); `empty` are those of no modulation."""
+    if given is None:
+        return empty
+    matrix = _vector("modulation_slots", given, empty.shape)
+    ends = np.clip(np.rint(matrix[:, :2]), (-1, 0), (len(registry.sources) - 1, len(registry.destinations) - 1))
+    settings = np.clip(matrix[:, 2:], SLOT_LOW, SLOT_HIGH)
+    found = np.hstack([ends, np.where(SLOT_IS_SWITCH, np.rint(settings), settings)]).astype(np.float32)
+    return np.where(found[:, :1] < 0, empty, found)
+
+
+def numbers(name: str, given: ArrayLike, counts: Sequence[int]) -> list[int]:
+    """Class numbers, each below its count: there is none near one that isn't there."""
+    found = np.rint(_vector(name, given, (len(counts),))).astype(int)
+    beyond = (found < 0) | (found >= np.array(counts))
+    if beyond.any():
+        place = int(np.argmax(beyond))
+        raise SynthcoreError(
+            f"{name} names class {found[place]}, and there are {counts[place]}; give the classes of the file that "
+            "it is from, as classes=dataset.classes"
+        )
+    near: list[int] = found.tolist()
+    return near
+
+
+def exact_values(
+    given: ArrayLike | None, beside: NDArray[np.float32], registry: Registry
+) -> NDArray[np.float32] | None:
+    """Exact values, shape (322,), of the unit values that they belong to; NaN where that one has been moved."""
+    if given is None:
+        return None
+    controls = registry.continuous
+    values = _columns("exact_values", given, np.full(len(controls), np.nan), controls)
+    again, exact = to_label(controls, np.where(np.isfinite(values), values, to_values(controls, beside)))
+    return np.where(again == beside, exact, np.float32(np.nan))
+
+
+def _columns(name: str, given: ArrayLike, usual: NDArray[Any], controls: Sequence[Control]) -> NDArray[np.float64]:
+    """Check a vector with a number for each control; what is of tier 1's columns alone is completed by `usual`."""
+    vector, whole = _array(name, given), usual.astype(np.float64)
+    of_tier_1 = np.array([control.tier == 1 for control in controls])
+    if vector.shape == (of_tier_1.sum(),):
+        whole[of_tier_1] = vector
+        return whole
+    if vector.shape != whole.shape:
+        raise SynthcoreError(
+            f"{name} has shape {vector.shape}; a patch needs {whole.shape}, or tier 1's {of_tier_1.sum()}"
+        )
+    return vector
+
+
+def _vector(name: str, given: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    vector = _array(name, given)
+    if vector.shape != shape:
+        raise SynthcoreError(f"{name} has shape {vector.shape}; a patch needs {shape}")
+    return _finite(name, vector)
+
+
+def _array(name: str, given: ArrayLike) -> NDArray[np.float64]:
+    try:
+        return np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise SynthcoreError(f"{name} holds something that isn't a number ({error}); give an array") from error
+
+
+def _finite(name: str, vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    if not np.isfinite(vector).all():
+        where = np.argwhere(~np.isfinite(vector))[0].tolist()
+        raise SynthcoreError(
+            f"{name} holds {vector[tuple(where)]} at {', '.join(map(str, where))}; a patch needs numbers"
+        )
+    return vector

@@ -1,0 +1,352 @@
+"""A patch: one complete, canonical, hashable sound.
+
+Owns the way from the stored label to the `.vital` JSON that is played, and the patch's hash. A patch holds exactly
+what is stored, so what is rendered from it can be rendered again from the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from synthcore.base.errors import SynthcoreError
+from synthcore.vital import nearest
+from synthcore.vital.catalog import builtin
+from synthcore.vital.classes import EXTRAS, Classes, builtin_classes
+from synthcore.vital.controls import VITAL_VERSION, Registry, canonical_json, installed
+from synthcore.vital.normalize import to_units, to_values
+from synthcore.vital.wavetable import init_wavetables, playable
+
+MAX_SLOTS = 64  #: of modulation; a 65th kills the synth
+SLOT_FIELDS = ("source", "destination", "amount", "bipolar", "power", "stereo", "bypass")
+SLOT_SETTINGS = SLOT_FIELDS[2:]
+EMPTY_SLOT = np.array([-1, -1, 0, 0, 0, 0, 0], dtype=np.float32)
+OSCILLATORS = 3
+#: The parts of a label, by the names that they have in rows, batches and `Patch.from_vectors`.
+LABELS = ("continuous", "categorical", "modulation_slots", "wavetables", "extras", "exact_values")
+#: One sample of silence, for a patch whose sample is off: decoding one that nobody hears is half of a load.
+NO_SAMPLE = '{"length":1,"name":"","sample_rate":44100,"samples":"AAA="}'
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """One complete sound, as it is stored.
+
+    Attributes
+    ----------
+    continuous : ndarray, shape (322,), float32
+        Unit values.
+    categorical : ndarray, shape (126,), int32
+        Option indices.
+    modulation_slots : ndarray, shape (64, 7), float32
+        `SLOT_FIELDS` per slot; source -1 marks an empty slot. The slot's position is part of the sound.
+    wavetables : tuple of str
+        The SHA-256 of each oscillator's wavetable asset.
+    extras : tuple of (str or None)
+        The SHA-256 of each of `EXTRAS`' assets, None for the init preset's.
+    exact_values : ndarray, shape (322,), float32, or None
+        The value of a continuous control where its unit value, being float32 too, only comes near it; NaN elsewhere.
+        None if that is nowhere: only presets have such values.
+    """
+
+    continuous: NDArray[np.float32]
+    categorical: NDArray[np.int32]
+    modulation_slots: NDArray[np.float32]
+    wavetables: tuple[str, ...]
+    extras: tuple[str | None, ...] = (None,) * len(EXTRAS)
+    exact_values: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        if self.exact_values is not None and np.isnan(self.exact_values).all():
+            object.__setattr__(self, "exact_values", None)  # one patch has one form
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 in hex over every label and asset hash: equal hashes sound the same."""
+        digest = hashlib.sha256()
+        for array, dtype in ((self.continuous, "<f4"), (self.categorical, "<i4"), (self.modulation_slots, "<f4")):
+            digest.update(_plain_bytes(array, dtype))
+        digest.update(canonical_json([self.wavetables, self.extras]).encode())
+        if self.exact_values is not None:  # any NaN is the same
+            exact = np.where(np.isnan(self.exact_values), np.float32(np.nan), self.exact_values)
+            digest.update(_plain_bytes(exact, "<f4"))
+        return digest.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Patch) and self.hash == other.hash
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    @property
+    def exact(self) -> NDArray[np.float32]:
+        """`exact_values` as a column, shape (322,), float32: NaN where there is none."""
+        return np.full_like(self.continuous, np.nan) if self.exact_values is None else self.exact_values
+
+    @classmethod
+    def init(cls, registry: Registry) -> Patch:
+        """The init preset as a patch, rounded to its label: 22 defaults lie between two unit values."""
+        values, options = registry.defaults
+        return cls(
+            continuous=to_units(registry.continuous, values),
+            categorical=options,
+            modulation_slots=np.tile(EMPTY_SLOT, (MAX_SLOTS, 1)),
+            wavetables=tuple(hashlib.sha256(text).hexdigest() for text in init_wavetables(registry)),
+        )
+
+    @classmethod
+    def from_label(cls, label: Mapping[str, NDArray[Any]], classes: Classes) -> Patch:
+        """The patch that a stored label is of.
+
+        Parameters
+        ----------
+        label : mapping of str to ndarray
+            All of `LABELS`, as in one row of a file.
+        classes : Classes
+            What the numbers of wavetables and extras mean in that file.
+        """
+        wavetables, extras = classes.named(label["wavetables"].tolist(), label["extras"].tolist())
+        numbers = {name: label[name] for name in ("continuous", "categorical", "modulation_slots", "exact_values")}
+        return cls(wavetables=wavetables, extras=extras, **numbers)
+
+    @classmethod
+    def from_vectors(
+        cls,
+        continuous: ArrayLike,
+        categorical: ArrayLike,
+        modulation_slots: ArrayLike | None = None,
+        wavetables: ArrayLike | None = None,
+        extras: ArrayLike | None = None,
+        exact_values: ArrayLike | None = None,
+        *,
+        classes: Classes | None = None,
+    ) -> Patch:
+        """Make a patch from a model's prediction, or from a row's own label: what can't be played becomes what can.
+
+        Unit values are clipped to [0, 1], and whole-number controls go to the nearest whole number. Options are rounded
+        and clipped to those there are. In modulation, sources and
+        destinations are rounded and clipped to the lists, amounts to [-1, 1], powers to [-10, 10], switches to 0 or 1;
+        a source that rounds to -1 or less leaves its slot empty. A row's own label comes back as the row's patch.
+
+        Parameters
+        ----------
+        continuous : array_like, shape (322,)
+            Unit values, in the order of `params/continuous`; or of tier 1's columns alone, the others at their
+            defaults.
+        categorical : array_like, shape (126,)
+            Option indices, in the order of `params/categorical`, likewise.
+        modulation_slots : array_like, shape (64, 7), optional
+            `SLOT_FIELDS` per slot. None by default.
+        wavetables : array_like, shape (3,), optional
+            The class of each oscillator's wavetable: its place in `classes.wavetables`. By default the init preset's.
+        extras : array_like, shape (3,), optional
+            The class of each of `EXTRAS`. By default 0, the init preset's.
+        exact_values : array_like, the shape of `continuous`, optional
+            Values where unit values only come near them, NaN elsewhere; what isn't near its unit value doesn't count.
+        classes : Classes, optional
+            `Dataset.classes` of the file that the numbers are from. By default those of the built-in catalog: then
+            the init preset's wavetable and the built-in ones are all there are.
+
+        Returns
+        -------
+        Patch
+
+        Raises
+        ------
+        SynthcoreError
+            A vector has another length, holds something that isn't a number, such as NaN, or names a class that
+            there isn't; the error names the vector.
+        """
+        registry = installed()
+        classes = builtin_classes() if classes is None else classes
+        init = cls.init(registry)
+        units = nearest.units(continuous, init.continuous, registry)
+        own_wavetables = [classes.wavetables.index(name) for name in init.wavetables]
+        tables, others = classes.named(
+            nearest.numbers(
+                "wavetables",
+                own_wavetables if wavetables is None else wavetables,
+                [len(classes.wavetables)] * OSCILLATORS,
+            ),
+            nearest.numbers("extras", [0] * len(EXTRAS) if extras is None else extras, list(map(len, classes.extras))),
+        )
+        return cls(
+            continuous=units,
+            categorical=nearest.options(categorical, init.categorical, registry),
+            modulation_slots=nearest.slots(modulation_slots, init.modulation_slots, registry),
+            wavetables=tables,
+            extras=others,
+            exact_values=nearest.exact_values(exact_values, units, registry),
+        )
+
+    def moved(
+        self, *, continuous: NDArray[np.float32] | None = None, categorical: NDArray[np.int32] | None = None
+    ) -> Patch:
+        """The patch with other unit values or options. A control that is moved loses its exact value."""
+        units = self.continuous if continuous is None else continuous
+        return replace(
+            self,
+            continuous=units,
+            categorical=self.categorical if categorical is None else categorical,
+            exact_values=np.where(units == self.continuous, self.exact, np.float32(np.nan)),
+        )
+
+    def values(self, registry: Registry) -> dict[str, float]:
+        """The raw value of every control, by name: what is played."""
+        values = to_values(registry.continuous, self.continuous)
+        values = np.where(np.isnan(self.exact), values, self.exact)
+        played = dict(zip((c.name for c in registry.continuous), values.tolist(), strict=True))
+        for control, option in zip(registry.categorical, self.categorical.tolist(), strict=True):
+            played[control.name] = control.low + option
+        return played
+
+    def to_json(self, registry: Registry, assets: Mapping[str, bytes], name: str = "") -> str:
+        """Write the `.vital` document that is rendered, and that Vital itself opens.
+
+        Parameters
+        ----------
+        registry : Registry
+            Where the columns get their names and ranges.
+        assets : mapping of str to bytes
+            The canonical JSON of every asset the patch names, by SHA-256.
+        name : str
+            The preset's name; changes no sound.
+
+        Raises
+        ------
+        KeyError
+            An asset that the patch names is not among `assets`.
+        """
+        lfos, sample, curves = self.extras
+        settings: dict[str, Any] = self.values(registry)
+        given_sample = registry.init_texts["sample"] if sample is None else assets[sample].decode()
+        modulations = self._modulations(registry, settings)
+        if curves is not None:
+            for slot, curve in json.loads(assets[curves]).items():
+                modulations[int(slot)]["line_mapping"] = curve
+        head = canonical_json(
+            {
+                "author": "synthcore",
+                "comments": "",
+                "macro1": "MACRO 1",
+                "macro2": "MACRO 2",
+                "macro3": "MACRO 3",
+                "macro4": "MACRO 4",
+                "preset_name": name,
+                "preset_style": "",
+                "synth_version": VITAL_VERSION,
+            }
+        )
+        # The heavy sections are canonical JSON already: parsing and writing them again is most of the cost.
+        sections = {
+            "lfos": registry.init_texts["lfos"] if lfos is None else assets[lfos].decode(),
+            "sample": given_sample if settings["sample_on"] else NO_SAMPLE,
+            "wavetables": f"[{','.join(playable(assets[w].decode()) for w in self.wavetables)}]",
+            "modulations": canonical_json(modulations),
+        }
+        body = canonical_json(settings)[:-1] + "".join(f',"{k}":{v}' for k, v in sections.items()) + "}"
+        return f'{head[:-1]},"settings":{body}}}'
+
+    def to_preset(self, registry: Registry, assets: Mapping[str, bytes], name: str = "") -> dict[str, Any]:
+        """The document that is rendered, with what else Vital 1.0 writes, and nothing that only a later one knows.
+
+        It says that Vital 1.0 wrote it, because its numbers mean what they mean there; a later Vital brings them to its
+        own. It was compared with real presets key by key, and read again; it was never tried in Vital itself.
+
+        Returns
+        -------
+        dict
+            As JSON. vita ignores what it doesn't know: the sound is the patch's.
+        """
+        preset: dict[str, Any] = json.loads(self.to_json(registry, assets, name))
+        settings = preset["settings"]
+        sample = self.extras[EXTRAS.index("sample")]
+        settings["sample"] = registry.init["sample"] if sample is None else json.loads(assets[sample])
+        curves = [slot["line_mapping"] for slot in settings["modulations"] if "line_mapping" in slot]
+        for part in (settings["sample"], *settings["lfos"], *curves):
+            part.setdefault("name", "")  # a label leaves out names
+        settings |= {
+            "view_spectrogram": 0.0,
+            **{f"osc_{number}_view_2d": 1.0 for number in range(1, OSCILLATORS + 1)},
+        }
+        return preset
+
+    def to_vital(self, path: str | Path, *, assets: Mapping[str, bytes] | None = None) -> None:
+        """Write the patch as a preset for Vital, named after its file: this is how a prediction becomes a preset.
+
+        Parameters
+        ----------
+        path : str or Path
+            The `.vital` file, which is replaced if it is there.
+        assets : mapping of str to bytes, optional
+            What the patch refers to: of a dataset, `dataset.assets`. Built-in wavetables needn't be given.
+
+        Raises
+        ------
+        SynthcoreError
+            An asset of the patch is not given, or the file can't be written.
+        """
+        # Here, because storage is made of patches.
+        from synthcore.storage.writer import whole_file
+
+        target = Path(path).expanduser().absolute()
+        preset = self.to_preset(installed(), self.held_in(with_builtin(assets)), target.stem)
+        with whole_file(target) as temporary:
+            temporary.write_text(canonical_json(preset))
+
+    def held_in(self, assets: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """Return assets, having made sure that all that the patch refers to are among them.
+
+        Raises
+        ------
+        SynthcoreError
+            One is missing.
+        """
+        missing = [name for name in (*self.wavetables, *self.extras) if name is not None and name not in assets]
+        if missing:
+            raise SynthcoreError(
+                f"the patch plays asset {missing[0]}, which isn't built in; give it as assets=dataset.assets"
+            )
+        return assets
+
+    def _modulations(self, registry: Registry, settings: dict[str, Any]) -> list[dict[str, Any]]:
+        """List the 64 slots, and put their numbers among the settings."""
+        routes: list[dict[str, Any]] = []
+        for number, row in enumerate(self.modulation_slots.tolist(), start=1):
+            used = row[0] >= 0
+            routes.append(
+                {
+                    "source": registry.sources[int(row[0])] if used else "",
+                    "destination": registry.destinations[int(row[1])] if used else "",
+                }
+            )
+            settings.update({f"modulation_{number}_{k}": v for k, v in zip(SLOT_SETTINGS, row[2:], strict=True)})
+        return routes
+
+
+def _plain_bytes(array: NDArray[Any], dtype: str) -> bytes:
+    """The bytes of an array, in which -0.0 is 0.0: they sound the same."""
+    return np.ascontiguousarray(array + array.dtype.type(0), dtype=dtype).tobytes()
+
+
+def content_hash(value: Any) -> str:
+    """SHA-256 in hex of a value's canonical JSON: the name of an asset."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def with_builtin(assets: Mapping[str, bytes] | None) -> Mapping[str, bytes]:
+    """Add to assets those that needn't be given: the built-in catalog's and the init preset's."""
+    return {**init_assets(installed()), **builtin().assets, **(assets or {})}
+
+
+def init_assets(registry: Registry) -> dict[str, bytes]:
+    """The init preset's wavetables as assets, by SHA-256."""
+    return {hashlib.sha256(text).hexdigest(): text for text in init_wavetables(registry)}
