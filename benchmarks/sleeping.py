@@ -28,7 +28,7 @@ from synthcore.flows.running.runners import hand_out
 from synthcore.pipeline import shard
 from synthcore.pipeline.shard import ShardPlan, plan_shards
 from synthcore.spec import DatasetSpec
-from synthcore.storage.merge import ShardRef
+from synthcore.storage.refs import ShardRef
 from synthcore.tasks.shards import render_shard
 
 PROCESSES = 2

@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measure import Measure, generate
+from synthcore.base.hashing import file_checksum
 from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import engine
 from synthcore.pipeline.shard import plan_shards
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
-from synthcore.storage.merge import ShardRef, merge_shards
+from synthcore.storage.merge import merge_shards
+from synthcore.storage.refs import ShardRef
 from synthcore.storage.schema import AUDIO
-from synthcore.storage.writer import file_checksum
 from synthcore.vital.controls import installed
 
 ROWS = 768

@@ -67,7 +67,7 @@ from synthcore.spec import (
     VariationCount,
     WavetablesFromTier,
 )
-from synthcore.storage.merge import DatasetRef, Gap, ShardRef
+from synthcore.storage.refs import DatasetRef, Gap, ShardRef
 from synthcore.tasks.logs import show_logs
 from synthcore.tasks.merge import merge_shards
 from synthcore.tasks.report import draw_picture, link_page, list_findings, list_shards, show_picture, summarize

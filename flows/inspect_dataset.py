@@ -19,7 +19,7 @@ from synthcore.analysis.inspection import Inspection
 from synthcore.analysis.words import RowWords
 from synthcore.flows.running.form import RunDataset, asked, dataset_of, described
 from synthcore.settings.models import Html, Inspect, InWhole, OtherFile, RowsInWords
-from synthcore.storage.merge import DatasetRef
+from synthcore.storage.refs import DatasetRef
 from synthcore.tasks.inspection import compare_files, describe_row, inspect_file, write_page
 from synthcore.tasks.report import draw_picture, link_page, list_findings, show_picture, show_text
 

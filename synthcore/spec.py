@@ -5,11 +5,11 @@ A dataset is a pure function of its spec. Where and how it is made is `synthcore
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from synthcore.base.hashing import content_hash
 from synthcore.base.messages import clash
 from synthcore.base.quantities import COUNT, Count, Hertz, N, Seconds, Typed, WholeSeconds, items, note, number
 from synthcore.engine.rendering import RenderFormat
@@ -127,9 +127,7 @@ class DatasetSpec(_Frozen):
     @property
     def fingerprint(self) -> str:
         """SHA-256 in hex of everything but `n_samples`."""
-        from synthcore.vital.controls import canonical_json  # which brings numpy, and --help has no use for it
-
-        return hashlib.sha256(canonical_json(self.model_dump(exclude={"n_samples"})).encode()).hexdigest()
+        return content_hash(self.model_dump(exclude={"n_samples"}))
 
     @property
     def patches(self) -> int:

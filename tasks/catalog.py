@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from prefect import task
 
+from synthcore.base.hashing import content_hash
 from synthcore.ingest import wavetables as discovery
 from synthcore.ingest.wavetables import CatalogRef
 from synthcore.tasks.records import guarded
 from synthcore.tasks.shards import heals
-from synthcore.vital.controls import canonical_json
 
 
 @guarded
 def catalog_key(_: Any, parameters: dict[str, Any]) -> str:
     """Fingerprint of every file that would be read, and where the catalog goes; never of names of folders or times."""
     made_of = [discovery.contents_fingerprint(parameters["places"]), str(parameters["output"])]
-    return f"catalog-{hashlib.sha256(canonical_json(made_of).encode()).hexdigest()}"
+    return f"catalog-{content_hash(made_of)}"
 
 
 @task(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from prefect import task
 from prefect.tasks import exponential_backoff
 
+from synthcore.base.hashing import content_hash
 from synthcore.ingest import collecting as ingest
 from synthcore.ingest.collecting import Survey
 from synthcore.ingest.report import Ingested
 from synthcore.tasks.records import guarded
 from synthcore.tasks.shards import heals
-from synthcore.vital.controls import canonical_json, installed
+from synthcore.vital.controls import installed
 
 
 @guarded
@@ -22,7 +22,7 @@ def ingest_key(_: Any, parameters: dict[str, Any]) -> str:
     """Fingerprint of what was found, what is asked of it, and where the file lies."""
     asked = [parameters[name] for name in ("check", "approximate")]
     made_of = [parameters["survey"].fingerprint, *asked, str(parameters["output"])]
-    return f"ingest-{hashlib.sha256(canonical_json(made_of).encode()).hexdigest()}"
+    return f"ingest-{content_hash(made_of)}"
 
 
 @task(

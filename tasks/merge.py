@@ -8,14 +8,15 @@ from typing import Any
 
 from prefect import task
 
+from synthcore.base.hashing import canonical_json
 from synthcore.engine.machine import engine
 from synthcore.sources import splits as families
 from synthcore.spec import DatasetSpec
 from synthcore.storage import MergeMode, merge
-from synthcore.storage.merge import DatasetRef, Gap, ShardRef
+from synthcore.storage.refs import DatasetRef, Gap, ShardRef
 from synthcore.tasks.records import guarded
 from synthcore.vital import activity
-from synthcore.vital.controls import canonical_json, installed
+from synthcore.vital.controls import installed
 
 
 @guarded

@@ -26,7 +26,7 @@ from synthcore.ingest.download import Downloaded
 from synthcore.ingest.report import Ingested
 from synthcore.ingest.wavetables import CatalogRef
 from synthcore.pipeline.cache import Records
-from synthcore.storage.merge import DatasetRef, ShardRef
+from synthcore.storage.refs import DatasetRef, ShardRef
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from synthcore.analysis.inspection import Inspection
 from synthcore.pipeline.summary import Summary
 from synthcore.pipeline.tally import Cell
 from synthcore.storage.dataset import damage_named
-from synthcore.storage.merge import DatasetRef
+from synthcore.storage.refs import DatasetRef
 from synthcore.tasks.records import guarded
 
 

@@ -15,7 +15,7 @@ from prefect.tasks import Task, exponential_backoff
 from synthcore.base.errors import Accident
 from synthcore.pipeline import gaps, shard
 from synthcore.pipeline.shard import ShardPlan
-from synthcore.storage.merge import Gap, ShardRef
+from synthcore.storage.refs import Gap, ShardRef
 from synthcore.tasks.limits import of_this_machine
 from synthcore.tasks.logs import show_logs
 from synthcore.tasks.records import guarded

@@ -31,7 +31,8 @@ from synthcore.sources.collection import Collection
 from synthcore.sources.synthetic import Sampler
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 from synthcore.storage import weights
-from synthcore.storage.merge import DatasetRef, ShardRef, merge_shards
+from synthcore.storage.merge import merge_shards
+from synthcore.storage.refs import DatasetRef, ShardRef
 from synthcore.storage.schema import AUDIO, ContentDigest
 from synthcore.storage.weights import Weights
 from synthcore.vital.controls import Registry, installed

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from synthcore.analysis.importance import ProbeRef
 from synthcore.base.errors import SynthcoreError
 from synthcore.pipeline.cache import Cache, Records, prune, survey, verify
-from synthcore.storage.merge import DatasetRef, ShardRef
+from synthcore.storage.refs import DatasetRef, ShardRef
 
 
 @pytest.fixture

@@ -26,15 +26,15 @@ import h5py
 import pytest
 
 from benchmarks.processes import descendants, is_alive
+from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import Interrupted
 from synthcore.flows.running.environment import is_healthy
 from synthcore.pipeline.cache import Records, survey
 from synthcore.pipeline.shard import render_shard
 from synthcore.storage import claims
 from synthcore.storage.claims import claimed
-from synthcore.storage.merge import ShardRef
+from synthcore.storage.refs import ShardRef
 from synthcore.storage.schema import AUDIO
-from synthcore.storage.writer import whole_file
 from tests.conftest import CAN_MOUNT, place_of, wait_until
 
 ROOT = Path(__file__).parent.parent
@@ -220,7 +220,7 @@ def test_what_is_being_written_is_not_left_over_whatever_the_clock_says(tmp_path
     def left_over() -> list[str]:
         return [entry.path for entry in survey(tmp_path, Records({}, {})).entries]
 
-    with whole_file(tmp_path / "x.h5") as temporary, claimed(tmp_path / "y.h5"):
+    with atomic_path(tmp_path / "x.h5") as temporary, claimed(tmp_path / "y.h5"):
         os.utime(temporary, (0, 0))
         os.utime(tmp_path / ".y.h5.1.claim", (0, 0))
         assert left_over() == []

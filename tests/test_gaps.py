@@ -16,7 +16,7 @@ from synthcore.pipeline.gaps import HOPELESS, as_gap, parted, require_hope
 from synthcore.pipeline.shard import plan_shards
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
-from synthcore.storage.merge import Gap
+from synthcore.storage.refs import Gap
 
 GAP = Gap(source="synthetic", first_patch=2, patches=2, reason="bad luck")
 

@@ -20,6 +20,7 @@ from benchmarks.processes import descendants, is_alive
 from synthcore.analysis import importance, weighing
 from synthcore.analysis.importance import BaseResult, Probe, ProbeRef, ProbeResult
 from synthcore.base.errors import DatasetError
+from synthcore.base.hashing import file_checksum
 from synthcore.engine import client
 from synthcore.engine.rendering import CpuSeconds, Fault, Outcome
 from synthcore.flows.cli import main
@@ -27,7 +28,6 @@ from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage import weights
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.weights import Weights
-from synthcore.storage.writer import file_checksum
 from synthcore.verification.rerendering import find_damage
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import Patch

@@ -18,7 +18,7 @@ from synthcore.pipeline.continuing import grown, require_continuable
 from synthcore.sources.collection import Collection
 from synthcore.storage import collection, weights
 from synthcore.storage.dataset import Dataset
-from synthcore.storage.merge import ShardRef
+from synthcore.storage.refs import ShardRef
 from synthcore.storage.weights import Weights
 from synthcore.vital.controls import installed
 

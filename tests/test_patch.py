@@ -13,12 +13,13 @@ import vita
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synthcore.base.hashing import content_hash
 from synthcore.engine.client import borrow_renderer
 from synthcore.sources.synthetic import Sampler
 from synthcore.spec import DatasetSpec
 from synthcore.vital.classes import EXTRAS
 from synthcore.vital.controls import installed
-from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, SLOT_SETTINGS, Patch, content_hash, init_assets
+from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, SLOT_SETTINGS, Patch, init_assets
 from synthcore.vital.wavetable import canonical_wavetable
 
 REGISTRY = installed()

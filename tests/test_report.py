@@ -20,7 +20,7 @@ from synthcore.pipeline.summary import Summary
 from synthcore.pipeline.tally import Tally, duration, shard_rows, short_count
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
-from synthcore.storage.merge import Gap
+from synthcore.storage.refs import Gap
 
 
 class Clock:
@@ -106,7 +106,7 @@ def test_the_picture_is_a_small_png_and_the_same_every_time(each_tier: Any) -> N
 def test_a_run_imports_no_library_for_charts(tier_1: Any, fresh: Any) -> None:
     code = """
 from synthcore.analysis import picture
-from synthcore.storage.merge import DatasetRef
+from synthcore.storage.refs import DatasetRef
 picture.draw(DatasetRef.model_validate_json(sys.argv[1]))
 """
     fresh(code, tier_1.ref.model_dump_json(), without=("matplotlib",))

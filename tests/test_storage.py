@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import DatasetError, EngineMismatch, SpecError, SynthcoreError
 from synthcore.engine.client import borrow_renderer
 from synthcore.engine.faults import REASONS
@@ -27,7 +28,6 @@ from synthcore.sources.synthetic import Sampler
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.schema import to_dense
-from synthcore.storage.writer import whole_file
 from synthcore.vital.catalog import builtin
 from synthcore.vital.controls import Registry, installed
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch
@@ -351,7 +351,7 @@ def test_empty_slots_are_not_in_the_dense_view(numbers):
 
 def test_a_file_appears_under_its_name_when_it_is_whole(tmp_path):
     path = tmp_path / "a" / "b" / "x.bin"
-    with whole_file(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_bytes(b"half")
         assert not path.exists()
         assert temporary.parent == path.parent  # so that renaming is atomic
@@ -360,7 +360,7 @@ def test_a_file_appears_under_its_name_when_it_is_whole(tmp_path):
 
 
 def write_half(path, error):
-    with whole_file(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_bytes(b"half")
         raise error
 
@@ -385,7 +385,7 @@ def test_a_failure_of_the_disk_is_said_in_one_line(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(SynthcoreError, match="can't write .*x.bin: "), whole_file(tmp_path / "file" / "x.bin"):
+    with pytest.raises(SynthcoreError, match="can't write .*x.bin: "), atomic_path(tmp_path / "file" / "x.bin"):
         pass
 
 
@@ -394,7 +394,7 @@ def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path):
     os.mkfifo(pipe)
     with pytest.raises(SpecError, match="is a device or a pipe"):
         require_continuable(pipe, DatasetSpec(), overwrite=True)
-    with pytest.raises(SynthcoreError, match="it is there, and isn't a file"), whole_file(pipe):
+    with pytest.raises(SynthcoreError, match="it is there, and isn't a file"), atomic_path(pipe):
         pass
     assert pipe.is_fifo()
     assert list(tmp_path.iterdir()) == [pipe]

@@ -23,10 +23,12 @@ from synthcore.publishing.recipe import write_recipe
 from synthcore.sources.synthetic import Sampler
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.dataset import Dataset
-from synthcore.storage.merge import ShardRef, merge_shards
+from synthcore.storage.merge import merge_shards
+from synthcore.storage.opening import new_file
+from synthcore.storage.refs import ShardRef
 from synthcore.storage.schema import AUDIO, DENSE, StoredPriors
 from synthcore.storage.views import OPEN
-from synthcore.storage.writer import ShardWriter, new_file
+from synthcore.storage.writer import ShardWriter
 from synthcore.vital.catalog import builtin
 from synthcore.vital.controls import installed
 

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from synthcore.base.errors import DatasetError, PresetError, SpecError
+from synthcore.base.hashing import canonical_json, content_hash
 from synthcore.engine.chunk import inflate
 from synthcore.engine.client import Renderer, migrate
 from synthcore.engine.rendering import RenderFormat
@@ -35,7 +36,7 @@ from synthcore.ingest.wav import read_wavetable
 from synthcore.ingest.wavetables import CatalogRef, contents_fingerprint, places_to_search
 from synthcore.vital.builtin import LAST_FRAME, LEVEL, PEAK, STEP
 from synthcore.vital.catalog import Catalog, CatalogEntry, Sighting, builtin, catalog_of
-from synthcore.vital.controls import VITAL_VERSION, Registry, canonical_json
+from synthcore.vital.controls import VITAL_VERSION, Registry
 from synthcore.vital.folders import vital_folders
 from synthcore.vital.patch import NO_SAMPLE, OSCILLATORS, Patch, init_assets
 from synthcore.vital.wavetable import canonical_wavetable, playable
@@ -313,7 +314,7 @@ def write_another_form(data: dict[str, Any]) -> None:
     text = data["entries"][0]["wavetable"].replace('"remove_all_dc":true', '"remove_all_dc": true')
     data["entries"][0] |= {"wavetable": text, "digest": hashlib.sha256(text.encode()).hexdigest()}
     digests = [entry["digest"] for entry in data["entries"]]
-    data["digest"] = hashlib.sha256(canonical_json(digests).encode()).hexdigest()
+    data["digest"] = content_hash(digests)
 
 
 def write_a_killer(data: dict[str, Any]) -> None:

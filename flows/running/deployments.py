@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from synthcore.base.atomic import atomic_path, disk_errors_of
 from synthcore.base.errors import SynthcoreError
 from synthcore.flows.running.operation import SHIPPED
-from synthcore.storage.writer import disk_errors_of, whole_file
 
 NAME, BESIDE_THEIRS = "prefect.yaml", "synthcore-prefect.yaml"
 
@@ -57,7 +57,7 @@ def write(output: Path, pool: str) -> Deployments:
         raise SynthcoreError(
             f"{file} is there already and says something else; remove it, or name another file with -o"
         )
-    with disk_errors_of(file), whole_file(file) as temporary:
+    with disk_errors_of(file), atomic_path(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Deployments(file=str(file), pool=pool, deployments=len(re.findall(r"^  - ", text, re.MULTILINE)))
 

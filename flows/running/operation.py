@@ -21,10 +21,10 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 import synthcore
+from synthcore.base.atomic import atomic_path, disk_errors_of
 from synthcore.base.errors import SynthcoreError
 from synthcore.base.places import require_none
 from synthcore.flows.running import environment, server
-from synthcore.storage.writer import disk_errors_of, whole_file
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = Path(synthcore.__file__).parent  #: with what is deployed; in a checkout, by links to it
@@ -339,7 +339,7 @@ def _start(now: Operation, name: str, *arguments: str, **variables: str) -> Oper
     program = Program(name=name, pid=process.pid, command=_prefect(*arguments))
     now = now.model_copy(update={"programs": (*now.programs, program)})
     try:
-        with whole_file(place) as temporary:
+        with atomic_path(place) as temporary:
             temporary.write_text(now.model_dump_json())
     except SynthcoreError:
         _end(process.pid)  # down would know nothing of it

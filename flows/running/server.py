@@ -22,8 +22,8 @@ from http.client import HTTPException
 from importlib import metadata
 from pathlib import Path
 
+from synthcore.base.atomic import disk_errors_of
 from synthcore.base.errors import SynthcoreError
-from synthcore.storage.writer import disk_errors_of
 
 IDLE_SECONDS = 900.0  #: after which it ends by itself
 START_SECONDS = 120.0  #: for a server on a busy machine that has never started one; 7 s on a quiet one that has

@@ -22,7 +22,9 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from synthcore.analysis.distances import level_distance, mel_powers
 from synthcore.base import progress
+from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import DatasetError
+from synthcore.base.hashing import content_hash, file_checksum
 from synthcore.engine.chunk import inflate
 from synthcore.engine.client import borrow_renderer
 from synthcore.engine.machine import engine
@@ -30,9 +32,8 @@ from synthcore.engine.rendering import RenderedRow, RenderFormat
 from synthcore.spec import DatasetSpec
 from synthcore.storage import weights
 from synthcore.storage.dataset import Dataset, damage_named
-from synthcore.storage.writer import file_checksum, whole_file
 from synthcore.vital import activity
-from synthcore.vital.controls import Control, Registry, canonical_json, installed
+from synthcore.vital.controls import Control, Registry, installed
 from synthcore.vital.normalize import to_units, to_values
 from synthcore.vital.patch import Patch
 
@@ -155,7 +156,7 @@ def plan_probes(dataset: Dataset, n_base: int) -> list[Probe]:
     probes: list[Probe] = []
     for rows in _parts(choose_bases(dataset, n_base), BASES):
         bases = [[hashes[row].decode(), int(notes[row])] for row in rows]
-        key = hashlib.sha256(canonical_json([*made_of, bases]).encode()).hexdigest()
+        key = content_hash([*made_of, bases])
         probes.append(Probe(index=len(probes), file=str(dataset.path), rows=tuple(rows), key=key))
     return probes
 
@@ -208,7 +209,7 @@ def measure(probe: Probe, data_dir: Path) -> ProbeRef:
         with damage_named(Path(probe.file)):
             works = [_BaseWork(dataset, row) for row in probe.rows]
         result = ProbeResult(bases=tuple(work.run() for work in works))
-    with whole_file(data_dir / probe.name) as temporary:
+    with atomic_path(data_dir / probe.name) as temporary:
         temporary.write_text(result.model_dump_json())
     return ProbeRef(
         name=probe.name,

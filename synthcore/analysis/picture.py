@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from synthcore.analysis.axes import Axis
 from synthcore.analysis.spectrogram import INK, PAPER, SHOWN_SECONDS, paint, place_of, to_png
 from synthcore.storage.dataset import Dataset
-from synthcore.storage.merge import DatasetRef
+from synthcore.storage.refs import DatasetRef
 
 VERSION = 2  #: of how it is drawn
 CAPTION = "Spectrograms of rows drawn at random, and how loud and how high all rows are"

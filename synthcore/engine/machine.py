@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from synthcore.base.errors import SynthcoreError
-from synthcore.vital.controls import canonical_json
+from synthcore.base.hashing import canonical_json
 
 #: Raise it when the road from label to audio changes: the settling, the order of notes, the zygote's warm-up.
 ENGINE_VERSION = 1

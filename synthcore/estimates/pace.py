@@ -7,7 +7,6 @@ or from the first seconds of a run. Owns no arithmetic of what follows from it: 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import platform
 import threading
@@ -22,16 +21,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.base import progress
+from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import Interrupted, LowAcceptance, SynthcoreError
+from synthcore.base.hashing import content_hash
 from synthcore.base.progress import Progress
 from synthcore.engine.client import at_most, interruptible, stopped_after
 from synthcore.engine.rendering import Fault, RenderedRow
 from synthcore.pipeline.shard import ShardPlan, ShardWork
 from synthcore.settings.models import CORES
 from synthcore.sources.base import PRESET_SOURCES, Candidate, Supply
-from synthcore.storage.merge import ShardRef
-from synthcore.storage.writer import whole_file
-from synthcore.vital.controls import canonical_json
+from synthcore.storage.refs import ShardRef
 
 VERSION = 1  #: Raise it when the same rehearsal would be kept as something else.
 REHEARSAL_SECONDS = 7.0  #: of all rehearsals of an estimate together, from the first finished candidates on
@@ -262,7 +261,7 @@ class _Nowhere:
 
 
 def _keep(pace: Pace, path: Path) -> None:
-    with whole_file(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_text(pace.model_dump_json())
 
 
@@ -270,4 +269,4 @@ def _path(plan: ShardPlan, workers: int, data_dir: Path) -> Path:
     """Named by all that a pace depends on: not by the seed, which draws others of the same kind."""
     spec = plan.spec.model_copy(update={"seed": 0})
     made_of: list[Any] = [VERSION, plan.source, spec.fingerprint, plan.origin, platform.node(), CORES, workers]
-    return data_dir / "paces" / f"{hashlib.sha256(canonical_json(made_of).encode()).hexdigest()}.json"
+    return data_dir / "paces" / f"{content_hash(made_of)}.json"

@@ -25,7 +25,7 @@ from synthcore.sources.synthetic import Sampler
 from synthcore.sources.variations import Variations
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
-from synthcore.storage.merge import ShardRef, StoredBytes, stored_bytes
+from synthcore.storage.refs import ShardRef, StoredBytes, stored_bytes
 from synthcore.vital.catalog import Catalog, builtin
 from synthcore.vital.controls import installed
 

@@ -20,7 +20,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.base import progress
+from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import PresetError, SpecError
+from synthcore.base.hashing import canonical_json, content_hash
 from synthcore.base.masking import masked
 from synthcore.engine.client import interruptible
 from synthcore.engine.machine import engine
@@ -32,8 +34,7 @@ from synthcore.sources.base import Source
 from synthcore.sources.collection import Collection, Preset
 from synthcore.spec import AudioSpec
 from synthcore.storage import collection as file_format
-from synthcore.storage.writer import whole_file
-from synthcore.vital.controls import Registry, canonical_json, installed
+from synthcore.vital.controls import Registry, installed
 from synthcore.vital.factory import factory_folders, is_factory
 from synthcore.vital.reading import READER_VERSION, ReadPreset, clean, read_document
 from synthcore.vital.validation import parse
@@ -81,7 +82,7 @@ def make_collection(
     collection, report = ingest(folders, registry, check=check, workers=workers, approximate=approximate)
     collection.write(output)
     report_file = report_path(output)
-    with whole_file(report_file) as temporary:
+    with atomic_path(report_file) as temporary:
         temporary.write_text(report.model_dump_json(indent=1) + "\n")
     return Ingested(collection=str(output), digest=collection.digest, report_file=str(report_file), report=report)
 
@@ -220,7 +221,7 @@ def survey(folders: Sequence[Path]) -> Survey:
         content = item.reason if isinstance(item, Refused) else hashlib.sha256(item.content).hexdigest()
         found.append(canonical_json([str(item.root), item.file, content, origin.model_dump()]))
     readers = [READER_VERSION, shipped().digest, file_format.VERSION, installed().fingerprint, engine().fingerprint]
-    fingerprint = hashlib.sha256(canonical_json([readers, sorted(found)]).encode()).hexdigest()
+    fingerprint = content_hash([readers, sorted(found)])
     return Survey(len(found), fingerprint)
 
 

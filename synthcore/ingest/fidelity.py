@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, computed_field
 
+from synthcore.base.hashing import canonical_json
 from synthcore.engine import faults
 from synthcore.engine.chunk import inflate
 from synthcore.engine.client import borrow_renderer, migrate
 from synthcore.engine.rendering import RenderFormat
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 from synthcore.vital import validation
-from synthcore.vital.controls import Registry, canonical_json
+from synthcore.vital.controls import Registry
 from synthcore.vital.reading import ReadPreset
 from synthcore.vital.validation import parse
 from synthcore.vital.versions import versions

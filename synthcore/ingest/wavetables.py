@@ -19,14 +19,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.base.errors import PresetError, SpecError
+from synthcore.base.hashing import canonical_json, content_hash, file_checksum
 from synthcore.engine.client import interruptible, migrate
 from synthcore.engine.machine import engine
 from synthcore.ingest.files import ENDINGS, WAV_ENDING, Found, Refused, find
 from synthcore.ingest.wav import read_wavetable
-from synthcore.storage.writer import file_checksum
 from synthcore.vital import validation
 from synthcore.vital.catalog import FORMAT, Catalog, Sighting, builtin, catalog_of
-from synthcore.vital.controls import VITAL_VERSION, canonical_json
+from synthcore.vital.controls import VITAL_VERSION
 from synthcore.vital.patch import NO_SAMPLE, OSCILLATORS
 from synthcore.vital.reading import READER_VERSION, clean
 from synthcore.vital.wavetable import canonical_wavetable
@@ -126,7 +126,7 @@ def contents_fingerprint(places: Sequence[Path]) -> str:
     """SHA-256 in hex of everything that a search would find, and of what would read it."""
     found = sorted(_describe(file) for file in _find(places))
     made_of = [FORMAT, READER_VERSION, builtin().digest, engine().fingerprint, found]
-    return hashlib.sha256(canonical_json(made_of).encode()).hexdigest()
+    return content_hash(made_of)
 
 
 def discover(places: Sequence[Path], workers: int) -> tuple[Catalog, SearchReport]:

@@ -13,11 +13,11 @@ from markupsafe import Markup
 
 from synthcore.analysis.comparison import Comparison
 from synthcore.analysis.inspection import Inspection
+from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import SpecError
 from synthcore.page.content import Content, gather, gather_both
 from synthcore.pipeline.continuing import require_writable
 from synthcore.storage.dataset import Dataset
-from synthcore.storage.writer import whole_file
 
 #: How every page begins: what begins otherwise is no page of ours, and isn't replaced.
 BEGINNING = "<!DOCTYPE html>\n<!-- synthcore inspect -->"
@@ -51,7 +51,7 @@ def write_page(dataset: Dataset, output: Path) -> Inspection:
     """
     require_replaceable(output)
     content = gather(dataset)
-    with whole_file(output) as temporary:
+    with atomic_path(output) as temporary:
         temporary.write_text(to_html(content), encoding="utf-8")
     return content.inspection
 
@@ -66,7 +66,7 @@ def write_comparison(first: Dataset, second: Dataset, output: Path) -> Compariso
     """
     require_replaceable(output)
     content = gather_both(first, second)
-    with whole_file(output) as temporary:
+    with atomic_path(output) as temporary:
         temporary.write_text(_fill("compare.html", page=content, found=content.comparison), encoding="utf-8")
     return content.comparison
 

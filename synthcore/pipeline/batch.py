@@ -6,18 +6,17 @@ it would render the same.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import EngineMismatch, SpecError
+from synthcore.base.hashing import content_hash
 from synthcore.pipeline import library
 from synthcore.pipeline.shard import ShardPlan, plan_shards
 from synthcore.spec import DatasetSpec
-from synthcore.storage.writer import whole_file
-from synthcore.vital.controls import canonical_json
 
 MARK = "synthcore-mark"  #: the file in a data directory that says which one it is
 
@@ -70,14 +69,14 @@ def cut(plans: list[ShardPlan], spec: DatasetSpec, rows_per_shard: int, size: in
 
 
 def _key(plans: list[ShardPlan]) -> str:
-    return hashlib.sha256(canonical_json([plan.key for plan in plans]).encode()).hexdigest()
+    return content_hash([plan.key for plan in plans])
 
 
 def mark(data_dir: Path) -> str:
     """By what a data directory is known on every machine that mounts it, under whatever path; made up at first."""
     path = data_dir / MARK
     if not path.is_file():
-        with whole_file(path) as temporary:
+        with atomic_path(path) as temporary:
             temporary.write_text(secrets.token_hex(16))
     return path.read_text()
 

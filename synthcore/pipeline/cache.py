@@ -17,15 +17,16 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.analysis.inspection import new_table, text_of
+from synthcore.base.atomic import is_being_written
 from synthcore.base.errors import DatasetError, SynthcoreError
+from synthcore.base.hashing import file_checksum
 from synthcore.engine.machine import engine
 from synthcore.pipeline.tally import duration
 from synthcore.sources.priors import shipped
 from synthcore.sources.synthetic import drawn_with
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
-from synthcore.storage.merge import DatasetRef, ShardRef
-from synthcore.storage.writer import file_checksum, is_being_written
+from synthcore.storage.refs import DatasetRef, ShardRef
 
 Kind = Literal["shard", "record", "presets", "catalog", "weights", "left over"]
 State = Literal["reachable", "in use", "other engine", "unreachable", "damaged"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from synthcore.base.errors import IncompleteDataset, Interrupted, RenderError, SynthcoreError
 from synthcore.pipeline.shard import ShardPlan
-from synthcore.storage.merge import Gap, ShardRef
+from synthcore.storage.refs import Gap, ShardRef
 
 #: So many shards failed with none made: what ails them ails all.
 HOPELESS = 3

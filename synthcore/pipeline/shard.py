@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import hashlib
 import logging
 import os
 import socket
@@ -24,7 +23,9 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.base import progress
+from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import EngineMismatch, LowAcceptance
+from synthcore.base.hashing import content_hash, file_checksum
 from synthcore.engine.client import borrow_renderer, pause, require_room
 from synthcore.engine.machine import engine
 from synthcore.engine.rendering import CpuSeconds, Fault, Outcome, RenderedRow
@@ -37,11 +38,12 @@ from synthcore.sources.synthetic import Sampler, drawn_with
 from synthcore.sources.variations import Variations
 from synthcore.spec import DatasetSpec
 from synthcore.storage import claims
-from synthcore.storage.merge import ShardRef
+from synthcore.storage.opening import new_file
+from synthcore.storage.refs import ShardRef
 from synthcore.storage.schema import VERSION, StoredPriors
-from synthcore.storage.writer import ShardWriter, file_checksum, new_file, whole_file
+from synthcore.storage.writer import ShardWriter
 from synthcore.vital.catalog import builtin
-from synthcore.vital.controls import canonical_json, installed
+from synthcore.vital.controls import installed
 
 #: A shard that accepts a smaller share than this stops, once enough were tried for the share to mean anything.
 MIN_SHARE, FAIR_TRIAL = 0.05, 100
@@ -75,7 +77,7 @@ class ShardPlan(BaseModel):
     def key(self) -> str:
         """SHA-256 in hex: names the shard's content, its file and its cache entry."""
         made_of = [VERSION, self.source, self.spec.fingerprint, self.origin, self.contents]
-        return hashlib.sha256(canonical_json([*made_of, self.first_patch, self.patches]).encode()).hexdigest()
+        return content_hash([*made_of, self.first_patch, self.patches])
 
     @property
     def name(self) -> str:
@@ -91,7 +93,7 @@ class ShardPlan(BaseModel):
 def origin() -> str:
     """Fingerprint of everything besides the spec that decides what a shard holds."""
     parts = [engine().fingerprint, installed().fingerprint, shipped().digest, drawn_with(), builtin().digest]
-    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+    return content_hash(parts)
 
 
 def plan_shards(spec: DatasetSpec, rows_per_shard: int, presets: Collection | None = None) -> list[ShardPlan]:
@@ -161,7 +163,7 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
         )
     require_room(plan.spec.render_format)  # before libraries are loaded that hang or crash without
     started = time.monotonic()
-    with whole_file(data_dir / plan.name) as temporary:
+    with atomic_path(data_dir / plan.name) as temporary:
         with new_file(temporary) as file:
             candidates = supply(plan, data_dir)
             priors = StoredPriors.of(candidates.marginals)

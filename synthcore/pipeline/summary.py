@@ -14,7 +14,7 @@ from synthcore.engine.faults import REASONS
 from synthcore.pipeline.tally import duration
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
-from synthcore.storage.merge import DatasetRef, Gap, ShardRef
+from synthcore.storage.refs import DatasetRef, Gap, ShardRef
 
 
 class Summary(BaseModel):

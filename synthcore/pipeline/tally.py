@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from synthcore.base.progress import Progress
 from synthcore.pipeline.shard import ShardPlan
-from synthcore.storage.merge import Gap, ShardRef
+from synthcore.storage.refs import Gap, ShardRef
 
 #: Shards that a table lists. Past that a browser is slow to show it, and the server's database grows.
 LISTED = 1_000

@@ -12,11 +12,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 from scipy.io import wavfile
 
+from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import DatasetError
+from synthcore.base.hashing import canonical_json
 from synthcore.pipeline.continuing import require_new
 from synthcore.storage.dataset import Dataset
-from synthcore.storage.writer import whole_file
-from synthcore.vital.controls import canonical_json
 from synthcore.vital.versions import versions
 
 
@@ -69,7 +69,7 @@ def export_rows(dataset: Dataset, rows: Sequence[int], folder: Path) -> Exported
         require_new(Path(row.preset))
     with contextlib.ExitStack() as written:  # each gets its name only when all have been written
         for row in exported:
-            _write(dataset, row, *(written.enter_context(whole_file(Path(p))) for p in (row.wav, row.preset)))
+            _write(dataset, row, *(written.enter_context(atomic_path(Path(p))) for p in (row.wav, row.preset)))
     return Exported(rows=exported)
 
 

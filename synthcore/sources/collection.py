@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 
 from synthcore.base.errors import DatasetError
+from synthcore.base.hashing import canonical_json
 from synthcore.sources.base import Provenance, Source
 from synthcore.storage import collection as file_format
 from synthcore.storage.collection import StoredPresets
-from synthcore.vital.controls import canonical_json, installed
+from synthcore.vital.controls import installed
 from synthcore.vital.patch import Patch
 
 

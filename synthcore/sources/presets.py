@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from synthcore.base.hashing import content_hash
 from synthcore.sources.base import Candidate, Provenance, Source
 from synthcore.sources.collection import Collection, Preset
 from synthcore.spec import DatasetSpec
 from synthcore.vital.classes import EXTRAS
-from synthcore.vital.controls import Control, Registry, canonical_json
+from synthcore.vital.controls import Control, Registry
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, init_assets
 from synthcore.vital.wavetable import init_names
 
@@ -85,7 +85,7 @@ def provenance_of(collection: Collection) -> dict[str, Provenance]:
 def contents_digest(presets: Sequence[Preset], wavetable_names: Mapping[str, str]) -> str:
     """SHA-256 in hex of what a shard of these presets says of them, and of their wavetables."""
     told = [[*astuple(p.provenance), *(wavetable_names.get(w, "") for w in p.patch.wavetables)] for p in presets]
-    return hashlib.sha256(canonical_json(told).encode()).hexdigest()
+    return content_hash(told)
 
 
 def _of_tier(controls: Sequence[Control], tier: int) -> NDArray[np.bool_]:

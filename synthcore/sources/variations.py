@@ -15,6 +15,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from synthcore.base.hashing import canonical_json, content_hash
 from synthcore.sources.base import Candidate, Provenance
 from synthcore.sources.collection import Collection
 from synthcore.sources.presets import Projection, provenance_of
@@ -22,9 +23,9 @@ from synthcore.sources.priors import marginals, shipped
 from synthcore.sources.splits import SHARES, family_of, split_of
 from synthcore.sources.synthetic import MAX_ATTEMPTS
 from synthcore.spec import DatasetSpec
-from synthcore.vital.controls import Registry, canonical_json
+from synthcore.vital.controls import Registry
 from synthcore.vital.normalize import to_units, to_values
-from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, content_hash, init_assets
+from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, init_assets
 from synthcore.vital.wavetable import init_names
 
 #: What is moved as a whole when two presets are crossed. What no pattern names, such as volume, is its own module.

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from synthcore.storage.writer import disk_errors_of, is_being_written
+from synthcore.base.atomic import disk_errors_of, is_being_written
 
 BEAT_SECONDS = 5.0
 #: A machine may be shown a new time a minute late by a network file system.

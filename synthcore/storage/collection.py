@@ -11,12 +11,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import DatasetError
 from synthcore.sources.base import Provenance
 from synthcore.storage import schema
-from synthcore.storage.opening import open_file
+from synthcore.storage.opening import new_file, open_file
 from synthcore.storage.rows import require_written
-from synthcore.storage.writer import new_file, whole_file
 from synthcore.vital.controls import Registry
 from synthcore.vital.patch import Patch
 
@@ -46,7 +46,7 @@ def write(path: Path, stored: StoredPresets, registry: Registry) -> None:
     SynthcoreError
         The disk is full or the folder can't be written.
     """
-    with whole_file(path) as temporary, new_file(temporary) as file:
+    with atomic_path(path) as temporary, new_file(temporary) as file:
         header = {"kind": KIND, "version": VERSION, "digest": stored.digest, "registry": registry.fingerprint}
         file.create_group("schema").attrs.update(header)
         place = {name: i for i, name in enumerate(sorted(stored.assets))}

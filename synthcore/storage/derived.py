@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from synthcore.base.hashing import canonical_json
 from synthcore.sources import splits as families
 from synthcore.sources.splits import family_of, split_of
 from synthcore.vital.activity import Labels, activity, shipped
 from synthcore.vital.classes import Classes
-from synthcore.vital.controls import Registry, canonical_json
+from synthcore.vital.controls import Registry
 from synthcore.vital.patch import LABELS, Patch
 
 Columns = dict[str, NDArray[Any]]

@@ -9,122 +9,29 @@ import mmap
 import os
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from synthcore.base.atomic import atomic_path, begin_sync
 from synthcore.base.errors import DamagedShard, FileUnavailable
+from synthcore.base.hashing import checksum
 from synthcore.engine.machine import Engine
 from synthcore.pipeline import library
 from synthcore.sources.base import Provenance, Source
 from synthcore.spec import DatasetSpec
 from synthcore.storage import MergeMode, schema, weights
 from synthcore.storage.derived import Derived
-from synthcore.storage.opening import open_file
-from synthcore.storage.writer import begin_sync, checksum, file_checksum, is_intact, new_file, whole_file
+from synthcore.storage.opening import new_file, open_file
+from synthcore.storage.refs import DatasetRef, Gap, ShardRef
 from synthcore.vital.classes import Classes, Numbering
 from synthcore.vital.controls import Registry
 
 log = logging.getLogger(__name__)
-
-
-class ShardRef(BaseModel):
-    """A finished shard: enough to find it, to know that it is whole, and to report on it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    #: Relative to the data directory, which may be mounted elsewhere on another machine; a record leads nowhere else.
-    name: Annotated[str, StringConstraints(pattern=r"^shards/[0-9a-f]{2}/[0-9a-f]{64}\.h5$")]
-    size: int
-    checksum: str  # of the file's bytes
-    digest: str
-    source: Source
-    rows: int
-    candidates: int
-    faults: dict[str, int]
-    seconds: float
-    synth_cpu_seconds: float
-    worker: str = ""  # machine and process that rendered it
-    tries: int = 1  # how often it was begun, until no accident befell it; 0: another run made it meanwhile
-
-    def is_intact(self, data_dir: Path) -> bool:
-        """Whether the file is there, of its size, and says its digest. `merge` reads every byte as well."""
-        return is_intact(data_dir / self.name, self.size, self.digest)
-
-    @classmethod
-    def of(cls, data_dir: Path, name: str, source: Source) -> ShardRef:
-        """Refer to a shard that another run has just made. How long that took isn't known.
-
-        Raises
-        ------
-        OSError
-            It is gone.
-        """
-        path = data_dir / name
-        with open_file(path) as file:
-            reasons = Counter(reason.decode() for reason in file["rejections/reason"][:].tolist())
-            patches = np.unique(file["metadata/patch_index"][:])
-            return cls(
-                name=name,
-                size=path.stat().st_size,
-                checksum=file_checksum(path),
-                digest=file["schema"].attrs["content_digest"],
-                source=source,
-                rows=len(file["metadata/patch_index"]),
-                candidates=len(patches) + reasons.total(),
-                faults=dict(sorted(reasons.items())),
-                seconds=0.0,
-                synth_cpu_seconds=0.0,
-                tries=0,
-            )
-
-
-class StoredBytes(NamedTuple):
-    """What a shard's parts take on the disk."""
-
-    row: float  # the audio of one row
-    assets: int
-
-
-def stored_bytes(shard: Path) -> StoredBytes | None:
-    """Ask a shard what its parts take; None if it can't be read, or has no rows."""
-    with contextlib.suppress(FileUnavailable, *schema.UNREADABLE), open_file(shard) as file:
-        audio, assets = file[schema.AUDIO], file["assets"]
-        held = sum(assets[name].id.get_storage_size() for name in assets)
-        return StoredBytes(audio.id.get_storage_size() / len(audio), held) if len(audio) else None
-    return None
-
-
-class Gap(BaseModel):
-    """Patches that a dataset lacks, because their shard could not be made."""
-
-    model_config = ConfigDict(frozen=True)
-
-    source: Source
-    first_patch: int
-    patches: int
-    reason: str
-
-
-class DatasetRef(BaseModel):
-    """A merged dataset: where it is, and that it is whole."""
-
-    model_config = ConfigDict(frozen=True)
-
-    path: str
-    size: int
-    digest: str
-    rows: int
-
-    def is_intact(self) -> bool:
-        """Whether the file is there, of its size, and says its digest."""
-        return is_intact(Path(self.path), self.size, self.digest)
 
 
 def merge_shards(
@@ -165,7 +72,7 @@ def merge_shards(
     started = time.monotonic()
     parts = taken(shards, spec, gaps)
     rows = sum(take for _, take in parts)
-    with whole_file(output) as temporary:
+    with atomic_path(output) as temporary:
         with new_file(temporary) as file:
             schema.write_header(file, spec, registry, engine, _priors_of(shards, data_dir))
             if gaps:

@@ -1,4 +1,4 @@
-"""Opening an HDF5 file that is there, and saying in one line why that can't be done now.
+"""Opening an HDF5 file: one that is there, or a new one; and saying in one line why that can't be done now.
 
 Owns the difference between a file that is damaged, which making it again mends, and one that is whole but held by
 another program, forbidden, or one too many: that one is never replaced, nor taken for gone.
@@ -6,10 +6,13 @@ another program, forbidden, or one too many: that one is never replaced, nor tak
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import h5py
 
@@ -53,3 +56,65 @@ def _why_not_now(error: OSError, mode: str) -> str | None:
     if error.errno in _OF_THE_MOMENT:
         return f"{os.strerror(error.errno)}; change its permissions, or name another file"
     return None
+
+
+class Disk(io.RawIOBase):
+    """The file that HDF5 writes into. It never fails: HDF5 crashes the process when it closes a file it couldn't write.
+
+    What goes wrong is kept in `error`, and what is written afterwards is lost.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.error: BaseException | None = None
+        self._file = path.open("w+b", buffering=0)
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, or remember why not and go on as if it had been."""
+        rest = memoryview(data).cast("B")
+        size, start = len(rest), self._file.tell()
+        try:
+            while rest and not self.error:
+                rest = rest[self._file.write(rest) :]
+        except BaseException as error:  # noqa: BLE001  also Ctrl-C, which may come while HDF5 is calling
+            self.error = error
+        self._file.seek(start + size)
+        return size
+
+    def readinto(self, buffer: Any) -> int:
+        """Read; zeros where nothing is."""
+        wanted = memoryview(buffer).cast("B")
+        found = self._file.readinto(wanted)
+        wanted[found:] = bytes(len(wanted) - found)
+        return len(wanted)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[h5py.File]:
+    """Create an HDF5 file. A disk that is full is an OSError, once the file is closed."""
+    with contextlib.closing(Disk(path)) as disk:
+        try:
+            with h5py.File(disk, "w") as file:
+                yield file
+        except (OSError, RuntimeError) as error:
+            if disk.error:  # what was lost can't be read back: this error only follows from the first
+                raise disk.error from error
+            raise
+        if disk.error:
+            raise disk.error

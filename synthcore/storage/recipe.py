@@ -9,13 +9,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from synthcore.base.atomic import atomic_path
 from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import engine
 from synthcore.engine.rendering import RenderedRow
 from synthcore.storage import schema
 from synthcore.storage.dataset import Dataset
-from synthcore.storage.opening import open_file
-from synthcore.storage.writer import new_file, whole_file
+from synthcore.storage.opening import new_file, open_file
 
 
 def write(dataset: Dataset, assets: Mapping[str, bytes], output: Path) -> None:
@@ -26,7 +26,7 @@ def write(dataset: Dataset, assets: Mapping[str, bytes], output: Path) -> None:
     SynthcoreError
         The disk is full or the folder can't be written.
     """
-    with whole_file(output) as temporary, new_file(temporary) as file:
+    with atomic_path(output) as temporary, new_file(temporary) as file:
         _copy(dataset, file, leave_out={schema.AUDIO, "assets"})
         _write_assets(file, assets)
 
@@ -73,7 +73,7 @@ def restoring(recipe: Dataset, assets: Mapping[str, bytes], output: Path) -> Ite
     SynthcoreError
         The disk is full or the folder can't be written.
     """
-    with whole_file(output) as temporary, new_file(temporary) as file:
+    with atomic_path(output) as temporary, new_file(temporary) as file:
         _copy(recipe, file, leave_out={"assets"})
         _write_assets(file, {name: assets[name] for name in recipe.asset_names})
         shapes = schema.audio_shapes(recipe.spec, recipe.registry)

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synthcore.base.errors import DatasetError
+from synthcore.base.hashing import canonical_json
 from synthcore.engine.machine import Engine
 from synthcore.sources.base import Provenance
 from synthcore.sources.priors import Marginal, shipped
 from synthcore.sources.synthetic import drawn_with
 from synthcore.spec import DatasetSpec
 from synthcore.vital.classes import EXTRAS, Classes
-from synthcore.vital.controls import Registry, canonical_json
+from synthcore.vital.controls import Registry
 from synthcore.vital.patch import MAX_SLOTS, OSCILLATORS, SLOT_FIELDS
 
 VERSION = "4.0.0"

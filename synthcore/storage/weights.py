@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthcore.base.errors import DatasetError
+from synthcore.base.hashing import canonical_json
 from synthcore.storage.opening import open_file
-from synthcore.vital.controls import canonical_json
 
 GROUP = "importance_weights"
 Status = Literal["absent", "complete", "stale"]

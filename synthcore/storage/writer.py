@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import io
-import mmap
-import os
-import secrets
-import sys
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import h5py
 import numpy as np
-import xxhash
 
-from synthcore.base.errors import SynthcoreError
 from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import Engine
 from synthcore.engine.rendering import Fault, RenderedRow
 from synthcore.sources.base import Candidate, Provenance
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema
-from synthcore.storage.opening import open_file
 from synthcore.vital.catalog import Catalog
 from synthcore.vital.classes import Classes, Numbering
 from synthcore.vital.controls import Registry
@@ -160,173 +149,3 @@ def _parents(candidate: Candidate) -> list[bytes]:
 def cut(text: str, size: int) -> bytes:
     """Encode to at most `size` bytes of UTF-8, cut between two characters."""
     return text.encode()[:size].decode(errors="ignore").encode()
-
-
-class Disk(io.RawIOBase):
-    """The file that HDF5 writes into. It never fails: HDF5 crashes the process when it closes a file it couldn't write.
-
-    What goes wrong is kept in `error`, and what is written afterwards is lost.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.error: BaseException | None = None
-        self._file = path.open("w+b", buffering=0)
-
-    def write(self, data: Any) -> int:
-        """Write all of `data`, or remember why not and go on as if it had been."""
-        rest = memoryview(data).cast("B")
-        size, start = len(rest), self._file.tell()
-        try:
-            while rest and not self.error:
-                rest = rest[self._file.write(rest) :]
-        except BaseException as error:  # noqa: BLE001  also Ctrl-C, which may come while HDF5 is calling
-            self.error = error
-        self._file.seek(start + size)
-        return size
-
-    def readinto(self, buffer: Any) -> int:
-        """Read; zeros where nothing is."""
-        wanted = memoryview(buffer).cast("B")
-        found = self._file.readinto(wanted)
-        wanted[found:] = bytes(len(wanted) - found)
-        return len(wanted)
-
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            return self._file.truncate(size)
-        except OSError as error:
-            self.error = self.error or error
-            return size or 0
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-@contextlib.contextmanager
-def new_file(path: Path) -> Iterator[h5py.File]:
-    """Create an HDF5 file. A disk that is full is an OSError, once the file is closed."""
-    with contextlib.closing(Disk(path)) as disk:
-        try:
-            with h5py.File(disk, "w") as file:
-                yield file
-        except (OSError, RuntimeError) as error:
-            if disk.error:  # what was lost can't be read back: this error only follows from the first
-                raise disk.error from error
-            raise
-        if disk.error:
-            raise disk.error
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, and make it `path` when the block ends well: what has the name is whole.
-
-    Raises
-    ------
-    SynthcoreError
-        The disk is full or the folder can't be written; nothing is left behind. Or what has the name is no file: a
-        folder, a device or a pipe, which renaming would replace.
-    """
-    if path.exists() and not path.is_file():
-        raise SynthcoreError(f"can't write {path}: it is there, and isn't a file; name another place")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with disk_errors_of(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("xb") as held:
-                with contextlib.suppress(OSError):  # not every file system has locks
-                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                yield temporary
-                _sync(temporary)
-                temporary.replace(path)
-                _sync(path.parent)
-    finally:
-        with contextlib.suppress(OSError):  # there is nothing to remove where nothing could be made
-            temporary.unlink()
-
-
-@contextlib.contextmanager
-def disk_errors_of(path: Path) -> Iterator[None]:
-    """Say in one line that a file can't be written.
-
-    Raises
-    ------
-    SynthcoreError
-        Instead of an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
-        raise SynthcoreError(
-            f"can't write {path}: {reason}; nothing was left half-written. Free space or name another place, "
-            "then run the same command again: it continues"
-        ) from error
-
-
-def is_being_written(path: Path) -> bool:
-    """Whether a process holds the lock of a temporary file or claim. A no proves something only on one machine."""
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:  # a file system without locks tells nothing
-            return False
-    return False
-
-
-def begin_sync(path: Path) -> None:
-    """Have the system begin to put a file on the disk, if it can be asked to: less is left to wait for at the end."""
-    if sys.platform == "linux":  # what is written to the disk may leave memory; what isn't begins to be written
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(descriptor)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def checksum(content: mmap.mmap) -> str:
-    """XXH3-128 of bytes, in hex: finds damage at ten times the speed of SHA-256, which would be half of a merge."""
-    return xxhash.xxh3_128_hexdigest(content)
-
-
-def file_checksum(path: Path) -> str:
-    """`checksum` of a file's bytes."""
-    digest = xxhash.xxh3_128()
-    with path.open("rb", buffering=0) as file:
-        while block := file.read(1 << 20):  # by blocks: a mapped shard would count as memory
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def is_intact(path: Path, size: int, digest: str) -> bool:
-    """Whether a file is there, of this size, and says this content digest.
-
-    Raises
-    ------
-    FileUnavailable
-        That can't be known now: another program is writing it, or it may not be read.
-    """
-    try:
-        if path.stat().st_size != size:
-            return False
-        with open_file(path) as file:
-            return bool(file["schema"].attrs["content_digest"] == digest)
-    except schema.UNREADABLE:
-        return False

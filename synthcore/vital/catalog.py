@@ -16,9 +16,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from synthcore.base.errors import DatasetError, PresetError
+from synthcore.base.hashing import canonical_json, content_hash
 from synthcore.vital import validation
 from synthcore.vital.builtin import builtin_wavetables
-from synthcore.vital.controls import canonical_json
 from synthcore.vital.wavetable import canonical_wavetable, count_frames, playable
 
 FORMAT = "synthcore wavetables 1"  #: of the JSON file
@@ -82,7 +82,7 @@ class Catalog:
     @cached_property
     def digest(self) -> str:
         """SHA-256 in hex of the wavetables in their order; names say nothing about sound."""
-        return hashlib.sha256(canonical_json([entry.digest for entry in self.entries]).encode()).hexdigest()
+        return content_hash([entry.digest for entry in self.entries])
 
     @cached_property
     def _indices(self) -> Mapping[str, int]:
@@ -146,9 +146,9 @@ class Catalog:
     def save(self, path: Path) -> None:
         """Write the catalog as JSON; what has the name is whole."""
         # Here, so that a catalog needs no HDF5 to be made, and storage may import what this module owns.
-        from synthcore.storage.writer import whole_file
+        from synthcore.base.atomic import atomic_path
 
-        with whole_file(path) as temporary:
+        with atomic_path(path) as temporary:
             temporary.write_text(self.to_json(), encoding="ascii")
 
     @classmethod

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthcore.base.errors import EngineMismatch, SynthcoreError
+from synthcore.base.hashing import canonical_json
 
 #: Modulation slots are labelled as `modulation_slots`, the view controls only draw.
 NOT_A_LABEL = re.compile(r"modulation_\d+_(amount|bipolar|bypass|power|stereo)|view_spectrogram|osc_\d_view_2d")
@@ -201,11 +202,6 @@ def differences(theirs: Registry, ours: Registry) -> list[str]:
 def _some(names: set[str]) -> str:
     shown = sorted(names)[:3]
     return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")
-
-
-def canonical_json(value: Any) -> str:
-    """Serialise with sorted keys and no spaces, so that equal values give equal bytes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def installed() -> Registry:

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from synthcore.base.errors import SynthcoreError
+from synthcore.base.hashing import canonical_json
 from synthcore.vital import nearest
 from synthcore.vital.catalog import builtin
 from synthcore.vital.classes import EXTRAS, Classes, builtin_classes
-from synthcore.vital.controls import VITAL_VERSION, Registry, canonical_json, installed
+from synthcore.vital.controls import VITAL_VERSION, Registry, installed
 from synthcore.vital.normalize import to_units, to_values
 from synthcore.vital.wavetable import init_wavetables, playable
 
@@ -295,11 +296,11 @@ class Patch:
             An asset of the patch is not given, or the file can't be written.
         """
         # Here, because storage is made of patches.
-        from synthcore.storage.writer import whole_file
+        from synthcore.base.atomic import atomic_path
 
         target = Path(path).expanduser().absolute()
         preset = self.to_preset(installed(), self.held_in(with_builtin(assets)), target.stem)
-        with whole_file(target) as temporary:
+        with atomic_path(target) as temporary:
             temporary.write_text(canonical_json(preset))
 
     def held_in(self, assets: Mapping[str, bytes]) -> Mapping[str, bytes]:
@@ -335,11 +336,6 @@ class Patch:
 def _plain_bytes(array: NDArray[Any], dtype: str) -> bytes:
     """The bytes of an array, in which -0.0 is 0.0: they sound the same."""
     return np.ascontiguousarray(array + array.dtype.type(0), dtype=dtype).tobytes()
-
-
-def content_hash(value: Any) -> str:
-    """SHA-256 in hex of a value's canonical JSON: the name of an asset."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def with_builtin(assets: Mapping[str, bytes] | None) -> Mapping[str, bytes]:

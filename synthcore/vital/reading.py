@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthcore.base.errors import PresetError
+from synthcore.base.hashing import canonical_json
 from synthcore.engine.client import migrate
 from synthcore.vital import validation
-from synthcore.vital.controls import NOT_A_LABEL, Registry, canonical_json
+from synthcore.vital.controls import NOT_A_LABEL, Registry
 from synthcore.vital.normalize import to_label
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, SLOT_SETTINGS, Patch
 from synthcore.vital.versions import Difference, Heard, versions

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from synthcore.vital.controls import VITAL_VERSION, Registry, canonical_json
+from synthcore.base.hashing import canonical_json
+from synthcore.vital.controls import VITAL_VERSION, Registry
 
 #: What vita writes beside the sound. Of these only a missing version changes how a table is read again.
 _LABELS = ("author", "name", "version")

@@ -1,0 +1,90 @@
+"""Writing a file whole or not at all, and telling whether somebody is writing one."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from synthcore.base.errors import SynthcoreError
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, and make it `path` when the block ends well: what has the name is whole.
+
+    Raises
+    ------
+    SynthcoreError
+        The disk is full or the folder can't be written; nothing is left behind. Or what has the name is no file: a
+        folder, a device or a pipe, which renaming would replace.
+    """
+    if path.exists() and not path.is_file():
+        raise SynthcoreError(f"can't write {path}: it is there, and isn't a file; name another place")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with disk_errors_of(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("xb") as held:
+                with contextlib.suppress(OSError):  # not every file system has locks
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield temporary
+                _sync(temporary)
+                temporary.replace(path)
+                _sync(path.parent)
+    finally:
+        with contextlib.suppress(OSError):  # there is nothing to remove where nothing could be made
+            temporary.unlink()
+
+
+@contextlib.contextmanager
+def disk_errors_of(path: Path) -> Iterator[None]:
+    """Say in one line that a file can't be written.
+
+    Raises
+    ------
+    SynthcoreError
+        Instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+        raise SynthcoreError(
+            f"can't write {path}: {reason}; nothing was left half-written. Free space or name another place, "
+            "then run the same command again: it continues"
+        ) from error
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether a process holds the lock of a temporary file or claim. A no proves something only on one machine."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # a file system without locks tells nothing
+            return False
+    return False
+
+
+def begin_sync(path: Path) -> None:
+    """Have the system begin to put a file on the disk, if it can be asked to: less is left to wait for at the end."""
+    if sys.platform == "linux":  # what is written to the disk may leave memory; what isn't begins to be written
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
