@@ -23,7 +23,7 @@ from typing import Any
 
 import psutil
 
-from synthcore.engine import client
+from synthcore.engine import client, lending
 from synthcore.engine.rendering import Outcome
 from synthcore.flows import cli
 from synthcore.pipeline import shard
@@ -106,7 +106,7 @@ def window() -> Iterator[None]:
 
 def _server_seconds() -> float:
     """CPU seconds of our children that are no zygotes: the server of this run."""
-    zygotes = {zygote.process.pid for zygote in client._living}
+    zygotes = {zygote.process.pid for zygote in client.living}
     children = [child for child in psutil.Process().children() if child.pid not in zygotes]
     family = [one for child in children for one in (child, *child.children(recursive=True))]
     return sum(sum(one.cpu_times()[:2]) for one in family)
@@ -115,7 +115,7 @@ def _server_seconds() -> float:
 def main() -> int:
     """Generate, and print the account."""
     keep_accounts()
-    bound = client.at_most
+    bound = lending.at_most
 
     @contextlib.contextmanager
     def watched(renderers: int) -> Iterator[None]:
@@ -123,7 +123,7 @@ def main() -> int:
         with window(), bound(renderers):
             yield
 
-    client.at_most = watched
+    lending.at_most = watched
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         code = cli.main(["generate", *sys.argv[1:], "--json"])

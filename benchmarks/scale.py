@@ -25,13 +25,12 @@ from benchmarks.measure import Finished, Measure, generate, run_python, synthcor
 from benchmarks.scale_model import Stages, sleeping_seconds
 from benchmarks.sleeping import PROCESSES
 from benchmarks.storage import known_shards, seconds
-from synthcore.engine.machine import engine
+from synthcore.pipeline.library import merge_context
 from synthcore.settings.models import RunSettings
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage import MergeMode
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import merge_shards
-from synthcore.vital.controls import installed
 
 ROWS = 1152
 SLOTS = 64
@@ -149,7 +148,7 @@ def merge_rate(folder: Path, shard: int, mode: MergeMode) -> float:
 
     def merge() -> None:
         output.unlink(missing_ok=True)
-        merge_shards(shards, output, data_dir=data, spec=spec, registry=installed(), engine=engine(), mode=mode)
+        merge_shards(shards, output, merge_context(spec, data), mode=mode)
 
     return sum(s.size for s in shards) / min(seconds(merge) for _ in range(REPEATS))
 

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from benchmarks.measure import Measure, generate
 from synthcore.base.hashing import file_checksum
 from synthcore.engine.chunk import deflate
-from synthcore.engine.machine import engine
+from synthcore.pipeline.library import merge_context
 from synthcore.pipeline.shard import plan_shards
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import merge_shards
 from synthcore.storage.refs import ShardRef
 from synthcore.storage.schema import AUDIO
-from synthcore.vital.controls import installed
 
 ROWS = 768
 READS = 60
@@ -75,7 +74,7 @@ def compare_merge(folder: Path) -> float:
     merged, copied = folder / "merged.h5", folder / "copied"
 
     def merge() -> None:
-        merge_shards(shards, merged, data_dir=data, spec=spec, registry=installed(), engine=engine())
+        merge_shards(shards, merged, merge_context(spec, data))
 
     def copy() -> None:
         names = [str(data / shard.name) for shard in shards]

@@ -162,11 +162,11 @@ def _complain(what: object, code: int) -> int:
 
 def _leave(gone: ServerGone) -> None:
     """End at once: otherwise Prefect tries for minutes to tell a server that is gone what became of each task."""
-    from synthcore.engine import client
+    from synthcore.engine import lending, stopping
 
-    client.stop()
-    time.sleep(5 * client.POLL_SECONDS)  # for those who render to clear away what they have half written
-    client.end_zygotes()
+    stopping.stop()
+    time.sleep(5 * stopping.POLL_SECONDS)  # for those who render to clear away what they have half written
+    lending.end_zygotes()
     _complain(gone, FAILED)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -313,18 +313,21 @@ def run_verify(settings: Verify) -> int:
     """Verify a dataset; 1 when a row differs."""
     from synthcore.flows.running.bar import rows_shown
     from synthcore.storage.dataset import Dataset, damage_named
-    from synthcore.verification import rerendering as verification
-    from synthcore.verification import trials
+    from synthcore.verification import rerendering, trials
 
-    verdict: trials.ActivityVerdict | verification.Verdict
+    verdict: trials.ActivityVerdict | rerendering.Verdict
     with damage_named(settings.file), Dataset(settings.file) as dataset:
         rows = len(dataset) if settings.all else min(settings.rows, len(dataset))
         if settings.activity:
             with rows_shown("moving controls", 2 * settings.controls * rows):
-                verdict = trials.try_activity(dataset, settings)
+                verdict = trials.try_activity(
+                    dataset, settings.rows_asked, controls=settings.controls, workers=settings.workers
+                )
         else:
             with rows_shown("verifying", rows):
-                verdict = verification.verify(dataset, settings)
+                verdict = rerendering.verify(
+                    dataset, settings.rows_asked, tolerance_db=settings.tolerance_db, workers=settings.workers
+                )
     _tell(verdict, as_json=settings.as_json)
     return 0 if verdict.holds else FAILED
 

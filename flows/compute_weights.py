@@ -21,7 +21,8 @@ from synthcore.analysis.importance import Probe, ProbeRef
 from synthcore.analysis.weighing import Weighed
 from synthcore.base import progress
 from synthcore.base.places import require_places
-from synthcore.engine.client import at_most, interruptible
+from synthcore.engine.lending import at_most
+from synthcore.engine.stopping import interruptible
 from synthcore.flows.running.bar import rows_shown
 from synthcore.flows.running.form import RunDataset, asked, dataset_of, described
 from synthcore.flows.running.runners import hand_out, threads

@@ -14,11 +14,13 @@ environment.prepare()  # Prefect reads its surroundings once, when it is importe
 from prefect import flow
 
 from synthcore.base.places import require_places
-from synthcore.engine.client import at_most, interruptible
+from synthcore.engine.lending import at_most
+from synthcore.engine.stopping import interruptible
+from synthcore.engine.turns import CORES
 from synthcore.flows.running.form import asked, described
 from synthcore.ingest.wavetables import CatalogRef, places_to_search
 from synthcore.pipeline.continuing import require_writable
-from synthcore.settings.models import CORES, CatalogOutput, DataDir, DiscoverWavetables, ExtraDirs, ExtraFiles, Refresh
+from synthcore.settings.models import CatalogOutput, DataDir, DiscoverWavetables, ExtraDirs, ExtraFiles, Refresh
 from synthcore.tasks.catalog import catalog_wavetables
 from synthcore.vital.folders import vital_folders
 

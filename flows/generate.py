@@ -23,7 +23,8 @@ from prefect.task_runners import TaskRunner
 from synthcore.base.errors import DamagedShard, SpecError
 from synthcore.base.places import require_places
 from synthcore.base.quantities import count
-from synthcore.engine.client import at_most, interruptible
+from synthcore.engine.lending import at_most
+from synthcore.engine.stopping import interruptible
 from synthcore.estimates.room import require_possible
 from synthcore.estimates.work import Work
 from synthcore.flows.running.bar import rows_shown

@@ -21,7 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from synthcore.base import progress
 from synthcore.base.places import require_places
-from synthcore.engine.client import at_most, interruptible
+from synthcore.engine.lending import at_most
+from synthcore.engine.stopping import interruptible
 from synthcore.flows.running.form import asked, described
 from synthcore.ingest.collecting import Survey, survey
 from synthcore.ingest.report import Ingested

@@ -19,7 +19,8 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from synthcore.base.errors import IncompleteDataset
-from synthcore.engine.client import at_most, interruptible
+from synthcore.engine.lending import at_most
+from synthcore.engine.stopping import interruptible
 from synthcore.flows import generate
 from synthcore.flows.running.display import Display
 from synthcore.flows.running.distribution import INCOMPLETE

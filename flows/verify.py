@@ -14,7 +14,7 @@ environment.prepare()  # Prefect reads its surroundings once, when it is importe
 from prefect import flow
 from prefect.runtime import flow_run
 
-from synthcore.engine.client import at_most
+from synthcore.engine.lending import at_most
 from synthcore.flows.running.form import RunDataset, asked, dataset_of, described
 from synthcore.settings.models import (
     ControlsToMove,

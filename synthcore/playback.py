@@ -14,16 +14,13 @@ from pydantic import ValidationError
 
 from synthcore.base.errors import RenderError, SpecError
 from synthcore.base.messages import explain
-from synthcore.engine.chunk import inflate
-from synthcore.engine.client import borrow_renderer
+from synthcore.engine.play import audio_of, play
 from synthcore.engine.rendering import Fault, RenderFormat
-from synthcore.settings.models import CORES
+from synthcore.engine.turns import CORES
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import Patch, with_builtin
 
-#: Wall clock for one render; nobody waits for a batch of others here.
-TIMEOUT_SECONDS = 30.0
 AUDIO = AudioSpec()
 
 
@@ -137,6 +134,5 @@ def _play(patch: Patch, note: int, fmt: RenderFormat, assets: Mapping[str, bytes
     if not 0 <= note <= 127 or note != int(note):
         raise SpecError(f"there is no MIDI note {note}; there are the whole numbers 0 to 127")
     document = patch.to_json(installed(), patch.held_in(assets)).encode()
-    with borrow_renderer(fmt, TIMEOUT_SECONDS) as renderer:
-        outcome = renderer.render(document, (int(note),))
-    return outcome.fault or inflate(outcome.rows[0].chunk, (2, fmt.samples))
+    outcome = play(document, fmt, (int(note),))
+    return outcome.fault or audio_of(outcome.rows[0], fmt)

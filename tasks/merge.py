@@ -10,13 +10,13 @@ from prefect import task
 
 from synthcore.base.hashing import canonical_json
 from synthcore.engine.machine import engine
+from synthcore.pipeline import library
 from synthcore.sources import splits as families
 from synthcore.spec import DatasetSpec
 from synthcore.storage import MergeMode, merge
 from synthcore.storage.refs import DatasetRef, Gap, ShardRef
 from synthcore.tasks.records import guarded
 from synthcore.vital import activity
-from synthcore.vital.controls import installed
 
 
 @guarded
@@ -49,14 +49,5 @@ def merge_shards(
     gaps: list[Gap],
 ) -> DatasetRef:
     """Join shards into the file the user named, or find it there already."""
-    return merge.merge_shards(
-        shards,
-        output,
-        data_dir=data_dir,
-        spec=spec,
-        registry=installed(),
-        engine=engine(),
-        mode=mode,
-        chunk_rows=chunk_rows,
-        gaps=gaps,
-    )
+    context = library.merge_context(spec, data_dir)
+    return merge.merge_shards(shards, output, context, mode=mode, chunk_rows=chunk_rows, gaps=gaps)

@@ -6,13 +6,16 @@ from prefect import task
 
 from synthcore.settings.models import Verify
 from synthcore.storage.dataset import Dataset, damage_named
-from synthcore.verification import rerendering as verification
-from synthcore.verification.rerendering import Verdict, trials
-from synthcore.verification.trials import ActivityVerdict
+from synthcore.verification import rerendering
+from synthcore.verification.rerendering import Verdict
+from synthcore.verification.trials import ActivityVerdict, try_activity
 
 
 @task(name="verify_rows", task_run_name="verify {settings.file}")
 def verify_rows(settings: Verify) -> Verdict | ActivityVerdict:
     """Render rows again from their labels and compare bit for bit, or move their controls."""
+    rows, workers = settings.rows_asked, settings.workers
     with damage_named(settings.file), Dataset(settings.file) as dataset:
-        return trials.try_activity(dataset, settings) if settings.activity else verification.verify(dataset, settings)
+        if settings.activity:
+            return try_activity(dataset, rows, controls=settings.controls, workers=workers)
+        return rerendering.verify(dataset, rows, tolerance_db=settings.tolerance_db, workers=workers)

@@ -24,8 +24,8 @@ import h5py
 import numpy as np
 import pytest
 
-from synthcore.engine.machine import engine
 from synthcore.flows.running.environment import is_healthy
+from synthcore.pipeline.library import merge_context
 from synthcore.pipeline.shard import ShardPlan, plan_shards, render_shard
 from synthcore.sources.collection import Collection
 from synthcore.sources.synthetic import Sampler
@@ -74,10 +74,12 @@ class Made:
     def path(self) -> Path:
         return Path(self.ref.path)
 
-    def merge(self, output: Path, shards: list[ShardRef] | None = None, **how: Any) -> DatasetRef:
+    def merge(
+        self, output: Path, shards: list[ShardRef] | None = None, spec: DatasetSpec | None = None, **how: Any
+    ) -> DatasetRef:
         """Merge the shards again, or others, into another file."""
-        fixed = {"data_dir": self.data_dir, "spec": self.spec, "registry": installed(), "engine": engine()}
-        return merge_shards(self.shards if shards is None else shards, output, **{**fixed, **how})
+        context = merge_context(spec or self.spec, self.data_dir)
+        return merge_shards(self.shards if shards is None else shards, output, context, **how)
 
 
 def make_dataset(
@@ -87,7 +89,7 @@ def make_dataset(
     plans = plan_shards(spec, rows_per_shard, presets)
     shards = [render_shard(plan, data_dir, TIMEOUT_SECONDS) for plan in plans]
     output = data_dir / f"{spec.kind}.h5"
-    ref = merge_shards(shards, output, data_dir=data_dir, spec=spec, registry=installed(), engine=engine())
+    ref = merge_shards(shards, output, merge_context(spec, data_dir))
     return Made(spec, data_dir, plans, shards, ref)
 
 

@@ -10,7 +10,7 @@ import pytest
 import vita
 
 from synthcore.base.errors import EngineMismatch, SpecError
-from synthcore.engine.client import borrow_renderer
+from synthcore.engine.lending import borrow_renderer
 from synthcore.sources.modulation import route_indices
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.vital.controls import Control, Registry

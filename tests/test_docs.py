@@ -12,7 +12,8 @@ import h5py
 import pytest
 
 from synthcore.flows.cli import COMMANDS
-from synthcore.settings.models import Generate, models, parse
+from synthcore.settings import models
+from synthcore.settings.models import Generate, parse
 
 ROOT = Path(__file__).parent.parent
 README, GUIDE = ROOT / "README.md", ROOT / "docs" / "guide.md"

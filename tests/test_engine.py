@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 
 from synthcore.base.errors import Accident, Interrupted
-from synthcore.engine import client, faults
-from synthcore.engine.client import Renderer, migrate
+from synthcore.engine import client, faults, lending, stopping
+from synthcore.engine.client import Renderer
 from synthcore.engine.machine import features_in
+from synthcore.engine.play import migrate
 from synthcore.engine.rendering import RenderFormat
 from synthcore.sources.synthetic import Sampler
 from synthcore.spec import DatasetSpec
@@ -263,14 +264,14 @@ def test_accident_after_accident_gives_up_and_says_what_happened(presets: list[b
 
 def test_stopping_ends_a_render_and_its_processes(presets: list[bytes]) -> None:
     with a_renderer(render_seconds=30.0, note_seconds=30.0) as renderer:
-        with pytest.raises(Interrupted), client.interruptible():  # noqa: PT012
+        with pytest.raises(Interrupted), stopping.interruptible():  # noqa: PT012
             renderer.send(presets[0])
             zygote = zygote_of(renderer)
-            timer = threading.Timer(0.5, client.stop)
+            timer = threading.Timer(0.5, stopping.stop)
             timer.start()
             renderer.receive()
         assert not children_of(zygote)
-        with client.interruptible():  # the next run starts afresh
+        with stopping.interruptible():  # the next run starts afresh
             assert bytes_of(renderer, presets[0], (48,))
 
 
@@ -278,7 +279,8 @@ def test_a_zygote_ends_when_its_parent_is_killed(fresh: Callable[..., subprocess
     code = """
 import os, signal
 from synthcore.vital.controls import installed
-from synthcore.engine.client import Renderer, migrate
+from synthcore.engine.client import Renderer
+from synthcore.engine.play import migrate
 from synthcore.engine.rendering import RenderFormat
 from synthcore.vital.patch import Patch, init_assets
 registry = installed()
@@ -305,7 +307,8 @@ def is_running(pid: int) -> bool:
 def test_what_rows_took_goes_back_to_the_system(fresh: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     code = """
 import random, threading, psutil
-from synthcore.engine.client import Zygote, end_zygotes
+from synthcore.engine.client import Zygote
+from synthcore.engine.lending import end_zygotes
 from synthcore.engine.rendering import RenderFormat
 zygote = Zygote(RenderFormat(22050, (60,), 100, 0.1, 0.2, -1000.0, 10.0, 100))
 kept = []
@@ -330,7 +333,7 @@ def test_no_more_renderers_than_allowed_are_borrowed_at_a_time() -> None:
 
     def borrow() -> None:
         nonlocal borrowed, most
-        with client.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
+        with lending.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
             with lock:
                 borrowed += 1
                 most = max(most, borrowed)
@@ -338,7 +341,7 @@ def test_no_more_renderers_than_allowed_are_borrowed_at_a_time() -> None:
             with lock:
                 borrowed -= 1
 
-    with client.at_most(2):
+    with lending.at_most(2):
         threads = [threading.Thread(target=borrow) for _ in range(6)]
         for thread in threads:
             thread.start()
@@ -351,11 +354,11 @@ def test_who_waits_longest_is_lent_the_next_renderer() -> None:
     lent = []
 
     def borrow(name: str) -> None:
-        with client.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
+        with lending.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
             lent.append(name)
 
-    with client.at_most(1):
-        with client.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
+    with lending.at_most(1):
+        with lending.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
             threads = [threading.Thread(target=borrow, args=(name,)) for name in "abcdefgh"]
             for thread in threads:
                 thread.start()
@@ -370,19 +373,19 @@ def test_who_stops_waiting_is_lent_nothing_and_keeps_nobody_waiting() -> None:
     lent = []
 
     def wait_in_vain() -> None:
-        with contextlib.suppress(Interrupted), client.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
+        with contextlib.suppress(Interrupted), lending.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
             lent.append("stopped")
 
-    with client.at_most(1):
-        with client.interruptible(), client.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
+    with lending.at_most(1):
+        with stopping.interruptible(), lending.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
             threads = [threading.Thread(target=wait_in_vain) for _ in range(3)]
             for thread in threads:
                 thread.start()
             time.sleep(0.05)
-            client.stop()
+            stopping.stop()
             for thread in threads:
                 thread.join()
-        with client.interruptible(), client.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
+        with stopping.interruptible(), lending.borrow_renderer(FORMAT, TIMEOUT_SECONDS):
             lent.append("the next run")
     assert lent == ["the next run"]
 

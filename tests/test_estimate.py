@@ -22,6 +22,7 @@ from synthcore.pipeline.shard import plan_shards
 from synthcore.pipeline.tally import Tally
 from synthcore.settings.models import Generate, parse
 from synthcore.spec import DatasetSpec
+from synthcore.storage.collection import write_collection
 from synthcore.vital.controls import installed
 from tests.conftest import CAN_MOUNT, make_dataset
 
@@ -151,7 +152,7 @@ def test_presets_are_counted_when_they_have_been_ingested(wish: Any, preset_fold
     assert unknown.rows == 6
     assert "presets and variations are counted only when they have been ingested" in unknown.notes[0]
     there = library.collection_of((preset_folder,), False, False, tmp_path / "data")
-    ingest([preset_folder], installed(), check=False, workers=2)[0].write(there)
+    write_collection(there, ingest([preset_folder], installed(), check=False, workers=2)[0])
     known = estimate(wish(*flags))
     assert known.rows > 6 + 3 * 2
     assert known.steps[0] == "ingest presets, where files changed"

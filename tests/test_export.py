@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from synthcore.engine.client import borrow_renderer
+from synthcore.engine.lending import borrow_renderer
 from synthcore.flows.cli import main
 from synthcore.publishing.export import Exported, ExportedRow, export_rows
 from synthcore.publishing.recipe import write_recipe

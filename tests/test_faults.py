@@ -51,14 +51,12 @@ RUN = ("generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT)
 KILLED = """
 import json, resource, signal, sys
 from pathlib import Path
-from synthcore.vital.controls import installed
-from synthcore.engine.machine import engine
+from synthcore.pipeline.library import merge_context
 from synthcore.pipeline.shard import ShardPlan, ShardRef, render_shard
 from synthcore.storage.merge import merge_shards
 
 what, limit, data_dir, output, plan, shards = sys.argv[1:]
 plan, data_dir = ShardPlan.model_validate_json(plan), Path(data_dir)
-made_of = {"data_dir": data_dir, "spec": plan.spec, "registry": installed(), "engine": engine()}
 refs = [ShardRef.model_validate(ref) for ref in json.loads(shards)]
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # ends the process at the byte, with nothing cleared away
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -66,7 +64,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 if what == "render":
     render_shard(plan, Path(output).parent, 60)
 else:
-    merge_shards(refs, Path(output), mode=what, **made_of)
+    merge_shards(refs, Path(output), merge_context(plan.spec, data_dir), mode=what)
 """
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from synthcore.base.errors import PresetError
 from synthcore.engine import faults
-from synthcore.engine.client import borrow_renderer
+from synthcore.engine.lending import borrow_renderer
 from synthcore.engine.rendering import RenderFormat
 from synthcore.ingest import files
 from synthcore.ingest.files import Found, Refused, find

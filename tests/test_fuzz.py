@@ -209,7 +209,7 @@ def read_dataset(path):
 
 def read_collection(path):
     collection.digest_of(path)
-    collection.read(path, registry)
+    collection.read_collection(path)
 
 print("ready", flush=True)
 for line in sys.stdin:

@@ -24,7 +24,6 @@ def test_calls_go_down_only():
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=HOUSE, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout
-    assert "7 kept, 0 broken" in done.stdout
 
 
 HEAVY = ["prefect", "h5py", "scipy", "pydantic", "pydantic_settings", "rich", "synthcore.storage", "synthcore.spec"]

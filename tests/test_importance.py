@@ -21,7 +21,7 @@ from synthcore.analysis import importance, weighing
 from synthcore.analysis.importance import BaseResult, Probe, ProbeRef, ProbeResult
 from synthcore.base.errors import DatasetError
 from synthcore.base.hashing import file_checksum
-from synthcore.engine import client
+from synthcore.engine import client, lending
 from synthcore.engine.rendering import CpuSeconds, Fault, Outcome
 from synthcore.flows.cli import main
 from synthcore.spec import AudioSpec, DatasetSpec
@@ -401,10 +401,10 @@ class Fragile:
 def test_a_move_that_the_synth_does_not_survive_costs_that_control_alone(tier_1, monkeypatch):
     @contextlib.contextmanager
     def fragile(fmt: Any, seconds: float) -> Any:
-        with client.borrow_renderer(fmt, seconds) as inner:
+        with lending.borrow_renderer(fmt, seconds) as inner:
             yield Fragile(inner, "osc_1_level")
 
-    monkeypatch.setattr(importance, "borrow_renderer", fragile)
+    monkeypatch.setattr("synthcore.engine.play.borrow_renderer", fragile)
     with Dataset(tier_1.path) as dataset:
         rows = range(len(dataset))
         row = next(r for r in rows if "osc_1_level" in importance.audible(dataset.patch(r), REGISTRY))

@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 
 from synthcore.base import progress
 from synthcore.base.errors import DatasetError, PresetError, SpecError
-from synthcore.engine.client import borrow_renderer, migrate
+from synthcore.engine.lending import borrow_renderer
+from synthcore.engine.play import migrate
 from synthcore.ingest import fidelity
 from synthcore.ingest.collecting import ingest, make_collection, survey
 from synthcore.ingest.fidelity import NEAR, VERDICTS, measure
 from synthcore.sources.collection import Collection
 from synthcore.spec import AudioSpec, DatasetSpec
+from synthcore.storage.collection import read_collection, write_collection
 from synthcore.vital.classes import EXTRAS
 from synthcore.vital.controls import installed
 from synthcore.vital.factory import factory_folders, is_factory
@@ -599,16 +601,16 @@ def collection(tmp_path_factory):
 
 
 def test_a_collection_comes_back_from_its_file(collection, tmp_path):
-    collection.write(tmp_path / "presets.h5")
-    again = Collection.read(tmp_path / "presets.h5")
+    write_collection(tmp_path / "presets.h5", collection)
+    again = read_collection(tmp_path / "presets.h5")
     assert again == collection
     assert again.digest == collection.digest
     assert all(preset.patch.to_json(REGISTRY, again.assets) for preset in again.presets)
 
 
 def test_an_empty_collection_comes_back_as_well(tmp_path):
-    Collection((), {}, {}).write(tmp_path / "none.h5")
-    assert Collection.read(tmp_path / "none.h5") == Collection((), {}, {})
+    write_collection(tmp_path / "none.h5", Collection((), {}, {}))
+    assert read_collection(tmp_path / "none.h5") == Collection((), {}, {})
 
 
 def test_the_digest_knows_patches_and_where_they_come_from(collection):
@@ -621,7 +623,7 @@ def test_the_digest_knows_patches_and_where_they_come_from(collection):
 def test_a_changed_file_is_found_out(collection, tmp_path):
     path = tmp_path / "presets.h5"
     for change in ("params/continuous", "sources/licence", "assets"):
-        collection.write(path)
+        write_collection(path, collection)
         with h5py.File(path, "r+") as file:
             if change == "assets":
                 asset = next(iter(file["assets"].values()))
@@ -629,13 +631,13 @@ def test_a_changed_file_is_found_out(collection, tmp_path):
             else:
                 file[change][0] = 0.123 if change.startswith("params") else "free for all"
         with pytest.raises(DatasetError, match="damaged"):
-            Collection.read(path)
+            read_collection(path)
 
 
 @pytest.mark.parametrize("what", ["nothing", "text", "cut", "a dataset", "another version", "another synth"])
 def test_what_is_no_collection_is_said_in_a_line(collection, tmp_path, tier_1, what):
     path = tmp_path / "presets.h5"
-    collection.write(path)
+    write_collection(path, collection)
     if what == "nothing":
         path.unlink()
     elif what == "text":
@@ -648,14 +650,14 @@ def test_what_is_no_collection_is_said_in_a_line(collection, tmp_path, tier_1, w
         with h5py.File(path, "r+") as file:
             file["schema"].attrs["version" if "version" in what else "registry"] = "0"
     with pytest.raises(DatasetError, match=str(path)) as error:
-        Collection.read(path)
+        read_collection(path)
     assert "\n" not in str(error.value)
 
 
 def test_making_a_collection_leaves_file_and_report(folder, tmp_path):
     output = tmp_path / "made" / "presets.h5"
     made = make_collection([folder], output, REGISTRY, check=False, workers=2)
-    assert Collection.read(output).digest == made.digest
+    assert read_collection(output).digest == made.digest
     assert json.loads(Path(made.report_file).read_text())["totals"]["accepted"] == 2
     assert type(made).model_validate_json(made.model_dump_json()) == made
     assert made.is_intact()
@@ -720,7 +722,7 @@ def test_the_command_makes_a_collection_once(cli, folder):
     assert path.stat().st_mtime_ns == made
     path.unlink()
     assert run() == first
-    assert Collection.read(path).digest == first["digest"]
+    assert read_collection(path).digest == first["digest"]
     (folder / "a.vital").unlink()
     assert run()["report"]["totals"] == totals(accepted=2, refused=2)
     missing = cli.run("ingest", "nowhere")

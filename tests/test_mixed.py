@@ -20,12 +20,12 @@ from synthcore.ingest.collecting import ingest, make_collection
 from synthcore.pipeline import library
 from synthcore.pipeline.shard import plan_shards
 from synthcore.publishing.recipe import render_recipe, write_recipe
-from synthcore.settings.models import Verify
 from synthcore.sources.collection import Collection
 from synthcore.sources.presets import Given, Projection
 from synthcore.sources.splits import SHARES, family_of, split_of
 from synthcore.sources.variations import Variations
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
+from synthcore.storage.collection import read_collection, write_collection
 from synthcore.storage.dataset import Dataset
 from synthcore.training.batches import Examples
 from synthcore.verification.rerendering import verify
@@ -52,7 +52,7 @@ def spec_of(collection: Collection, short: AudioSpec, **changes: object) -> Data
 
 def kept(collection: Collection, folder: Path) -> Path:
     """A data directory that has the collection."""
-    collection.write(folder / "presets.h5")
+    write_collection(folder / "presets.h5", collection)
     library.given_collection(folder / "presets.h5", folder)
     return folder
 
@@ -73,7 +73,7 @@ def dataset(mixed):
 
 
 def test_every_row_verifies_bit_for_bit(dataset):
-    verdict = verify(dataset, Verify(file=dataset.path, all=True))
+    verdict = verify(dataset, None, tolerance_db=-60, workers=2)
     assert (verdict.exact, verdict.differing, verdict.damage) == (len(dataset), 0, [])
 
 
@@ -262,7 +262,7 @@ def test_neighbours_that_become_the_same_patch_verify_and_render_apart(collectio
     with Dataset(made.path) as dataset:
         assert len(set(dataset.column("preset_hash")[:4].tolist())) == 1
         assert dataset.column("patch_index").tolist() == [0, 0, 1, 1, 0, 0]
-        assert verify(dataset, Verify(file=dataset.path, all=True)).exact == 6
+        assert verify(dataset, None, tolerance_db=-60, workers=2).exact == 6
         write_recipe(dataset, tmp_path / "recipe.h5")
     with Dataset(tmp_path / "recipe.h5") as recipe:
         assert render_recipe(recipe, [preset_folder], tmp_path / "again.h5", workers=2).exact == 6
@@ -441,7 +441,7 @@ def test_a_recipe_makes_the_same_dataset_again(dataset, preset_folder, tmp_path)
         assert again.assets == dataset.assets
         for name in dataset.column_names:
             np.testing.assert_array_equal(again.column(name), dataset.column(name), err_msg=name)
-        assert verify(again, Verify(file=again.path)).holds
+        assert verify(again, 10, tolerance_db=-60, workers=2).holds
 
 
 def test_what_a_recipe_lacks_is_named_with_the_presets_that_need_it(dataset, tmp_path):
@@ -488,7 +488,7 @@ def test_audio_that_differs_is_told_and_what_the_file_says_of_itself_stays_true(
         made = render_recipe(recipe, [preset_folder], tmp_path / "again.h5", workers=2)
     assert (made.differing_rows, made.same_machine_type) == ([3], False)
     with Dataset(tmp_path / "again.h5") as again:
-        assert verify(again, Verify(file=again.path, all=True)).holds
+        assert verify(again, None, tolerance_db=-60, workers=2).holds
 
 
 # ------------------------------------------------------------------------------------------------------------ the spec
@@ -522,7 +522,7 @@ def test_presets_that_people_made_verify_at_tier_3(tmp_path):
     of_people = make_dataset(spec, tmp_path, presets, rows_per_shard=24)
     with Dataset(of_people.path) as dataset:
         assert Counter(dataset.column("source").tolist())[b"community"] >= 70
-        verdict = verify(dataset, Verify(file=dataset.path, all=True))
+        verdict = verify(dataset, None, tolerance_db=-60, workers=2)
     assert (verdict.differing, verdict.damage) == (0, [])
 
 
@@ -535,14 +535,14 @@ def test_a_damaged_file_of_the_library_is_made_again(collection, tmp_path):
     for damage in (lambda data: data[:1000], lambda data: data[:-4000] + bytes(4000)):
         kept_at.write_bytes(damage(kept_at.read_bytes()))
         assert library.given_collection(_written(collection, tmp_path), tmp_path).digest == first.digest
-        assert Collection.read(kept_at).digest == first.digest
+        assert read_collection(kept_at).digest == first.digest
     kept_at.write_bytes(b"half")
     library.forget_damaged(kept_at)
     assert not kept_at.exists()
 
 
 def _written(collection, folder):
-    collection.write(folder / "given.h5")
+    write_collection(folder / "given.h5", collection)
     return folder / "given.h5"
 
 

@@ -20,7 +20,6 @@ from synthcore.storage import collection, weights
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.refs import ShardRef
 from synthcore.storage.weights import Weights
-from synthcore.vital.controls import installed
 
 WRITING = r"another program is writing it: wait, or set HDF5_USE_FILE_LOCKING=FALSE on file systems without locks$"
 IN_USE = r"another program has it open: wait, or set HDF5_USE_FILE_LOCKING=FALSE on file systems without locks$"
@@ -109,9 +108,9 @@ def prune_all(folder, view):
 
 def test_a_collection_that_is_being_written_is_said_to_be(tmp_path, held):
     path = tmp_path / "presets.h5"
-    Collection((), {}, {}).write(path)
+    collection.write_collection(path, Collection((), {}, {}))
     with held(path):
-        for read in (lambda: collection.digest_of(path), lambda: collection.read(path, installed())):
+        for read in (lambda: collection.digest_of(path), lambda: collection.read_collection(path)):
             with pytest.raises(FileUnavailable, match=WRITING):
                 read()
 

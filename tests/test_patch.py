@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthcore.base.hashing import content_hash
-from synthcore.engine.client import borrow_renderer
+from synthcore.engine.lending import borrow_renderer
 from synthcore.sources.synthetic import Sampler
 from synthcore.spec import DatasetSpec
 from synthcore.vital.classes import EXTRAS

@@ -9,7 +9,7 @@ import pytest
 
 import synthcore
 from synthcore.base.errors import RenderError, SpecError, SynthcoreError
-from synthcore.engine import client
+from synthcore.engine import lending
 from synthcore.engine.rendering import Fault
 from synthcore.storage.dataset import Dataset
 from synthcore.training.batches import Examples
@@ -216,7 +216,7 @@ def test_a_patch_that_the_synth_refuses_is_an_error(short):
 
 
 def test_playing_at_many_velocities_keeps_few_synths_warm(short, monkeypatch):
-    monkeypatch.setattr(client, "IDLE_FORMATS", 1)
+    monkeypatch.setattr(lending, "IDLE_FORMATS", 1)
     for velocity in (1, 2):
         synthcore.render(INIT, 60, velocity, audio=short)
-    assert [fmt.velocity for fmt in client._idle] == [2]
+    assert [fmt.velocity for fmt in lending._idle] == [2]

@@ -17,6 +17,7 @@ from synthcore.pipeline import library
 from synthcore.publishing.recipe import render_recipe, write_recipe
 from synthcore.sources.splits import SHARES, family_of, split_of
 from synthcore.spec import DatasetSpec
+from synthcore.storage.collection import write_collection
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.patch import Patch
 from tests.conftest import make_dataset
@@ -34,7 +35,7 @@ def collection(preset_folder, registry):
 def mixed(collection, short, tmp_path_factory):
     """Rows of presets, variations and priors."""
     data_dir = tmp_path_factory.mktemp("splits")
-    collection.write(data_dir / "presets.h5")
+    write_collection(data_dir / "presets.h5", collection)
     library.given_collection(data_dir / "presets.h5", data_dir)
     spec = DatasetSpec(tier=2, n_samples=4, audio=short, variations=6, presets_digest=collection.digest)
     return make_dataset(spec, data_dir, collection)

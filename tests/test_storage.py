@@ -20,8 +20,8 @@ from hypothesis.extra.numpy import arrays
 
 from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import DatasetError, EngineMismatch, SpecError, SynthcoreError
-from synthcore.engine.client import borrow_renderer
 from synthcore.engine.faults import REASONS
+from synthcore.engine.lending import borrow_renderer
 from synthcore.engine.machine import Engine, engine
 from synthcore.pipeline.continuing import grown, require_continuable
 from synthcore.sources.synthetic import Sampler
@@ -403,9 +403,8 @@ def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path):
 FULL = """
 import json, os, resource, signal
 from pathlib import Path
-from synthcore.vital.controls import installed
-from synthcore.engine.machine import Engine, engine
 from synthcore.base.errors import SynthcoreError
+from synthcore.pipeline.library import merge_context
 from synthcore.pipeline.shard import ShardPlan, ShardRef, render_shard
 from synthcore.storage.merge import merge_shards
 
@@ -418,8 +417,7 @@ try:
         render_shard(plan, Path(output).parent, 60)
     else:
         refs = [ShardRef.model_validate(ref) for ref in json.loads(shards)]
-        made_of = {"data_dir": data_dir, "spec": plan.spec, "registry": installed(), "engine": engine()}
-        merge_shards(refs, Path(output), mode=what, **made_of)
+        merge_shards(refs, Path(output), merge_context(plan.spec, data_dir), mode=what)
     print("made")
 except SynthcoreError as error:
     print(error)

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 from synthcore.base.errors import EngineMismatch
-from synthcore.settings.models import Verify
 from synthcore.storage.dataset import Dataset
 from synthcore.verification.rerendering import Verdict, verify
 
 
-def verdict_on(path, **settings):
+def verdict_on(path, rows=None, tolerance_db=-60.0):
     with Dataset(path) as dataset:
-        return verify(dataset, Verify(file=path, **{"all": True, "workers": 2, **settings}))
+        return verify(dataset, rows, tolerance_db=tolerance_db, workers=2)
 
 
 def test_every_row_is_what_its_label_renders_to(each_tier):
@@ -42,12 +41,12 @@ def test_a_virtual_dataset_is_verified_like_any(tier_1, tmp_path):
 
 @pytest.mark.parametrize(("rows", "checked"), [(1, 1), (4, 4), (15, 15), (999, 15)])
 def test_so_many_rows_are_rendered_as_asked_for(tier_1, rows, checked):
-    verdict = verdict_on(tier_1.path, all=False, rows=rows)
+    verdict = verdict_on(tier_1.path, rows=rows)
     assert (verdict.checked, verdict.exact) == (checked, checked)
 
 
 def test_a_verdict_comes_back_from_its_json(tier_1):
-    verdict = verdict_on(tier_1.path, all=False, rows=1)
+    verdict = verdict_on(tier_1.path, rows=1)
     assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
 
 
@@ -78,7 +77,7 @@ def test_a_changed_label_is_found_in_a_row_that_is_not_rendered(tier_1, forge):
     with h5py.File(path, "r+") as file:
         for row in range(15):
             change_label(file, "continuous", row)
-    verdict = verdict_on(path, all=False, rows=1)
+    verdict = verdict_on(path, rows=1)
     assert len(verdict.damage) == 15
 
 

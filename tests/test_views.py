@@ -19,14 +19,15 @@ from synthcore.base.errors import DatasetError
 from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import engine
 from synthcore.engine.rendering import RenderedRow
+from synthcore.pipeline.library import merge_context
 from synthcore.publishing.recipe import write_recipe
-from synthcore.sources.synthetic import Sampler
+from synthcore.sources.synthetic import Sampler, drawn_with
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import merge_shards
 from synthcore.storage.opening import new_file
 from synthcore.storage.refs import ShardRef
-from synthcore.storage.schema import AUDIO, DENSE, StoredPriors
+from synthcore.storage.schema import AUDIO, DENSE, Drawing, Header, StoredPriors
 from synthcore.storage.views import OPEN
 from synthcore.storage.writer import ShardWriter
 from synthcore.vital.catalog import builtin
@@ -65,7 +66,8 @@ def scatter(folder, sounds):
     registry, spec = installed(), DatasetSpec(n_samples=len(sounds), audio=TINY)
     sampler, shards = Sampler(spec, registry), []
     with new_file(folder / "first.h5") as file:
-        writer = ShardWriter(file, spec, registry, engine(), StoredPriors.of(sampler.marginals), builtin(), patches=1)
+        drawing = Drawing(StoredPriors.of(sampler.marginals), sampler.priors_digest, drawn_with())
+        writer = ShardWriter(file, Header(spec, registry, engine(), drawing), builtin(), patches=1)
         writer.append(sampler.candidate(0, 0), (row_of(sounds[0]),), sampler.assets)
         writer.finish({}, [])
     for place, sound in enumerate(sounds):
@@ -77,9 +79,7 @@ def scatter(folder, sounds):
             file[AUDIO].id.write_direct_chunk((0, 0, 0), row.chunk)
             file["metadata/audio_sha256"][0] = row.audio_sha256.encode()
         shards.append(ShardRef.of(folder, ref, "synthetic"))
-    merged = merge_shards(
-        shards, folder / "x.h5", data_dir=folder, spec=spec, registry=registry, engine=engine(), mode="virtual"
-    )
+    merged = merge_shards(shards, folder / "x.h5", merge_context(spec, folder), mode="virtual")
     return Scattered(Path(merged.path), folder, shards)
 
 

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from synthcore.base.errors import DatasetError, PresetError, SpecError
 from synthcore.base.hashing import canonical_json, content_hash
 from synthcore.engine.chunk import inflate
-from synthcore.engine.client import Renderer, migrate
+from synthcore.engine.client import Renderer
+from synthcore.engine.play import migrate
 from synthcore.engine.rendering import RenderFormat
 from synthcore.flows.cli import main
 from synthcore.ingest import wavetables as discovery

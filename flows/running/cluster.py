@@ -17,7 +17,7 @@ from prefect.tasks import Task
 from prefect_dask.task_runners import DaskTaskRunner
 
 from synthcore.base.errors import RenderError
-from synthcore.engine.client import at_most
+from synthcore.engine.lending import at_most
 
 LOOK_UPS = 4  #: at a time
 

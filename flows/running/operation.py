@@ -15,19 +15,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-import synthcore
 from synthcore.base.atomic import atomic_path, disk_errors_of
 from synthcore.base.errors import SynthcoreError
 from synthcore.base.places import require_none
 from synthcore.flows.running import environment, server
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = Path(synthcore.__file__).parent  #: with what is deployed; in a checkout, by links to it
+SHIPPED = Path(str(files("synthcore")))  #: with what is deployed; in a checkout, by links to it
 ZOMBIES = SHIPPED / "deployments" / "zombies.yaml"
 #: The workers that are kept, and the flags of each. The pools are those that prefect.yaml deploys to; of runs that
 #: render shards one at a time, as each takes all cores.

@@ -26,8 +26,8 @@ from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import DatasetError
 from synthcore.base.hashing import content_hash, file_checksum
 from synthcore.engine.chunk import inflate
-from synthcore.engine.client import borrow_renderer
 from synthcore.engine.machine import engine
+from synthcore.engine.play import play
 from synthcore.engine.rendering import RenderedRow, RenderFormat
 from synthcore.spec import DatasetSpec
 from synthcore.storage import weights
@@ -50,8 +50,6 @@ NOTE_SECONDS, RENDER_SECONDS = 0.75, 1.0
 BASES = 4
 #: Renders that one child of the base is forked into: their sounds wait in memory together.
 PLACES = 16
-#: Wall clock for one render; nobody waits for a single one.
-TIMEOUT_SECONDS = 30.0
 #: What setting a control doesn't do: the synth takes `oversampling` from a document alone, and a document leaves out
 #: the sample of a patch that has it off.
 OF_THE_DOCUMENT = ("oversampling", "sample_on")
@@ -254,8 +252,7 @@ class _BaseWork:
     def _play(self, patch: Patch, changes: Sequence[Mapping[str, float]]) -> list[RenderedRow | None]:
         """Render a patch with each of some changes; None where the synth doesn't survive it."""
         preset = patch.to_json(self.registry, self.assets).encode()
-        with borrow_renderer(self.fmt, TIMEOUT_SECONDS) as renderer:
-            outcome = renderer.render(preset, (self.note,) * len(changes), changes)
+        outcome = play(preset, self.fmt, (self.note,) * len(changes), changes)
         self.renders += len(outcome.rows)
         self.cpu_seconds += outcome.cpu.settle + outcome.cpu.render
         if not outcome.fault:

@@ -6,7 +6,6 @@ the same candidate in a fresh zygote, so that no kill ever changes which candida
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import ctypes
 import fcntl
@@ -19,17 +18,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 
-from synthcore.base.errors import Accident, Interrupted, SynthcoreError
+from synthcore.base.errors import Accident, SynthcoreError
 from synthcore.engine import faults
 from synthcore.engine.protocol import Message, data_bytes, pack, unpack
 from synthcore.engine.rendering import CpuSeconds, Fault, Outcome, RenderedRow, RenderFormat
-from synthcore.engine.turns import Turns
+from synthcore.engine.stopping import POLL_SECONDS, is_stopping, raise_if_stopped
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +36,7 @@ MAX_ACCIDENTS = 3
 CRASH_SIGNALS = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
 START_SECONDS = 60  #: for a zygote to warm up: 1 s here, far more on a cold, busy machine
 LOAD_SECONDS = 10  #: the largest real preset took 2.6 s to load
-POLL_SECONDS = 0.1  #: how soon a stop or a passed deadline is noticed while nothing arrives
 DOCUMENT_BYTES = 1 << 26  #: the largest document that a migration may give; the largest real one gave 4 MB
-IDLE_FORMATS = 8  #: for which zygotes are kept warm; each has 170 MB
 SAID_LENGTH = 200  #: to which the last line that a zygote wrote is cut
 PIPE_BYTES = 1 << 20  #: Linux's limit for a pipe without privileges
 M_MMAP_THRESHOLD, LARGE_BYTES = -3, 1 << 17  #: an option of glibc's `mallopt`, and its default
@@ -76,7 +72,7 @@ class Zygote:
             self.process = self._start(place_bytes)
         except OSError as error:
             raise Accident(f"can't start a zygote: {error}") from error
-        _living.add(self)
+        living.add(self)
         if self.process.stdin is None or self.process.stdout is None:
             raise RuntimeError("a process asked to have pipes has none")
         self._stdin, self._stdout = self.process.stdin, self.process.stdout
@@ -115,7 +111,7 @@ class Zygote:
         self._notes = notes
         unsent = memoryview(pack(head, preset))
         with contextlib.suppress(BrokenPipeError):
-            while unsent and time.monotonic() < self._deadline and not _stopping.is_set():
+            while unsent and time.monotonic() < self._deadline and not is_stopping():
                 if select.select([], [self._stdin], [], POLL_SECONDS)[1]:
                     unsent = unsent[self._stdin.write(unsent) or 0 :]
 
@@ -170,7 +166,7 @@ class Zygote:
 
     def kill(self) -> None:
         """End the zygote and every child of it, at once."""
-        _living.discard(self)
+        living.discard(self)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -190,7 +186,7 @@ class Zygote:
         content, received = bytearray(size), 0
         with memoryview(content) as view:
             while received < size:
-                _require_going_on()
+                raise_if_stopped()
                 if select.select([self._stdout], [], [], POLL_SECONDS)[0]:
                     # Into place: a pipe gives little at a time, and `read` would make room for all of it every time.
                     count = os.readv(self._stdout.fileno(), [view[received:]])
@@ -312,172 +308,7 @@ class Renderer:
         return self._zygote
 
 
-def migrate(document: bytes) -> bytes | None:
-    """Let the synth read a preset and write it again: the same sound, in the form of the installed version.
-
-    Parameters
-    ----------
-    document : bytes
-        A `.vital` document that `presets.validation` let pass.
-
-    Returns
-    -------
-    bytes or None
-        None when the synth refuses the document, or dies of it.
-
-    Raises
-    ------
-    Accident, Interrupted
-        As `Renderer.receive`.
-    """
-    with borrow_renderer(MIGRATION, MIGRATION_SECONDS) as renderer:
-        outcome = renderer.render(document, ())
-    return None if outcome.fault else outcome.document
-
-
-@contextlib.contextmanager
-def borrow_renderer(fmt: RenderFormat, timeout_seconds: float) -> Iterator[Renderer]:
-    """Borrow a renderer. Its zygote is warm already if one for this format is idle, and stays for the next borrower.
-
-    Raises
-    ------
-    Interrupted
-        `stop` was called while waiting for a turn; see `at_most`.
-    """
-    with _turn():
-        with _idle_lock:
-            kept = _idle.get(fmt, [])
-            renderer = kept.pop() if kept else Renderer(fmt, timeout_seconds)
-        renderer.timeout_seconds = timeout_seconds
-        try:
-            yield renderer
-        except BaseException:
-            renderer.close()  # a candidate may be half rendered
-            raise
-        with _idle_lock:
-            _idle.setdefault(fmt, []).append(renderer)
-            while len(_idle) > IDLE_FORMATS:
-                for old in _idle.pop(next(iter(_idle))):
-                    old.close()
-
-
-def warm_up(fmt: RenderFormat, renderers: int, timeout_seconds: float) -> None:
-    """Let zygotes warm up for renderers that will be borrowed, while there is something else to wait for.
-
-    Raises
-    ------
-    Accident
-        A zygote can't be started.
-    SynthcoreError
-        As `require_room`.
-    """
-    for _ in range(renderers):
-        renderer = Renderer(fmt, timeout_seconds)
-        renderer.warm_up()
-        with _idle_lock:
-            _idle.setdefault(fmt, []).append(renderer)
-
-
-@contextlib.contextmanager
-def at_most(renderers: int) -> Iterator[None]:
-    """Let at most this many be borrowed at a time, in this process; who wants one more waits for a turn.
-
-    With more threads than renderers no core waits for a candidate to be made, judged or stored. In the end no zygote
-    is kept.
-    """
-    global _turns
-    _turns = Turns(renderers)
-    try:
-        yield
-    finally:
-        _turns = None
-        with _idle_lock:
-            for renderer in [r for kept in _idle.values() for r in kept]:
-                renderer.close()
-            _idle.clear()
-
-
-@contextlib.contextmanager
-def _turn() -> Iterator[None]:
-    turns = _turns
-    if turns is None:
-        yield
-        return
-    turns.take(POLL_SECONDS, _require_going_on)
-    try:
-        yield
-    finally:
-        turns.give_back()
-
-
-def _require_going_on() -> None:
-    if _stopping.is_set():
-        raise Interrupted("rendering was stopped")
-
-
-def stop() -> None:
-    """Make everything that renders raise `Interrupted` within a moment."""
-    _stopping.set()
-
-
-def pause(seconds: float) -> None:
-    """Wait; raises `Interrupted` as soon as `stop` is called."""
-    if _stopping.wait(seconds):
-        raise Interrupted("rendering was stopped")
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Stop everything that renders in this process if the block is left by an exception, Ctrl-C included."""
-    _stopping.clear()
-    try:
-        yield
-    except BaseException:
-        stop()
-        raise
-
-
-@contextlib.contextmanager
-def stopped_after(seconds: float) -> Iterator[None]:
-    """Stop what still renders in the block after so many seconds; afterwards, rendering may go on."""
-    timer = threading.Timer(seconds, stop)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-        _stopping.clear()
-
-
-@atexit.register
-def end_zygotes() -> None:
-    """End every zygote of this process."""
-    with _idle_lock:
-        _idle.clear()
-    for zygote in list(_living):
-        zygote.kill()
-
-
-#: Nothing is heard of a migration: any format will do.
-MIGRATION = RenderFormat(
-    sample_rate=44_100,
-    notes=(),
-    velocity=100,
-    note_seconds=0.1,
-    render_seconds=0.1,
-    min_rms_dbfs=-200,
-    max_peak=10,
-    cpu_seconds=20,
-)
-MIGRATION_SECONDS = 30.0
-
-_stopping = threading.Event()
-_turns: Turns | None = None
-_living: set[Zygote] = set()
-_idle: dict[RenderFormat, list[Renderer]] = {}
-_idle_lock = threading.Lock()
+living: set[Zygote] = set()  #: every zygote of this process
 
 
 def _environment() -> dict[str, str]:

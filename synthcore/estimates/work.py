@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from synthcore.base.errors import DatasetError, SynthcoreError
 from synthcore.base.places import of_output, require_none
-from synthcore.engine.client import warm_up
+from synthcore.engine.lending import warm_up
 from synthcore.estimates.pace import Pace, Rehearsal, kept, of_shards, rehearsed, shards_there
 from synthcore.pipeline import library
 from synthcore.pipeline.continuing import grown, require_continuable
@@ -24,6 +24,7 @@ from synthcore.sources.presets import Given
 from synthcore.sources.synthetic import Sampler
 from synthcore.sources.variations import Variations
 from synthcore.spec import DatasetSpec
+from synthcore.storage.collection import read_collection
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.refs import ShardRef, StoredBytes, stored_bytes
 from synthcore.vital.catalog import Catalog, builtin
@@ -186,7 +187,7 @@ def _presets_there(settings: Generate) -> tuple[Collection | None, tuple[str, ..
         folders = (*folders, settings.data_dir / "community")
     read = library.collection_of(folders, settings.factory, settings.approximate, settings.data_dir)
     with contextlib.suppress(DatasetError):
-        return Collection.read(read), ("presets are counted as they were last ingested",)
+        return read_collection(read), ("presets are counted as they were last ingested",)
     left_out = " and variations" * bool(settings.variations)
     return None, (f"presets{left_out} are counted only when they have been ingested: a run does so first",)
 

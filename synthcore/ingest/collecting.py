@@ -24,8 +24,8 @@ from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import PresetError, SpecError
 from synthcore.base.hashing import canonical_json, content_hash
 from synthcore.base.masking import masked
-from synthcore.engine.client import interruptible
 from synthcore.engine.machine import engine
+from synthcore.engine.stopping import interruptible
 from synthcore.ingest.download import STATEMENT
 from synthcore.ingest.fidelity import Fidelity, measure
 from synthcore.ingest.files import Found, Refused, find
@@ -80,7 +80,7 @@ def make_collection(
     if output.exists() and file_format.digest_of(output) is None:
         raise SpecError(f"{output} is there already, and no collection of presets; name another file with -o")
     collection, report = ingest(folders, registry, check=check, workers=workers, approximate=approximate)
-    collection.write(output)
+    file_format.write_collection(output, collection)
     report_file = report_path(output)
     with atomic_path(report_file) as temporary:
         temporary.write_text(report.model_dump_json(indent=1) + "\n")

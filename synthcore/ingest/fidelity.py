@@ -13,8 +13,7 @@ from pydantic import BaseModel, ConfigDict, computed_field
 
 from synthcore.base.hashing import canonical_json
 from synthcore.engine import faults
-from synthcore.engine.chunk import inflate
-from synthcore.engine.client import borrow_renderer, migrate
+from synthcore.engine.play import audio_of, migrate, play
 from synthcore.engine.rendering import RenderFormat
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 from synthcore.vital import validation
@@ -25,7 +24,6 @@ from synthcore.vital.versions import versions
 
 CLOSE, NEAR = 1e-4, 1e-3  #: largest difference of two samples, where full scale is 1
 VERDICTS = ("identical", "within 1e-4", "within 1e-3", "worse", "not compared")
-TIMEOUT_SECONDS = 30.0
 CPU_SECONDS = 60
 #: What a preset goes through on its way to a patch, and what is said when the audio changes there.
 MENDING = "values brought into range"
@@ -103,11 +101,10 @@ class _NotRendered(Exception):
 
 def _render(document: bytes, fmt: RenderFormat, what: str) -> NDArray[np.float32]:
     """Render a document at every note: shape (notes, 2, S)."""
-    with borrow_renderer(fmt, TIMEOUT_SECONDS) as renderer:
-        outcome = renderer.render(document)
+    outcome = play(document, fmt)
     if outcome.fault:
         raise _NotRendered(f"the {what} can't be rendered: {faults.REASONS[outcome.fault.reason]}")
-    return np.stack([inflate(row.chunk, (2, fmt.samples)) for row in outcome.rows])
+    return np.stack([audio_of(row, fmt) for row in outcome.rows])
 
 
 def _difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -20,8 +20,9 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.base.errors import PresetError, SpecError
 from synthcore.base.hashing import canonical_json, content_hash, file_checksum
-from synthcore.engine.client import interruptible, migrate
 from synthcore.engine.machine import engine
+from synthcore.engine.play import migrate
+from synthcore.engine.stopping import interruptible
 from synthcore.ingest.files import ENDINGS, WAV_ENDING, Found, Refused, find
 from synthcore.ingest.wav import read_wavetable
 from synthcore.vital import validation

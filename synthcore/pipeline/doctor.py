@@ -23,8 +23,8 @@ from synthcore.analysis.inspection import new_table, text_of
 from synthcore.base import places
 from synthcore.base.errors import SynthcoreError
 from synthcore.base.places import Obstacle
-from synthcore.engine.client import borrow_renderer
 from synthcore.engine.machine import engine
+from synthcore.engine.play import play
 from synthcore.pipeline import cache
 from synthcore.pipeline.cache import Entry, Records
 from synthcore.spec import DatasetSpec
@@ -36,7 +36,6 @@ State = Literal["ok", "warning", "problem"]
 #: What nobody has written to for so long is no longer being written: a shard grows every few seconds.
 STALE_HOURS = 1.0
 LOW_GB = 5.0  #: some ten thousand rows
-RENDER_SECONDS = 30.0  #: wall clock for a render of half a second
 
 
 class Finding(BaseModel):
@@ -133,8 +132,7 @@ def _synth() -> Iterator[Finding]:
     document = Patch.init(registry).to_json(registry, init_assets(registry)).encode()
     spec = DatasetSpec().render_format.refusing_nothing()
     fmt = replace(spec, notes=(60, 60), note_seconds=0.2, render_seconds=0.3)
-    with borrow_renderer(fmt, RENDER_SECONDS) as renderer:
-        outcome = renderer.render(document, fmt.notes)
+    outcome = play(document, fmt)
     if outcome.fault:
         yield Finding(
             check="synth", state="problem", what=f"it can't render: {outcome.fault.reason}", todo="make setup"

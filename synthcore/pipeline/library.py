@@ -11,10 +11,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from synthcore.base.errors import DatasetError, SpecError
+from synthcore.engine.machine import engine
 from synthcore.sources.collection import Collection
 from synthcore.sources.splits import family_of
 from synthcore.spec import DatasetSpec
+from synthcore.storage.collection import read_collection, write_collection
+from synthcore.storage.merge import MergeContext
 from synthcore.vital.catalog import Catalog, builtin
+from synthcore.vital.controls import installed
 
 
 def given_catalog(path: Path | None, data_dir: Path) -> str:
@@ -42,16 +46,16 @@ def given_collection(path: Path, data_dir: Path) -> Collection:
     DatasetError
         It is no collection, or damaged.
     """
-    given = Collection.read(path)
+    given = read_collection(path)
     kept = _collection_path(given.digest, data_dir)
-    if not _is_whole(kept, Collection.read):
-        given.write(kept)
+    if not _is_whole(kept, read_collection):
+        write_collection(kept, given)
     return given
 
 
 def forget_damaged(path: Path) -> None:
     """Remove a collection of ours that is damaged: it will be read from the presets again."""
-    if path.is_file() and not _is_whole(path, Collection.read):
+    if path.is_file() and not _is_whole(path, read_collection):
         path.unlink()
 
 
@@ -85,7 +89,7 @@ def collection(digest: str, data_dir: Path) -> Collection:
     DatasetError
         It is damaged.
     """
-    return Collection.read(_found(_collection_path(digest, data_dir)))
+    return read_collection(_found(_collection_path(digest, data_dir)))
 
 
 def families(digest: str, data_dir: Path) -> dict[str, str]:
@@ -98,6 +102,24 @@ def families(digest: str, data_dir: Path) -> dict[str, str]:
     """
     presets = collection(digest, data_dir).presets if digest else ()
     return {preset.patch.hash: family_of(preset.patch) for preset in presets}
+
+
+def merge_context(spec: DatasetSpec, data_dir: Path) -> MergeContext:
+    """What a merge of this dataset's shards needs, here.
+
+    Raises
+    ------
+    SpecError, DatasetError
+        As `catalog` and `collection`.
+    """
+    return MergeContext(
+        data_dir=data_dir,
+        spec=spec,
+        registry=installed(),
+        engine=engine(),
+        catalog=catalog(spec, data_dir),
+        families=families(spec.presets_digest, data_dir),
+    )
 
 
 @lru_cache(maxsize=2)

@@ -26,9 +26,11 @@ from synthcore.base import progress
 from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import EngineMismatch, LowAcceptance
 from synthcore.base.hashing import content_hash, file_checksum
-from synthcore.engine.client import borrow_renderer, pause, require_room
+from synthcore.engine.client import require_room
+from synthcore.engine.lending import borrow_renderer
 from synthcore.engine.machine import engine
 from synthcore.engine.rendering import CpuSeconds, Fault, Outcome, RenderedRow
+from synthcore.engine.stopping import pause
 from synthcore.pipeline import library
 from synthcore.sources.base import PRESET_SOURCES, SOURCES, Candidate, Provenance, Source, Supply
 from synthcore.sources.collection import Collection
@@ -40,7 +42,7 @@ from synthcore.spec import DatasetSpec
 from synthcore.storage import claims
 from synthcore.storage.opening import new_file
 from synthcore.storage.refs import ShardRef
-from synthcore.storage.schema import VERSION, StoredPriors
+from synthcore.storage.schema import VERSION, Drawing, Header, StoredPriors
 from synthcore.storage.writer import ShardWriter
 from synthcore.vital.catalog import builtin
 from synthcore.vital.controls import installed
@@ -166,9 +168,9 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
     with atomic_path(data_dir / plan.name) as temporary:
         with new_file(temporary) as file:
             candidates = supply(plan, data_dir)
-            priors = StoredPriors.of(candidates.marginals)
-            catalog = library.catalog(plan.spec, data_dir)
-            writer = ShardWriter(file, plan.spec, installed(), engine(), priors, catalog, plan.patches)
+            drawing = Drawing(StoredPriors.of(candidates.marginals), candidates.priors_digest, drawn_with())
+            header = Header(plan.spec, installed(), engine(), drawing)
+            writer = ShardWriter(file, header, library.catalog(plan.spec, data_dir), plan.patches)
             work = ShardWork(plan, candidates, writer, timeout_seconds)
             work.run()
             digest = writer.finish(candidates.wavetable_names, work.sources())

@@ -17,16 +17,17 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.base import progress
 from synthcore.base.errors import DatasetError, SpecError
-from synthcore.engine.client import borrow_renderer, interruptible
 from synthcore.engine.machine import engine
+from synthcore.engine.play import play
 from synthcore.engine.rendering import RenderedRow, RenderFormat
+from synthcore.engine.stopping import interruptible
 from synthcore.ingest.collecting import ingest
 from synthcore.ingest.wavetables import discover
 from synthcore.sources.collection import Collection
 from synthcore.sources.variations import Variations
 from synthcore.storage import recipe as storage
 from synthcore.storage.dataset import Dataset
-from synthcore.verification.rerendering import TIMEOUT_SECONDS, find_damage
+from synthcore.verification.rerendering import find_damage
 from synthcore.vital.catalog import Catalog, builtin
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import init_assets
@@ -146,8 +147,7 @@ def _render(
     recipe: Dataset, assets: Mapping[str, bytes], fmt: RenderFormat, workers: int
 ) -> Iterator[tuple[int, RenderedRow]]:
     def render(rows: _PatchRows) -> list[tuple[int, RenderedRow]]:
-        with borrow_renderer(fmt, TIMEOUT_SECONDS) as renderer:
-            outcome = renderer.render(rows.preset, rows.notes)
+        outcome = play(rows.preset, fmt, rows.notes)
         if outcome.fault:
             raise DatasetError(f"row {rows.first} of {recipe.path}: {outcome.fault.reason} when rendered again")
         progress.publish(progress.Progress(rows=len(rows.notes), fault=None))

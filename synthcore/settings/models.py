@@ -8,7 +8,6 @@ alone, as SYNTHCORE_INGEST_DATA_DIR or in its table [ingest], beats it.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from pydantic import (
 from synthcore.base.errors import SpecError
 from synthcore.base.messages import clash, needs
 from synthcore.base.quantities import COUNT, Count, Hours, N, Seconds, Typed, items, rows, whole_items
+from synthcore.engine.turns import CORES
 from synthcore.ingest.remotes import KNOWN, Sources
 from synthcore.ingest.transfer import Limits
 from synthcore.settings import commandline, configuration
@@ -196,7 +196,6 @@ Keep = Annotated[
     Field(description="Let a Prefect server that is started for this run stay for the next ones, 15 idle minutes."),
 ]
 Workers = Annotated[int, Field(ge=1, le=1024, description="Renders at a time; by default one for each core."), COUNT, N]
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_data_dir() -> Path:
@@ -450,6 +449,11 @@ class Verify(_Rendering):
     tolerance_db: ToleranceDb = -60.0
     activity: OfActivity = False
     controls: ControlsToMove = 20
+
+    @property
+    def rows_asked(self) -> int | None:
+        """How many rows; None for all."""
+        return None if self.all else self.rows
 
 
 class DownloadPresets(_Flow):

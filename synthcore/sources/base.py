@@ -71,6 +71,10 @@ class Supply(Protocol):
         """What the controls are drawn from; none where nothing is drawn."""
 
     @property
+    def priors_digest(self) -> str:
+        """The digest of the priors behind the marginals."""
+
+    @property
     def assets(self) -> Mapping[str, bytes]:
         """The canonical JSON of every asset that candidates refer to, by SHA-256."""
 

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
-from synthcore.base.errors import DatasetError
 from synthcore.base.hashing import canonical_json
 from synthcore.sources.base import Provenance, Source
-from synthcore.storage import collection as file_format
-from synthcore.storage.collection import StoredPresets
-from synthcore.vital.controls import installed
 from synthcore.vital.patch import Patch
 
 
@@ -38,6 +32,13 @@ class Preset:
     licence: str
     author: str
     macros: tuple[str, ...]
+
+    @classmethod
+    def of(cls, patch: Patch, provenance: Provenance, macros: tuple[str, ...]) -> Preset:
+        """The preset that comes from there."""
+        source: Source = "factory" if provenance.source == "factory" else "community"
+        names = ("name", "file", "repository", "commit", "licence", "author")
+        return cls(patch=patch, source=source, macros=macros, **{name: getattr(provenance, name) for name in names})
 
     @property
     def provenance(self) -> Provenance:
@@ -73,59 +74,3 @@ class Collection:
         ]
         text = canonical_json(["synthcore presets 1", told, sorted(self.wavetable_names.items())])
         return hashlib.sha256(text.encode()).hexdigest()
-
-    def write(self, path: Path) -> None:
-        """Write the file, whole or not at all.
-
-        Raises
-        ------
-        SynthcoreError
-            The disk is full or the folder can't be written.
-        """
-        stored = StoredPresets(
-            patches=[preset.patch for preset in self.presets],
-            sources=[preset.provenance for preset in self.presets],
-            macros=[preset.macros for preset in self.presets],
-            assets=self.assets,
-            wavetable_names=self.wavetable_names,
-            digest=self.digest,
-        )
-        file_format.write(path, stored, installed())
-
-    @classmethod
-    def read(cls, path: Path) -> Collection:
-        """Read a file that `write` made, and check every byte of it that matters.
-
-        Raises
-        ------
-        DatasetError
-            It is missing, damaged, no collection, or made with another synth.
-        """
-        stored = file_format.read(path, installed())
-        collection = cls(
-            presets=tuple(map(_preset, stored.patches, stored.sources, stored.macros)),
-            assets=dict(stored.assets),
-            wavetable_names=dict(stored.wavetable_names),
-        )
-        if collection.digest != stored.digest or not _are_named_by_content(stored.assets.items()):
-            raise DatasetError(f"{path} is damaged: it isn't what its digest says; ingest the presets again")
-        return collection
-
-
-def _preset(patch: Patch, source: Provenance, macros: tuple[str, ...]) -> Preset:
-    kind: Source = "factory" if source.source == "factory" else "community"
-    return Preset(
-        patch=patch,
-        name=source.name,
-        source=kind,
-        file=source.file,
-        repository=source.repository,
-        commit=source.commit,
-        licence=source.licence,
-        author=source.author,
-        macros=macros,
-    )
-
-
-def _are_named_by_content(assets: Iterable[tuple[str, bytes]]) -> bool:
-    return all(hashlib.sha256(text).hexdigest() == name for name, text in assets)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from synthcore.base.hashing import content_hash
 from synthcore.sources.base import Candidate, Provenance, Source
 from synthcore.sources.collection import Collection, Preset
+from synthcore.sources.priors import shipped
 from synthcore.spec import DatasetSpec
 from synthcore.vital.classes import EXTRAS
 from synthcore.vital.controls import Control, Registry
@@ -26,6 +27,7 @@ class Given:
 
     def __init__(self, spec: DatasetSpec, registry: Registry, collection: Collection, source: Source) -> None:
         self.source: Source = source
+        self.priors_digest = shipped().digest  # says of which day the shard is: nothing is drawn
         self.assets: Mapping[str, bytes] = {**init_assets(registry), **collection.assets}
         self.wavetable_names: Mapping[str, str] = {**init_names(registry), **collection.wavetable_names}
         self._presets = presets_of(collection, source)

@@ -52,6 +52,7 @@ class Variations:
         self.assets: Mapping[str, bytes] = {**init_assets(registry), **collection.assets}
         self.wavetable_names: Mapping[str, str] = {**init_names(registry), **collection.wavetable_names}
         self.marginals = marginals(registry, spec, shipped())
+        self.priors_digest = shipped().digest
         self._provenance = provenance_of(collection)
         projection = Projection(spec, registry)
         self._originals = [preset.patch for preset in collection.presets]

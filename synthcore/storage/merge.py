@@ -9,7 +9,8 @@ import mmap
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +22,50 @@ from synthcore.base.atomic import atomic_path, begin_sync
 from synthcore.base.errors import DamagedShard, FileUnavailable
 from synthcore.base.hashing import checksum
 from synthcore.engine.machine import Engine
-from synthcore.pipeline import library
 from synthcore.sources.base import Provenance, Source
 from synthcore.spec import DatasetSpec
 from synthcore.storage import MergeMode, schema, weights
 from synthcore.storage.derived import Derived
 from synthcore.storage.opening import new_file, open_file
 from synthcore.storage.refs import DatasetRef, Gap, ShardRef
+from synthcore.vital.catalog import Catalog
 from synthcore.vital.classes import Classes, Numbering
 from synthcore.vital.controls import Registry
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class MergeContext:
+    """What a merge needs besides the shards.
+
+    Attributes
+    ----------
+    data_dir : Path
+        What the shards' names are relative to.
+    spec : DatasetSpec
+    registry : Registry
+    engine : Engine
+        Which made them all.
+    catalog : Catalog
+        The spec's: its wavetables are the first classes.
+    families : mapping of str to str
+        The family of every preset that a row may descend from, by the preset's hash.
+    """
+
+    data_dir: Path
+    spec: DatasetSpec
+    registry: Registry
+    engine: Engine
+    catalog: Catalog
+    families: Mapping[str, str]
+
+
 def merge_shards(
     shards: Sequence[ShardRef],
     output: Path,
+    context: MergeContext,
     *,
-    data_dir: Path,
-    spec: DatasetSpec,
-    registry: Registry,
-    engine: Engine,
     mode: MergeMode = "copy",
     chunk_rows: int = 1,
     gaps: Sequence[Gap] = (),
@@ -51,10 +75,10 @@ def merge_shards(
     Parameters
     ----------
     shards : sequence of ShardRef
-        Their names are relative to `data_dir`.
     output : Path
         Appears only when it is whole; what was there before stays until then. Its importance weights are carried
         over; a file that they can't be read from is kept beside, as `x.before-merge.h5`.
+    context : MergeContext
     mode : {"copy", "virtual"}
         Whether audio is copied, or referenced where the shards lie.
     chunk_rows : int
@@ -70,30 +94,23 @@ def merge_shards(
         The disk is full.
     """
     started = time.monotonic()
-    parts = taken(shards, spec, gaps)
-    rows = sum(take for _, take in parts)
+    parts = taken(shards, context.spec, gaps)
     with atomic_path(output) as temporary:
         with new_file(temporary) as file:
-            schema.write_header(file, spec, registry, engine, _priors_of(shards, data_dir))
+            drawing = _drawing_of(shards, context.data_dir)
+            schema.write_header(file, schema.Header(context.spec, context.registry, context.engine, drawing))
             if gaps:
                 schema.write_gaps(file, [gap.model_dump() for gap in gaps])
-            merge = _Merge(file, output, data_dir, spec, registry)
-            if mode == "copy":
-                schema.create_audio(file, schema.audio_shapes(spec, registry), rows, chunk_rows)
-            schema.create_columns(file, (*schema.columns(registry), *schema.derived_columns(registry)), rows)
-            for shard, take in parts:
-                merge.add(shard, take, copies_audio=mode == "copy", as_bytes=chunk_rows == 1)
-                begin_sync(temporary)
-            if mode == "virtual":  # only now: each shard has been read and found whole
-                merge.reference_audio(parts)
+            merge = _Merge(file, output, context)
+            merge.add_all(parts, mode, chunk_rows, lambda: begin_sync(temporary))
             digest = merge.finish()
             carry_over_weights(output, file)
         size = temporary.stat().st_size
     log.info(
         "merged %d rows of %d shards into %s: %.1f MB in %.1f s, digest %s",
-        *(rows, len(shards), output, size / 1e6, time.monotonic() - started, digest),
+        *(merge.rows, len(shards), output, size / 1e6, time.monotonic() - started, digest),
     )
-    return DatasetRef(path=str(output), size=size, digest=digest, rows=rows)
+    return DatasetRef(path=str(output), size=size, digest=digest, rows=merge.rows)
 
 
 def carry_over_weights(output: Path, file: h5py.File) -> None:
@@ -143,27 +160,43 @@ def taken(shards: Sequence[ShardRef], spec: DatasetSpec, gaps: Sequence[Gap] = (
     return parts
 
 
-def _priors_of(shards: Sequence[ShardRef], data_dir: Path) -> schema.StoredPriors:
-    """What the synthetic rows were drawn from: each of their shards says so."""
+def _drawing_of(shards: Sequence[ShardRef], data_dir: Path) -> schema.Drawing:
+    """From what the synthetic rows were drawn: each of their shards says so."""
     synthetic = next(shard for shard in shards if shard.source == "synthetic")
     with _verified_bytes(data_dir / synthetic.name, synthetic), open_file(data_dir / synthetic.name) as file:
-        return schema.read_priors(file)
+        return schema.read_drawing(file)
 
 
 class _Merge:
     """One merge under way: the rows so far, the assets and sources met, the rejections of the patches included."""
 
-    def __init__(self, file: h5py.File, output: Path, data_dir: Path, spec: DatasetSpec, registry: Registry) -> None:
-        self.file, self.output, self.data_dir, self.spec, self.registry = file, output, data_dir, spec, registry
+    def __init__(self, file: h5py.File, output: Path, context: MergeContext) -> None:
+        self.file, self.output = file, output
+        self.data_dir, self.spec, self.registry = context.data_dir, context.spec, context.registry
         self.rows = self._exact_rows = 0
         self._assets: dict[str, None] = {}  # in the order in which rows first play them
-        self._numbering = Numbering(Classes.of(library.catalog(spec, data_dir), registry))
+        self._numbering = Numbering(Classes.of(context.catalog, context.registry))
         self._wavetable_names: dict[str, str] = {}
         self._sources: dict[str, Provenance] = {}
         self._rejections: dict[str, list[NDArray[Any]]] = {c.name: [] for c in schema.REJECTIONS}
-        self._digest = schema.ContentDigest(spec)
+        self._digest = schema.ContentDigest(context.spec)
         file.create_group("assets")
-        self._derived = Derived(registry, library.families(spec.presets_digest, data_dir))
+        self._derived = Derived(context.registry, context.families)
+
+    def add_all(
+        self, parts: Sequence[tuple[ShardRef, int]], mode: MergeMode, chunk_rows: int, begin_sync: Callable[[], None]
+    ) -> None:
+        """Take over the first rows of each shard; `begin_sync` is called after each."""
+        rows = sum(take for _, take in parts)
+        if mode == "copy":
+            schema.create_audio(self.file, schema.audio_shapes(self.spec, self.registry), rows, chunk_rows)
+        columns = (*schema.columns(self.registry), *schema.derived_columns(self.registry))
+        schema.create_columns(self.file, columns, rows)
+        for shard, take in parts:
+            self.add(shard, take, copies_audio=mode == "copy", as_bytes=chunk_rows == 1)
+            begin_sync()
+        if mode == "virtual":  # only now: each shard has been read and found whole
+            self.reference_audio(parts)
 
     def reference_audio(self, parts: Sequence[tuple[ShardRef, int]]) -> None:
         """Make the audio a view of the shards. Paths are relative, so that both can move together."""

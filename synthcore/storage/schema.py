@@ -20,8 +20,7 @@ from synthcore.base.errors import DatasetError
 from synthcore.base.hashing import canonical_json
 from synthcore.engine.machine import Engine
 from synthcore.sources.base import Provenance
-from synthcore.sources.priors import Marginal, shipped
-from synthcore.sources.synthetic import drawn_with
+from synthcore.sources.priors import Marginal
 from synthcore.spec import DatasetSpec
 from synthcore.vital.classes import EXTRAS, Classes
 from synthcore.vital.controls import Registry
@@ -179,8 +178,28 @@ class StoredPriors(BaseModel):
         )
 
 
-def write_header(file: h5py.File, spec: DatasetSpec, registry: Registry, engine: Engine, priors: StoredPriors) -> None:
+@dataclass(frozen=True)
+class Drawing:
+    """From what the synthetic rows of a file were drawn, and with which libraries."""
+
+    priors: StoredPriors
+    priors_digest: str
+    drawn_with: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of all its rows."""
+
+    spec: DatasetSpec
+    registry: Registry
+    engine: Engine
+    drawing: Drawing
+
+
+def write_header(file: h5py.File, header: Header) -> None:
     """Write `schema/`: everything a reader needs to understand the columns, without this package."""
+    spec, registry, engine, drawing = header.spec, header.registry, header.engine, header.drawing
     schema = file.create_group("schema")
     schema.attrs.update(
         {
@@ -191,9 +210,9 @@ def write_header(file: h5py.File, spec: DatasetSpec, registry: Registry, engine:
             "tier": spec.tier,
             "spec": spec.model_dump_json(),
             "spec_fingerprint": spec.fingerprint,
-            "priors_digest": shipped().digest,
-            "drawn_with": canonical_json(drawn_with()),
-            "priors": priors.model_dump_json(),
+            "priors_digest": drawing.priors_digest,
+            "drawn_with": canonical_json(drawing.drawn_with),
+            "priors": drawing.priors.model_dump_json(),
             "vita_version": engine.vita,
             "engine": engine.to_json(),
             "engine_fingerprint": engine.fingerprint,
@@ -312,6 +331,12 @@ def read_registry(file: h5py.File) -> Registry:
 def read_priors(file: h5py.File) -> StoredPriors:
     """What the synthetic rows were drawn from."""
     return StoredPriors.model_validate_json(file["schema"].attrs["priors"])
+
+
+def read_drawing(file: h5py.File) -> Drawing:
+    """From what the synthetic rows were drawn, and with which libraries."""
+    header = file["schema"].attrs
+    return Drawing(read_priors(file), str(header["priors_digest"]), dict(json.loads(header["drawn_with"])))
 
 
 def read_spec(file: h5py.File) -> DatasetSpec:

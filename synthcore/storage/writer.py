@@ -9,14 +9,11 @@ import h5py
 import numpy as np
 
 from synthcore.engine.chunk import deflate
-from synthcore.engine.machine import Engine
 from synthcore.engine.rendering import Fault, RenderedRow
 from synthcore.sources.base import Candidate, Provenance
-from synthcore.spec import DatasetSpec
 from synthcore.storage import schema
 from synthcore.vital.catalog import Catalog
 from synthcore.vital.classes import Classes, Numbering
-from synthcore.vital.controls import Registry
 from synthcore.vital.patch import Patch
 
 
@@ -27,8 +24,7 @@ class ShardWriter:
     ----------
     file : h5py.File
         Open for writing, empty.
-    spec, registry, engine, priors
-        What the header says.
+    header : schema.Header
     catalog : Catalog
         The spec's: its wavetables are the first classes.
     patches : int
@@ -38,19 +34,16 @@ class ShardWriter:
     def __init__(
         self,
         file: h5py.File,
-        spec: DatasetSpec,
-        registry: Registry,
-        engine: Engine,
-        priors: schema.StoredPriors,
+        header: schema.Header,
         catalog: Catalog,
         patches: int,
     ) -> None:
         self.file = file
-        self.spec, self.registry = spec, registry
+        self.spec, self.registry = spec, registry = header.spec, header.registry
         self._assets: dict[str, bytes] = {}
         self._numbering = Numbering(Classes.of(catalog, registry))
         rows = patches * len(spec.audio.notes)
-        schema.write_header(self.file, spec, registry, engine, priors)
+        schema.write_header(self.file, header)
         schema.create_audio(self.file, schema.audio_shapes(spec, registry), rows)
         self._labels = {c.name: np.zeros((rows, *c.shape), c.dtype) for c in schema.columns(registry)}
         self._rejections: list[tuple[Any, ...]] = []

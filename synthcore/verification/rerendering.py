@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict
 from synthcore.base import progress
 from synthcore.base.errors import DatasetError
 from synthcore.engine.chunk import inflate
-from synthcore.engine.client import borrow_renderer, interruptible
 from synthcore.engine.machine import engine
+from synthcore.engine.play import play
 from synthcore.engine.rendering import RenderFormat
-from synthcore.settings.models import Verify
+from synthcore.engine.stopping import interruptible
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.schema import ContentDigest, to_dense
 from synthcore.vital.controls import installed
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 #: Rows whose labels are read at a time.
 BATCH = 1024
-#: Wall clock for one render; verifying is never in a hurry.
-TIMEOUT_SECONDS = 30.0
 
 
 class Verdict(BaseModel):
@@ -97,8 +95,18 @@ class RowVerdict:
     damage: str | None
 
 
-def verify(dataset: Dataset, settings: Verify) -> Verdict:
+def verify(dataset: Dataset, rows: int | None, *, tolerance_db: float, workers: int) -> Verdict:
     """Render some or all rows again, and recompute every digest.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    rows : int or None
+        How many, chosen at random; None for all.
+    tolerance_db : float
+        On another type of machine, the largest error that is let pass, relative to its row.
+    workers : int
+        Renders at a time.
 
     Raises
     ------
@@ -112,14 +120,14 @@ def verify(dataset: Dataset, settings: Verify) -> Verdict:
     installed().require_same(dataset.registry, str(dataset.path))
     same_machine_type = engine().fingerprint == dataset.engine.fingerprint
     damage = list(find_damage(dataset))
-    patches = _rows_by_patch(dataset, _choose_rows(dataset, settings))
+    patches = _rows_by_patch(dataset, _choose_rows(dataset, rows))
     # A row that would be refused shows as a difference in decibels instead.
     fmt = dataset.spec.render_format.refusing_nothing()
-    with ThreadPoolExecutor(settings.workers) as pool, interruptible():
+    with ThreadPoolExecutor(workers) as pool, interruptible():
         verdicts = [v for found in pool.map(lambda rows: _render_again(dataset, rows, fmt), patches) for v in found]
     damage += [v.damage for v in verdicts if v.damage]
     errors = [v for v in verdicts if v.error_db is not None]
-    allowed = -math.inf if same_machine_type else settings.tolerance_db
+    allowed = -math.inf if same_machine_type else tolerance_db
     differing = sorted(v.row for v in errors if v.error_db is not None and v.error_db > allowed)
     return Verdict(
         file=str(dataset.path),
@@ -129,16 +137,16 @@ def verify(dataset: Dataset, settings: Verify) -> Verdict:
         differing_rows=differing,
         same_machine_type=same_machine_type,
         worst_db=max((v.error_db for v in errors if v.error_db is not None), default=None),
-        tolerance_db=settings.tolerance_db,
+        tolerance_db=tolerance_db,
         damage=damage,
     )
 
 
-def _choose_rows(dataset: Dataset, settings: Verify) -> NDArray[np.intp]:
-    if settings.all or settings.rows >= len(dataset):
+def _choose_rows(dataset: Dataset, rows: int | None) -> NDArray[np.intp]:
+    if rows is None or rows >= len(dataset):
         return np.arange(len(dataset))
     # Other rows each time: verifying twice says more than verifying once.
-    return np.sort(np.random.default_rng().choice(len(dataset), settings.rows, replace=False))
+    return np.sort(np.random.default_rng().choice(len(dataset), rows, replace=False))
 
 
 def _rows_by_patch(dataset: Dataset, rows: NDArray[np.intp]) -> list[list[int]]:
@@ -155,8 +163,7 @@ def _render_again(dataset: Dataset, rows: list[int], fmt: RenderFormat) -> list[
         return [RowVerdict(row, math.inf, f"row {row}: its label makes no preset") for row in rows]
     stored = dataset[rows]
     notes = tuple(int(n) for n in stored["midi_note"])
-    with borrow_renderer(fmt, TIMEOUT_SECONDS) as renderer:
-        outcome = renderer.render(preset, notes)
+    outcome = play(preset, fmt, notes)
     progress.publish(progress.Progress(rows=len(rows), fault=None))
     if outcome.fault:
         return [RowVerdict(row, math.inf, f"row {row}: {outcome.fault.reason} when rendered again") for row in rows]

@@ -18,10 +18,11 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.base import progress
 from synthcore.base.errors import DatasetError
-from synthcore.engine.client import Renderer, borrow_renderer, interruptible
-from synthcore.settings.models import Verify
+from synthcore.engine.client import Renderer
+from synthcore.engine.lending import borrow_renderer
+from synthcore.engine.play import PLAY_SECONDS
+from synthcore.engine.stopping import interruptible
 from synthcore.storage.dataset import Dataset
-from synthcore.verification.rerendering import TIMEOUT_SECONDS
 from synthcore.vital.activity import Labels, activity
 from synthcore.vital.controls import Control, Registry, installed
 from synthcore.vital.normalize import to_units, to_values
@@ -89,8 +90,18 @@ class _Trial:
     rules: tuple[str, ...]
 
 
-def try_activity(dataset: Dataset, settings: Verify) -> ActivityVerdict:
+def try_activity(dataset: Dataset, rows: int | None, *, controls: int, workers: int) -> ActivityVerdict:
     """Move controls of some or all rows, and compare what comes out. The same file is tried in the same way again.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    rows : int or None
+        How many; None for all.
+    controls : int
+        How many of a row's active ones to move, and of its inactive ones.
+    workers : int
+        Renders at a time.
 
     Raises
     ------
@@ -102,13 +113,13 @@ def try_activity(dataset: Dataset, settings: Verify) -> ActivityVerdict:
     if "active" not in dataset.column_names:
         raise DatasetError(f"{dataset.path} doesn't say what is active: that is made when shards are merged")
     installed().require_same(dataset.registry, str(dataset.path))
-    rows = list(range(len(dataset)))
-    if not settings.all and settings.rows < len(dataset):
-        rows = sorted(np.random.default_rng(0).choice(rows, settings.rows, replace=False).tolist())
-    with ThreadPoolExecutor(settings.workers) as pool, interruptible():
-        found = pool.map(lambda row: _try_row(dataset, row, settings.controls), rows)
+    tried = list(range(len(dataset)))
+    if rows is not None and rows < len(dataset):
+        tried = sorted(np.random.default_rng(0).choice(tried, rows, replace=False).tolist())
+    with ThreadPoolExecutor(workers) as pool, interruptible():
+        found = pool.map(lambda row: _try_row(dataset, row, controls), tried)
         trials = [trial for of_row in found for trial in of_row]
-    return _sum_up(str(dataset.path), len(rows), trials)
+    return _sum_up(str(dataset.path), len(tried), trials)
 
 
 def _sum_up(file: str, rows: int, trials: Sequence[_Trial]) -> ActivityVerdict:
@@ -135,7 +146,7 @@ def _try_row(dataset: Dataset, row: int, controls: int) -> list[_Trial]:
     rng = np.random.default_rng(row)
     sides = [rng.permutation(np.flatnonzero(is_active == side))[:controls] for side in (False, True)]
     trials = []
-    with borrow_renderer(dataset.spec.render_format.refusing_nothing(), TIMEOUT_SECONDS) as renderer:
+    with borrow_renderer(dataset.spec.render_format.refusing_nothing(), PLAY_SECONDS) as renderer:
         before = _sound(renderer, dataset, patch, note)
         for place in np.concatenate(sides).tolist():
             changed = _sound(renderer, dataset, move(patch, place, registry, rng), note) != before

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from synthcore.base.errors import PresetError
 from synthcore.base.hashing import canonical_json
-from synthcore.engine.client import migrate
+from synthcore.engine.play import migrate
 from synthcore.vital import validation
 from synthcore.vital.controls import NOT_A_LABEL, Registry
 from synthcore.vital.normalize import to_label
