@@ -51,6 +51,9 @@ os.environ["SYNTHCORE_KEEP"] = "false"  # a server that a test needs ends with i
 
 ROWS = 15  #: of a small dataset: odd, so that its last patch is cut
 ROWS_PER_SHARD = 10
+ROOT = Path(__file__).parent.parent
+#: A folder of real presets, for the tests that are given one. `make test` gives the one beside the checkout.
+REAL_PRESETS = Path(os.environ.get("REAL_PRESETS") or os.devnull)
 TIMEOUT_SECONDS = 60.0  #: for one render: a hang should fail, a busy machine shouldn't
 
 

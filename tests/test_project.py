@@ -20,8 +20,8 @@ import pytest
 import synthcore
 from synthcore.pipeline.summary import Summary
 from synthcore.storage.dataset import Dataset
-from tests.test_flow import post
-from tests.test_operation import Shell, free_port
+from tests.flows.test_flow import post
+from tests.flows.test_operation import Shell, free_port
 
 if TYPE_CHECKING:  # what mypy tells who calls us
     assert_type(synthcore.generate(tier=1, n_samples=12), Summary)

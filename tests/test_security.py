@@ -28,8 +28,8 @@ from synthcore.tasks.records import read_records
 from synthcore.vital.controls import Registry
 from synthcore.vital.patch import Patch, init_assets
 from tests.conftest import TIMEOUT_SECONDS, wait_until
-from tests.test_download import Handler, Remote, Site, remote, serve_git, site  # noqa: F401
-from tests.test_flow import SHORT, post
+from tests.flows.test_flow import SHORT, post
+from tests.ingest.test_download import Handler, Remote, Site, remote, serve_git, site  # noqa: F401
 
 # ------------------------------------------------------------------------------------------ a stranger's data directory
 

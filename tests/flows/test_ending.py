@@ -18,12 +18,11 @@ from typing import Any
 import pytest
 
 from benchmarks.processes import descendants, is_alive
-from tests.conftest import wait_until
-from tests.test_flow import SHORT, post, shard_files
+from tests.conftest import ROOT, wait_until
+from tests.flows.test_flow import SHORT, post, shard_files
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent
 AUDIO = {"sample_rate": 22050, "note_seconds": 0.25, "render_seconds": 0.4}
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import h5py
 import pytest
 
-from tests.test_flow import SHORT, post
+from tests.conftest import ROOT
+from tests.flows.test_flow import SHORT, post
 
-ROOT = Path(__file__).parent.parent
 FILES = [path for path in sorted((ROOT / "flows").glob("*.py")) if "as_flow=True" in path.read_text()]
 #: What each is asked for, and whether it can be done: nothing is downloaded here.
 ASKED: dict[str, tuple[int, tuple[object, ...]]] = {

@@ -31,11 +31,11 @@ from synthcore.vital.controls import installed
 from synthcore.vital.factory import factory_folders, is_factory
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, init_assets
 from synthcore.vital.reading import MAX_NAME, UNKNOWN_ROUTE, read_preset
+from tests.conftest import REAL_PRESETS
 
 REGISTRY = installed()
 INIT = Patch.init(REGISTRY)
 #: Presets by real people, where this checkout has them beside it.
-SHARED = Path(__file__).parents[2] / "shared" / "presets"
 SAW = {"name": "mine", "num_points": 2, "points": [0.0, 1.0, 1.0, 0.0], "powers": [0.0, 0.0], "smooth": False}
 CURVE = {**SAW, "points": [0.0, 0.8, 1.0, 0.1], "powers": [2.0, 0.0]}
 
@@ -687,12 +687,12 @@ def test_the_fingerprint_of_a_survey_is_of_content_and_origin(folder):
 # -------------------------------------------------------------------------------------------- presets that people wrote
 
 
-needs_presets = pytest.mark.skipif(not SHARED.is_dir(), reason="no presets beside this checkout")
+needs_presets = pytest.mark.skipif(not REAL_PRESETS.is_dir(), reason="no presets beside this checkout")
 
 
 @needs_presets
 def test_some_real_presets_sound_as_their_originals(tmp_path):
-    some = random.Random(0).sample(sorted(SHARED.rglob("*.vital")), 12)
+    some = random.Random(0).sample(sorted(REAL_PRESETS.rglob("*.vital")), 12)
     audio = AudioSpec(notes=(60,), note_seconds=0.3, render_seconds=0.4)
     _, report = ingested(*some, check=True, audio=audio)
     assert report.totals["accepted"] == len(some)
@@ -703,7 +703,7 @@ def test_some_real_presets_sound_as_their_originals(tmp_path):
 @pytest.mark.slow
 def test_real_presets_sound_as_their_originals():
     """A note at the length of a dataset's; what is lost is what 24 bits of a label can't hold."""
-    collection, report = ingested(SHARED, check=True, audio=AudioSpec(notes=(60,)))
+    collection, report = ingested(REAL_PRESETS, check=True, audio=AudioSpec(notes=(60,)))
     assert report.totals["refused"] == 0
     differences = [f.fidelity.difference for f in report.files if f.verdict == "accepted"]
     assert len(differences) == len(collection.presets)

@@ -32,6 +32,7 @@ from synthcore.storage.views import OPEN
 from synthcore.storage.writer import ShardWriter
 from synthcore.vital.catalog import builtin
 from synthcore.vital.controls import installed
+from tests.conftest import ROOT
 
 #: More than files may be open below. The same happens with 300 shards and 256 files, the limit of many systems.
 SHARDS, FILES = 90, 64
@@ -390,7 +391,7 @@ def test_a_recipe_of_a_view_holds_what_the_view_refers_to(tier_3, tmp_path):
 
 
 def snippets():
-    page = (Path(__file__).parent.parent / "docs" / "format.md").read_text()
+    page = (ROOT / "docs" / "format.md").read_text()
     return re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 

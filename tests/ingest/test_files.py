@@ -28,8 +28,8 @@ from synthcore.vital import validation
 from synthcore.vital.controls import Registry, installed
 from synthcore.vital.patch import Patch, init_assets
 from synthcore.vital.validation import load, mend, parse, require_loadable, require_wavetable
+from tests.conftest import REAL_PRESETS
 
-REAL_PRESETS = Path(__file__).parents[2] / "shared" / "presets"
 TIMEOUT_SECONDS = 60.0
 #: As short as a render can be: what kills does so while loading or in the first block.
 FORMAT = RenderFormat(

@@ -14,7 +14,7 @@ from synthcore.flows.cli import main
 from synthcore.page.writing import BEGINNING, write_comparison
 from synthcore.storage.dataset import Dataset
 from tests.browser import CHROMIUM, browser
-from tests.test_page import Read
+from tests.page.test_page import Read
 
 
 def test_the_fields_of_the_spec_that_differ_are_named(tier_1: Any, tier_2: Any) -> None:

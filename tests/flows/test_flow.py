@@ -28,7 +28,7 @@ from synthcore.pipeline.shard import plan_shards, render_shard
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.catalog import builtin
-from tests.conftest import wait_until
+from tests.conftest import ROOT, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -278,7 +278,7 @@ print(summary.rows, summary.shards, summary.spec.tier)
 
 
 def test_the_script_and_the_environment_do_what_the_command_does(cli: Any, copied: dict[str, Any]) -> None:
-    script = Path(__file__).parent.parent / "flows" / "generate.py"
+    script = ROOT / "flows" / "generate.py"
     environment = {**os.environ, "PREFECT_API_URL": cli.api, "SYNTHCORE_N_SAMPLES": str(ROWS)}
     command = [sys.executable, str(script), "--data-dir", "data", "-o", "out.h5", "--json", *map(str, SHORT)]
     done = subprocess.run(command, cwd=cli.folder, env=environment, capture_output=True, text=True)

@@ -15,7 +15,7 @@ from synthcore.base.errors import SpecError
 from synthcore.flows.cli import main
 from synthcore.flows.running import environment
 from tests.conftest import MAY_BE_KEPT_OUT, UNPRIVILEGED
-from tests.test_flow import SHORT
+from tests.flows.test_flow import SHORT
 
 #: What each command that writes to a data directory is asked for.
 COMMANDS = {

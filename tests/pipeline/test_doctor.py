@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_flow import SHORT, shard_files
+from tests.flows.test_flow import SHORT, shard_files
 
 FLAGS = ("generate", "-n", 48, "--data-dir", "data", "-o", "out.h5", *SHORT)
 

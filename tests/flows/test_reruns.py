@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 
 from synthcore.storage.dataset import Dataset
-from tests.test_flow import task_states
+from tests.conftest import ROOT
+from tests.flows.test_flow import task_states
 
 pytestmark = pytest.mark.slow
 
-PAGE = Path(__file__).parent.parent / "docs" / "operations.md"
+PAGE = ROOT / "docs" / "operations.md"
 STEPS = {
     "clone": "download",
     "ingest": "ingest",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from synthcore.analysis import picture
-from tests.test_flow import SHORT, post
+from tests.flows.test_flow import SHORT, post
 
 pytestmark = pytest.mark.slow
 SEED = 4711

@@ -41,6 +41,7 @@ from synthcore.vital.controls import VITAL_VERSION, Registry
 from synthcore.vital.folders import vital_folders
 from synthcore.vital.patch import NO_SAMPLE, OSCILLATORS, Patch, init_assets
 from synthcore.vital.wavetable import canonical_wavetable, playable
+from tests.conftest import REAL_PRESETS
 
 FORMAT = RenderFormat(
     sample_rate=44100,
@@ -52,7 +53,6 @@ FORMAT = RenderFormat(
     max_peak=10.0,
     cpu_seconds=20,
 )
-PRESETS = Path(__file__).parent.parent.parent / "shared" / "presets"
 #: Changes only on purpose, with the rows of every synthetic dataset.
 BUILTIN_DIGEST = "494a8d07b536980d9dc047714be5846db44ec9d142436140697ea7d043474af2"
 
@@ -168,9 +168,9 @@ def test_the_canonical_form_of_every_built_in_table_stays():
 
 
 def test_the_canonical_form_of_real_tables_stays(registry):
-    files = sorted((PRESETS / "patches").rglob("*.vital"))[::3]
+    files = sorted((REAL_PRESETS / "patches").rglob("*.vital"))[::3]
     if not files:
-        pytest.skip(f"no presets in {PRESETS}")
+        pytest.skip(f"no presets in {REAL_PRESETS}")
     for file in files:
         first = migrated(*json.loads(file.read_bytes())["settings"]["wavetables"])
         require_fixed([canonical_wavetable(w) for w in first])

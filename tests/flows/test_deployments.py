@@ -14,8 +14,8 @@ import yaml  # type: ignore[import-untyped]
 
 from synthcore.flows.cli import main
 from synthcore.settings.models import Common
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parent.parent
 DEPLOYED = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 POOLS = {kind: json.loads((ROOT / "deployments" / f"{kind}.json").read_text()) for kind in ("docker", "kubernetes")}
 COMPOSE = yaml.safe_load((ROOT / "deployments" / "compose.yaml").read_text())

@@ -33,10 +33,9 @@ from synthcore.vital.catalog import builtin
 from synthcore.vital.classes import builtin_classes
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import EMPTY_SLOT, LABELS, Patch
-from tests.conftest import make_dataset
+from tests.conftest import REAL_PRESETS, make_dataset
 
 REGISTRY = installed()
-SHARED = Path(__file__).parents[2] / "shared" / "presets"
 SYNTHETIC, VARIATIONS = 8, 5
 
 
@@ -513,10 +512,10 @@ def test_a_collection_that_is_gone_is_named(collection, short, tmp_path):
         library.collection(plan.collection, tmp_path)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="there are no presets beside this checkout")
+@pytest.mark.skipif(not REAL_PRESETS.is_dir(), reason="there are no presets beside this checkout")
 def test_presets_that_people_made_verify_at_tier_3(tmp_path):
     audio = AudioSpec(sample_rate=22050, notes=(60,), note_seconds=0.25, render_seconds=0.4)
-    made = make_collection([SHARED], tmp_path / "presets.h5", REGISTRY, check=False, workers=2)
+    made = make_collection([REAL_PRESETS], tmp_path / "presets.h5", REGISTRY, check=False, workers=2)
     presets = library.given_collection(Path(made.collection), tmp_path)
     spec = DatasetSpec(tier=3, n_samples=4, audio=audio, variations=12, presets_digest=presets.digest)
     of_people = make_dataset(spec, tmp_path, presets, rows_per_shard=24)

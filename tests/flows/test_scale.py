@@ -23,9 +23,8 @@ from synthcore.pipeline.batch import MARK, Batch, cut, find, mark
 from synthcore.pipeline.shard import plan_shards, render_shard
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.dataset import Dataset
-from tests.conftest import CAN_MOUNT
+from tests.conftest import CAN_MOUNT, ROOT
 
-ROOT = Path(__file__).parent.parent
 #: Renders of a tenth of the usual length, in shards of four patches.
 SHORT: tuple[object, ...] = ("--notes", 48, "--notes", 60, "--notes", 72, "--sample-rate", 22050)
 SHORT += ("--note-seconds", 0.25, "--render-seconds", 0.4, "--rows-per-shard", 12)

@@ -12,9 +12,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from synthcore.base.errors import DatasetError, SpecError
-from tests.conftest import place_of
-
-ROOT = Path(__file__).parent.parent
+from tests.conftest import ROOT, place_of
 
 torch = pytest.importorskip("torch")
 from torch.utils.data import DataLoader, Subset  # noqa: E402

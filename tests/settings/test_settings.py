@@ -29,6 +29,7 @@ from synthcore.settings.models import (
     settable,
 )
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
+from tests.conftest import ROOT
 
 MODELS: dict[str, Any] = {name: getattr(settings, model) for name, (model, _) in cli.COMMANDS.items()}
 COMMANDS = tuple(MODELS.values())
@@ -335,7 +336,7 @@ def test_the_data_directory_does_not_depend_on_where_one_is(tmp_path, monkeypatc
     monkeypatch.chdir("/")
     assert default_data_dir() == here
     assert here.is_absolute()
-    assert here == Path(__file__).parent.parent / "data"
+    assert here == ROOT / "data"
 
 
 def test_paths_are_absolute_and_know_the_home_folder(tmp_path, monkeypatch):

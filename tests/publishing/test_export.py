@@ -19,6 +19,7 @@ from synthcore.storage.dataset import Dataset
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import Patch, init_assets
 from synthcore.vital.reading import read_preset
+from tests.conftest import REAL_PRESETS
 
 #: What Vital 1.0.7 writes beside the settings, in all 23 presets of it that were looked at.
 TOP = {
@@ -36,7 +37,6 @@ OTHERS = {
 LINE = {"name": "str", "num_points": "int", "points": "list", "powers": "list", "smooth": "bool"}
 WAVETABLE = {"author": "str", "full_normalize": "bool", "groups": "list", "name": "str", "remove_all_dc": "bool"}
 SAMPLE = {"length": "int", "name": "str", "sample_rate": "int", "samples": "str"}
-SHARED = Path(__file__).parents[2] / "shared" / "presets"
 
 
 def types(of: Mapping[str, Any]) -> dict[str, str]:
@@ -74,11 +74,11 @@ def test_the_preset_has_the_keys_and_types_of_a_real_one(exported):
     assert all(set(slot) == {"source", "destination"} for slot in settings["modulations"])
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="no presets to compare with")
+@pytest.mark.skipif(not REAL_PRESETS.is_dir(), reason="no presets to compare with")
 def test_the_preset_is_like_every_preset_of_the_nearest_version(exported):
     """Names, types and the length of lists, all the way down to what differs from sound to sound."""
     _, ours, _, _ = exported
-    real = [json.loads(path.read_text()) for path in SHARED.rglob("*.vital")]
+    real = [json.loads(path.read_text()) for path in REAL_PRESETS.rglob("*.vital")]
     real = [preset for preset in real if preset["synth_version"] == "1.0.7"]
     assert len(real) > 20
     for preset in real:
