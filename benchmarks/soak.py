@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import Server, descendants, is_alive, kill_a_render, wait_until
-from synthcore.sources.synthetic import Sampler
+from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.controls import installed
@@ -380,7 +380,7 @@ def write_presets(folder: Path) -> None:
     """Make some presets up."""
     folder.mkdir()
     registry = installed()
-    sampler = Sampler(DatasetSpec(tier=3, seed=77), registry)
+    sampler = SyntheticSource(DatasetSpec(tier=3, seed=77), registry)
     for number in range(4):
         text = sampler.draw(number, 0).to_json(registry, sampler.assets, name=f"sound {number}")
         (folder / f"sound {number}.vital").write_text(text)

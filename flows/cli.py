@@ -205,7 +205,7 @@ def run_generate(settings: Generate) -> int:
             require_possible(looked_at(settings)[0])
     ready = ThreadPoolExecutor(1).submit(get_ready, settings, spec)  # while Prefect is imported here
     _say(f"data directory: {settings.data_dir}")
-    with _meeting_prefect(keep=settings.keep):
+    with _prefect_ready(keep=settings.keep):
         from synthcore.flows.generate import generate
 
         ready.result()
@@ -301,7 +301,7 @@ def run_inspect_flow(settings: Inspect) -> int:
 
     for file in filter(None, (settings.file, settings.other)):
         Dataset(file).close()  # what is not a dataset needs no server
-    with _meeting_prefect():
+    with _prefect_ready():
         from synthcore.flows.inspect_dataset import inspect_dataset
 
     found = _call(inspect_dataset, settings)
@@ -337,7 +337,7 @@ def run_verify_flow(settings: Verify) -> int:
     from synthcore.storage.dataset import Dataset
 
     Dataset(settings.file).close()  # what is not a dataset needs no server
-    with _meeting_prefect():
+    with _prefect_ready():
         from synthcore.flows.verify import verify
         from synthcore.verification.rerendering import Unverified
 
@@ -355,7 +355,7 @@ def run_discover_wavetables(settings: DiscoverWavetables) -> int:
 
     require_places(settings.data_dir)
     places_to_search((), wished=(*settings.extra_dir, *settings.extra_file))  # what isn't there needs no server
-    with _meeting_prefect(keep=settings.keep):
+    with _prefect_ready(keep=settings.keep):
         from synthcore.flows.discover_wavetables import discover_wavetables
 
     _tell(_call(discover_wavetables, settings), as_json=settings.as_json)
@@ -365,7 +365,7 @@ def run_discover_wavetables(settings: DiscoverWavetables) -> int:
 def run_download_presets(settings: DownloadPresets) -> int:
     """Run the flow, and say what became of each source; 1 when too many failed."""
     require_places(settings.data_dir)
-    with _meeting_prefect(keep=settings.keep):
+    with _prefect_ready(keep=settings.keep):
         from synthcore.flows.download_presets import download_presets
         from synthcore.ingest.download import IncompleteDownload
 
@@ -384,7 +384,7 @@ def run_ingest(settings: Ingest) -> int:
 
     require_places(settings.data_dir)
     require_folders(settings.folders)  # what isn't there needs no server
-    with _meeting_prefect(keep=settings.keep):
+    with _prefect_ready(keep=settings.keep):
         from synthcore.flows.ingest_presets import ingest_presets
 
     ingested = _call(ingest_presets, settings)
@@ -402,7 +402,7 @@ def run_compute_weights(settings: ComputeWeights) -> int:
 
     require_places(settings.data_dir)
     importance.plan(settings.output, settings.n_base)  # what has no weights needs no server
-    with _meeting_prefect(keep=settings.keep):
+    with _prefect_ready(keep=settings.keep):
         from synthcore.flows.compute_weights import compute_weights
 
     _tell(_call(compute_weights, settings), as_json=settings.as_json)
@@ -454,7 +454,7 @@ def run_cache(settings: CacheCommand) -> int:
 
     records = read_records(settings.data_dir, settings.results_dir)
     code = 0
-    found: cache.Cache | cache.Pruned | cache.Verified
+    found: cache.Cache | cache.PruneResult | cache.Verified
     if settings.action == "verify":
         found = cache.verify(settings.data_dir, records)
         code = FAILED if found.damaged else 0
@@ -510,7 +510,7 @@ def run_completion(settings: Completion) -> int:
 
 
 @contextlib.contextmanager
-def _meeting_prefect(*, keep: bool | None = None) -> Iterator[None]:
+def _prefect_ready(*, keep: bool | None = None) -> Iterator[None]:
     """Have a Prefect server ready. Only within may a flow be imported."""
     # The run speaks for itself here; Prefect's own log goes to its server. Set the variable to see it as well.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -522,12 +522,12 @@ def _meeting_prefect(*, keep: bool | None = None) -> Iterator[None]:
     gc.disable()  # importing makes half a million objects, and none of them is rubbish
     try:
         from synthcore.flows.running import environment
-        from synthcore.flows.running.form import asked
+        from synthcore.flows.running.form import settings_from
         from synthcore.settings.models import Common
 
-        _say(environment.prepare(keep=asked(Common, {}).keep if keep is None else keep))
+        _say(environment.prepare(keep=settings_from(Common, {}).keep if keep is None else keep))
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and server with it
-        environment.at_loss = _leave
+        environment.on_server_gone = _leave
         yield
         environment.require_ready()
     finally:

@@ -18,13 +18,13 @@ from prefect.runtime import flow_run
 
 from synthcore.analysis import importance
 from synthcore.analysis.importance import Probe, ProbeRef
-from synthcore.analysis.weighing import Weighed
+from synthcore.analysis.weighing import WeightsResult
 from synthcore.base import progress
 from synthcore.base.places import require_places
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
 from synthcore.flows.running.bar import rows_shown
-from synthcore.flows.running.form import RunDataset, asked, dataset_of, described
+from synthcore.flows.running.form import RunDataset, dataset_of, described, settings_from
 from synthcore.flows.running.runners import hand_out, threads
 from synthcore.settings.models import BASES, Bases, ComputeWeights, DataDir, Refresh, Workers
 from synthcore.tasks.logs import show_logs
@@ -45,7 +45,7 @@ def compute_weights(
     refresh: Refresh = False,
     workers: Workers | None = None,
     data_dir: DataDir | None = None,
-) -> Weighed:
+) -> WeightsResult:
     """Measure how much each control moves the sound, and write it into the dataset.
 
     Returns
@@ -64,8 +64,8 @@ def compute_weights(
     """
     show_logs()
     # Where the command's own setting says, which beats the common one.
-    data_dir = asked(ComputeWeights, {"output": Path(), "data_dir": data_dir}).data_dir
-    settings = asked(ComputeWeights, {**locals(), "output": dataset_of(output, data_dir)})
+    data_dir = settings_from(ComputeWeights, {"output": Path(), "data_dir": data_dir}).data_dir
+    settings = settings_from(ComputeWeights, {**locals(), "output": dataset_of(output, data_dir)})
     require_places(settings.data_dir)
     probes = importance.plan(settings.output, settings.n_base)
     with rows_shown("weighing", sum(len(p.rows) for p in probes)), at_most(settings.workers):

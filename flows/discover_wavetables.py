@@ -17,7 +17,7 @@ from synthcore.base.places import require_places
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
 from synthcore.engine.turns import CORES
-from synthcore.flows.running.form import asked, described
+from synthcore.flows.running.form import described, settings_from
 from synthcore.ingest.wavetables import CatalogRef, places_to_search
 from synthcore.pipeline.continuing import require_writable
 from synthcore.settings.models import CatalogOutput, DataDir, DiscoverWavetables, ExtraDirs, ExtraFiles, Refresh
@@ -50,7 +50,7 @@ def discover_wavetables(
     Accident
         The synth met with accidents again and again.
     """
-    settings = asked(DiscoverWavetables, locals())
+    settings = settings_from(DiscoverWavetables, locals())
     require_places(settings.data_dir)
     require_writable(settings.output_path)
     places = places_to_search(vital_folders(), wished=(*settings.extra_dir, *settings.extra_file))

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
 from synthcore.base.places import require_places
-from synthcore.flows.running.form import asked, described
+from synthcore.flows.running.form import described, settings_from
 from synthcore.ingest import transfer
 from synthcore.ingest.download import DownloadReport, require_writable
-from synthcore.ingest.remotes import KNOWN, PresetSource, Sources
+from synthcore.ingest.remotes import KNOWN, RemoteSource, Sources
 from synthcore.ingest.transfer import Limits
 from synthcore.settings.models import DataDir, DownloadPresets, PresetsDir, Refresh, Strict
 from synthcore.tasks.download import download_source, fetch
@@ -54,7 +54,7 @@ def download_presets(
     IncompleteDownload
         Every source failed, or one did and `strict` is set.
     """
-    settings = asked(DownloadPresets, locals())
+    settings = settings_from(DownloadPresets, locals())
     require_places(settings.data_dir)
     require_writable(settings.output)
 
@@ -70,7 +70,7 @@ def download_presets(
 
 
 @contextlib.contextmanager
-def shown(source: PresetSource) -> Iterator[None]:
+def shown(source: RemoteSource) -> Iterator[None]:
     """Say what is about to be downloaded and under which licence; on a terminal, show how far it is."""
     console = Console(stderr=True)
     console.print(f"{source.address} (licence: {source.licence})", markup=False, highlight=False, soft_wrap=True)

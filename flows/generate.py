@@ -30,11 +30,11 @@ from synthcore.estimates.work import Work
 from synthcore.flows.running.bar import rows_shown
 from synthcore.flows.running.display import Display
 from synthcore.flows.running.distribution import distribute
-from synthcore.flows.running.form import asked, described
+from synthcore.flows.running.form import described, settings_from
 from synthcore.flows.running.runners import hand_out, task_runner
 from synthcore.pipeline import library
 from synthcore.pipeline.continuing import grown, require_continuable
-from synthcore.pipeline.gaps import is_lost, parted, require_hope
+from synthcore.pipeline.gaps import is_lost, split_outcomes, stop_if_all_failed
 from synthcore.pipeline.laps import Laps
 from synthcore.pipeline.shard import ShardPlan, plan_shards, supply
 from synthcore.pipeline.summary import Summary
@@ -129,7 +129,7 @@ def generate(
     SynthcoreError
         The disk is full.
     """
-    settings, laps = asked(Generate, locals()), Laps()
+    settings, laps = settings_from(Generate, locals()), Laps()
     show_logs()
     require_places(settings.data_dir)
     catalog_digest = library.given_catalog(settings.catalog, settings.data_dir)
@@ -162,7 +162,7 @@ def generate(
         made = render_shards(plans, settings, runner, display)
         environment.require_server()
         list_shards(shard_rows(plans, made, display.tally.cached), len(plans))
-        shards, gaps = parted(made, allow_partial=settings.run.allow_partial)
+        shards, gaps = split_outcomes(made, allow_partial=settings.run.allow_partial)
         laps.end("render")
         dataset = merge(plans, shards, gaps, spec, settings, runner, display)
         laps.end("merge")
@@ -288,7 +288,7 @@ def render(
     same = {"data_dir": settings.data_dir, "render_timeout": settings.run.render_timeout}
     for plan, future in hand_out(plans, runner, task, **same):
         one = made[plan.index] = outcome(plan, future)  # raises what ails all, while the others are being stopped
-        require_hope(list(made.values()))
+        stop_if_all_failed(list(made.values()))
         if isinstance(one, ShardRef):
             display.shard_done(plan, is_cached=future.state.name == "Cached" or not one.tries)
         else:
@@ -335,7 +335,7 @@ def merge(
             plan = named.pop(damaged.name, None)
             if plan is None:  # rendered again already: the disk can't keep it
                 raise
-            mended, _ = parted(render_again([plan], settings, runner, display), allow_partial=False)
+            mended, _ = split_outcomes(render_again([plan], settings, runner, display), allow_partial=False)
             shards[place[plan.name]] = mended[0]
             continue
         if refresh or dataset.is_intact():

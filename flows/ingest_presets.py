@@ -23,7 +23,7 @@ from synthcore.base import progress
 from synthcore.base.places import require_places
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
-from synthcore.flows.running.form import asked, described
+from synthcore.flows.running.form import described, settings_from
 from synthcore.ingest.collecting import Survey, survey
 from synthcore.ingest.report import Ingested
 from synthcore.pipeline.continuing import require_writable
@@ -79,7 +79,7 @@ def ingest_presets(
         The disk is full.
     """
     show_logs()
-    settings = asked(Ingest, locals())
+    settings = settings_from(Ingest, locals())
     require_places(settings.data_dir)
     require_writable(settings.output_path)
     searched = [*settings.folders, *(factory_folders() if settings.factory else [])]

@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from synthcore.analysis.comparison import Comparison
 from synthcore.analysis.inspection import Inspection
 from synthcore.analysis.words import RowWords
-from synthcore.flows.running.form import RunDataset, asked, dataset_of, described
+from synthcore.flows.running.form import RunDataset, dataset_of, described, settings_from
 from synthcore.settings.models import Html, Inspect, InWhole, OtherFile, RowsInWords
 from synthcore.storage.refs import DatasetRef
 from synthcore.tasks.inspection import compare_files, describe_row, inspect_file, write_page
@@ -52,7 +52,7 @@ def inspect_dataset(
     SpecError
         The page can't be written, or is asked of one row.
     """
-    settings = asked(Inspect, {**locals(), "file": dataset_of(file)})
+    settings = settings_from(Inspect, {**locals(), "file": dataset_of(file)})
     if settings.row:
         told = [describe_row(settings.file, row, settings.all) for row in settings.row]
         show_text("inspection", str(settings.file), "\n".join(words.to_text() for words in told))

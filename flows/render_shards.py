@@ -27,7 +27,7 @@ from synthcore.flows.running.distribution import INCOMPLETE
 from synthcore.flows.running.form import described
 from synthcore.flows.running.runners import task_runner
 from synthcore.pipeline.batch import Batch, find
-from synthcore.pipeline.gaps import parted
+from synthcore.pipeline.gaps import split_outcomes
 from synthcore.settings.models import RenderShards, RunSettings
 
 
@@ -64,7 +64,7 @@ def render_shards(
     try:
         with task_runner(settings) as runner, Display(plans) as display, interruptible(), at_most(settings.workers):
             made = generate.render_shards(plans, settings, runner, display)
-        parted(made, allow_partial=False)
+        split_outcomes(made, allow_partial=False)
     except IncompleteDataset as incomplete:
         return Failed(name=INCOMPLETE, message=str(incomplete))
     return Completed()

@@ -15,7 +15,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from synthcore.engine.lending import at_most
-from synthcore.flows.running.form import RunDataset, asked, dataset_of, described
+from synthcore.flows.running.form import RunDataset, dataset_of, described, settings_from
 from synthcore.settings.models import (
     ControlsToMove,
     EveryRow,
@@ -63,7 +63,7 @@ def verify(
     EngineMismatch
         The synth here has other controls than the dataset's.
     """
-    settings = asked(Verify, {**locals(), "file": dataset_of(file)})
+    settings = settings_from(Verify, {**locals(), "file": dataset_of(file)})
     with at_most(settings.workers):
         verdict = verify_rows(settings)
     show_text("verdict", str(settings.file), verdict.to_text())

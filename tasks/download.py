@@ -12,7 +12,7 @@ from prefect import Task, task
 from synthcore.base.errors import DownloadError
 from synthcore.ingest import download
 from synthcore.ingest.download import Downloaded, Outcome
-from synthcore.ingest.remotes import PresetSource
+from synthcore.ingest.remotes import RemoteSource
 from synthcore.ingest.transfer import Limits
 from synthcore.tasks.records import guarded
 
@@ -32,12 +32,12 @@ def download_key(_: Any, parameters: dict[str, Any]) -> str | None:
     persist_result=True,
     result_serializer="json",
 )
-def download_source(source: PresetSource, version: str, folder: Path, limits: Limits) -> Downloaded:
+def download_source(source: RemoteSource, version: str, folder: Path, limits: Limits) -> Downloaded:
     """Download one source of presets, or find it downloaded already."""
     return download.download(source, version, folder, limits)
 
 
-def fetch(source: PresetSource, output: Path, limits: Limits, downloading: Task[..., Downloaded]) -> Outcome:
+def fetch(source: RemoteSource, output: Path, limits: Limits, downloading: Task[..., Downloaded]) -> Outcome:
     """Bring one source up to date by the task `downloading`, and say what became of it.
 
     A failure is an outcome too.

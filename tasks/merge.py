@@ -27,7 +27,7 @@ def merge_key(_: Any, parameters: dict[str, Any]) -> str:
     referred = str(parameters["data_dir"]) if parameters["mode"] == "virtual" else ""
     how = [str(parameters["output"]), parameters["mode"], parameters["chunk_rows"], referred]
     spec = parameters["spec"]
-    rules = [activity.shipped().digest, families.VERSION]  # by which columns are made when merging
+    rules = [activity.activity_rules().digest, families.VERSION]  # by which columns are made when merging
     made_of = canonical_json([shards, how, spec.fingerprint, spec.n_samples, engine().fingerprint, rules])
     return f"merge-{hashlib.sha256(made_of.encode()).hexdigest()}"
 

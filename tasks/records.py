@@ -11,6 +11,7 @@ import functools
 import json
 import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from prefect.serializers import JSONSerializer
 from prefect.utilities.importtools import to_qualified_name
 
 from synthcore.analysis.importance import ProbeRef
+from synthcore.base.atomic import atomic_path
 from synthcore.ingest.download import Downloaded
 from synthcore.ingest.report import Ingested
 from synthcore.ingest.wavetables import CatalogRef
@@ -35,6 +37,16 @@ CacheKey = Callable[[Any, dict[str, Any]], str | None]
 #: All that a task may return and keep, besides plain text: models that hold text and numbers, and do nothing.
 RESULTS = (ShardRef, DatasetRef, Ingested, ProbeRef, CatalogRef, Downloaded)
 _NAMES = {to_qualified_name(model) for model in RESULTS}
+#: What results were called when their modules lay elsewhere: what was cached then is cached still.
+FORMER_NAMES = {
+    "synthcore.storage.merge.ShardRef": ShardRef,
+    "synthcore.storage.merge.DatasetRef": DatasetRef,
+    "synthcore.presets.report.Ingested": Ingested,
+    "synthcore.importance.ProbeRef": ProbeRef,
+    "synthcore.wavetables.discovery.CatalogRef": CatalogRef,
+    "synthcore.presets.download.Downloaded": Downloaded,
+}
+_FORMER_NAME = re.compile("|".join(rf'(?<=\\"__class__\\": \\"){re.escape(name)}(?=\\")' for name in FORMER_NAMES))
 _SERIALIZER = JSONSerializer().model_dump(mode="json")
 LARGEST_RECORD = 1 << 26  #: bytes; a picture takes 100 kB, a report of 100,000 presets 20 MB
 
@@ -46,12 +58,25 @@ def guarded(key_of: CacheKey) -> CacheKey:
     def guard(context: Any, parameters: dict[str, Any]) -> str | None:
         key = key_of(context, parameters)
         folder = context.task.result_storage if isinstance(context, TaskRunContext) else None
-        if key and isinstance(folder, Path) and os.path.lexists(path := folder / key) and not is_ours(path):
-            log.warning("%s is no record of ours, and removed unread", path)
-            path.unlink()
+        if key and isinstance(folder, Path) and os.path.lexists(path := folder / key):
+            rename_results(path)
+            if not is_ours(path):
+                log.warning("%s is not a record of ours, and removed unread", path)
+                path.unlink()
         return key
 
     return guard
+
+
+def rename_results(path: Path) -> None:
+    """Call the results in a record what they are called now."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_RECORD:
+        return
+    text = path.read_text(errors="replace")
+    renamed = _FORMER_NAME.sub(lambda found: to_qualified_name(FORMER_NAMES[found[0]]), text)
+    if renamed != text:
+        with atomic_path(path) as temporary:
+            temporary.write_text(renamed)
 
 
 def is_ours(path: Path) -> bool:
@@ -92,7 +117,7 @@ def _is_harmless(result: str) -> bool:
 
 def _harmless(value: dict[str, Any]) -> dict[str, Any]:
     """Refuse what would make Prefect call anything but one of our models."""
-    if "__exc_type__" in value or value.get("__class__", min(_NAMES)) not in _NAMES:
+    if "__exc_type__" in value or ("__class__" in value and value["__class__"] not in _NAMES):
         raise ValueError("it names a class that is none of our results")
     return value
 
@@ -108,6 +133,7 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
     store = ResultStore(result_storage=LocalFileSystem(basepath=str(results_dir)), serializer=JSONSerializer())
     for path in sorted(results_dir.glob("*")) if results_dir.is_dir() else ():
         file = path.relative_to(data_dir).as_posix()
+        rename_results(path)
         if not is_ours(path):
             (failures if is_failure(path) else unreadable).append(file)
             continue

@@ -11,7 +11,7 @@ from prefect.tasks import exponential_backoff
 
 from synthcore.analysis import importance, weighing
 from synthcore.analysis.importance import Probe, ProbeRef
-from synthcore.analysis.weighing import Weighed
+from synthcore.analysis.weighing import WeightsResult
 from synthcore.tasks.limits import of_this_machine
 from synthcore.tasks.logs import show_logs
 from synthcore.tasks.records import guarded
@@ -42,6 +42,6 @@ def measure_probe(plan: Probe, data_dir: Path) -> ProbeRef:
 
 
 @task(name="store_weights", task_run_name="store weights")
-def store_weights(file: Path, probes: list[ProbeRef], data_dir: Path) -> Weighed:
+def store_weights(file: Path, probes: list[ProbeRef], data_dir: Path) -> WeightsResult:
     """Average what was measured, and write it into the dataset."""
     return weighing.store(file, probes, data_dir)

@@ -28,7 +28,7 @@ from synthcore.flows.running.environment import is_healthy
 from synthcore.pipeline.library import merge_context
 from synthcore.pipeline.shard import ShardPlan, plan_shards, render_shard
 from synthcore.sources.collection import Collection
-from synthcore.sources.synthetic import Sampler
+from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 from synthcore.storage import weights
 from synthcore.storage.merge import merge_shards
@@ -147,7 +147,7 @@ def preset_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _preset_documents() -> dict[str, dict[str, Any]]:
     registry = installed()
-    sampler = Sampler(
+    sampler = SyntheticSource(
         DatasetSpec(tier=3, seed=78), registry
     )  # "sound 1" is heard at every tier, "sound 2" has relatives
     made = {}

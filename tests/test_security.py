@@ -22,7 +22,7 @@ from synthcore.engine import faults
 from synthcore.engine.client import Renderer
 from synthcore.engine.rendering import RenderFormat
 from synthcore.settings.models import DownloadPresets, parse
-from synthcore.sources.synthetic import Sampler
+from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import DatasetSpec
 from synthcore.tasks.records import read_records
 from synthcore.vital.controls import Registry
@@ -130,7 +130,7 @@ def spoil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], No
 
 @pytest.fixture(scope="module")
 def presets(registry: Registry) -> list[bytes]:
-    sampler = Sampler(DatasetSpec(tier=3, seed=5), registry)
+    sampler = SyntheticSource(DatasetSpec(tier=3, seed=5), registry)
     return [sampler.draw(slot, 0).to_json(registry, sampler.assets).encode() for slot in range(2)]
 
 

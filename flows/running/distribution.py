@@ -52,9 +52,9 @@ def distribute(plans: list[ShardPlan], spec: DatasetSpec, settings: Generate, di
     pool = str(run.distribute).removeprefix("pool:")
     batches = cut(plans, spec, run.rows_per_shard, run.batch)
     with get_client(sync_client=True) as client:
-        desk = Desk(client, pool, settings)
+        desk = RunSubmitter(client, pool, settings)
         errands = [
-            Errand(batch, plans[batch.first : batch.first + batch.shards], settings.data_dir) for batch in batches
+            BatchRun(batch, plans[batch.first : batch.first + batch.shards], settings.data_dir) for batch in batches
         ]
         errands = [errand for errand in errands if errand.missing]
         for errand in errands:
@@ -68,7 +68,7 @@ def distribute(plans: list[ShardPlan], spec: DatasetSpec, settings: Generate, di
                 time.sleep(POLL_SECONDS)
 
 
-class Errand:
+class BatchRun:
     """A batch, the run that renders it, and the shards of it that are still to come."""
 
     def __init__(self, batch: Batch, plans: list[ShardPlan], data_dir: Path) -> None:
@@ -94,7 +94,7 @@ class Errand:
         return found
 
 
-class Desk:
+class RunSubmitter:
     """Where runs of the deployment are asked for, and asked about."""
 
     def __init__(self, client: SyncPrefectClient, pool: str, settings: Generate) -> None:
@@ -108,7 +108,7 @@ class Desk:
             "run": how.model_dump(mode="json"),
         }
 
-    def submit(self, errand: Errand) -> None:
+    def submit(self, errand: BatchRun) -> None:
         """Ask for a run, or attach to one that was asked for before and isn't over."""
         batch = errand.batch
         while True:
@@ -124,7 +124,7 @@ class Desk:
             errand.attempt += 1  # that one is over, and shards are missing
         errand.run_id, errand.heard_at = run.id, time.monotonic()
 
-    def submit_again(self, errand: Errand, why: str) -> None:
+    def submit_again(self, errand: BatchRun, why: str) -> None:
         """Ask once more for the shards of a run that was lost.
 
         Raises
@@ -138,13 +138,13 @@ class Desk:
         errand.attempt += 1
         self.submit(errand)
 
-    def give_up(self, errand: Errand) -> str:
+    def give_up(self, errand: BatchRun) -> str:
         """Write down that nothing has been heard of a run."""
         why = f"no shard was finished for {self.lost_after:g} s"
         self.client.set_flow_run_state(errand.run_id, Crashed(message=why), force=True)
         return why
 
-    def states_of(self, errands: list[Errand]) -> dict[UUID, State[Any] | None]:
+    def states_of(self, errands: list[BatchRun]) -> dict[UUID, State[Any] | None]:
         """How the runs stand."""
         ids = [errand.run_id for errand in errands]
         runs: list[FlowRun] = []
@@ -174,7 +174,7 @@ def has_workers(client: SyncPrefectClient, pool: str) -> bool:
     return any(worker.status == WorkerStatus.ONLINE for worker in workers)
 
 
-def _is_done(errand: Errand, state: State[Any] | None, desk: Desk, display: Display) -> bool:
+def _is_done(errand: BatchRun, state: State[Any] | None, desk: RunSubmitter, display: Display) -> bool:
     """Look after one errand."""
     kind, said = (state.type, str(state.message)) if state else (None, "the server knows it no more")
     errand.stands(kind)

@@ -24,7 +24,7 @@ from synthcore.base.errors import ServerGone, SpecError, SynthcoreError
 from synthcore.base.masking import masked
 from synthcore.base.places import Obstacle, reason_against, require_none
 from synthcore.flows.running import server
-from synthcore.flows.running.form import asked
+from synthcore.flows.running.form import settings_from
 from synthcore.settings.models import Common
 
 ANSWER_SECONDS = 10.0  #: a busy machine's server takes seconds for what takes milliseconds otherwise
@@ -61,7 +61,7 @@ def prepare(*, keep: bool | None = None) -> str:
         The server named doesn't answer, or Prefect's home can't be used.
     """
     global _chosen
-    call_nobody_home()
+    disable_telemetry()
     if keep is None and PREFECT_WAS_HERE:
         return "Prefect server: that of this process"
     if _chosen:  # a command has chosen, and then each flow that it imports
@@ -87,7 +87,7 @@ def _choose(keep: bool | None) -> tuple[str, str]:
         return _line(kept), ""
     require_none(home_obstacles(brings_server=True))
     if keep is None:
-        keep = asked(Common, {}).keep
+        keep = settings_from(Common, {}).keep
     keep = keep and not server.is_database_elsewhere()
     _ours = server.shared(prefect_home()) if keep else server.alone(prefect_home())
     os.environ["PREFECT_API_URL"] = _ours.api
@@ -128,7 +128,7 @@ def _within(table: Any, *names: str) -> Any:
     return table
 
 
-def call_nobody_home() -> None:
+def disable_telemetry() -> None:
     """Switch Prefect's usage statistics off, unless the user has switched them on."""
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -224,7 +224,7 @@ def require_server() -> None:
 
 @contextlib.contextmanager
 def server_needed() -> Iterator[None]:
-    """Say that the server went away, instead of whatever followed from it; then do what `at_loss` says.
+    """Say that the server went away, instead of whatever followed from it; then do what `on_server_gone` says.
 
     Raises
     ------
@@ -239,8 +239,8 @@ def server_needed() -> Iterator[None]:
             require_server()
             raise
     except ServerGone as gone:
-        if at_loss:
-            at_loss(gone)
+        if on_server_gone:
+            on_server_gone(gone)
         raise
 
 
@@ -268,7 +268,7 @@ def _watch(ours: server.Server, over: threading.Event, leave: Callable[[ServerGo
 
 
 #: How to end at once. Who can't, because the process isn't its own, waits while Prefect tries to report to nobody.
-at_loss: Callable[[ServerGone], object] | None = None
+on_server_gone: Callable[[ServerGone], object] | None = None
 
 
 def answers(api: str) -> bool:

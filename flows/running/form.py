@@ -31,7 +31,7 @@ def described(function: Function) -> Function:
     return function
 
 
-def asked(model: type[Settings], parameters: Mapping[str, Any]) -> Settings:
+def settings_from(model: type[Settings], parameters: Mapping[str, Any]) -> Settings:
     """Make settings of what a flow was asked: its `locals()`, before it has named anything else.
 
     Left out, what commands share is the worker's own: a deployment doesn't know where it will run.
@@ -53,9 +53,9 @@ def dataset_of(file: Path | str | None, data_dir: Path | None = None) -> Path:
     Raises
     ------
     SpecError
-        As `asked`, of the worker's own settings.
+        As `settings_from`, of the worker's own settings.
     """
-    return Path(file) if file else (data_dir or asked(Common, {}).data_dir) / "tier1-seed0.h5"
+    return Path(file) if file else (data_dir or settings_from(Common, {}).data_dir) / "tier1-seed0.h5"
 
 
 def _descriptions(hint: Any) -> Iterator[str]:

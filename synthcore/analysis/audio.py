@@ -58,7 +58,7 @@ class Duplicates(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class AudioMeasurements:
     """What was measured on some rows.
 
     Attributes
@@ -90,7 +90,7 @@ class Heard:
         return tuple(NearPair(rows=rows, apart_db=round(apart, 3)) for rows, apart in list(found.items())[:PAIRS])
 
 
-def hear(dataset: Dataset, limit: int) -> Heard:
+def measure_audio(dataset: Dataset, limit: int) -> AudioMeasurements:
     """Read and measure at most `limit` rows, evenly spaced. Tells `synthcore.base.progress` of each.
 
     A recipe has no audio, so nothing is heard.
@@ -106,10 +106,10 @@ def hear(dataset: Dataset, limit: int) -> Heard:
         progress.publish(Progress(1, None))
     patches = _patch_numbers(dataset)[rows]
     nearest, nearest_db = _find_nearest(np.array(sketches, dtype=np.float32), patches)
-    return Heard(rows, np.array(centroids), np.array(seconds), nearest, nearest_db)
+    return AudioMeasurements(rows, np.array(centroids), np.array(seconds), nearest, nearest_db)
 
 
-def find_duplicates(dataset: Dataset, heard: Heard) -> Duplicates:
+def find_duplicates(dataset: Dataset, heard: AudioMeasurements) -> Duplicates:
     """Say how much is there twice: exactly, by every row's hash; nearly, by the rows heard."""
     _, sounds = np.unique(dataset.column("audio_sha256"), return_inverse=True)
     patches = _patch_numbers(dataset)

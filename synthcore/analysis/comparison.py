@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from synthcore.analysis.audio import QUICK, Heard, hear
+from synthcore.analysis.audio import QUICK, AudioMeasurements, measure_audio
 from synthcore.analysis.inspection import Inspection, inspect, new_table, text_of
 from synthcore.storage.dataset import Dataset
 
@@ -61,9 +61,11 @@ class Comparison(BaseModel):
         return f"{''.join(names)}\n{sentences}\n{text_of([table])}"
 
 
-def compare(first: Dataset, second: Dataset, heard: tuple[Heard, Heard] | None = None) -> Comparison:
+def compare(
+    first: Dataset, second: Dataset, heard: tuple[AudioMeasurements, AudioMeasurements] | None = None
+) -> Comparison:
     """Inspect two datasets, and find the rows that are in both."""
-    heard = heard or (hear(first, QUICK), hear(second, QUICK))
+    heard = heard or (measure_audio(first, QUICK), measure_audio(second, QUICK))
     sounds = [dataset.column("audio_sha256") for dataset in (first, second)]
     labels = [_labels(dataset) for dataset in (first, second)]
     specs = [dict(_fields(dataset.spec.model_dump(mode="json"))) for dataset in (first, second)]

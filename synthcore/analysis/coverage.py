@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from synthcore.sources.priors import Marginal, marginals, shipped
+from synthcore.sources.priors import Marginal, default_priors, marginals
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.controls import Registry
 from synthcore.vital.normalize import to_values
@@ -173,14 +173,14 @@ def _is_drawn(dataset: Dataset, rows: slice) -> NDArray[np.bool_]:
 def _why_no_bins(dataset: Dataset, patches: int) -> str:
     if patches < 2 * EXPECTED:
         return f"{patches} patches drawn from the priors are too few to tell; it takes {2 * EXPECTED}"
-    if dataset.priors_digest != shipped().digest:
+    if dataset.priors_digest != default_priors().digest:
         return "drawn from other priors than this synthcore's"
     return ""
 
 
 def _cut_all(dataset: Dataset, bins: int) -> dict[str, Bins]:
     ranges = dataset.priors.continuous
-    drawn = marginals(dataset.registry, dataset.spec, shipped())
+    drawn = marginals(dataset.registry, dataset.spec, default_priors())
     return {m.control.name: cut(m, *ranges.get(m.control.name, (m.low, m.high)), bins) for m in drawn}
 
 

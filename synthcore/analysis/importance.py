@@ -52,7 +52,7 @@ BASES = 4
 PLACES = 16
 #: What setting a control doesn't do: the synth takes `oversampling` from a document alone, and a document leaves out
 #: the sample of a patch that has it off.
-OF_THE_DOCUMENT = ("oversampling", "sample_on")
+LOAD_ONLY = ("oversampling", "sample_on")
 
 T = TypeVar("T")
 
@@ -150,7 +150,7 @@ def plan_probes(dataset: Dataset, n_base: int) -> list[Probe]:
     installed().require_same(dataset.registry, str(dataset.path))
     hashes, notes = dataset.column("preset_hash"), dataset.column("midi_note")
     made_of = [METHOD_VERSION, engine().fingerprint, dataset.registry.fingerprint]
-    made_of += [asdict(render_format(dataset.spec)), sorted(varied(dataset)), activity.shipped().digest]
+    made_of += [asdict(render_format(dataset.spec)), sorted(varied(dataset)), activity.activity_rules().digest]
     probes: list[Probe] = []
     for rows in _parts(choose_bases(dataset, n_base), BASES):
         bases = [[hashes[row].decode(), int(notes[row])] for row in rows]
@@ -231,8 +231,8 @@ class _BaseWork:
 
     def run(self) -> BaseResult:
         moves = [move for move in moves_of(self.patch, self.registry, self.note) if move.control in self.names]
-        set_here = [move for move in moves if move.control not in OF_THE_DOCUMENT]
-        in_documents = [move for move in moves if move.control in OF_THE_DOCUMENT]
+        set_here = [move for move in moves if move.control not in LOAD_ONLY]
+        in_documents = [move for move in moves if move.control in LOAD_ONLY]
         own = self._play(self.patch, [{}])[0]
         told = {"preset_hash": self.patch.hash, "note": self.note}
         if own is None:

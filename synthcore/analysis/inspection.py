@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from synthcore.analysis.audio import QUICK, Duplicates, Heard, find_duplicates, hear
+from synthcore.analysis.audio import QUICK, AudioMeasurements, Duplicates, find_duplicates, measure_audio
 from synthcore.analysis.coverage import SPAN, Coverage, measure_coverage
 from synthcore.analysis.overview import SHORT, WIDTH, Overview, counted, look
 from synthcore.analysis.usage import Usage, count_usage
@@ -131,9 +131,9 @@ class Inspection(Overview):
         return repeated
 
 
-def inspect(dataset: Dataset, heard: Heard | None = None) -> Inspection:
+def inspect(dataset: Dataset, heard: AudioMeasurements | None = None) -> Inspection:
     """Gather what is in a dataset. Reads all labels, and the audio of at most `QUICK` rows unless some were heard."""
-    heard = hear(dataset, QUICK) if heard is None else heard
+    heard = measure_audio(dataset, QUICK) if heard is None else heard
     measured = {"rms (dBFS)": dataset.column("rms_dbfs"), "peak": dataset.column("peak")}
     measured |= {"centroid (Hz)": heard.centroids_hz, "sound (s)": heard.sound_seconds}
     measured["nearest (dB)"] = heard.nearest_db[np.isfinite(heard.nearest_db)]

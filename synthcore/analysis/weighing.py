@@ -31,7 +31,7 @@ from synthcore.vital.controls import Control
 SHOWN = 8  #: heaviest controls that are named to people
 
 
-class Weighed(BaseModel):
+class WeightsResult(BaseModel):
     """What was weighed, and what came of it."""
 
     model_config = ConfigDict(frozen=True)
@@ -60,7 +60,7 @@ class Weighed(BaseModel):
         return "\n".join(lines) + "\n"
 
 
-def store(file: Path, probes: Sequence[ProbeRef], data_dir: Path) -> Weighed:
+def store(file: Path, probes: Sequence[ProbeRef], data_dir: Path) -> WeightsResult:
     """Average what probes measured, and write it into the dataset, unless it is there already.
 
     Raises
@@ -74,7 +74,7 @@ def store(file: Path, probes: Sequence[ProbeRef], data_dir: Path) -> Weighed:
         weights.write(file, found)
     of_continuous = _ranked(registry.continuous, found.continuous)
     of_categorical = _ranked(registry.categorical, found.categorical)
-    return Weighed(
+    return WeightsResult(
         file=str(file),
         n_base=found.method["n_base"],
         base=found.method["base"],

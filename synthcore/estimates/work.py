@@ -20,9 +20,9 @@ from synthcore.pipeline.shard import ShardPlan, plan_shards
 from synthcore.settings.models import Generate
 from synthcore.sources.base import PRESET_SOURCES, SOURCES, Source, Supply
 from synthcore.sources.collection import Collection
-from synthcore.sources.presets import Given
-from synthcore.sources.synthetic import Sampler
-from synthcore.sources.variations import Variations
+from synthcore.sources.presets import PresetSource
+from synthcore.sources.synthetic import SyntheticSource
+from synthcore.sources.variations import VariationSource
 from synthcore.spec import DatasetSpec
 from synthcore.storage.collection import read_collection
 from synthcore.storage.dataset import Dataset
@@ -170,10 +170,10 @@ def looked_at(settings: Generate) -> tuple[Work, tuple[str, ...]]:
 
     def supply(plan: ShardPlan) -> Supply:
         if plan.source == "synthetic" or presets is None:
-            return Sampler(plan.spec, installed(), catalog=catalog)
+            return SyntheticSource(plan.spec, installed(), catalog=catalog)
         if plan.source == "variation":
-            return Variations(plan.spec, installed(), presets)
-        return Given(plan.spec, installed(), presets, plan.source)
+            return VariationSource(plan.spec, installed(), presets)
+        return PresetSource(plan.spec, installed(), presets, plan.source)
 
     return Work.of(settings, spec, plan_shards(spec, settings.run.rows_per_shard, presets), supply), notes
 

@@ -15,7 +15,7 @@ import httpx
 
 from synthcore.base.errors import DownloadError
 from synthcore.base.masking import masked
-from synthcore.ingest.remotes import PresetSource
+from synthcore.ingest.remotes import RemoteSource
 from synthcore.ingest.transfer import Limits, Watch
 
 TRIES = 5  #: in a row that bring not a byte
@@ -35,7 +35,7 @@ class _Passing(Exception):
         self.seconds = seconds
 
 
-def find_version(source: PresetSource, limits: Limits) -> str:
+def find_version(source: RemoteSource, limits: Limits) -> str:
     """Ask the server what its archive is now, without its body.
 
     Returns
@@ -59,7 +59,7 @@ def find_version(source: PresetSource, limits: Limits) -> str:
         return _persevere(ask, watch)
 
 
-def download(source: PresetSource, path: Path, limits: Limits) -> str:
+def download(source: RemoteSource, path: Path, limits: Limits) -> str:
     """Download an archive into a file, going on where a connection was cut; return the SHA-256 of its bytes.
 
     Raises
@@ -84,7 +84,7 @@ def download(source: PresetSource, path: Path, limits: Limits) -> str:
 class _Transfer:
     """One file on its way; each `receive` goes on where the one before was cut."""
 
-    def __init__(self, client: httpx.Client, source: PresetSource, file: BinaryIO, watch: Watch) -> None:
+    def __init__(self, client: httpx.Client, source: RemoteSource, file: BinaryIO, watch: Watch) -> None:
         self._client, self._source, self._file, self._watch = client, source, file, watch
         self._version = ""  # what the part that is here belongs to
 

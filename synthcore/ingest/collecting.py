@@ -38,7 +38,7 @@ from synthcore.vital.controls import Registry, installed
 from synthcore.vital.factory import factory_folders, is_factory
 from synthcore.vital.reading import READER_VERSION, ReadPreset, clean, read_document
 from synthcore.vital.validation import parse
-from synthcore.vital.versions import shipped
+from synthcore.vital.versions import version_table
 
 UNKNOWN = "unknown"
 IN_ARCHIVE = re.compile(r"(?<=\.vitalbank)!|(?<=\.zip)!", re.IGNORECASE)  #: between an archive and what is in it
@@ -220,7 +220,13 @@ def survey(folders: Sequence[Path]) -> Survey:
     for origin, item in find_in(folders):
         content = item.reason if isinstance(item, Refused) else hashlib.sha256(item.content).hexdigest()
         found.append(canonical_json([str(item.root), item.file, content, origin.model_dump()]))
-    readers = [READER_VERSION, shipped().digest, file_format.VERSION, installed().fingerprint, engine().fingerprint]
+    readers = [
+        READER_VERSION,
+        version_table().digest,
+        file_format.VERSION,
+        installed().fingerprint,
+        engine().fingerprint,
+    ]
     fingerprint = content_hash([readers, sorted(found)])
     return Survey(len(found), fingerprint)
 

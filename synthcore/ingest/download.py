@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synthcore.base.errors import DownloadError, SpecError
 from synthcore.ingest import archives, repositories
-from synthcore.ingest.remotes import PresetSource
+from synthcore.ingest.remotes import RemoteSource
 from synthcore.ingest.transfer import MEGABYTE, Limits
 
 STATEMENT = "synthcore-source.json"  #: in the root of every downloaded folder
@@ -122,7 +122,7 @@ class IncompleteDownload(DownloadError):
         return type(self), (self.report,)
 
 
-def find_version(source: PresetSource, limits: Limits) -> str:
+def find_version(source: RemoteSource, limits: Limits) -> str:
     """Ask which version of a source there is now: a commit, or what is known of an archive, or "" if nothing is.
 
     Raises
@@ -135,7 +135,7 @@ def find_version(source: PresetSource, limits: Limits) -> str:
     return f"sha256:{source.sha256}" if source.sha256 else archives.find_version(source, limits)
 
 
-def download(source: PresetSource, version: str, folder: Path, limits: Limits) -> Downloaded:
+def download(source: RemoteSource, version: str, folder: Path, limits: Limits) -> Downloaded:
     """Download one version of a source into a folder, in place of what was downloaded there before.
 
     Raises
@@ -173,7 +173,7 @@ def require_writable(folder: Path) -> None:
         raise SpecError(f"can't write in {folder}: {error.strerror}; name another folder with -o") from error
 
 
-def _fill(folder: Path, source: PresetSource, version: str, limits: Limits) -> str:
+def _fill(folder: Path, source: RemoteSource, version: str, limits: Limits) -> str:
     if source.is_archive:
         return f"sha256:{archives.download(source, folder / source.file_name, limits)}"
     repositories.clone(source, version, folder, limits)

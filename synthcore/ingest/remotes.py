@@ -31,7 +31,7 @@ LONGEST_NAME = 100  #: of a folder, in bytes; file systems take 255, and its tem
 _REF = re.compile(r"(?![-/.])(?!.*(\.\.|@\{|//))[^\x00-\x20\x7f~^:?*\[\\]{1,250}")
 
 
-class PresetSource(BaseModel):
+class RemoteSource(BaseModel):
     """One repository or archive of presets."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -74,7 +74,7 @@ class PresetSource(BaseModel):
         return licence
 
     @model_validator(mode="after")
-    def _of_one_kind(self) -> PresetSource:
+    def _of_one_kind(self) -> RemoteSource:
         if self.is_archive and self.ref:
             raise ValueError("ref belongs to a repository: an archive is pinned by its sha256")
         if self.is_archive and urlsplit(self.url).scheme not in ("https", "http"):
@@ -129,8 +129,8 @@ def _from_address(entry: object) -> object:
     return {"url": entry} if isinstance(entry, str) else entry
 
 
-def _apart(sources: tuple[PresetSource, ...]) -> tuple[PresetSource, ...]:
-    taken: dict[str, PresetSource] = {}
+def _apart(sources: tuple[RemoteSource, ...]) -> tuple[RemoteSource, ...]:
+    taken: dict[str, RemoteSource] = {}
     for source in sources:
         name = source.folder_name.casefold()  # as macOS compares names
         if name in taken:
@@ -142,7 +142,7 @@ def _apart(sources: tuple[PresetSource, ...]) -> tuple[PresetSource, ...]:
 
 
 Sources = Annotated[
-    tuple[Annotated[PresetSource, BeforeValidator(_from_address)], ...],
+    tuple[Annotated[RemoteSource, BeforeValidator(_from_address)], ...],
     BeforeValidator(whole_items),
     AfterValidator(_apart),
     Typed("URL"),
@@ -154,8 +154,8 @@ Sources = Annotated[
 
 #: Public repositories with presets for Vital, and what they said of their licence when they were looked at.
 #: They are right as they are (a test validates them): to do that here would take a third of --help's time.
-KNOWN: tuple[PresetSource, ...] = (
-    PresetSource.model_construct(url="https://github.com/jpriebe/qub1t-vital-presets"),
-    PresetSource.model_construct(url="https://github.com/instatetragrammaton/Patches", licence="CC-BY-4.0"),
-    PresetSource.model_construct(url="https://github.com/SlavaCat118/Vinetics"),
+KNOWN: tuple[RemoteSource, ...] = (
+    RemoteSource.model_construct(url="https://github.com/jpriebe/qub1t-vital-presets"),
+    RemoteSource.model_construct(url="https://github.com/instatetragrammaton/Patches", licence="CC-BY-4.0"),
+    RemoteSource.model_construct(url="https://github.com/SlavaCat118/Vinetics"),
 )

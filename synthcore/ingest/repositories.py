@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from synthcore.base.errors import DownloadError
 from synthcore.base.masking import masked
-from synthcore.ingest.remotes import PresetSource
+from synthcore.ingest.remotes import RemoteSource
 from synthcore.ingest.transfer import Limits, Watch
 
 OLDEST_GIT = (2, 32)  #: the first that can be told to read no configuration
@@ -51,7 +51,7 @@ _SSH = f"ssh -oBatchMode=yes -oConnectTimeout={STALL_SECONDS} -oServerAliveInter
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-def find_commit(source: PresetSource, limits: Limits) -> str:
+def find_commit(source: RemoteSource, limits: Limits) -> str:
     """Ask the remote which commit the source's ref points at now; a ref that is a commit is its own answer.
 
     Raises
@@ -75,7 +75,7 @@ def find_commit(source: PresetSource, limits: Limits) -> str:
     raise DownloadError("is empty, or has no main branch: name one with ref")
 
 
-def clone(source: PresetSource, commit: str, folder: Path, limits: Limits) -> None:
+def clone(source: RemoteSource, commit: str, folder: Path, limits: Limits) -> None:
     """Put the files of one commit into a folder that is there and empty: no history, no submodules, no repository.
 
     Raises
@@ -108,7 +108,7 @@ def _require_few(listing: bytes, watch: Watch) -> None:
 class _Git:
     """git at work in one folder, for one source."""
 
-    def __init__(self, source: PresetSource, folder: Path, watch: Watch) -> None:
+    def __init__(self, source: RemoteSource, folder: Path, watch: Watch) -> None:
         try:
             from git import Git  # looks for git when it is imported
         except ImportError as error:

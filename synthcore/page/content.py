@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthcore.analysis import inspection
-from synthcore.analysis.audio import NEAR_DB, Heard, hear
+from synthcore.analysis.audio import NEAR_DB, AudioMeasurements, measure_audio
 from synthcore.analysis.comparison import Comparison, compare
 from synthcore.analysis.inspection import Inspection
 from synthcore.analysis.usage import Usage
@@ -108,7 +108,7 @@ def gather(dataset: Dataset) -> Content:
 
     Nearly so: labels of all rows are read once, in batches.
     """
-    heard = hear(dataset, HEARD)
+    heard = measure_audio(dataset, HEARD)
     found = inspection.inspect(dataset, heard)
     return Content(
         inspection=found,
@@ -130,7 +130,7 @@ def gather(dataset: Dataset) -> Content:
 def gather_both(first: Dataset, second: Dataset) -> ComparedContent:
     """Read and measure what is shown of two datasets, as `gather` does of one."""
     both = (first, second)
-    heard = (hear(first, HEARD), hear(second, HEARD))
+    heard = (measure_audio(first, HEARD), measure_audio(second, HEARD))
     comparison = compare(first, second, heard)
     measures = [
         {measure.name: measure for measure in _measure(dataset, of_it)}
@@ -190,7 +190,7 @@ def _make_pairs(dataset: Dataset, found: Inspection) -> list[tuple[float, Clip, 
     return pairs
 
 
-def _measure(dataset: Dataset, heard: Heard) -> list[Measure]:
+def _measure(dataset: Dataset, heard: AudioMeasurements) -> list[Measure]:
     """What there are numbers of: loudness and peak of all rows, the rest of those heard."""
     nearest = heard.nearest_db[np.isfinite(heard.nearest_db)]
     measures = [

@@ -22,7 +22,7 @@ from synthcore.base.errors import DatasetError, SynthcoreError
 from synthcore.base.hashing import file_checksum
 from synthcore.engine.machine import engine
 from synthcore.pipeline.tally import duration
-from synthcore.sources.priors import shipped
+from synthcore.sources.priors import default_priors
 from synthcore.sources.synthetic import drawn_with
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
@@ -82,7 +82,7 @@ class Cache(BaseModel):
         return text_of([table]) if self.entries else f"nothing is cached in {self.data_dir}\n"
 
 
-class Pruned(BaseModel):
+class PruneResult(BaseModel):
     """What was cleared away."""
 
     model_config = ConfigDict(frozen=True)
@@ -120,7 +120,7 @@ def survey(data_dir: Path, records: Records) -> Cache:
     return Cache(data_dir=str(data_dir), entries=(*shards, *_records(data_dir, records), *others))
 
 
-def prune(cache: Cache, *, older_than: float, spec: str, other_engines: bool, dry_run: bool) -> Pruned:
+def prune(cache: Cache, *, older_than: float, spec: str, other_engines: bool, dry_run: bool) -> PruneResult:
     """Remove what no run would find, and what else was asked for.
 
     Parameters
@@ -153,7 +153,7 @@ def prune(cache: Cache, *, older_than: float, spec: str, other_engines: bool, dr
                 raise SynthcoreError(
                     f"can't remove {path}: {error.strerror}; what came before it is removed"
                 ) from error
-    return Pruned(entries=tuple(gone), bytes=sum(entry.bytes for entry in gone), dry_run=dry_run)
+    return PruneResult(entries=tuple(gone), bytes=sum(entry.bytes for entry in gone), dry_run=dry_run)
 
 
 def verify(data_dir: Path, records: Records) -> Verified:
@@ -195,7 +195,7 @@ def _shards(data_dir: Path, records: Records) -> Iterator[Entry]:
 
 
 def _is_of_this_engine(shard: Dataset) -> bool:
-    here = (engine(), shipped().digest, drawn_with())
+    here = (engine(), default_priors().digest, drawn_with())
     return (shard.engine, shard.priors_digest, shard.drawn_with) == here
 
 

@@ -10,7 +10,7 @@ from synthcore.pipeline.shard import ShardPlan
 from synthcore.storage.refs import Gap, ShardRef
 
 #: So many shards failed with none made: what ails them ails all.
-HOPELESS = 3
+GIVE_UP_AFTER = 3
 
 
 def as_gap(plan: ShardPlan, error: BaseException) -> Gap:
@@ -33,18 +33,18 @@ def is_lost(made: ShardRef | Gap, data_dir: Path) -> bool:
     return isinstance(made, ShardRef) and not made.is_intact(data_dir)
 
 
-def require_hope(made: Sequence[ShardRef | Gap]) -> None:
+def stop_if_all_failed(made: Sequence[ShardRef | Gap]) -> None:
     """Refuse to go on where the first shards all failed.
 
     Raises
     ------
     IncompleteDataset
     """
-    if len(made) >= HOPELESS and all(isinstance(one, Gap) for one in made):
+    if len(made) >= GIVE_UP_AFTER and all(isinstance(one, Gap) for one in made):
         raise _incomplete("stopped", [one for one in made if isinstance(one, Gap)], len(made))
 
 
-def parted(made: Sequence[ShardRef | Gap], *, allow_partial: bool) -> tuple[list[ShardRef], list[Gap]]:
+def split_outcomes(made: Sequence[ShardRef | Gap], *, allow_partial: bool) -> tuple[list[ShardRef], list[Gap]]:
     """Part what was made from what failed.
 
     Raises
@@ -60,8 +60,8 @@ def parted(made: Sequence[ShardRef | Gap], *, allow_partial: bool) -> tuple[list
 
 
 def _incomplete(what: str, gaps: Sequence[Gap], shards: int) -> IncompleteDataset:
-    reasons = "; ".join(f"{gap.source} patches from {gap.first_patch}: {gap.reason}" for gap in gaps[:HOPELESS])
-    more = f"; and {len(gaps) - HOPELESS} more" if len(gaps) > HOPELESS else ""
+    reasons = "; ".join(f"{gap.source} patches from {gap.first_patch}: {gap.reason}" for gap in gaps[:GIVE_UP_AFTER])
+    more = f"; and {len(gaps) - GIVE_UP_AFTER} more" if len(gaps) > GIVE_UP_AFTER else ""
     return IncompleteDataset(
         f"{what}: {len(gaps)} of {shards} shards failed ({reasons}{more}). The others are kept: the same command again "
         "renders just those that are missing, and with --allow-partial merges without them"

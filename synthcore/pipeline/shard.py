@@ -34,10 +34,10 @@ from synthcore.engine.stopping import pause
 from synthcore.pipeline import library
 from synthcore.sources.base import PRESET_SOURCES, SOURCES, Candidate, Provenance, Source, Supply
 from synthcore.sources.collection import Collection
-from synthcore.sources.presets import Given, contents_digest, presets_of
-from synthcore.sources.priors import shipped
-from synthcore.sources.synthetic import Sampler, drawn_with
-from synthcore.sources.variations import Variations
+from synthcore.sources.presets import PresetSource, contents_digest, presets_of
+from synthcore.sources.priors import default_priors
+from synthcore.sources.synthetic import SyntheticSource, drawn_with
+from synthcore.sources.variations import VariationSource
 from synthcore.spec import DatasetSpec
 from synthcore.storage import claims
 from synthcore.storage.opening import new_file
@@ -94,7 +94,7 @@ class ShardPlan(BaseModel):
 
 def origin() -> str:
     """Fingerprint of everything besides the spec that decides what a shard holds."""
-    parts = [engine().fingerprint, installed().fingerprint, shipped().digest, drawn_with(), builtin().digest]
+    parts = [engine().fingerprint, installed().fingerprint, default_priors().digest, drawn_with(), builtin().digest]
     return content_hash(parts)
 
 
@@ -226,11 +226,11 @@ def supply(plan: ShardPlan, data_dir: Path) -> Supply:
 def _supply(source: Source, spec: DatasetSpec, collection: str, data_dir: Path) -> Supply:
     """Shards side by side draw from the same blocks, and share them."""
     if source == "synthetic":
-        return Sampler(spec, installed(), catalog=library.catalog(spec, data_dir))
+        return SyntheticSource(spec, installed(), catalog=library.catalog(spec, data_dir))
     presets = library.collection(collection, data_dir)
     if source == "variation":
-        return Variations(spec, installed(), presets)
-    return Given(spec, installed(), presets, source)
+        return VariationSource(spec, installed(), presets)
+    return PresetSource(spec, installed(), presets, source)
 
 
 class Rows(Protocol):

@@ -32,7 +32,7 @@ class ExportedRow(BaseModel):
     otherwise: tuple[str, ...]  # what Vital plays differently from the audio
 
 
-class Exported(BaseModel):
+class ExportResult(BaseModel):
     """What was exported."""
 
     model_config = ConfigDict(frozen=True)
@@ -48,7 +48,7 @@ class Exported(BaseModel):
         return "\n".join([*lines, "the presets were not tried in Vital itself"]) + "\n"
 
 
-def export_rows(dataset: Dataset, rows: Sequence[int], folder: Path) -> Exported:
+def export_rows(dataset: Dataset, rows: Sequence[int], folder: Path) -> ExportResult:
     """Write the audio and the preset of some rows into a folder, all of them or none.
 
     The audio is 32-bit float, the very samples of the row.
@@ -70,7 +70,7 @@ def export_rows(dataset: Dataset, rows: Sequence[int], folder: Path) -> Exported
     with contextlib.ExitStack() as written:  # each gets its name only when all have been written
         for row in exported:
             _write(dataset, row, *(written.enter_context(atomic_path(Path(p))) for p in (row.wav, row.preset)))
-    return Exported(rows=exported)
+    return ExportResult(rows=exported)
 
 
 def _place(dataset: Dataset, row: int) -> int:

@@ -24,7 +24,7 @@ from synthcore.engine.stopping import interruptible
 from synthcore.ingest.collecting import ingest
 from synthcore.ingest.wavetables import discover
 from synthcore.sources.collection import Collection
-from synthcore.sources.variations import Variations
+from synthcore.sources.variations import VariationSource
 from synthcore.storage import recipe as storage
 from synthcore.storage.dataset import Dataset
 from synthcore.verification.rerendering import find_damage
@@ -58,7 +58,7 @@ class Recipe(BaseModel):
         )
 
 
-class Rerendered(BaseModel):
+class RenderResult(BaseModel):
     """A dataset made from a recipe."""
 
     model_config = ConfigDict(frozen=True)
@@ -96,7 +96,7 @@ def write_recipe(dataset: Dataset, output: Path) -> Recipe:
     )
 
 
-def render_recipe(recipe: Dataset, folders: Sequence[Path], output: Path, workers: int) -> Rerendered:
+def render_recipe(recipe: Dataset, folders: Sequence[Path], output: Path, workers: int) -> RenderResult:
     """Make the dataset again from its recipe.
 
     Parameters
@@ -125,7 +125,7 @@ def render_recipe(recipe: Dataset, folders: Sequence[Path], output: Path, worker
     with storage.restoring(recipe, assets, output) as restoring:
         for place, row in _render(recipe, assets, fmt, workers):
             restoring.put(place, row)
-    return Rerendered(
+    return RenderResult(
         path=str(output),
         rows=len(recipe),
         exact=len(recipe) - len(restoring.differing),
@@ -210,7 +210,7 @@ def _made_for_variations(recipe: Dataset, collection: Collection, wanted: Iterab
     presets = tuple(preset for preset in collection.presets if preset.patch.hash in known)
     if len(presets) < len(known):
         return {}
-    supply = Variations(recipe.spec, recipe.registry, replace(collection, presets=presets))
+    supply = VariationSource(recipe.spec, recipe.registry, replace(collection, presets=presets))
     is_variation = recipe.column("source") == b"variation"
     indices, attempts = (recipe.column(name)[is_variation].tolist() for name in ("patch_index", "attempt"))
     made: dict[str, bytes] = {}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from synthcore.base.hashing import content_hash
 from synthcore.sources.base import Candidate, Provenance, Source
 from synthcore.sources.collection import Collection, Preset
-from synthcore.sources.priors import shipped
+from synthcore.sources.priors import default_priors
 from synthcore.spec import DatasetSpec
 from synthcore.vital.classes import EXTRAS
 from synthcore.vital.controls import Control, Registry
@@ -19,7 +19,7 @@ from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, init_assets
 from synthcore.vital.wavetable import init_names
 
 
-class Given:
+class PresetSource:
     """The supply of presets from one source: `community` or `factory`."""
 
     attempts = 1
@@ -27,7 +27,7 @@ class Given:
 
     def __init__(self, spec: DatasetSpec, registry: Registry, collection: Collection, source: Source) -> None:
         self.source: Source = source
-        self.priors_digest = shipped().digest  # says of which day the shard is: nothing is drawn
+        self.priors_digest = default_priors().digest  # says of which day the shard is: nothing is drawn
         self.assets: Mapping[str, bytes] = {**init_assets(registry), **collection.assets}
         self.wavetable_names: Mapping[str, str] = {**init_names(registry), **collection.wavetable_names}
         self._presets = presets_of(collection, source)

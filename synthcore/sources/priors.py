@@ -97,7 +97,7 @@ class Priors(BaseModel):
 
 
 @lru_cache(maxsize=1)
-def shipped() -> Priors:
+def default_priors() -> Priors:
     """The priors that come with synthcore."""
     text = (files(__package__) / "priors.toml").read_bytes()
     return Priors(**tomllib.loads(text.decode()), digest=hashlib.sha256(text).hexdigest())

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from synthcore.sources.base import Candidate, Provenance
 from synthcore.sources.modulation import draw_fixed, draw_free
-from synthcore.sources.priors import ConstraintRow, Priors, marginals, shipped
+from synthcore.sources.priors import ConstraintRow, Priors, default_priors, marginals
 from synthcore.spec import DatasetSpec
 from synthcore.vital.catalog import Catalog, builtin
 from synthcore.vital.controls import Registry
@@ -46,7 +46,7 @@ class Block:
     wavetables: NDArray[np.int32]
 
 
-class Sampler:
+class SyntheticSource:
     """The supply of synthetic patches: draws candidates for one spec.
 
     Parameters
@@ -69,7 +69,7 @@ class Sampler:
     ) -> None:
         self.spec = spec
         self.registry = registry
-        self.priors = priors or shipped()
+        self.priors = priors or default_priors()
         self.catalog = catalog or builtin()
         self.attempts = MAX_ATTEMPTS
         self.assets = {**init_assets(registry), **self.catalog.assets}

@@ -19,7 +19,7 @@ from synthcore.base.hashing import canonical_json, content_hash
 from synthcore.sources.base import Candidate, Provenance
 from synthcore.sources.collection import Collection
 from synthcore.sources.presets import Projection, provenance_of
-from synthcore.sources.priors import marginals, shipped
+from synthcore.sources.priors import default_priors, marginals
 from synthcore.sources.splits import SHARES, family_of, split_of
 from synthcore.sources.synthetic import MAX_ATTEMPTS
 from synthcore.spec import DatasetSpec
@@ -42,7 +42,7 @@ _MODULATION_OF = re.compile(r"modulation_(\d+)_(amount|power)")
 Slots = NDArray[np.float32]
 
 
-class Variations:
+class VariationSource:
     """The supply of variations."""
 
     attempts = MAX_ATTEMPTS
@@ -51,8 +51,8 @@ class Variations:
         self.spec, self.registry = spec, registry
         self.assets: Mapping[str, bytes] = {**init_assets(registry), **collection.assets}
         self.wavetable_names: Mapping[str, str] = {**init_names(registry), **collection.wavetable_names}
-        self.marginals = marginals(registry, spec, shipped())
-        self.priors_digest = shipped().digest
+        self.marginals = marginals(registry, spec, default_priors())
+        self.priors_digest = default_priors().digest
         self._provenance = provenance_of(collection)
         projection = Projection(spec, registry)
         self._originals = [preset.patch for preset in collection.presets]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from synthcore.base.hashing import canonical_json
 from synthcore.sources import splits as families
 from synthcore.sources.splits import family_of, split_of
-from synthcore.vital.activity import Labels, activity, shipped
+from synthcore.vital.activity import Labels, activity, activity_rules
 from synthcore.vital.classes import Classes
 from synthcore.vital.controls import Registry
 from synthcore.vital.patch import LABELS, Patch
@@ -42,8 +42,8 @@ class Derived:
         """What the header says of the rules."""
         return {
             "active_names": list(self._activity.names),
-            "active_rules": shipped().version,
-            "active_rules_digest": shipped().digest,
+            "active_rules": activity_rules().version,
+            "active_rules_digest": activity_rules().digest,
             "split_rules": families.VERSION,
             "split_shares": canonical_json(families.SHARES),
         }

@@ -73,7 +73,7 @@ class Table(BaseModel):
 
 
 @lru_cache(maxsize=1)
-def shipped() -> Table:
+def activity_rules() -> Table:
     """The rules that come with synthcore."""
     text = files(__package__).joinpath("activity.toml").read_bytes()
     return Table(**tomllib.loads(text.decode()), digest=hashlib.sha256(text).hexdigest())
@@ -94,7 +94,7 @@ def active(patch: Patch, registry: Registry) -> Mask:
 def activity(registry: Registry) -> Activity:
     """The shipped rules for one synth, looked up once."""
     if registry.fingerprint not in _looked_up:
-        _looked_up[registry.fingerprint] = Activity(registry, shipped())
+        _looked_up[registry.fingerprint] = Activity(registry, activity_rules())
     return _looked_up[registry.fingerprint]
 
 

@@ -91,7 +91,7 @@ class Table(_Row):
 
 
 @lru_cache(maxsize=1)
-def shipped() -> Table:
+def panel_table() -> Table:
     """The panel that comes with synthcore."""
     return Table(**tomllib.loads(files(__package__).joinpath("panel.toml").read_text("utf-8")))
 
@@ -195,7 +195,7 @@ class Panel:
 def panel(registry: Registry) -> Panel:
     """The panel of one synth, laid out once."""
     if registry.fingerprint not in _laid_out:
-        _laid_out[registry.fingerprint] = _lay_out(registry, shipped())
+        _laid_out[registry.fingerprint] = _lay_out(registry, panel_table())
     return _laid_out[registry.fingerprint]
 
 

@@ -84,7 +84,7 @@ class Table(BaseModel):
 
 
 @lru_cache(maxsize=1)
-def shipped() -> Table:
+def version_table() -> Table:
     """The table that comes with synthcore."""
     return read_table((files(__package__) / "versions.toml").read_bytes())
 
@@ -283,7 +283,7 @@ class Versions:
 def versions(registry: Registry) -> Versions:
     """The shipped table for one synth, looked up once."""
     if registry.fingerprint not in _looked_up:
-        _looked_up[registry.fingerprint] = Versions(registry, shipped())
+        _looked_up[registry.fingerprint] = Versions(registry, version_table())
     return _looked_up[registry.fingerprint]
 
 

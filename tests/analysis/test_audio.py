@@ -13,7 +13,7 @@ from synthcore.analysis.audio import (
     SPANS,
     evenly_spaced,
     find_duplicates,
-    hear,
+    measure_audio,
     seconds_of_sound,
     sketch,
 )
@@ -48,7 +48,7 @@ def twins(tier_1, forge, firsts):
 
 def test_the_nearest_row_of_another_patch_is_found(twins, firsts):
     a, b, c, d = firsts[:4]
-    heard = hear(twins, QUICK)
+    heard = measure_audio(twins, QUICK)
     assert heard.rows.tolist() == list(range(15))
     assert heard.nearest[[a, b, c, d]].tolist() == [c, d, a, b]
     assert heard.nearest_db[b] == heard.nearest_db[d] == 0
@@ -57,14 +57,14 @@ def test_the_nearest_row_of_another_patch_is_found(twins, firsts):
 
 def test_pairs_are_named_once_and_the_nearest_first(twins, firsts):
     a, b, c, d = firsts[:4]
-    pairs = hear(twins, QUICK).pairs
+    pairs = measure_audio(twins, QUICK).pairs
     assert [pair.rows for pair in pairs[:2]] == [(b, d), (a, c)]
     assert [pair.apart_db for pair in pairs] == sorted(pair.apart_db for pair in pairs)
     assert len({pair.rows for pair in pairs}) == len(pairs)
 
 
 def test_shares_are_of_rows(twins):
-    found = find_duplicates(twins, hear(twins, QUICK))
+    found = find_duplicates(twins, measure_audio(twins, QUICK))
     assert (found.rows_heard, found.near_db) == (15, NEAR_DB)
     assert found.near >= 4 / 15
     assert found.of_other_patches == pytest.approx(2 / 15)
@@ -76,8 +76,8 @@ def test_a_patchs_own_notes_are_no_duplicates_but_their_repeats_are_told(tier_1,
         for name in ("audio/waveforms", "metadata/audio_sha256"):
             file[name][row + 1] = file[name][row]
     with Dataset(tier_1.path) as before, Dataset(path) as after:
-        plain, repeating = (find_duplicates(d, hear(d, QUICK)) for d in (before, after))
-        heard = hear(after, QUICK)
+        plain, repeating = (find_duplicates(d, measure_audio(d, QUICK)) for d in (before, after))
+        heard = measure_audio(after, QUICK)
     assert repeating.of_own_notes == pytest.approx(plain.of_own_notes + 2 / 15)
     assert repeating.of_other_patches == plain.of_other_patches == 0
     assert heard.nearest[row] != row + 1
@@ -87,7 +87,7 @@ def test_a_patchs_own_notes_are_no_duplicates_but_their_repeats_are_told(tier_1,
 def test_no_more_rows_are_heard_than_allowed_and_each_is_told(tier_1):
     told: list[int] = []
     with Dataset(tier_1.path) as dataset, progress.listening(lambda event: told.append(event.rows)):
-        heard = hear(dataset, 5)
+        heard = measure_audio(dataset, 5)
         assert find_duplicates(dataset, heard).rows_heard == 5
     assert heard.rows.tolist() == [0, 3, 7, 10, 14]
     assert told == [1] * 5
@@ -99,7 +99,7 @@ def test_a_recipe_is_not_heard_but_its_repeats_are_known(twins, tmp_path):
             if name != "audio":
                 source.copy(name, file)
     with Dataset(tmp_path / "recipe.h5") as recipe:
-        found = find_duplicates(recipe, hear(recipe, QUICK))
+        found = find_duplicates(recipe, measure_audio(recipe, QUICK))
     assert (found.rows_heard, found.near, found.pairs) == (0, 0, ())
     assert found.of_other_patches == pytest.approx(2 / 15)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from synthcore.analysis import coverage
 from synthcore.analysis.coverage import BINS, EXPECTED, THIN, cut, measure_coverage
 from synthcore.sources.priors import Marginal, PriorRow
-from synthcore.sources.synthetic import Sampler
+from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.controls import Control
@@ -28,7 +28,7 @@ def thin_share(marginal: Marginal, values: np.ndarray) -> float:
 @pytest.mark.parametrize("tier", [1, 2, 3])
 def test_what_the_sampler_draws_is_thin_nowhere(tier, registry):
     """Constraints, squeezes and the wavetables' lengths included."""
-    sampler = Sampler(DatasetSpec(tier=tier, n_samples=3 * PATCHES), registry)
+    sampler = SyntheticSource(DatasetSpec(tier=tier, n_samples=3 * PATCHES), registry)
     patches = [sampler.draw(index, 0) for index in range(PATCHES)]
     units, options = (np.stack([getattr(p, name) for p in patches]) for name in ("continuous", "categorical"))
     drawn = np.concatenate([to_values(registry.continuous, units), options], axis=1)

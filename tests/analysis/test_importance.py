@@ -46,7 +46,7 @@ class Measured:
     data_dir: Path
     probe: Probe
     ref: ProbeRef
-    weighed: weighing.Weighed
+    weighed: weighing.WeightsResult
 
 
 def is_filtered(patch: Patch) -> bool:

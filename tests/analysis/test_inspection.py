@@ -9,7 +9,7 @@ import pytest
 from synthcore.analysis.audio import centroid_hz
 from synthcore.analysis.inspection import Inspection, inspect
 from synthcore.analysis.overview import look
-from synthcore.sources.synthetic import Sampler
+from synthcore.sources.synthetic import SyntheticSource
 from synthcore.storage.dataset import Dataset
 
 
@@ -63,7 +63,7 @@ def test_distributions_are_of_the_rows(dataset, each_tier):
 
 def test_coverage_is_of_the_priors_the_dataset_was_drawn_from(dataset, each_tier, registry):
     found = inspect(dataset).coverage
-    drawn = {m.control.name: m for m in Sampler(each_tier.spec, registry).marginals}
+    drawn = {m.control.name: m for m in SyntheticSource(each_tier.spec, registry).marginals}
     assert found.continuous_varied + found.categorical_varied == len(drawn)
     played = [patch.values(registry) for patch in dataset.patches(0, len(dataset))]
 

@@ -10,15 +10,15 @@ from pydantic import BaseModel, ValidationError
 from synthcore.base.errors import SpecError
 from synthcore.base.messages import SENTENCES, explain
 from synthcore.flows import cli
-from synthcore.flows.running.form import asked
-from synthcore.ingest.remotes import PresetSource
+from synthcore.flows.running.form import settings_from
+from synthcore.ingest.remotes import RemoteSource
 from synthcore.ingest.transfer import Limits
 from synthcore.settings import models as settings
 from synthcore.settings.models import DownloadPresets, Generate, RunSettings, Verify, parse
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 
 MODELS = [getattr(settings, model) for model, _ in cli.COMMANDS.values()]
-MODELS += [AudioSpec, AcceptanceSpec, RunSettings, Limits, PresetSource, DatasetSpec]
+MODELS += [AudioSpec, AcceptanceSpec, RunSettings, Limits, RemoteSource, DatasetSpec]
 #: What no setting takes, or only some.
 ODD = [
     None,
@@ -109,7 +109,7 @@ def test_each_is_named_as_whoever_set_it_knows_it(tmp_path, monkeypatch):
         "synthcore.toml: run.retries: must be at least 0, not -1",
     ]
     with pytest.raises(SpecError, match=r"^tier: must be 1, 2 or 3, not 4; audio\.velocity: must be at least 1, not 0"):
-        asked(Generate, {"tier": 4, "audio": {"velocity": 0}, "run": {"retries": 1}})
+        settings_from(Generate, {"tier": 4, "audio": {"velocity": 0}, "run": {"retries": 1}})
 
 
 @pytest.mark.parametrize("name", ["inspect", "export", "recipe", "cache", "ingest", "compute-weights", "completion"])

@@ -9,7 +9,7 @@ import pytest
 
 from synthcore.base import quantities, spelling
 from synthcore.base.errors import SpecError
-from synthcore.flows.running.form import asked
+from synthcore.flows.running.form import settings_from
 from synthcore.settings.models import CacheCommand, Export, Generate, Inspect, parse
 from synthcore.spec import AudioSpec, DatasetSpec
 
@@ -38,7 +38,7 @@ def test_they_mean_the_same_whoever_says_them(way, monkeypatch):
     if way == "file":
         Path("synthcore.toml").write_text(ROOT_SAYS)
     found = (
-        asked(Generate, {"n_samples": "20k", "audio": audio})
+        settings_from(Generate, {"n_samples": "20k", "audio": audio})
         if way == "python"
         else parse(Generate, flags if way == "flags" else [])
     )

@@ -24,7 +24,7 @@ from synthcore.engine.client import Renderer
 from synthcore.engine.machine import features_in
 from synthcore.engine.play import migrate
 from synthcore.engine.rendering import RenderFormat
-from synthcore.sources.synthetic import Sampler
+from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import DatasetSpec
 from synthcore.vital.controls import Registry
 from synthcore.vital.patch import Patch, init_assets
@@ -47,7 +47,7 @@ Render = Callable[..., list[str]]
 @pytest.fixture(scope="module")
 def presets(registry: Registry) -> list[bytes]:
     """Patches of tier 3, with random phases, noise, effects and modulation."""
-    sampler = Sampler(DatasetSpec(tier=3, seed=5), registry)
+    sampler = SyntheticSource(DatasetSpec(tier=3, seed=5), registry)
     return [sampler.draw(slot, 0).to_json(registry, sampler.assets).encode() for slot in range(6)]
 
 
@@ -114,7 +114,7 @@ def test_a_note_sounds_the_same_alone_and_among_others(presets: list[bytes]) -> 
 
 def test_setting_controls_in_a_fork_plays_what_a_document_with_them_plays(registry: Registry) -> None:
     """So a moved control is the only difference between two sounds, and one that can't be heard makes none."""
-    sampler = Sampler(DatasetSpec(tier=3, seed=5), registry)
+    sampler = SyntheticSource(DatasetSpec(tier=3, seed=5), registry)
     rng = np.random.default_rng(0)
     with a_renderer(notes=(60,) * 8, render_seconds=0.3) as renderer:
         for slot in range(2):

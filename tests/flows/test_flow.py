@@ -101,8 +101,15 @@ def test_the_same_command_again_renders_nothing(cli: Any, copied: dict[str, Any]
     assert states["merge", "Cached"] == 1
 
 
-def test_cached_shards_serve_another_directory(cli: Any, copied: dict[str, Any]) -> None:
+def test_cached_shards_serve_another_directory_and_later_versions(cli: Any, copied: dict[str, Any]) -> None:
+    now, then = "synthcore.storage.refs.ShardRef", "synthcore.storage.merge.ShardRef"
+    records = list((cli.folder / "data" / "results").glob("shard-*"))
+    for record in records:
+        text = record.read_text()
+        assert now in text
+        record.write_text(text.replace(now, then))
     report = made_of(cli)
+    assert all(now in record.read_text() for record in records)
     assert (report["shards_cached"], report["digest"]) == (SHARDS, copied["digest"])
 
 

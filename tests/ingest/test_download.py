@@ -28,7 +28,7 @@ from pydantic import ValidationError
 from synthcore.base.errors import DownloadError, SpecError
 from synthcore.ingest import archives, download, repositories
 from synthcore.ingest.download import Downloaded, DownloadReport, IncompleteDownload, Outcome
-from synthcore.ingest.remotes import KNOWN, PresetSource
+from synthcore.ingest.remotes import KNOWN, RemoteSource
 from synthcore.ingest.transfer import Limits, listening
 from synthcore.settings.models import DownloadPresets, Generate, parse
 
@@ -180,7 +180,7 @@ def silent() -> Iterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def fetched(source: PresetSource, folder: Path, limits: Limits = QUICK) -> Downloaded:
+def fetched(source: RemoteSource, folder: Path, limits: Limits = QUICK) -> Downloaded:
     return download.download(source, download.find_version(source, limits), folder, limits)
 
 
@@ -227,27 +227,27 @@ def git_processes(mention: str) -> list[str]:
 )
 def test_an_address_that_can_not_be_used_is_refused(url: str, says: str) -> None:
     with pytest.raises(ValidationError, match=says):
-        PresetSource(url=url)
+        RemoteSource(url=url)
 
 
 @pytest.mark.parametrize("ref", ["--upload-pack=x", "-x", "a b", "a..b", "a:b", "", "x^{tree}", "a\nb", "@{1}/x@{-1}"])
 def test_a_ref_that_could_be_an_option_or_an_expression_is_refused(ref: str) -> None:
     with pytest.raises(ValidationError, match="branch or tag"):
-        PresetSource(url="https://example.org/a", ref=ref)
+        RemoteSource(url="https://example.org/a", ref=ref)
 
 
 def test_every_source_has_a_folder_of_its_own() -> None:
     names = [
-        PresetSource(url="https://github.com/A/b.git").folder_name,
-        PresetSource(url="https://github.com/A/b", ref="v1/x").folder_name,
-        PresetSource(url="https://example.org/get?id=1", sha256="0" * 64).folder_name,
-        PresetSource(url="https://example.org/get?id=2", sha256="0" * 64).folder_name,
-        PresetSource(url="file:///../../x" + "y" * 300).folder_name,
-        PresetSource(url="file:///é").folder_name,
-        PresetSource(url="file:///è").folder_name,
-        PresetSource(url="file:///").folder_name,
-        PresetSource(url="http://127.0.0.1:8000/x").folder_name,
-        PresetSource(url="http://127.0.0.1:8001/x").folder_name,
+        RemoteSource(url="https://github.com/A/b.git").folder_name,
+        RemoteSource(url="https://github.com/A/b", ref="v1/x").folder_name,
+        RemoteSource(url="https://example.org/get?id=1", sha256="0" * 64).folder_name,
+        RemoteSource(url="https://example.org/get?id=2", sha256="0" * 64).folder_name,
+        RemoteSource(url="file:///../../x" + "y" * 300).folder_name,
+        RemoteSource(url="file:///é").folder_name,
+        RemoteSource(url="file:///è").folder_name,
+        RemoteSource(url="file:///").folder_name,
+        RemoteSource(url="http://127.0.0.1:8000/x").folder_name,
+        RemoteSource(url="http://127.0.0.1:8001/x").folder_name,
     ]
     assert names[:2] == ["github.com-A-b", "github.com-A-b@v1-x"]
     assert len(set(names)) == len(names)
@@ -255,7 +255,7 @@ def test_every_source_has_a_folder_of_its_own() -> None:
 
 
 def test_the_known_sources_are_valid() -> None:
-    assert tuple(PresetSource(**source.model_dump()) for source in KNOWN) == KNOWN
+    assert tuple(RemoteSource(**source.model_dump()) for source in KNOWN) == KNOWN
 
 
 def test_sources_come_from_the_flag_the_environment_and_a_table(
@@ -267,7 +267,7 @@ def test_sources_come_from_the_flag_the_environment_and_a_table(
     Path("synthcore.toml").write_text(f"tier = 2\n[download-presets]\nstrict = true\n{table}")
     said = parse(DownloadPresets, [])
     assert said.strict
-    assert said.sources == (PresetSource(url="https://example.org/a", ref="v1", licence="CC0-1.0"),)
+    assert said.sources == (RemoteSource(url="https://example.org/a", ref="v1", licence="CC0-1.0"),)
     assert said.output == tmp_path / "presets" / "community"
     assert parse(Generate, []).tier == 2  # the table is none of its business
     monkeypatch.setenv("SYNTHCORE_DOWNLOAD_PRESETS_SOURCES", '[{"url": "https://example.org/b.zip"}]')
@@ -311,7 +311,7 @@ def test_a_repository_becomes_a_folder_that_says_where_it_is_from(
 ) -> None:
     commit = remote.commit({"bass/deep.vital": PRESET, "naïve name.vital": PRESET, "README.md": b"hello\n"})
     site.behave = serve_git(remote.path.parent)
-    source = PresetSource(url=remote.url if protocol == "file" else f"{site.url}/presets.git", licence="CC0-1.0")
+    source = RemoteSource(url=remote.url if protocol == "file" else f"{site.url}/presets.git", licence="CC0-1.0")
     sizes: list[int] = []
     with listening(sizes.append):
         found = fetched(source, tmp_path / "out" / "one")
@@ -333,7 +333,7 @@ def test_a_repository_becomes_a_folder_that_says_where_it_is_from(
 def test_a_clone_is_shallow(remote: Remote, tmp_path: Path) -> None:
     remote.commit({"huge.bin": random.Random(0).randbytes(4_000_000)})
     remote.commit({"small.vital": PRESET})
-    assert fetched(PresetSource(url=remote.url), tmp_path / "out").files == 1  # the limit is 2 MB
+    assert fetched(RemoteSource(url=remote.url), tmp_path / "out").files == 1  # the limit is 2 MB
 
 
 def test_a_ref_is_a_branch_a_tag_or_a_commit(remote: Remote, tmp_path: Path) -> None:
@@ -349,15 +349,15 @@ def test_a_ref_is_a_branch_a_tag_or_a_commit(remote: Remote, tmp_path: Path) -> 
         "light": b"first",
         first: b"first",
     }.items():
-        fetched(PresetSource(url=remote.url, ref=ref), tmp_path / "out")
+        fetched(RemoteSource(url=remote.url, ref=ref), tmp_path / "out")
         assert files_in(tmp_path / "out") == {"a.vital": content}
     with pytest.raises(DownloadError, match="no branch or tag 'v2'"):
-        fetched(PresetSource(url=remote.url, ref="v2"), tmp_path / "out")
+        fetched(RemoteSource(url=remote.url, ref="v2"), tmp_path / "out")
 
 
 def test_an_empty_repository_is_said_to_be_empty(remote: Remote, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="is empty"):
-        fetched(PresetSource(url=remote.url), tmp_path / "out")
+        fetched(RemoteSource(url=remote.url), tmp_path / "out")
 
 
 def test_no_hook_and_no_filter_runs_and_every_file_is_its_committed_bytes(
@@ -380,7 +380,7 @@ def test_no_hook_and_no_filter_runs_and_every_file_is_its_committed_bytes(
     monkeypatch.setenv("GIT_TEMPLATE_DIR", str(home))
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "someone-elses"))  # as in a git hook
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "someone-elses" / "index"))
-    fetched(PresetSource(url=remote.url), tmp_path / "out")
+    fetched(RemoteSource(url=remote.url), tmp_path / "out")
     found = files_in(tmp_path / "out")
     assert {name: found[name] for name in content} == content
     assert not (home / "ran").exists()
@@ -402,7 +402,7 @@ def test_links_and_submodules_lead_nowhere(remote: Remote, tmp_path: Path) -> No
             ".gitmodules": modules,
         }
     )
-    fetched(PresetSource(url=remote.url), tmp_path / "out" / "one")
+    fetched(RemoteSource(url=remote.url), tmp_path / "out" / "one")
     out = tmp_path / "out" / "one"
     assert not any(path.is_symlink() for path in out.rglob("*"))
     assert files_in(out) == {"out.vital": str(secret).encode(), "up": b"../../..", ".gitmodules": modules}
@@ -411,11 +411,11 @@ def test_links_and_submodules_lead_nowhere(remote: Remote, tmp_path: Path) -> No
 
 def test_a_repository_can_not_say_itself_where_it_is_from(remote: Remote, tmp_path: Path) -> None:
     remote.commit({"synthcore-source.json": b'{"licence": "CC0-1.0"}', "a.vital": PRESET})
-    fetched(PresetSource(url=remote.url), tmp_path / "out")
+    fetched(RemoteSource(url=remote.url), tmp_path / "out")
     assert json.loads((tmp_path / "out" / "synthcore-source.json").read_text())["licence"] == "none stated"
     remote.commit({"synthcore-source.json/a.vital": PRESET})
     with pytest.raises(DownloadError, match="directory"):
-        fetched(PresetSource(url=remote.url), tmp_path / "out")
+        fetched(RemoteSource(url=remote.url), tmp_path / "out")
     assert nothing_but(tmp_path, "out", "remotes")
 
 
@@ -425,7 +425,7 @@ def test_200_000_files_are_refused_before_one_is_written(remote: Remote, tmp_pat
     head = b"commit refs/heads/main\ncommitter x <x@x> 1700000000 +0000\ndata 1\nx\n"
     remote.git("fast-import", "--quiet", stdin=blob + head + files)
     with pytest.raises(DownloadError, match="holds 200,000 files, more than 1,000; --max-files"):
-        fetched(PresetSource(url=remote.url), tmp_path / "out" / "one", QUICK.model_copy(update={"max_megabytes": 100}))
+        fetched(RemoteSource(url=remote.url), tmp_path / "out" / "one", QUICK.model_copy(update={"max_megabytes": 100}))
     assert nothing_but(tmp_path / "out")
 
 
@@ -438,7 +438,7 @@ def test_trees_of_trees_without_end_are_refused(remote: Remote, tmp_path: Path) 
     identity = ("-c", "user.name=x", "-c", "user.email=x")
     remote.git("update-ref", "refs/heads/main", remote.git(*identity, "commit-tree", tree, "-m", "x"))
     with pytest.raises(DownloadError, match="doesn't end"):
-        fetched(PresetSource(url=remote.url), tmp_path / "out" / "one")
+        fetched(RemoteSource(url=remote.url), tmp_path / "out" / "one")
     assert nothing_but(tmp_path / "out")
 
 
@@ -448,7 +448,7 @@ def test_a_repository_larger_than_allowed_is_refused_while_it_is_packed(
 ) -> None:
     remote.commit({"a.vital": content})
     with pytest.raises(DownloadError, match=r"more than 2 MB \(at least [23](,\d{3}){2} bytes\); --max-megabytes"):
-        fetched(PresetSource(url=remote.url), tmp_path / "out" / "one")
+        fetched(RemoteSource(url=remote.url), tmp_path / "out" / "one")
     assert nothing_but(tmp_path / "out")
 
 
@@ -457,7 +457,7 @@ def test_a_server_that_never_answers_costs_the_time_out_and_leaves_no_process(
     tmp_path: Path, silent: str, scheme: str
 ) -> None:
     hasty = QUICK.model_copy(update={"timeout": 1.0})
-    source = PresetSource(url=f"{scheme}://{silent}/presets.git")
+    source = RemoteSource(url=f"{scheme}://{silent}/presets.git")
     with pytest.raises(DownloadError, match="not done after 1 s; --timeout"):
         download.find_version(source, hasty)
     with pytest.raises(DownloadError, match="not done after 1 s; --timeout"):
@@ -477,7 +477,7 @@ def test_a_redirect_to_a_file_is_not_followed(remote: Remote, site: Site, tmp_pa
 
     site.behave = redirect
     with pytest.raises(DownloadError, match="can't be cloned"):
-        fetched(PresetSource(url=f"{site.url}/presets.git"), tmp_path / "out" / "one")
+        fetched(RemoteSource(url=f"{site.url}/presets.git"), tmp_path / "out" / "one")
     assert nothing_but(tmp_path / "out")
 
 
@@ -494,7 +494,7 @@ def test_a_redirect_to_another_http_address_is_followed(remote: Remote, site: Si
         return handler.end_headers()
 
     site.behave = moved
-    assert fetched(PresetSource(url=f"{site.url}/old"), tmp_path / "out").files == 1
+    assert fetched(RemoteSource(url=f"{site.url}/old"), tmp_path / "out").files == 1
 
 
 def test_nobody_is_asked_for_a_password(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -512,13 +512,13 @@ def test_nobody_is_asked_for_a_password(site: Site, tmp_path: Path, monkeypatch:
 
     site.behave = refuse
     with pytest.raises(DownloadError, match="terminal prompts disabled"):
-        fetched(PresetSource(url=f"{site.url}/presets.git"), tmp_path / "out")
+        fetched(RemoteSource(url=f"{site.url}/presets.git"), tmp_path / "out")
     assert not (tmp_path / "asked").exists()
 
 
 def test_why_it_failed_is_one_printable_line(site: Site, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="does not appear to be a git repository") as failed:
-        fetched(PresetSource(url=f"file://{tmp_path}/nothing"), tmp_path / "out")
+        fetched(RemoteSource(url=f"file://{tmp_path}/nothing"), tmp_path / "out")
     assert str(failed.value).isprintable()
     assert repositories._reason(b"remote: \x1b[31mred\x07\nfatal: no \x00luck\nfatal: b\n") == "no luck"
     assert repositories._reason(b"\xff\n") == "�"
@@ -530,10 +530,10 @@ def test_an_interrupt_leaves_no_folder_and_no_process(tmp_path: Path, silent: st
 import sys
 from pathlib import Path
 from synthcore.ingest import download
-from synthcore.ingest.remotes import PresetSource
+from synthcore.ingest.remotes import RemoteSource
 from synthcore.ingest.transfer import Limits
 print("ready", flush=True)
-download.download(PresetSource(url=sys.argv[1]), "0" * 40, Path(sys.argv[2]), Limits())
+download.download(RemoteSource(url=sys.argv[1]), "0" * 40, Path(sys.argv[2]), Limits())
 """
     out = tmp_path / "out" / "one"
     command = [sys.executable, "-c", code, f"http://{silent}/presets.git", str(out)]
@@ -604,8 +604,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "BACK_OFF_SECONDS", 0.01)
 
 
-def bank(site: Site, **more: Any) -> PresetSource:
-    return PresetSource(url=f"{site.url}/files/bank.vitalbank", **more)
+def bank(site: Site, **more: Any) -> RemoteSource:
+    return RemoteSource(url=f"{site.url}/files/bank.vitalbank", **more)
 
 
 def only_file(folder: Path) -> bytes:
@@ -790,7 +790,7 @@ def test_a_size_that_is_announced_or_only_sent_is_refused(site: Site, tmp_path: 
 def test_a_server_that_is_silent_or_drips_costs_the_time_out(site: Site, tmp_path: Path, silent: str) -> None:
     hasty = QUICK.model_copy(update={"timeout": 1.0})
     with pytest.raises(DownloadError, match="timed out"):
-        archives.download(PresetSource(url=f"http://{silent}/bank.zip"), tmp_path / "bank", hasty)
+        archives.download(RemoteSource(url=f"http://{silent}/bank.zip"), tmp_path / "bank", hasty)
 
     def drip(handler: Handler) -> None:
         handler.send_response(200)
@@ -811,7 +811,7 @@ def test_a_server_that_is_silent_or_drips_costs_the_time_out(site: Site, tmp_pat
 def test_a_folder_that_changed_is_not_intact(remote: Remote, tmp_path: Path) -> None:
     remote.commit({"a.vital": PRESET, "b/c.vital": PRESET})
     out = tmp_path / "out"
-    source = PresetSource(url=remote.url)
+    source = RemoteSource(url=remote.url)
 
     def damage(change: Callable[[], Any]) -> bool:
         found = fetched(source, out)
@@ -833,18 +833,18 @@ def test_a_folder_that_was_not_downloaded_is_left_alone(remote: Remote, tmp_path
     mine.parent.mkdir()
     mine.write_bytes(b"mine")
     with pytest.raises(DownloadError, match="was not downloaded; move it away"):
-        fetched(PresetSource(url=remote.url), tmp_path / "out")
+        fetched(RemoteSource(url=remote.url), tmp_path / "out")
     assert files_in(tmp_path / "out") == {"mine.vital": b"mine"}
     mine.unlink()
-    assert fetched(PresetSource(url=remote.url), tmp_path / "out").is_intact()
+    assert fetched(RemoteSource(url=remote.url), tmp_path / "out").is_intact()
 
 
 def test_a_failure_leaves_what_was_downloaded_before(remote: Remote, tmp_path: Path) -> None:
     remote.commit({"a.vital": PRESET})
-    found = fetched(PresetSource(url=remote.url), tmp_path / "out" / "one")
+    found = fetched(RemoteSource(url=remote.url), tmp_path / "out" / "one")
     remote.commit({"a.vital": bytes(3_000_000)})
     with pytest.raises(DownloadError):
-        fetched(PresetSource(url=remote.url), tmp_path / "out" / "one")
+        fetched(RemoteSource(url=remote.url), tmp_path / "out" / "one")
     assert found.is_intact()
     assert nothing_but(tmp_path / "out", "one")
 
@@ -853,7 +853,7 @@ def test_a_folder_that_can_not_be_written_is_said(remote: Remote, tmp_path: Path
     remote.commit({"a.vital": PRESET})
     (tmp_path / "file").write_text("")
     with pytest.raises(DownloadError, match="can't be written"):
-        fetched(PresetSource(url=remote.url), tmp_path / "file" / "one")
+        fetched(RemoteSource(url=remote.url), tmp_path / "file" / "one")
     with pytest.raises(SpecError, match="can't write in .*file.*-o"):
         download.require_writable(tmp_path / "file")
 

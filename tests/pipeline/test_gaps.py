@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from synthcore.base.errors import Accident, IncompleteDataset, Interrupted, LowAcceptance, SynthcoreError
-from synthcore.pipeline.gaps import HOPELESS, as_gap, parted, require_hope
+from synthcore.pipeline.gaps import GIVE_UP_AFTER, as_gap, split_outcomes, stop_if_all_failed
 from synthcore.pipeline.shard import plan_shards
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
@@ -34,17 +34,17 @@ def test_a_failed_shard_becomes_a_gap_and_what_ails_all_is_raised() -> None:
 def test_gaps_are_refused_unless_allowed(tier_1: Any) -> None:
     made = [tier_1.shards[0], GAP]
     with pytest.raises(IncompleteDataset, match="1 of 2 shards failed .*patches from 2: bad luck.*--allow-partial"):
-        parted(made, allow_partial=False)
-    assert parted(made, allow_partial=True) == ([tier_1.shards[0]], [GAP])
+        split_outcomes(made, allow_partial=False)
+    assert split_outcomes(made, allow_partial=True) == ([tier_1.shards[0]], [GAP])
     with pytest.raises(IncompleteDataset, match="1 of 1 shards"):
-        parted([GAP], allow_partial=True)
+        split_outcomes([GAP], allow_partial=True)
 
 
 def test_a_run_whose_first_shards_all_fail_stops(tier_1: Any) -> None:
-    require_hope([GAP] * (HOPELESS - 1))
-    require_hope([GAP] * 10 + tier_1.shards[:1])
+    stop_if_all_failed([GAP] * (GIVE_UP_AFTER - 1))
+    stop_if_all_failed([GAP] * 10 + tier_1.shards[:1])
     with pytest.raises(IncompleteDataset, match="stopped: 3 of 3"):
-        require_hope([GAP] * HOPELESS)
+        stop_if_all_failed([GAP] * GIVE_UP_AFTER)
 
 
 @pytest.mark.parametrize("lacking", [0, 1])

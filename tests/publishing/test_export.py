@@ -13,7 +13,7 @@ from scipy.io import wavfile
 
 from synthcore.engine.lending import borrow_renderer
 from synthcore.flows.cli import main
-from synthcore.publishing.export import Exported, ExportedRow, export_rows
+from synthcore.publishing.export import ExportedRow, ExportResult, export_rows
 from synthcore.publishing.recipe import write_recipe
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.controls import installed
@@ -122,10 +122,11 @@ def test_what_vital_plays_differently_is_said():
         row=3, wav="3.wav", preset="3.vital", preset_hash="", otherwise=("filter_1_style = 2 (Vocal Tract)",)
     )
     assert (
-        "  3.vital\n  Vital plays it differently: filter_1_style = 2 (Vocal Tract)\n" in Exported(rows=[row]).to_text()
+        "  3.vital\n  Vital plays it differently: filter_1_style = 2 (Vocal Tract)\n"
+        in ExportResult(rows=[row]).to_text()
     )
     silent = row.model_copy(update={"otherwise": ()})
-    assert "otherwise" not in Exported(rows=[silent]).to_text()
+    assert "otherwise" not in ExportResult(rows=[silent]).to_text()
 
 
 def test_curves_lfo_shapes_and_samples_come_back(preset_documents, registry):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from synthcore.base.errors import SpecError
 from synthcore.base.messages import explain
 from synthcore.flows import cli
-from synthcore.flows.running.form import asked
+from synthcore.flows.running.form import settings_from
 from synthcore.ingest.transfer import Limits
 from synthcore.settings import models as settings
 from synthcore.settings.commandline import flags
@@ -262,14 +262,14 @@ def test_a_flow_that_is_asked_for_nothing_uses_what_its_worker_shares(model: Any
     parameters = {name: value for name, value in needed.items() if name in model.model_fields}
     if "row" in parameters and model is Inspect:
         del parameters["row"]
-    said = asked(model, parameters | {n: None for n in ("data_dir", "workers") if n in model.model_fields})
+    said = settings_from(model, parameters | {n: None for n in ("data_dir", "workers") if n in model.model_fields})
     assert str(getattr(said, "data_dir", "/worker")) == "/worker"
     assert getattr(said, "workers", 3) == 3
 
 
 def test_what_a_flow_is_asked_from_python_is_refused_in_one_line():
     with pytest.raises(SpecError, match="variations are made from presets"):
-        asked(Generate, {"variations": 4, "data_dir": None})
+        settings_from(Generate, {"variations": 4, "data_dir": None})
 
 
 def test_a_missing_file_name_is_refused():

@@ -21,9 +21,9 @@ from synthcore.pipeline import library
 from synthcore.pipeline.shard import plan_shards
 from synthcore.publishing.recipe import render_recipe, write_recipe
 from synthcore.sources.collection import Collection
-from synthcore.sources.presets import Given, Projection
+from synthcore.sources.presets import PresetSource, Projection
 from synthcore.sources.splits import SHARES, family_of, split_of
-from synthcore.sources.variations import Variations
+from synthcore.sources.variations import VariationSource
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 from synthcore.storage.collection import read_collection, write_collection
 from synthcore.storage.dataset import Dataset
@@ -231,7 +231,7 @@ def test_every_row_comes_back_from_what_a_batch_holds_bit_for_bit(tier, collecti
 @pytest.mark.parametrize("tier", [1, 2])
 def test_a_preset_is_played_as_far_as_the_tier_goes(collection, tier):
     init = Patch.init(REGISTRY)
-    given = Given(DatasetSpec(tier=tier), REGISTRY, collection, "community")
+    given = PresetSource(DatasetSpec(tier=tier), REGISTRY, collection, "community")
     for index, preset in enumerate(collection.presets):
         patch = given.candidate(index, 0).patch
         for controls, ours, theirs, default in (
@@ -283,11 +283,11 @@ def test_where_wavetables_begin_at_tier_2_a_preset_of_tier_1_has_the_init_preset
 
 @pytest.fixture(scope="module")
 def variations(collection, short):
-    return Variations(spec_of(collection, short), REGISTRY, collection)
+    return VariationSource(spec_of(collection, short), REGISTRY, collection)
 
 
 def test_a_variation_depends_on_its_index_and_attempt_alone(collection, short, variations):
-    other = Variations(spec_of(collection, short), REGISTRY, collection)
+    other = VariationSource(spec_of(collection, short), REGISTRY, collection)
     there = [other.candidate(index, 0).patch.hash for index in reversed(range(40))]
     here = [variations.candidate(index, 0).patch.hash for index in range(40)]
     assert here == there[::-1]
@@ -321,7 +321,7 @@ def test_the_parents_of_a_variation_are_of_one_split(collection, short):
     )
     split = {patch.hash: split_of(family_of(patch)) for patch in patches}
     assert {*split.values()} == {*SHARES}
-    supply = Variations(spec_of(many, short), REGISTRY, many)
+    supply = VariationSource(spec_of(many, short), REGISTRY, many)
     found = [{split[parent] for parent in supply.candidate(index, 0).parents} for index in range(200)]
     assert max(map(len, found)) == 1
     assert len({next(iter(of)) for of in found}) == 3

@@ -9,8 +9,8 @@ import pytest
 
 from synthcore.base.errors import SpecError
 from synthcore.sources.modulation import MAX_CONNECTIONS, MIN_AMOUNT, STOP
-from synthcore.sources.priors import ConstraintRow, PriorRow, Priors, RouteRow, marginals, shipped
-from synthcore.sources.synthetic import BLOCK, Sampler
+from synthcore.sources.priors import ConstraintRow, PriorRow, Priors, RouteRow, default_priors, marginals
+from synthcore.sources.synthetic import BLOCK, SyntheticSource
 from synthcore.spec import DatasetSpec
 from synthcore.vital.catalog import Catalog, builtin
 from synthcore.vital.controls import installed
@@ -32,7 +32,7 @@ class Block:
     """All first candidates of one hypercube, as columns."""
 
     def __init__(self, kind):
-        self.sampler = Sampler(DatasetSpec(**KINDS[kind], seed=7), REGISTRY)
+        self.sampler = SyntheticSource(DatasetSpec(**KINDS[kind], seed=7), REGISTRY)
         self.patches = [self.sampler.draw(slot, 0) for slot in range(BLOCK)]
         self.units = np.array([p.continuous for p in self.patches])
         self.options = np.array([p.categorical for p in self.patches])
@@ -178,7 +178,7 @@ def test_the_frame_goes_as_far_as_its_wavetable_and_no_farther(block):
 
 def test_the_frame_of_a_longer_wavetable_goes_farther():
     longest = Catalog(tuple(e.model_copy(update={"frames": 257}) for e in builtin().entries), builtin().assets)
-    sampler = Sampler(DatasetSpec(), REGISTRY, catalog=longest)
+    sampler = SyntheticSource(DatasetSpec(), REGISTRY, catalog=longest)
     column = [c.name for c in REGISTRY.continuous].index("osc_1_wave_frame")
     assert max(sampler.draw(i, 0).continuous[column] for i in range(100)) > 0.9
     (marginal,) = (m for m in sampler.marginals if m.control.name == "osc_1_wave_frame")
@@ -189,13 +189,13 @@ def test_a_catalog_larger_than_a_block_is_drawn_from_whole():
     entries = tuple(
         e.model_copy(update={"digest": f"{50 * n + i:064}"}) for i in range(50) for n, e in enumerate(builtin().entries)
     )
-    sampler = Sampler(DatasetSpec(), REGISTRY, catalog=Catalog(entries, {}))
+    sampler = SyntheticSource(DatasetSpec(), REGISTRY, catalog=Catalog(entries, {}))
     drawn = {w for i in range(4 * BLOCK) for w in sampler.draw(i, 0).wavetables}
     assert len(drawn) > 0.85 * len(entries)
 
 
 def test_wavetables_can_begin_at_tier_2():
-    tier_1, tier_2 = (Sampler(DatasetSpec(tier=tier, wavetables_from_tier=2), REGISTRY) for tier in (1, 2))
+    tier_1, tier_2 = (SyntheticSource(DatasetSpec(tier=tier, wavetables_from_tier=2), REGISTRY) for tier in (1, 2))
     init = Patch.init(REGISTRY).wavetables
     assert {tier_1.draw(i, 0).wavetables for i in range(20)} == {init}
     assert len({tier_2.draw(i, 0).wavetables for i in range(20)}) > 10
@@ -219,8 +219,8 @@ def hashes(sampler, candidates=SOME):
 
 
 def test_a_candidate_depends_on_its_slot_and_attempt_alone(spec):
-    forwards = hashes(Sampler(spec, REGISTRY))
-    sampler = Sampler(spec, REGISTRY)
+    forwards = hashes(SyntheticSource(spec, REGISTRY))
+    sampler = SyntheticSource(spec, REGISTRY)
     backwards = hashes(sampler, SOME[::-1])
     assert forwards == backwards[::-1] == hashes(sampler)
 
@@ -229,25 +229,25 @@ def test_a_candidate_is_the_same_in_another_process(fresh):
     specs = [DatasetSpec(**fields) for fields in KINDS.values()]
     code = f"""
 from synthcore.vital.controls import installed
-from synthcore.sources.synthetic import Sampler
+from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import DatasetSpec
 for spec in sys.argv[1:]:
-    sampler = Sampler(DatasetSpec.model_validate_json(spec), installed())
+    sampler = SyntheticSource(DatasetSpec.model_validate_json(spec), installed())
     print(*(sampler.draw(slot, attempt).hash for slot, attempt in {SOME}))
 """
     theirs = fresh(code, *(s.model_dump_json() for s in specs)).stdout.splitlines()
-    assert [line.split() for line in theirs] == [hashes(Sampler(s, REGISTRY)) for s in specs]
+    assert [line.split() for line in theirs] == [hashes(SyntheticSource(s, REGISTRY)) for s in specs]
 
 
 def test_the_size_of_the_dataset_changes_no_candidate(spec):
     more = spec.model_copy(update={"n_samples": 1_000_000})
-    assert hashes(Sampler(more, REGISTRY)) == hashes(Sampler(spec, REGISTRY))
+    assert hashes(SyntheticSource(more, REGISTRY)) == hashes(SyntheticSource(spec, REGISTRY))
 
 
 def test_slots_attempts_and_seeds_differ(spec):
-    other_seed = Sampler(spec.model_copy(update={"seed": 1}), REGISTRY)
+    other_seed = SyntheticSource(spec.model_copy(update={"seed": 1}), REGISTRY)
     everywhere = [(slot, attempt) for slot in (0, 1, BLOCK, BLOCK + 1) for attempt in range(3)]
-    found = hashes(Sampler(spec, REGISTRY), everywhere) + hashes(other_seed, everywhere)
+    found = hashes(SyntheticSource(spec, REGISTRY), everywhere) + hashes(other_seed, everywhere)
     assert len(set(found)) == 2 * len(everywhere)
 
 
@@ -308,7 +308,7 @@ def test_an_unused_slot_is_empty(block):
 
 @pytest.mark.parametrize("block", ["tier-2-fixed"], indirect=True)
 def test_each_of_8_fixed_routes_is_on_in_half_of_the_patches_in_a_slot_of_its_own(block):
-    routes = shipped().route
+    routes = default_priors().route
     assert len(routes) == len({(r.source, r.destination) for r in routes}) == 8
     for place, route in enumerate(routes):
         slot = block.slots[:, place]
@@ -321,8 +321,8 @@ def test_each_of_8_fixed_routes_is_on_in_half_of_the_patches_in_a_slot_of_its_ow
 
 
 def test_a_fixed_route_that_the_synth_cannot_take_is_an_error():
-    priors = shipped().model_copy(update={"route": (RouteRow(source="lfo_1", destination="osc_1_on"),)})
-    sampler = Sampler(DatasetSpec(tier=2, fixed_modulation=True), REGISTRY, priors)
+    priors = default_priors().model_copy(update={"route": (RouteRow(source="lfo_1", destination="osc_1_on"),)})
+    sampler = SyntheticSource(DatasetSpec(tier=2, fixed_modulation=True), REGISTRY, priors)
     with pytest.raises(SpecError, match="'osc_1_on' is no modulation destination"):
         sampler.draw(0, 0)
 
@@ -331,7 +331,7 @@ def test_a_fixed_route_that_the_synth_cannot_take_is_an_error():
 
 
 def test_every_row_says_why():
-    assert [row for row in (*shipped().prior, *shipped().constraint) if not row.reason.strip()] == []
+    assert [row for row in (*default_priors().prior, *default_priors().constraint) if not row.reason.strip()] == []
 
 
 def of_kinds(row):
@@ -351,7 +351,7 @@ def _only(row):
 
 
 def test_a_range_cut_by_more_than_a_fifth_says_what_was_measured():
-    for row in shipped().prior:
+    for row in default_priors().prior:
         if row.range:
             share = min((row.range[1] - row.range[0]) / (c.high - c.low) for c in matched(row))
             assert share >= 0.8 - 1e-9 or row.measured.strip(), (row.controls, share)
@@ -359,7 +359,7 @@ def test_a_range_cut_by_more_than_a_fifth_says_what_was_measured():
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_the_synth_has_all_that_priors_toml_names(kind):
-    assert marginals(REGISTRY, DatasetSpec(**KINDS[kind]), shipped())
+    assert marginals(REGISTRY, DatasetSpec(**KINDS[kind]), default_priors())
 
 
 def prior(**row):
@@ -390,14 +390,14 @@ def constraint(**row):
     ],
 )
 def test_priors_that_the_synth_cannot_meet_are_refused_by_name(wrong, said):
-    priors = shipped().model_copy(update=wrong)
+    priors = default_priors().model_copy(update=wrong)
     with pytest.raises(SpecError, match=rf"priors\.toml: .*{said}"):
-        Sampler(DatasetSpec(), REGISTRY, priors)
+        SyntheticSource(DatasetSpec(), REGISTRY, priors)
 
 
 def test_of_several_rows_for_a_control_the_last_holds():
     rows = tuple(PriorRow(controls=("osc_?_level",), range=r, reason="a test") for r in ((0.0, 0.5), (0.25, 0.75)))
-    priors = shipped().model_copy(update={"prior": rows, "constraint": ()})
+    priors = default_priors().model_copy(update={"prior": rows, "constraint": ()})
     (level,) = (m for m in marginals(REGISTRY, DatasetSpec(), priors) if m.control.name == "osc_1_level")
     assert (level.low, level.high) == (0.25, 0.75)
 
@@ -409,7 +409,7 @@ def test_an_option_that_shares_its_name_is_weighted_by_its_number():
     assert len(twins) > 1
     weights = {"None": 1.0, f"#{twins[0]}": 1.0}
     rows = (PriorRow(controls=(control.name,), options=weights, reason="a test"),)
-    priors = shipped().model_copy(update={"prior": rows, "constraint": ()})
+    priors = default_priors().model_copy(update={"prior": rows, "constraint": ()})
     (marginal,) = (m for m in marginals(REGISTRY, DatasetSpec(), priors) if m.control == control)
     drawn = marginal.draw(np.linspace(0, 1, 100, endpoint=False))
     assert set(drawn) == {control.options.index("None"), twins[0]}

@@ -24,7 +24,7 @@ from synthcore.engine.faults import REASONS
 from synthcore.engine.lending import borrow_renderer
 from synthcore.engine.machine import Engine, engine
 from synthcore.pipeline.continuing import grown, require_continuable
-from synthcore.sources.synthetic import Sampler
+from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.schema import to_dense
@@ -127,7 +127,7 @@ def test_rows_are_patch_after_patch_and_note_after_note(opened, each_tier):
 
 
 def test_labels_are_those_of_the_candidate_that_was_kept(opened, each_tier):
-    sampler = Sampler(each_tier.spec, installed())
+    sampler = SyntheticSource(each_tier.spec, installed())
     for row, (slot, attempt) in enumerate(zip(opened["metadata/patch_index"], opened["metadata/attempt"], strict=True)):
         patch = sampler.draw(int(slot), int(attempt))
         np.testing.assert_array_equal(opened["params/continuous"][row], patch.continuous)
@@ -225,7 +225,7 @@ def test_rejections_say_what_was_refused_and_why(each_tier):
 def test_a_rejection_can_be_replayed(tier_1, registry):
     with h5py.File(tier_1.path) as file:
         refused = {name: d[0] for name, d in file["rejections"].items()}
-    sampler = Sampler(tier_1.spec, registry)
+    sampler = SyntheticSource(tier_1.spec, registry)
     candidate = sampler.draw(int(refused["patch_index"]), int(refused["attempt"]))
     with borrow_renderer(tier_1.spec.render_format, 60) as synth:
         fault = synth.render(candidate.to_json(registry, sampler.assets).encode()).fault

@@ -21,7 +21,7 @@ from synthcore.engine.machine import engine
 from synthcore.engine.rendering import RenderedRow
 from synthcore.pipeline.library import merge_context
 from synthcore.publishing.recipe import write_recipe
-from synthcore.sources.synthetic import Sampler, drawn_with
+from synthcore.sources.synthetic import SyntheticSource, drawn_with
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import merge_shards
@@ -65,7 +65,7 @@ def row_of(sound):
 def scatter(folder, sounds):
     """Write a shard with the real writer, make one for each sound of it, and merge them to a view."""
     registry, spec = installed(), DatasetSpec(n_samples=len(sounds), audio=TINY)
-    sampler, shards = Sampler(spec, registry), []
+    sampler, shards = SyntheticSource(spec, registry), []
     with new_file(folder / "first.h5") as file:
         drawing = Drawing(StoredPriors.of(sampler.marginals), sampler.priors_digest, drawn_with())
         writer = ShardWriter(file, Header(spec, registry, engine(), drawing), builtin(), patches=1)

@@ -12,11 +12,11 @@ import pytest
 
 from synthcore.base.errors import SpecError
 from synthcore.flows.cli import main
-from synthcore.sources.synthetic import Sampler
+from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.verification.trials import LEAST_MOVE, ActivityVerdict, move
-from synthcore.vital.activity import Activity, Labels, Rule, Table, active, activity, shipped
+from synthcore.vital.activity import Activity, Labels, Rule, Table, active, activity, activity_rules
 from synthcore.vital.controls import Registry
 from synthcore.vital.normalize import to_units
 from synthcore.vital.patch import Patch
@@ -198,18 +198,18 @@ def test_a_macro_and_the_wheel_are_heard_when_they_move_something(heard):
 
 
 def test_many_patches_are_judged_as_one_by_one(registry):
-    sampler = Sampler(DatasetSpec(tier=3, seed=5), registry)
+    sampler = SyntheticSource(DatasetSpec(tier=3, seed=5), registry)
     patches = [sampler.draw(i, 0) for i in range(20)]
     together = activity(registry).of(Labels.of(patches, registry))
     np.testing.assert_array_equal(together, [active(patch, registry) for patch in patches])
 
 
 def test_every_rule_says_why_and_of_what_and_its_names_are_its_own(registry):
-    rules = shipped().rule
+    rules = activity_rules().rule
     assert all(rule.reason and rule.controls for rule in rules)
     written = {(rule.id, rule.reason) for rule in rules}
     assert len(written) == len({rule.id for rule in rules})
-    assert len(shipped().digest) == 64
+    assert len(activity_rules().digest) == 64
 
 
 def test_the_rules_that_silence_a_control_are_named(registry):
@@ -250,7 +250,10 @@ def test_a_merged_file_says_what_the_rules_say(each_tier, registry):
     with h5py.File(each_tier.path) as file:
         said = file["schema"].attrs
         assert tuple(said["active_names"]) == activity(registry).names
-        assert (said["active_rules"], said["active_rules_digest"]) == (shipped().version, shipped().digest)
+        assert (said["active_rules"], said["active_rules_digest"]) == (
+            activity_rules().version,
+            activity_rules().digest,
+        )
 
 
 # ------------------------------------------------------------------------------------------------------------ the synth

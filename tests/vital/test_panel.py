@@ -13,7 +13,7 @@ import synthcore
 from synthcore.spec import AudioSpec
 from synthcore.vital.controls import Control, Registry
 from synthcore.vital.normalize import to_units
-from synthcore.vital.panel import EFFECTS, effects_in_order, panel, plain, shipped, signed
+from synthcore.vital.panel import EFFECTS, effects_in_order, panel, panel_table, plain, signed
 from synthcore.vital.patch import Patch
 
 #: A number that vita multiplies by 60, and that is a switch.
@@ -103,7 +103,7 @@ def test_scales_are_vitas(registry, synth):
 
 def test_every_row_of_the_table_is_of_some_control(registry):
     used = {id(knob.shown) for knob in panel(registry).knobs.values()}
-    assert [shown.controls for shown in shipped().shown if id(shown) not in used] == []
+    assert [shown.controls for shown in panel_table().shown if id(shown) not in used] == []
 
 
 @pytest.mark.parametrize(

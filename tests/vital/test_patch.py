@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from synthcore.base.hashing import content_hash
 from synthcore.engine.lending import borrow_renderer
-from synthcore.sources.synthetic import Sampler
+from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import DatasetSpec
 from synthcore.vital.classes import EXTRAS
 from synthcore.vital.controls import installed
@@ -106,7 +106,7 @@ def test_the_synth_keeps_the_sample_but_for_rounding(synth):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sample_that_is_off_is_left_out_and_nobody_hears_it(seed, short):
-    sampler = Sampler(DatasetSpec(tier=3, seed=seed, audio=short), REGISTRY)
+    sampler = SyntheticSource(DatasetSpec(tier=3, seed=seed, audio=short), REGISTRY)
     document = with_sample(sampler.draw(0, 0), on=False).to_json(REGISTRY, sampler.assets)
     whole = json.loads(document)
     assert len(whole["settings"]["sample"]["samples"]) < 10

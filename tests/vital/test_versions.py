@@ -15,7 +15,7 @@ from synthcore.ingest.fidelity import measure
 from synthcore.vital.controls import VITAL_VERSION, installed
 from synthcore.vital.patch import MAX_SLOTS, Patch, init_assets
 from synthcore.vital.reading import UNKNOWN_ROUTE, ReadPreset, read_preset
-from synthcore.vital.versions import Heard, Versions, read_table, shipped, versions
+from synthcore.vital.versions import Heard, Versions, read_table, version_table, versions
 
 REGISTRY = installed()
 INIT = Patch.init(REGISTRY)
@@ -254,7 +254,7 @@ def test_an_export_holds_nothing_that_its_version_lacks():
     preset = INIT.to_preset(REGISTRY, init_assets(REGISTRY), "x")
     known = versions(REGISTRY)
     assert [key for key in preset["settings"] if known.knows(key)] == []
-    moved = [(c.control, n) for c in shipped().control if c.since <= VITAL_VERSION for n in c.moved]
+    moved = [(c.control, n) for c in version_table().control if c.since <= VITAL_VERSION for n in c.moved]
     assert [(control, n) for control, n in moved if n <= REGISTRY.by_name[control.replace("*", "1")].high] == []
 
 
@@ -262,7 +262,7 @@ def test_an_export_holds_nothing_that_its_version_lacks():
 
 
 def test_every_entry_says_what_it_knows_and_from_where():
-    table = shipped()
+    table = version_table()
     for entry in (*table.control, *table.key):
         assert all(len(text) > 5 for text in (entry.vital, entry.vita, entry.source))
     for change in table.control:
