@@ -74,7 +74,7 @@ class Rendered:
     refused: int
 
 
-class SyntheticSource:
+class Sampler:
     """Presets drawn as the design says: Latin hypercube for the continuous, uniform for the categorical controls."""
 
     def __init__(self, registry: Registry, tier: int, seed: int) -> None:
@@ -214,7 +214,7 @@ def _option(control: Control, value: float) -> int:
 def generate(request: Request) -> dict[str, Any]:
     """Fill one file; say how many rows it has, what was refused, and how long it took."""
     registry = installed()
-    presets: Any = SyntheticSource(registry, request.tier, request.seed)
+    presets: Any = Sampler(registry, request.tier, request.seed)
     if request.presets:
         presets = read_presets(request.presets, registry)
     samples = int(request.audio.render_seconds * request.audio.sample_rate)
