@@ -7,7 +7,6 @@ the same candidate in a fresh zygote, so that no kill ever changes which candida
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import logging
 import math
@@ -20,9 +19,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
 from synthcore.base.errors import Accident, SynthcoreError
+from synthcore.base.memory import return_large_blocks
 from synthcore.engine import faults
 from synthcore.engine.protocol import Died, End, Message, Migrated, Played, Request, data_bytes, pack, unpack
 from synthcore.engine.rendering import CpuSeconds, Fault, Outcome, RenderedRow, RenderFormat
@@ -38,7 +37,6 @@ LOAD_SECONDS = 10  #: the largest real preset took 2.6 s to load
 DOCUMENT_BYTES = 1 << 26  #: the largest document that a migration may give; the largest real one gave 4 MB
 SAID_LENGTH = 200  #: to which the last line that a zygote wrote is cut
 PIPE_BYTES = 1 << 20  #: Linux's limit for a pipe without privileges
-M_MMAP_THRESHOLD, LARGE_BYTES = -3, 1 << 17  #: an option of glibc's `mallopt`, and its default
 
 Changes = Sequence[Mapping[str, float]]  #: for each note, the value of every control to set
 
@@ -63,7 +61,7 @@ class Zygote:
 
     def __init__(self, fmt: RenderFormat) -> None:
         self.fmt = fmt
-        _return_large_blocks()
+        return_large_blocks()
         # A stream that can't be compressed grows a little, and the head needs room.
         place_bytes = (fmt.row_bytes + fmt.row_bytes // 100 if fmt.notes else DOCUMENT_BYTES) + 4096
         try:
@@ -328,17 +326,6 @@ def _environment() -> dict[str, str]:
         # Huge pages for malloc bring a fork and exit from 13 ms to 4 ms; other libcs ignore the variable.
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     }
-
-
-@lru_cache(maxsize=1)
-def _return_large_blocks() -> None:
-    """Let what a row took go back to the system when it is freed.
-
-    glibc would soon keep blocks of that size, in one heap for each of the threads that come and go with shards: 1.3 GB
-    after 8,000 rows.
-    """
-    with contextlib.suppress(AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 def _row_of(played: Played, chunk: bytes) -> RenderedRow:
