@@ -74,7 +74,7 @@ def remember(made: Any, data_dir: Path) -> None:
 
 
 def test_a_dry_run_needs_no_prefect_and_writes_what_it_measured_alone(fresh: Any, tmp_path: Path) -> None:
-    code = "from synthcore import pace; pace.ENOUGH, pace.REHEARSAL_SECONDS = 12, 60\n"
+    code = "from synthcore.estimates import pace; pace.ENOUGH, pace.REHEARSAL_SECONDS = 12, 60\n"
     code += "from synthcore.flows.cli import main; sys.exit(main(sys.argv[1:]))"
     wishes = ("generate", "-n", 20, *SHORT, "-o", "new/out.h5", "--data-dir", "data", "--dry-run")
     done = fresh(code, *wishes, "--json", without=("prefect",))
