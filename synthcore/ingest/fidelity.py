@@ -18,8 +18,8 @@ from synthcore.engine.rendering import RenderFormat
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 from synthcore.vital import validation
 from synthcore.vital.controls import Registry
+from synthcore.vital.parsing import parse
 from synthcore.vital.reading import ReadPreset
-from synthcore.vital.validation import parse
 from synthcore.vital.versions import versions
 
 CLOSE, NEAR = 1e-4, 1e-3  #: largest difference of two samples, where full scale is 1

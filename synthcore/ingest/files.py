@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from synthcore.base.errors import PresetError
-from synthcore.vital.validation import MAX_BYTES, is_preset, is_wavetable, load
+from synthcore.vital.parsing import MAX_BYTES, is_preset, is_wavetable, load
 
 #: The endings of what may be a preset, a wavetable or an archive of them. Which it is, its content says.
 ENDINGS = (".vital", ".vitalbank", ".vitaltable", ".zip")

@@ -25,7 +25,7 @@ from synthcore.engine.play import migrate
 from synthcore.engine.stopping import interruptible
 from synthcore.ingest.files import ENDINGS, WAV_ENDING, Found, Refused, find
 from synthcore.ingest.wav import read_wavetable
-from synthcore.vital import validation
+from synthcore.vital import parsing, validation
 from synthcore.vital.catalog import FORMAT, Catalog, Sighting, builtin, catalog_of
 from synthcore.vital.controls import VITAL_VERSION
 from synthcore.vital.patch import NO_SAMPLE, OSCILLATORS
@@ -219,7 +219,7 @@ def _read(file: Found | Refused) -> list[Sighting] | Refusal:
 def _wavetables(file: Found) -> list[Any]:
     if file.kind == "wav":
         return [read_wavetable(file.content, PurePosixPath(file.file.replace("!", "/")).stem)]
-    document = validation.load(file.content)
+    document = parsing.load(file.content)
     tables = [document] if file.kind == "wavetable" else document["settings"].get("wavetables") or []
     if not isinstance(tables, list) or len(tables) > OSCILLATORS:
         raise PresetError(f"its wavetables are not a list of at most {OSCILLATORS}")

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from synthcore.base.errors import DatasetError, PresetError
 from synthcore.base.hashing import canonical_json, content_hash
-from synthcore.vital import validation
+from synthcore.vital import parsing, validation
 from synthcore.vital.builtin import builtin_wavetables
 from synthcore.vital.wavetable import canonical_wavetable, count_frames, playable
 
@@ -242,7 +242,7 @@ def _most_frequent(names: Counter[str]) -> str:
 
 def _require_canonical(content: bytes) -> None:
     """Refuse what a hand has changed: `playable` works on the text, and the synth doesn't survive every table."""
-    wavetable = validation.load(playable(content.decode()).encode())
+    wavetable = parsing.load(playable(content.decode()).encode())
     validation.require_wavetable(wavetable)
     if canonical_wavetable(wavetable) != content:
         raise ValueError("a wavetable is not in its canonical form")

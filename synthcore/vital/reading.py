@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from synthcore.base.errors import PresetError
 from synthcore.base.hashing import canonical_json
 from synthcore.engine.play import migrate
-from synthcore.vital import validation
+from synthcore.vital import parsing, validation
 from synthcore.vital.controls import NOT_A_LABEL, Registry
 from synthcore.vital.normalize import to_label
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, SLOT_SETTINGS, Patch
@@ -89,7 +89,7 @@ class ReadPreset:
 
 def read_preset(content: bytes, registry: Registry) -> ReadPreset:
     """Read a preset file's content. See `read_document`."""
-    return read_document(validation.parse(content), registry)
+    return read_document(parsing.parse(content), registry)
 
 
 def read_document(document: dict[str, Any], registry: Registry) -> ReadPreset:
@@ -98,7 +98,7 @@ def read_document(document: dict[str, Any], registry: Registry) -> ReadPreset:
     Parameters
     ----------
     document : dict
-        What `validation.parse` returned.
+        What `parsing.parse` returned.
     registry : Registry
 
     Raises
