@@ -40,7 +40,7 @@ from synthcore.settings.models import (
 )
 from synthcore.tasks.ingest import make_collection
 from synthcore.tasks.logs import show_logs
-from synthcore.vital.factory import factory_folders
+from synthcore.vital.folders import factory_folders
 
 
 def run_name() -> str:

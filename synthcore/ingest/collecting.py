@@ -35,7 +35,7 @@ from synthcore.sources.collection import Collection, Preset
 from synthcore.spec import AudioSpec
 from synthcore.storage import collection as file_format
 from synthcore.vital.controls import Registry, installed
-from synthcore.vital.factory import factory_folders, is_factory
+from synthcore.vital.folders import factory_folders, is_factory
 from synthcore.vital.parsing import parse
 from synthcore.vital.reading import READER_VERSION, ReadPreset, clean, read_document
 from synthcore.vital.versions import version_table

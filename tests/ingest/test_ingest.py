@@ -28,7 +28,7 @@ from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.collection import read_collection, write_collection
 from synthcore.vital.classes import EXTRAS
 from synthcore.vital.controls import installed
-from synthcore.vital.factory import factory_folders, is_factory
+from synthcore.vital.folders import factory_folders, is_factory
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, init_assets
 from synthcore.vital.reading import MAX_NAME, UNKNOWN_ROUTE, read_preset
 from tests.conftest import REAL_PRESETS
