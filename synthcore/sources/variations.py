@@ -23,16 +23,11 @@ from synthcore.sources.priors import default_priors, marginals
 from synthcore.sources.splits import SHARES, family_of, split_of
 from synthcore.sources.synthetic import MAX_ATTEMPTS
 from synthcore.spec import DatasetSpec
-from synthcore.vital.controls import Registry
+from synthcore.vital.controls import Registry, module_of
 from synthcore.vital.normalize import to_units, to_values
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, init_assets
 from synthcore.vital.wavetable import init_names
 
-#: What is moved as a whole when two presets are crossed. What no pattern names, such as volume, is its own module.
-MODULE = re.compile(
-    r"osc_\d|sample|filter_(?:\d|fx)|env_\d|lfo|random_\d|macro|chorus|compressor|delay|distortion|eq|flanger|phaser|reverb"
-    r"|portamento|voice|stereo|pitch|velocity"
-)
 #: A jitter moves a control by this much of its range (standard deviation), and this share of the options.
 JITTER, OPTION_CHANGES = 0.05, 0.03
 #: How near to one parent an interpolation may come.
@@ -212,6 +207,6 @@ class VariationSource:
 
 
 def _module(name: str) -> str:
-    """The module of a control or destination: its own name where it belongs to none."""
-    found = MODULE.match(name)
-    return found[0] if found else name
+    """What is taken as a whole when two presets are crossed: a module; all LFOs, because their shapes are one asset."""
+    module = module_of(name)
+    return "lfo" if module.startswith("lfo_") else module

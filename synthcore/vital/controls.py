@@ -28,6 +28,8 @@ from synthcore.base.hashing import canonical_json
 #: Modulation slots are labelled as `modulation_slots`, the view controls only draw.
 NOT_A_LABEL = re.compile(r"modulation_\d+_(amount|bipolar|bypass|power|stereo)|view_spectrogram|osc_\d_view_2d")
 TIER_1 = re.compile(r"osc_[12]_.*|filter_1_.*|env_1_.*|volume")
+#: How a control's name begins: with its module, and its number where there are several.
+_MODULE = re.compile(r"(?:osc|env|lfo|random)_\d|filter_(?:\d|fx)|[a-z]+")
 #: Options that vita plays and has no name for. Of the ten numbers that a filter's style takes it names five, those of
 #: the analog filters; a comb filter plays six, and 6 to 9 sound like one of these with every model.
 NAMELESS = {re.compile(r"filter_(1|2|fx)_style"): ("Band Spread Flange-",)}
@@ -178,6 +180,18 @@ class Registry:
                 f"{where} was made with another synth: {'; '.join(differences(other, self))}. "
                 "Install the vita it names (synthcore inspect shows it)."
             )
+
+
+def module_of(name: str) -> str:
+    """Name the module of a control or of a modulation's destination, as the synth's own names begin.
+
+    Examples
+    --------
+    >>> module_of("osc_1_level"), module_of("filter_fx_cutoff"), module_of("reverb_dry_wet"), module_of("volume")
+    ('osc_1', 'filter_fx', 'reverb', 'volume')
+    """
+    found = _MODULE.match(name)
+    return found[0] if found else name
 
 
 def differences(theirs: Registry, ours: Registry) -> list[str]:
