@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -21,7 +21,7 @@ from synthcore.base.errors import DatasetError
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.activity import Labels, activity
 from synthcore.vital.controls import Control
-from synthcore.vital.panel import Knob, Module, panel, plain, signed
+from synthcore.vital.panel import Knob, Module, Panel, panel, plain, signed
 from synthcore.vital.patch import Patch
 
 CELL = 38  #: two controls stand side by side where both are this short
@@ -114,10 +114,22 @@ def describe(dataset: Dataset, row: int, *, everything: bool = False) -> RowWord
         row=row % len(dataset),
         metadata={name: _readable(stored[name]) for name in dataset.metadata_names},
         controls={control.name: _raw(control, sound.values[control.name]) for control in sound.changed},
-        modulation=[_raw_connection(sound, slot) for slot in sound.slots],
+        modulation=[_raw_connection(number, connection) for number, connection in sound.connections.items()],
         modules=tuple(_modules(sound, everything)),
         connections=tuple(_connections(sound, everything)),
     )
+
+
+class _Connection(NamedTuple):
+    """One modulation connection: `SlotField`, its ends by the synth's names."""
+
+    source: str
+    destination: str
+    amount: float
+    bipolar: float
+    power: float
+    stereo: float
+    bypass: float
 
 
 @dataclass(frozen=True)
@@ -126,6 +138,11 @@ class _Sound:
 
     dataset: Dataset
     patch: Patch
+
+    @cached_property
+    def panel(self) -> Panel:
+        """How Vital shows this synth's controls."""
+        return panel(self.dataset.registry)
 
     @cached_property
     def values(self) -> dict[str, float]:
@@ -146,10 +163,14 @@ class _Sound:
         return {name for name, is_heard in zip(rules.names, heard.tolist(), strict=True) if is_heard}
 
     @cached_property
-    def slots(self) -> dict[int, tuple[float, ...]]:
-        """The connections by their slot's number, from 1; each is `SLOT_FIELDS`."""
-        slots = enumerate(self.patch.modulation_slots.tolist(), start=1)
-        return {number: tuple(slot) for number, slot in slots if slot[0] >= 0}
+    def connections(self) -> dict[int, _Connection]:
+        """The connections by their slot's number, from 1."""
+        registry = self.dataset.registry
+        return {
+            number: _Connection(registry.sources[int(source)], registry.destinations[int(destination)], *settings)
+            for number, (source, destination, *settings) in enumerate(self.patch.modulation_slots.tolist(), start=1)
+            if source >= 0
+        }
 
     @cached_property
     def heard_slots(self) -> set[int]:
@@ -162,20 +183,20 @@ class _Sound:
         """Whether anything of a module but its switch can be heard."""
         return any(k.control.name in self.heard for k in module.knobs if k.control.name != f"{module.prefix}on")
 
-    def extra(self, place: int) -> Any:
-        """What the patch has instead of the init preset's LFO shapes (0), sample (1) or curves (2); None if nothing.
+    def extra(self, name: str | None) -> Any:
+        """Read one of the patch's `extras`; None if it plays the init preset's.
 
-        Of a recipe, which leaves out what other people own, an empty dictionary.
+        An empty dictionary in a recipe, which leaves out what other people own.
         """
-        name = self.patch.extras[place]
-        content = name and self.dataset.asset(name)
-        return json.loads(content) if content else None if name is None else {}
+        if name is None:
+            return None
+        content = self.dataset.asset(name)
+        return json.loads(content) if content else {}
 
 
 def _modules(sound: _Sound, everything: bool) -> Iterator[ModuleWords]:
     changed = {control.name for control in sound.changed}
-    of_synth = panel(sound.dataset.registry)
-    for module in of_synth.in_order(round(sound.values["effect_chain_order"])):
+    for module in sound.panel.in_order(round(sound.values["effect_chain_order"])):
         words = [*_parts(module, sound)]
         words += [_knob(knob, sound) for knob in module.knobs if knob.control.name in changed]
         words = [word for word in words if word.is_heard or everything]
@@ -191,8 +212,8 @@ def _knob(knob: Knob, sound: _Sound) -> KnobWords:
 
 def _effects(sound: _Sound) -> str:
     """The effects that are on, in their order."""
-    of_synth = panel(sound.dataset.registry).in_order(round(sound.values["effect_chain_order"]))
-    effects = [module for module in of_synth if module.is_effect and sound.values[f"{module.prefix}on"]]
+    modules = sound.panel.in_order(round(sound.values["effect_chain_order"]))
+    effects = [module for module in modules if module.is_effect and sound.values[f"{module.prefix}on"]]
     return ", ".join(module.title for module in effects)
 
 
@@ -212,7 +233,7 @@ def _wavetable(sound: _Sound, number: str) -> tuple[str, str] | None:
 
 
 def _shape(sound: _Sound, number: str) -> tuple[str, str] | None:
-    shapes = sound.extra(0)
+    shapes = sound.extra(sound.patch.extras.lfos)
     if shapes is None:
         return None
     if not shapes:
@@ -223,7 +244,7 @@ def _shape(sound: _Sound, number: str) -> tuple[str, str] | None:
 
 
 def _sample(sound: _Sound, _: str) -> tuple[str, str] | None:
-    sample = sound.extra(1)
+    sample = sound.extra(sound.patch.extras.sample)
     if sample is None:
         return None
     seconds = f"{plain(sample['length'] / sample['sample_rate'])} s" if sample else "which this file leaves out"
@@ -238,37 +259,32 @@ _PARTS: Mapping[str, Callable[[_Sound, str], tuple[str, str] | None]] = {
 
 
 def _connections(sound: _Sound, everything: bool) -> Iterator[ConnectionWords]:
-    curves = sound.extra(2)
-    for number in sound.slots:
+    curves = sound.extra(sound.patch.extras.curves)
+    for number, connection in sound.connections.items():
         is_heard = number in sound.heard_slots
         if is_heard or everything:
             is_drawn = curves is not None and (not curves or str(number) in curves)
-            sentence = _sentence(sound, number) + (", through a drawn curve" if is_drawn else "")
+            sentence = _sentence(connection, sound.panel) + (", through a drawn curve" if is_drawn else "")
             yield ConnectionWords(slot=number, sentence=sentence, is_heard=is_heard)
 
 
-def _sentence(sound: _Sound, number: int) -> str:
-    registry, of_synth = sound.dataset.registry, panel(sound.dataset.registry)
-    source, destination, amount, is_bipolar, power, is_stereo, is_bypassed = sound.slots[number]
-    moves = of_synth.source(registry.sources[int(source)])
-    moved = of_synth.destination(registry.destinations[int(destination)])
+def _sentence(connection: _Connection, of_synth: Panel) -> str:
+    source, destination = of_synth.source(connection.source), of_synth.destination(connection.destination)
     return (
-        f"{moves[0].upper()}{moves[1:]} moves {moved} by {signed(100 * amount)} %, "
-        + ("bipolar" if is_bipolar else "unipolar")
-        + (f", power {signed(power)}" if power else "")
-        + (", stereo" if is_stereo else "")
-        + (", bypassed" if is_bypassed else "")
+        f"{source[0].upper()}{source[1:]} moves {destination} by {signed(100 * connection.amount)} %, "
+        + ("bipolar" if connection.bipolar else "unipolar")
+        + (f", power {signed(connection.power)}" if connection.power else "")
+        + (", stereo" if connection.stereo else "")
+        + (", bypassed" if connection.bypass else "")
     )
 
 
-def _raw_connection(sound: _Sound, number: int) -> str:
-    source, destination, amount, is_bipolar, power, is_stereo, _ = sound.slots[number]
-    names = sound.dataset.registry
+def _raw_connection(number: int, connection: _Connection) -> str:
     return (
-        f"slot {number}: {names.sources[int(source)]} -> {names.destinations[int(destination)]}, "
-        f"amount {amount:+.3f}, power {power:+.2f}"
-        + (", bipolar" if is_bipolar else "")
-        + (", stereo" if is_stereo else "")
+        f"slot {number}: {connection.source} -> {connection.destination}, "
+        f"amount {connection.amount:+.3f}, power {connection.power:+.2f}"
+        + (", bipolar" if connection.bipolar else "")
+        + (", stereo" if connection.stereo else "")
     )
 
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from synthcore.base.errors import SpecError
 from synthcore.vital.controls import Registry
 from synthcore.vital.normalize import to_units
-from synthcore.vital.patch import MAX_SLOTS, SLOT_FIELDS, Patch
+from synthcore.vital.patch import MAX_SLOTS, Patch, SlotField, is_connected
 
 Mask = NDArray[np.bool_]
 
@@ -112,7 +112,7 @@ class Labels:
     categorical : ndarray, shape (N, 126), int32
         Option indices.
     slots : ndarray, shape (N, 64, 7), float32
-        See `synthcore.vital.patch.SLOT_FIELDS`.
+        See `synthcore.vital.patch.SlotField`.
     one_frame : ndarray, shape (N, 3), bool
         Whether each oscillator's wavetable is the init preset's, which has a single frame.
     """
@@ -285,12 +285,12 @@ class _Slots:
 
     @classmethod
     def of(cls, slots: NDArray[np.float32], ends: NDArray[np.intp]) -> _Slots:
-        fields = {name: slots[:, :, place] for place, name in enumerate(SLOT_FIELDS)}
+        sources, destinations = (slots[:, :, field] for field in (SlotField.SOURCE, SlotField.DESTINATION))
         return cls(
-            is_connected=(fields["source"] >= 0) & (fields["bypass"] == 0),
-            has_amount=fields["amount"] != 0,
-            sources=np.maximum(fields["source"], 0).astype(np.intp),
-            ends=ends[np.maximum(fields["destination"], 0).astype(np.intp)],
+            is_connected=is_connected(slots),
+            has_amount=slots[:, :, SlotField.AMOUNT] != 0,
+            sources=np.maximum(sources, 0).astype(np.intp),
+            ends=ends[np.maximum(destinations, 0).astype(np.intp)],
         )
 
     def moves(self, is_modulated: Mask) -> Mask:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,28 @@ from synthcore.base.errors import SynthcoreError
 from synthcore.base.hashing import canonical_json
 from synthcore.vital import nearest
 from synthcore.vital.catalog import builtin
-from synthcore.vital.classes import EXTRAS, Classes, builtin_classes
+from synthcore.vital.classes import EXTRAS, INIT_EXTRAS, Classes, Extras, builtin_classes
 from synthcore.vital.controls import VITAL_VERSION, Registry, installed
 from synthcore.vital.normalize import to_units, to_values
 from synthcore.vital.wavetable import init_wavetables, playable
 
 MAX_SLOTS = 64  #: of modulation; a 65th kills the synth
-SLOT_FIELDS = ("source", "destination", "amount", "bipolar", "power", "stereo", "bypass")
-SLOT_SETTINGS = SLOT_FIELDS[2:]
+
+
+class SlotField(IntEnum):
+    """What a modulation slot holds: the columns of `modulation_slots`."""
+
+    SOURCE = 0  #: its place in `Registry.sources`; -1 in an empty slot
+    DESTINATION = 1  #: its place in `Registry.destinations`
+    AMOUNT = 2
+    BIPOLAR = 3
+    POWER = 4
+    STEREO = 5
+    BYPASS = 6
+
+
+SLOT_FIELDS = tuple(field.name.lower() for field in SlotField)
+SLOT_SETTINGS = SLOT_FIELDS[SlotField.AMOUNT :]
 EMPTY_SLOT = np.array([-1, -1, 0, 0, 0, 0, 0], dtype=np.float32)
 OSCILLATORS = 3
 #: The parts of a label, by the names that they have in rows, batches and `Patch.from_vectors`.
@@ -48,11 +63,11 @@ class Patch:
     categorical : ndarray, shape (126,), int32
         Option indices.
     modulation_slots : ndarray, shape (64, 7), float32
-        `SLOT_FIELDS` per slot; source -1 marks an empty slot. The slot's position is part of the sound.
+        `SlotField` in each; source -1 marks an empty slot. The slot's position is part of the sound.
     wavetables : tuple of str
         The SHA-256 of each oscillator's wavetable asset.
-    extras : tuple of (str or None)
-        The SHA-256 of each of `EXTRAS`' assets, None for the init preset's.
+    extras : Extras
+        The SHA-256 of the assets that it plays instead of the init preset's.
     exact_values : ndarray, shape (322,), float32, or None
         The value of a continuous control where its unit value, being float32 too, only comes near it; NaN elsewhere.
         None if that is nowhere: only presets have such values.
@@ -62,7 +77,7 @@ class Patch:
     categorical: NDArray[np.int32]
     modulation_slots: NDArray[np.float32]
     wavetables: tuple[str, ...]
-    extras: tuple[str | None, ...] = (None,) * len(EXTRAS)
+    extras: Extras = INIT_EXTRAS
     exact_values: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
@@ -145,11 +160,11 @@ class Patch:
         categorical : array_like, shape (126,)
             Option indices, in the order of `params/categorical`, likewise.
         modulation_slots : array_like, shape (64, 7), optional
-            `SLOT_FIELDS` per slot. None by default.
+            `SlotField` in each; by default all are empty.
         wavetables : array_like, shape (3,), optional
             The class of each oscillator's wavetable: its place in `classes.wavetables`. By default the init preset's.
         extras : array_like, shape (3,), optional
-            The class of each of `EXTRAS`. By default 0, the init preset's.
+            The class of each of `Extras`. By default 0, the init preset's.
         exact_values : array_like, the shape of `continuous`, optional
             Values where unit values only come near them, NaN elsewhere; what isn't near its unit value doesn't count.
         classes : Classes, optional
@@ -269,7 +284,7 @@ class Patch:
         """
         preset: dict[str, Any] = json.loads(self.to_json(registry, assets, name))
         settings = preset["settings"]
-        sample = self.extras[EXTRAS.index("sample")]
+        sample = self.extras.sample
         settings["sample"] = registry.init["sample"] if sample is None else json.loads(assets[sample])
         curves = [slot["line_mapping"] for slot in settings["modulations"] if "line_mapping" in slot]
         for part in (settings["sample"], *settings["lfos"], *curves):
@@ -322,15 +337,22 @@ class Patch:
         """List the 64 slots, and put their numbers among the settings."""
         routes: list[dict[str, Any]] = []
         for number, row in enumerate(self.modulation_slots.tolist(), start=1):
-            used = row[0] >= 0
+            used = row[SlotField.SOURCE] >= 0
             routes.append(
                 {
-                    "source": registry.sources[int(row[0])] if used else "",
-                    "destination": registry.destinations[int(row[1])] if used else "",
+                    "source": registry.sources[int(row[SlotField.SOURCE])] if used else "",
+                    "destination": registry.destinations[int(row[SlotField.DESTINATION])] if used else "",
                 }
             )
-            settings.update({f"modulation_{number}_{k}": v for k, v in zip(SLOT_SETTINGS, row[2:], strict=True)})
+            numbers = zip(SLOT_SETTINGS, row[SlotField.AMOUNT :], strict=True)
+            settings.update({f"modulation_{number}_{name}": value for name, value in numbers})
         return routes
+
+
+def is_connected(slots: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Say which modulation slots, shape (..., 7), connect something and aren't bypassed: shape (...), bool."""
+    connected: NDArray[np.bool_] = (slots[..., SlotField.SOURCE] >= 0) & (slots[..., SlotField.BYPASS] == 0)
+    return connected
 
 
 def _plain_bytes(array: NDArray[Any], dtype: str) -> bytes:

@@ -22,6 +22,7 @@ from synthcore.base.errors import PresetError
 from synthcore.base.hashing import canonical_json
 from synthcore.engine.play import migrate
 from synthcore.vital import parsing, validation
+from synthcore.vital.classes import Extras
 from synthcore.vital.controls import NOT_A_LABEL, Registry
 from synthcore.vital.normalize import to_label
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, SLOT_SETTINGS, Patch
@@ -142,7 +143,7 @@ class _Reading:
             categorical=self._categorical(),
             modulation_slots=slots,
             wavetables=tuple(content for content, _ in wavetables),
-            extras=(self._lfos(), self._sample(), self._keep(curves) if curves else None),
+            extras=Extras(self._lfos(), self._sample(), self._keep(curves) if curves else None),
             exact_values=exact_values,
         )
         return ReadPreset(

@@ -23,7 +23,7 @@ from synthcore.base.errors import SpecError
 from synthcore.vital.activity import active
 from synthcore.vital.controls import VITAL_VERSION, Control, Registry
 from synthcore.vital.normalize import to_units
-from synthcore.vital.patch import MAX_SLOTS, SLOT_FIELDS, Patch
+from synthcore.vital.patch import MAX_SLOTS, Patch, SlotField, is_connected
 
 SLOTS_PATTERN = "modulation_*"  #: what is heard if a modulation slot is in use
 SLOTS = tuple(f"modulation_{number}" for number in range(1, MAX_SLOTS + 1))
@@ -129,8 +129,7 @@ class Heard:
         self._patch, self._registry = patch, registry
         names = (c.name for c in (*registry.continuous, *registry.categorical))
         self._active = dict(zip(names, active(patch, registry).tolist(), strict=True))
-        source, bypass = (patch.modulation_slots[:, SLOT_FIELDS.index(name)] for name in ("source", "bypass"))
-        self._in_use = (source >= 0) & (bypass == 0)
+        self._in_use = is_connected(patch.modulation_slots)
 
     def is_heard(self, name: str) -> bool:
         """Whether a control can be heard, or whether a modulation slot is in use."""
@@ -140,8 +139,8 @@ class Heard:
         """Whether a continuous control has a value, and nothing modulates it."""
         control = self._registry.by_name[name]
         unit = to_units([control], np.array([value]))[0]
-        place = SLOT_FIELDS.index("destination")
-        moved = self._patch.modulation_slots[self._in_use, place] == self._registry.destination_index.get(name, -1)
+        destinations = self._patch.modulation_slots[self._in_use, SlotField.DESTINATION]
+        moved = destinations == self._registry.destination_index.get(name, -1)
         is_there = self._patch.continuous[self._registry.continuous.index(control)] == unit
         return bool(is_there and not moved.any())
 

@@ -10,7 +10,7 @@ from synthcore.analysis.words import describe
 from synthcore.base.errors import DatasetError
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.normalize import to_units
-from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch
+from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, SlotField
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_every_connection_is_told(tier_3, registry):
     with Dataset(tier_3.path) as dataset:
         slots = dataset.column("modulation_slots")
         for row in range(len(dataset)):
-            routes = slots[row][slots[row, :, 0] >= 0]
+            routes = slots[row][slots[row, :, SlotField.SOURCE] >= 0]
             told = describe(dataset, row).modulation
             assert len(told) == len(routes)
             for line, (source, destination, *_) in zip(told, routes, strict=True):
