@@ -17,6 +17,7 @@ from synthcore.sources.collection import Collection, Preset
 from synthcore.storage import schema
 from synthcore.storage.opening import new_file, open_file
 from synthcore.storage.rows import require_written
+from synthcore.vital.classes import Extras
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import Patch
 
@@ -103,7 +104,7 @@ def _read(file: h5py.File) -> Collection:
             categorical=categorical,
             modulation_slots=slots,
             wavetables=tuple(order[place] for place in wavetables),
-            extras=tuple(order[place] if place >= 0 else None for place in extras),
+            extras=Extras(*(order[place] if place >= 0 else None for place in extras)),
             exact_values=exact_values,
         )
         for continuous, categorical, slots, wavetables, extras, exact_values in zip(*labels, strict=True)
