@@ -26,7 +26,7 @@ from synthcore.training.batches import Batch, Examples, Order, RowNumbers
 try:
     import torch
     from torch import distributed
-    from torch.utils.data import Dataset, IterableDataset, SyntheticSource, get_worker_info
+    from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
 except ImportError as error:
     raise ImportError("synthcore.training.torch needs PyTorch: pip install 'synthcore[torch]'") from error
 
@@ -64,7 +64,7 @@ class RowDataset(Dataset[Tensors]):
         return [{name: values[row] for name, values in batch.items()} for row in range(len(places))]
 
 
-class ShuffledBatches(SyntheticSource[list[int]]):
+class ShuffledBatches(Sampler[list[int]]):
     """The batches of an `Order`, as the sampler of a DataLoader over a `RowDataset`, with `batch_size=None`.
 
     As its `batch_sampler` it gives the same batches, collated. Each time it is iterated, the next epoch comes, in
