@@ -144,7 +144,7 @@ def generate(
     spec = grown(spec, settings.output_path, settings.grow_by)
     require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
     plans = plan_shards(spec, settings.run.rows_per_shard, presets)
-    work = Work.of(settings, spec, plans, lambda plan: supply(plan, settings.data_dir))
+    work = Work.of(settings, spec, plans, lambda plan: supply(plan, library.catalog(spec, settings.data_dir), presets))
     tight = require_possible(work)
 
     with (
