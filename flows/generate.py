@@ -37,7 +37,7 @@ from synthcore.pipeline.continuing import grown, require_continuable
 from synthcore.pipeline.gaps import is_lost, split_outcomes, stop_if_all_failed
 from synthcore.pipeline.laps import Laps
 from synthcore.pipeline.shard import ShardPlan, plan_shards, supply
-from synthcore.pipeline.summary import Summary
+from synthcore.pipeline.summary import RunStats, Summary
 from synthcore.pipeline.tally import shard_rows, short_count
 from synthcore.settings.models import (
     Approximate,
@@ -144,7 +144,7 @@ def generate(
     spec = grown(spec, settings.output_path, settings.grow_by)
     require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
     plans = plan_shards(spec, settings.run.rows_per_shard, presets)
-    work = Work.of(settings, spec, plans, lambda plan: supply(plan, settings.data_dir))
+    work = Work.of(settings, spec, plans, lambda plan: supply(plan, library.catalog(spec, settings.data_dir), presets))
     tight = require_possible(work)
 
     with (
@@ -167,11 +167,7 @@ def generate(
         dataset = merge(plans, shards, gaps, spec, settings, runner, display)
         laps.end("merge")
 
-    summary = Summary.of(
-        spec,
-        dataset,
-        shards,
-        gaps,
+    stats = RunStats(
         cached=len(display.tally.cached),
         rows_rendered=display.tally.rows_rendered,
         seconds=laps.parts["render"] + laps.parts["merge"],
@@ -179,6 +175,7 @@ def generate(
         weights=weigh(dataset, settings),
         presets=files,
     )
+    summary = Summary.of(spec, dataset, shards, gaps, stats)
     laps.end("weights" if settings.weights else "rest")
     summarize(summary)
     show_picture(draw_picture.with_options(result_storage=settings.results_dir)(dataset))

@@ -81,11 +81,12 @@ class Made:
         self,
         output: Path,
         shards: list[ShardRef] | None = None,
+        *,
         spec: DatasetSpec | None = None,
         data_dir: Path | None = None,
         **how: Any,
     ) -> DatasetRef:
-        """Merge the shards again, or others, into another file."""
+        """Merge the shards again, or others, or copies of them in another folder, into another file."""
         context = merge_context(spec or self.spec, data_dir or self.data_dir)
         return merge_shards(self.shards if shards is None else shards, output, context, **how)
 

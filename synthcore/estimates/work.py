@@ -16,13 +16,10 @@ from synthcore.engine.lending import warm_up
 from synthcore.estimates.pace import Pace, Rehearsal, kept, of_shards, rehearsed, shards_there
 from synthcore.pipeline import library
 from synthcore.pipeline.continuing import grown, require_continuable
-from synthcore.pipeline.shard import ShardPlan, plan_shards
+from synthcore.pipeline.shard import ShardPlan, plan_shards, supply
 from synthcore.settings.models import Generate
 from synthcore.sources.base import PRESET_SOURCES, SOURCES, Source, Supply
 from synthcore.sources.collection import Collection
-from synthcore.sources.presets import PresetSource
-from synthcore.sources.synthetic import SyntheticSource
-from synthcore.sources.variations import VariationSource
 from synthcore.spec import DatasetSpec
 from synthcore.storage.collection import read_collection
 from synthcore.storage.dataset import Dataset
@@ -167,15 +164,8 @@ def looked_at(settings: Generate) -> tuple[Work, tuple[str, ...]]:
         require_continuable(output, spec, overwrite=settings.run.overwrite)
     else:
         require_none(of_output(output))
-
-    def supply(plan: ShardPlan) -> Supply:
-        if plan.source == "synthetic" or presets is None:
-            return SyntheticSource(plan.spec, installed(), catalog=catalog)
-        if plan.source == "variation":
-            return VariationSource(plan.spec, installed(), presets)
-        return PresetSource(plan.spec, installed(), presets, plan.source)
-
-    return Work.of(settings, spec, plan_shards(spec, settings.run.rows_per_shard, presets), supply), notes
+    plans = plan_shards(spec, settings.run.rows_per_shard, presets)
+    return Work.of(settings, spec, plans, lambda plan: supply(plan, catalog, presets)), notes
 
 
 def _presets_there(settings: Generate) -> tuple[Collection | None, tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """The doctor: what is wrong with an installation or a data directory, and what to do about it.
 
-Each examination stands alone: one that can't be made is itself a finding. Nothing here imports vita or Prefect, which
-may be what is broken.
+Each check stands alone: one that fails is itself a finding. Nothing here imports vita or Prefect, which may be what is
+broken.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from synthcore.vital.controls import Registry
 from synthcore.vital.patch import Patch, init_assets
 
 State = Literal["ok", "warning", "problem"]
-#: What nobody has written to for so long is no longer being written: a shard grows every few seconds.
+#: A file that hasn't changed for so long is no longer being written: a shard grows every few seconds.
 STALE_HOURS = 1.0
 LOW_GB = 5.0  #: some ten thousand rows
 
 
 class Finding(BaseModel):
-    """What one examination found."""
+    """What one check found."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -70,23 +70,23 @@ class Diagnosis(BaseModel):
             table.add_row(finding.check, finding.state, what)
         removed = "".join(f"removed {name}\n" for name in self.repaired)
         counts = {state: sum(f.state == state for f in self.findings) for state in ("problem", "warning")}
-        said = ", ".join(f"{count} {state}{'s' * (count > 1)}" for state, count in counts.items() if count)
-        return f"{text_of([table])}{removed}{said or 'nothing is wrong'}\n"
+        verdict = ", ".join(f"{count} {state}{'s' * (count > 1)}" for state, count in counts.items() if count)
+        return f"{text_of([table])}{removed}{verdict or 'nothing is wrong'}\n"
 
 
 def examine(checks: Iterable[tuple[str, Callable[[], Iterator[Finding]]]]) -> Iterator[Finding]:
-    """Make examinations one after another; one that fails is a problem, and the others go on."""
+    """Run checks one after another; one that fails is a problem, and the others still run."""
     for check, look in checks:
         try:
             yield from look()
-        except Exception as error:  # noqa: BLE001  what is broken may raise anything: it is said, never lost
-            said = str(error).splitlines() or [""]
-            what = said[0] if isinstance(error, SynthcoreError) else f"{type(error).__name__}: {said[0]}"
+        except Exception as error:  # noqa: BLE001  what is broken may raise anything, and all of it is reported
+            line = (str(error).splitlines() or [""])[0]
+            what = line if isinstance(error, SynthcoreError) else f"{type(error).__name__}: {line}"
             yield Finding(check=check, state="problem", what=what)
 
 
 def installation() -> Iterator[Finding]:
-    """Look at everything that a run needs besides a data directory and Prefect."""
+    """Check everything that a run needs besides a data directory and Prefect."""
     yield from examine([("system", _system), ("packages", _packages), ("controls", _controls), ("synth", _synth)])
 
 
@@ -147,7 +147,7 @@ def _synth() -> Iterator[Finding]:
 
 
 def room(folder: Path) -> Iterator[Finding]:
-    """Look at the places that a run writes to: can they be written or made, and is there space."""
+    """Check the places that a run writes to: whether they can be written or made, and whether there is space."""
     yield from examine(
         [
             ("temporary", _temporary),
@@ -158,7 +158,7 @@ def room(folder: Path) -> Iterator[Finding]:
 
 
 def contents(folder: Path, records: Records) -> Iterator[Finding]:
-    """Look at what lies in a data directory: is it whole.
+    """Check what lies in a data directory: whether it is whole.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def _writable(folder: Path) -> Iterator[Finding]:
 
 
 def hindrances(check: str, state: State, obstacles: Iterable[Obstacle]) -> Iterator[Finding]:
-    """Make findings of what keeps places from being written."""
+    """Turn what keeps places from being written into findings."""
     return (Finding(check=check, state=state, what=obstacle.what, todo=obstacle.todo) for obstacle in obstacles)
 
 
@@ -207,7 +207,7 @@ def _space(folder: Path) -> Iterator[Finding]:
 
 
 def _shards(folder: Path, records: Records) -> Iterator[Finding]:
-    """Whether remembered shards are what was written, to the last byte: what isn't, the next run renders again."""
+    """Whether remembered shards are as they were written, to the last byte; the next run renders others again."""
     found = cache.verify(folder, records)
     if not found.damaged:
         yield Finding(check="shards", state="ok", what=f"{found.checked} read, all whole")
@@ -227,7 +227,7 @@ def _left_over(folder: Path, records: Records) -> Iterator[Finding]:
 
 
 def repair(folder: Path, records: Records) -> tuple[str, ...]:
-    """Remove what is provably stale: half-written files that nobody writes to, damaged shards, records of nothing.
+    """Remove what is provably stale: abandoned half-written files, damaged shards, records of what is gone.
 
     Returns
     -------
@@ -249,7 +249,7 @@ def repair(folder: Path, records: Records) -> tuple[str, ...]:
 
 
 def _stale(folder: Path, records: Records) -> list[Entry]:
-    """What is half-written or damaged, and has been for long, and records of what is gone."""
+    """What has been half-written or damaged for long, and records of what is gone."""
     return [
         entry
         for entry in cache.survey(folder, records).entries

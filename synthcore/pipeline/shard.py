@@ -44,13 +44,13 @@ from synthcore.storage.opening import new_file
 from synthcore.storage.refs import ShardRef
 from synthcore.storage.schema import VERSION, Drawing, Header, StoredPriors
 from synthcore.storage.writer import ShardWriter
-from synthcore.vital.catalog import builtin
+from synthcore.vital.catalog import Catalog, builtin
 from synthcore.vital.controls import installed
 
 #: A shard that accepts a smaller share than this stops, once enough were tried for the share to mean anything.
 MIN_SHARE, FAIR_TRIAL = 0.05, 100
-#: Renderers that a shard may use at a time. They are shared with the other shards, so this many only matters in the
-#: end: the last shard of a run keeps two cores busy, not one.
+#: Renderers that a shard may use at a time. All shards share them, so the number only matters at the end: the last
+#: shard of a run keeps two cores busy, not one.
 RENDERERS = 2
 _supplying = threading.Lock()
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class ShardPlan(BaseModel):
     spec: DatasetSpec  # only what this source depends on
     origin: str  # fingerprint of what candidates and audio depend on besides the spec
     contents: str = ""  # digest of the presets in it
-    collection: str = ""  # where they are kept; says nothing of what the shard holds
+    collection: str = ""  # digest of the collection that has them; says nothing about what the shard holds
 
     @property
     def rows(self) -> int:
@@ -78,8 +78,8 @@ class ShardPlan(BaseModel):
     @property
     def key(self) -> str:
         """SHA-256 in hex: names the shard's content, its file and its cache entry."""
-        made_of = [VERSION, self.source, self.spec.fingerprint, self.origin, self.contents]
-        return content_hash([*made_of, self.first_patch, self.patches])
+        key_parts = [VERSION, self.source, self.spec.fingerprint, self.origin, self.contents]
+        return content_hash([*key_parts, self.first_patch, self.patches])
 
     @property
     def name(self) -> str:
@@ -88,7 +88,7 @@ class ShardPlan(BaseModel):
 
     @property
     def record(self) -> str:
-        """The cache key, under which the workflow keeps what was made of it."""
+        """The cache key, under which the workflow keeps the reference to the shard."""
         return f"shard-{self.key}"
 
 
@@ -101,8 +101,8 @@ def origin() -> str:
 def plan_shards(spec: DatasetSpec, rows_per_shard: int, presets: Collection | None = None) -> list[ShardPlan]:
     """Cut a dataset into shards of whole patches, source after source.
 
-    Shards of drawn patches are full, also the last: so a larger dataset reuses it. What a shard is planned with is
-    only what its source depends on: synthetic shards know nothing of presets.
+    Shards of drawn patches are always full, even the last: so a larger dataset reuses it. A shard's plan holds only
+    what its source depends on: synthetic shards know nothing of presets.
 
     Raises
     ------
@@ -110,12 +110,12 @@ def plan_shards(spec: DatasetSpec, rows_per_shard: int, presets: Collection | No
         vita is missing or doesn't load.
     """
     size = max(1, rows_per_shard // len(spec.audio.notes))
-    made_of = origin()
+    here = origin()
     plans: list[ShardPlan] = []
 
     def plan(source: Source, first: int, patches: int, of_source: DatasetSpec, contents: str = "") -> None:
         of_presets = {} if source == "synthetic" else {"contents": contents, "collection": spec.presets_digest}
-        part = {"first_patch": first, "patches": patches, "spec": of_source, "origin": made_of, **of_presets}
+        part = {"first_patch": first, "patches": patches, "spec": of_source, "origin": here, **of_presets}
         plans.append(ShardPlan(index=len(plans), source=source, **part))
 
     given = spec.model_copy(update={"presets_digest": "", "variations": 0, "seed": 0})
@@ -148,7 +148,7 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
     Raises
     ------
     EngineMismatch
-        It was planned on another type of machine, or with other versions: the rows would not be those of its key.
+        It was planned on another type of machine, or with other versions: its rows would not be those of its key.
     Accident
         The same candidate met accident after accident.
     LowAcceptance
@@ -165,28 +165,15 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
         )
     require_room(plan.spec.render_format)  # before libraries are loaded that hang or crash without
     started = time.monotonic()
+    catalog, presets = opened(plan, data_dir)
+    candidates = supply(plan, catalog, presets)
     with atomic_path(data_dir / plan.name) as temporary:
         with new_file(temporary) as file:
-            candidates = supply(plan, data_dir)
-            drawing = Drawing(StoredPriors.of(candidates.marginals), candidates.priors_digest, drawn_with())
-            header = Header(plan.spec, installed(), engine(), drawing)
-            writer = ShardWriter(file, header, library.catalog(plan.spec, data_dir), plan.patches)
+            writer = ShardWriter(file, header_of(plan, candidates), catalog, plan.patches)
             work = ShardWork(plan, candidates, writer, timeout_seconds)
             work.run()
             digest = writer.finish(candidates.wavetable_names, work.sources())
-        ref = ShardRef(
-            name=plan.name,
-            size=temporary.stat().st_size,
-            checksum=file_checksum(temporary),
-            digest=digest,
-            source=plan.source,
-            rows=work.rows,
-            candidates=work.candidates,
-            faults=dict(sorted(work.faults.items())),
-            seconds=round(time.monotonic() - started, 3),
-            synth_cpu_seconds=round(work.cpu.settle + work.cpu.render, 3),
-            worker=f"{socket.gethostname()} {os.getpid()}",
-        )
+        ref = _reference(work, temporary, digest, time.monotonic() - started)
     log.info(
         "shard %d, %s patches from %d: %d rows of %d candidates in %.1f s; refused: %s",
         *(plan.index, plan.source, plan.first_patch, ref.rows, ref.candidates, ref.seconds),
@@ -195,9 +182,44 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
     return ref
 
 
+def opened(plan: ShardPlan, data_dir: Path) -> tuple[Catalog, Collection | None]:
+    """What a shard is made from, as the data directory keeps it: a catalog, and presets if it needs any.
+
+    Raises
+    ------
+    SpecError, DatasetError
+        As `library.catalog` and `library.collection`.
+    """
+    presets = library.collection(plan.collection, data_dir) if plan.collection else None
+    return library.catalog(plan.spec, data_dir), presets
+
+
+def header_of(plan: ShardPlan, candidates: Supply) -> Header:
+    """What the file of a shard says of all its rows."""
+    drawing = Drawing(StoredPriors.of(candidates.marginals), candidates.priors_digest, drawn_with())
+    return Header(plan.spec, installed(), engine(), drawing)
+
+
+def _reference(work: ShardWork, file: Path, digest: str, seconds: float) -> ShardRef:
+    """Refer to the shard of this work, whose file is complete but for its name."""
+    return ShardRef(
+        name=work.plan.name,
+        size=file.stat().st_size,
+        checksum=file_checksum(file),
+        digest=digest,
+        source=work.plan.source,
+        rows=work.rows,
+        candidates=work.candidates,
+        faults=dict(sorted(work.faults.items())),
+        seconds=round(seconds, 3),
+        synth_cpu_seconds=round(work.cpu.settle + work.cpu.render, 3),
+        worker=f"{socket.gethostname()} {os.getpid()}",
+    )
+
+
 @contextlib.contextmanager
 def claimed(plan: ShardPlan, data_dir: Path) -> Iterator[ShardRef | None]:
-    """Be the only run that renders a shard. Gives the shard where another has made it while this one waited.
+    """Be the only run that renders a shard. Gives the shard if another run has made it while this one waited.
 
     Raises
     ------
@@ -216,25 +238,23 @@ def claimed(plan: ShardPlan, data_dir: Path) -> Iterator[ShardRef | None]:
         yield ShardRef.of(data_dir, plan.name, plan.source) if is_made else None
 
 
-def supply(plan: ShardPlan, data_dir: Path) -> Supply:
-    """Where the candidates of a shard come from."""
+def supply(plan: ShardPlan, catalog: Catalog, presets: Collection | None) -> Supply:
+    """Where the candidates of a shard come from. Shards side by side draw from the same blocks, and share them."""
     with _supplying:  # shards begin side by side, and one of them makes it for all
-        return _supply(plan.source, plan.spec.model_copy(update={"n_samples": 1}), plan.collection, data_dir)
+        return _supply(plan.source, plan.spec.model_copy(update={"n_samples": 1}), catalog, presets)
 
 
 @lru_cache(maxsize=len(SOURCES))
-def _supply(source: Source, spec: DatasetSpec, collection: str, data_dir: Path) -> Supply:
-    """Shards side by side draw from the same blocks, and share them."""
-    if source == "synthetic":
-        return SyntheticSource(spec, installed(), catalog=library.catalog(spec, data_dir))
-    presets = library.collection(collection, data_dir)
+def _supply(source: Source, spec: DatasetSpec, catalog: Catalog, presets: Collection | None) -> Supply:
+    if source == "synthetic" or presets is None:
+        return SyntheticSource(spec, installed(), catalog=catalog)
     if source == "variation":
         return VariationSource(spec, installed(), presets)
     return PresetSource(spec, installed(), presets, source)
 
 
 class Rows(Protocol):
-    """Where what became of candidates goes: into a shard, or nowhere if it is only measured."""
+    """Takes what becomes of candidates: into a shard, or nowhere if they are only measured."""
 
     def append(self, candidate: Candidate, rows: tuple[RenderedRow, ...], assets: Mapping[str, bytes]) -> None:
         """Take the rows of an accepted candidate."""
@@ -286,7 +306,7 @@ class ShardWork:
                 with borrow_renderer(self.plan.spec.render_format, self.timeout_seconds) as renderer:
                     outcome = renderer.render(preset)
                 with self._lock:
-                    if self._given_up:  # by another renderer: what it said counts
+                    if self._given_up:  # by another renderer, whose reason counts
                         return
                     self._judge(candidate, outcome)
         except BaseException:

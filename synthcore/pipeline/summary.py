@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.analysis.overview import SHORT, accepted, count_candidates, pairs_text
@@ -15,6 +17,33 @@ from synthcore.pipeline.tally import duration
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.refs import DatasetRef, Gap, ShardRef
+
+
+@dataclass(frozen=True)
+class RunStats:
+    """What a run did, besides what its shards and its dataset say.
+
+    Attributes
+    ----------
+    cached : int
+        Shards that were there already.
+    rows_rendered : int
+        By this run: the others were cached.
+    seconds : float
+        Wall clock, from the first shard's start to the output's name.
+    data_dir : Path
+    weights : int
+        Rows that importance weights were measured on; 0 if none were asked for.
+    presets : mapping of str to int
+        Preset files by what became of them, as the report of their ingestion says.
+    """
+
+    cached: int
+    rows_rendered: int
+    seconds: float
+    data_dir: Path
+    weights: int = 0
+    presets: Mapping[str, int] = field(default_factory=dict)
 
 
 class Summary(BaseModel):
@@ -36,7 +65,7 @@ class Summary(BaseModel):
     file_faults: dict[str, int]
     gaps: tuple[Gap, ...] = ()  # what the dataset lacks
     seconds: float  # wall clock, from the first shard's start to the output's name
-    synth_cpu_seconds: float  # of renders and the pages they write: kept, refused and settling
+    synth_cpu_seconds: float  # of all renders: kept ones, refused ones, and the silent ones before a first note
     data_dir: str
     weights: int  # rows that the importance weights are of; 0 if none were asked for
     parts: dict[str, float] = {}  # seconds of the whole run, by what they went into
@@ -49,13 +78,7 @@ class Summary(BaseModel):
         dataset: DatasetRef,
         shards: Sequence[ShardRef],
         gaps: Sequence[Gap],
-        *,
-        cached: int,
-        rows_rendered: int,
-        seconds: float,
-        data_dir: Path,
-        weights: int = 0,
-        presets: Mapping[str, int] | None = None,
+        stats: RunStats,
     ) -> Summary:
         """Add up a run's shards, cached ones included, and count what is in the file."""
         faults: Counter[str] = Counter()
@@ -70,22 +93,22 @@ class Summary(BaseModel):
             bytes=dataset.size,
             spec=spec,
             shards=len(shards),
-            shards_cached=cached,
-            rows_rendered=rows_rendered,
+            shards_cached=stats.cached,
+            rows_rendered=stats.rows_rendered,
             candidates=sum(s.candidates for s in shards),
             faults=dict(sorted(faults.items())),
             file_candidates=patches + sum(file_faults.values()),
             file_faults=file_faults,
             gaps=tuple(gaps),
-            seconds=round(seconds, 3),
+            seconds=round(stats.seconds, 3),
             synth_cpu_seconds=round(sum(s.synth_cpu_seconds for s in shards), 3),
-            data_dir=str(data_dir),
-            weights=weights,
-            presets=dict(presets or {}),
+            data_dir=str(stats.data_dir),
+            weights=stats.weights,
+            presets=dict(stats.presets),
         )
 
     def ended(self, seconds: float) -> Summary:
-        """The same, where all in all it took so many seconds: what no part accounts for is the rest."""
+        """The same, having taken so many seconds in all: what no part accounts for is the rest."""
         rest = self.parts.get("rest", 0.0) + seconds - sum(self.parts.values())
         return self.model_copy(update={"parts": {**self.parts, "rest": max(rest, 0.0)}})
 
@@ -111,12 +134,12 @@ class Summary(BaseModel):
         if not self.rows_rendered:
             return "nothing rendered"
         pace = self.rows_rendered / self.seconds
-        heard = duration(self.rows_rendered * self.spec.audio.render_seconds)
-        return f"{pace:.1f} rows/s: {heard} of sound in {duration(self.seconds)}"
+        sound = duration(self.rows_rendered * self.spec.audio.render_seconds)
+        return f"{pace:.1f} rows/s: {sound} of sound in {duration(self.seconds)}"
 
     @property
     def what_was_rendered(self) -> str:
-        """Say how much of the run was there already."""
+        """How much of the run was there already, in words."""
         if self.shards_cached == self.shards:
             all_of_them = f"all {self.shards} shards were" if self.shards > 1 else "its shard was"
             return f"nothing rendered: {all_of_them} cached"
@@ -160,53 +183,10 @@ class Summary(BaseModel):
 
     def to_markdown(self) -> str:
         """Write the page for Prefect's UI."""
-        faults = self.file_faults.items()
-        refused = "".join(f"| {r} | {n} | {REASONS[r]} |\n" for r, n in faults) or "| none | 0 | |\n"
-        failed = "".join(f"| {g.source} | {g.first_patch} | {g.patches} | {g.reason} |\n" for g in self.gaps)
-        gaps = f"""
-## Patches that the dataset lacks
-
-Their shards failed. The same command again renders just these.
-
-| source | first patch | patches | reason |
-| --- | --- | --- | --- |
-{failed}"""
-        return f"""# {self.headline}
-
-{self.what_was_rendered}, in {self.seconds:.1f} s.
-
-| | |
-| --- | --- |
-| file | `{self.output}` |
-| size | {self.bytes / 1e6:.1f} MB |
-| digest | `{self.digest}` |
-| rows | {self.rows:,} |
-| accepted | {self.accepted} |
-| throughput | {self.throughput} |
-| spec | `{self.spec.fingerprint[:SHORT]}` |
-{gaps if self.gaps else ""}
-## Refused candidates
-
-| reason | candidates | meaning |
-| --- | --- | --- |
-{refused}
-## Open it
-
-```
-synthcore inspect {self.output}
-synthcore verify {self.output}
-```
-
-```python
-from synthcore import Dataset
-
-with Dataset("{self.output}") as dataset:
-    row = dataset[0]
-```
-
-## Spec
-
-```json
-{self.spec.model_dump_json(indent=2)}
-```
-"""
+        environment = Environment(
+            loader=PackageLoader("synthcore", "pipeline"),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            keep_trailing_newline=True,
+        )
+        return environment.get_template("summary.md").render(run=self, short=SHORT, meanings=REASONS)

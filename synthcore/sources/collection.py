@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
-from synthcore.base.hashing import canonical_json
+from synthcore.base.hashing import content_hash
 from synthcore.sources.base import Provenance, Source
 from synthcore.vital.patch import Patch
 
 
 @dataclass(frozen=True)
 class Preset:
-    """One patch that people made, and where it comes from. Texts are empty where nobody said.
+    """One patch that people made, and where it comes from. What isn't known is an empty text.
 
     Attributes
     ----------
@@ -35,7 +34,7 @@ class Preset:
 
     @classmethod
     def of(cls, patch: Patch, provenance: Provenance, macros: tuple[str, ...]) -> Preset:
-        """The preset that comes from there."""
+        """A patch with what a file says of where it comes from."""
         source: Source = "factory" if provenance.source == "factory" else "community"
         names = ("name", "file", "repository", "commit", "licence", "author")
         return cls(patch=patch, source=source, macros=macros, **{name: getattr(provenance, name) for name in names})
@@ -43,8 +42,8 @@ class Preset:
     @property
     def provenance(self) -> Provenance:
         """Where it comes from, as datasets store it."""
-        told = (self.source, self.name, self.file, self.repository, self.commit, self.licence, self.author)
-        return Provenance(self.patch.hash, *told)
+        fields = (self.source, self.name, self.file, self.repository, self.commit, self.licence, self.author)
+        return Provenance(self.patch.hash, *fields)
 
 
 @dataclass(frozen=True)
@@ -58,19 +57,21 @@ class Collection:
     assets : dict of str to bytes
         The canonical JSON of everything the patches refer to, by SHA-256.
     wavetable_names : dict of str to str
-        What presets call their wavetables, by SHA-256; the nameless are left out.
+        What presets call their wavetables, by SHA-256; those without a name are left out.
     """
 
     presets: tuple[Preset, ...]
     assets: dict[str, bytes]
     wavetable_names: dict[str, str]
 
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 in hex over patches, which stand for their assets, provenance and names."""
-        told = [
+        presets = [
             [p.patch.hash, p.name, p.source, p.file, p.repository, p.commit, p.licence, p.author, p.macros]
             for p in self.presets
         ]
-        text = canonical_json(["synthcore presets 1", told, sorted(self.wavetable_names.items())])
-        return hashlib.sha256(text.encode()).hexdigest()
+        return content_hash(["synthcore presets 1", presets, sorted(self.wavetable_names.items())])

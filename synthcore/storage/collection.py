@@ -15,16 +15,16 @@ from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import DatasetError
 from synthcore.sources.collection import Collection, Preset
 from synthcore.storage import schema
-from synthcore.storage.opening import new_file, open_file
+from synthcore.storage.labels import LABEL_COLUMNS, label_of, patch_at
+from synthcore.storage.opening import new_file, open_file, reason_of
 from synthcore.storage.rows import require_written
-from synthcore.vital.classes import Extras
+from synthcore.vital.classes import EXTRAS, Classes
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import Patch
 
 VERSION = "2.0.0"
-KIND = "synthcore presets"  #: tells the file from a dataset
+KIND = "synthcore presets"  #: distinguishes the file from a dataset
 MACROS = "sources/macros"  #: the names of the macro knobs, as JSON
-NUMBERS = ("continuous", "categorical", "modulation_slots")
 AGAIN = "ingest the presets again"
 
 
@@ -38,17 +38,13 @@ def write_collection(path: Path, collection: Collection) -> None:
     """
     registry = installed()
     with atomic_path(path) as temporary, new_file(temporary) as file:
-        patches = [preset.patch for preset in collection.presets]
         header = {"kind": KIND, "version": VERSION, "digest": collection.digest, "registry": registry.fingerprint}
         file.create_group("schema").attrs.update(header)
         place = {name: i for i, name in enumerate(sorted(collection.assets))}
-        values: dict[str, list[Any]] = {f"params/{n}": [getattr(p, n) for p in patches] for n in NUMBERS}
-        values["params/wavetables"] = [[place[w] for w in p.wavetables] for p in patches]
-        values["params/extras"] = [[-1 if e is None else place[e] for e in p.extras] for p in patches]
-        values["params/exact_values"] = [p.exact for p in patches]
+        labels = [_label(preset.patch, place) for preset in collection.presets]
         for column in schema.columns(registry):
-            if column.name in values:
-                rows = np.array(values[column.name], column.dtype).reshape(-1, *column.shape)
+            if column.name in LABEL_COLUMNS:
+                rows = np.array([label[column.name] for label in labels], column.dtype).reshape(-1, *column.shape)
                 file.create_dataset(column.name, data=rows, compression="gzip" if len(rows) else None)
         schema.write_assets(file, dict(sorted(collection.assets.items())))
         names = [collection.wavetable_names.get(name, "") for name in place]
@@ -73,8 +69,7 @@ def read_collection(path: Path) -> Collection:
             _require_ours(file["schema"].attrs, path)
             collection, digest = _read(file), str(file["schema"].attrs["digest"])
     except schema.UNREADABLE as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        reason = "there is no such file" if not path.exists() else said[0][:200]
+        reason = reason_of(error) if path.exists() else "there is no such file"
         raise DatasetError(f"{path} can't be read as a collection of presets: {reason}; {AGAIN}") from error
     if collection.digest != digest or not _are_named_by_content(collection.assets):
         raise DatasetError(f"{path} is damaged: it isn't what its digest says; {AGAIN}")
@@ -83,7 +78,7 @@ def read_collection(path: Path) -> Collection:
 
 def _require_ours(header: Mapping[str, Any], path: Path) -> None:
     if header.get("kind") != KIND:
-        raise DatasetError(f"{path} is no collection of presets; name what synthcore ingest made")
+        raise DatasetError(f"{path} is not a collection of presets; name one that synthcore ingest made")
     if header["version"] != VERSION:
         raise DatasetError(f"{path} has version {header['version']}, this synthcore reads {VERSION}; {AGAIN}")
     if header["registry"] != installed().fingerprint:
@@ -94,21 +89,19 @@ def _are_named_by_content(assets: Mapping[str, bytes]) -> bool:
     return all(hashlib.sha256(text).hexdigest() == name for name, text in assets.items())
 
 
+def _label(patch: Patch, place: Mapping[str, int]) -> dict[str, Any]:
+    """A patch's label, in which an asset's number is its place among those of the file, and -1 the init preset's."""
+    extras = [-1 if name is None else place[name] for name in patch.extras]
+    return label_of(patch, [place[name] for name in patch.wavetables], extras)
+
+
 def _read(file: h5py.File) -> Collection:
     order, names = schema.read_asset_names(file), file["schema/wavetable_names"].asstr()[:].tolist()
-    numbers = (*NUMBERS, "wavetables", "extras", "exact_values")
-    labels = (require_written(file[f"params/{name}"])[:] for name in numbers)
-    patches = [
-        Patch(
-            continuous=continuous,
-            categorical=categorical,
-            modulation_slots=slots,
-            wavetables=tuple(order[place] for place in wavetables),
-            extras=Extras(*(order[place] if place >= 0 else None for place in extras)),
-            exact_values=exact_values,
-        )
-        for continuous, categorical, slots, wavetables, extras, exact_values in zip(*labels, strict=True)
-    ]
+    labels = {name: require_written(file[name])[:] for name in LABEL_COLUMNS}
+    extras = labels["params/extras"]
+    labels["params/extras"] = np.where(extras == -1, len(order), extras)  # classes count from 0
+    classes = Classes(tuple(order), tuple(names), ((*order, None),) * len(EXTRAS), catalog_size=0)
+    patches = (patch_at(labels, place, classes) for place in range(len(extras)))
     macros = (tuple(json.loads(text)) for text in file[MACROS].asstr()[:])
     return Collection(
         presets=tuple(map(Preset.of, patches, schema.read_sources(file), macros)),
@@ -118,7 +111,7 @@ def _read(file: h5py.File) -> Collection:
 
 
 def digest_of(path: Path) -> str | None:
-    """The digest that a collection file says it has; None if there is no such file, or another kind of file.
+    """The digest that a collection file states; None if there is no such file, or another kind of file.
 
     Raises
     ------

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -17,34 +15,34 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from synthcore.base.errors import DatasetError, FileUnavailable
+from synthcore.base.errors import DatasetError
 from synthcore.engine.machine import Engine
 from synthcore.sources.base import Provenance
 from synthcore.sources.splits import SHARES, Split
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema, weights
-from synthcore.storage.opening import MAKE_AGAIN, open_file
-from synthcore.storage.rows import has_our_chunks, read_rows, require_written
+from synthcore.storage.labels import LABEL_COLUMNS, patch_at
+from synthcore.storage.opening import MAKE_AGAIN, reason_of
+from synthcore.storage.reader import Reader, Rows
+from synthcore.storage.rows import require_written
 from synthcore.storage.schema import StoredPriors
-from synthcore.storage.views import View, views_of
 from synthcore.storage.weights import Status, Weights
 from synthcore.vital.classes import Classes
-from synthcore.vital.controls import Control, Registry
+from synthcore.vital.controls import Registry
 from synthcore.vital.patch import LABELS, Patch
 
 Row = dict[str, Any]
-Rows = slice | Sequence[int] | NDArray[np.integer[Any]] | NDArray[np.bool_]
 
 
 @contextlib.contextmanager
 def damage_named(path: Path) -> Iterator[None]:
-    """Say in one line that a file is damaged, whatever HDF5 and the parsers of its header make of that.
+    """Say in one line that a file is damaged, whatever error HDF5 or the parsers of its header raise.
 
     Raises
     ------
     DatasetError
     OSError
-        It is of another file, which it names.
+        As it came, if it names another file.
     """
     try:
         yield
@@ -53,8 +51,7 @@ def damage_named(path: Path) -> Iterator[None]:
             raise
         # Whoever keeps this error must not keep what was open: libhdf5 crashes at exit over a virtual dataset's.
         traceback.clear_frames(error.__traceback__)
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise DatasetError(f"{path} is damaged ({reason}); {MAKE_AGAIN}") from error
+        raise DatasetError(f"{path} is damaged ({reason_of(error)}); {MAKE_AGAIN}") from error
 
 
 class Dataset:
@@ -73,10 +70,10 @@ class Dataset:
     Raises
     ------
     DatasetError
-        The file is missing, no HDF5, truncated, or of another schema version. Reading raises it as well, where a row
+        The file is missing, not HDF5, truncated, or of another schema version. Reading raises it as well, where a row
         can't be read: zeros never stand in for one.
     FileUnavailable
-        Another program is writing it, or it is forbidden.
+        Another program is writing it, or it may not be read.
 
     Examples
     --------
@@ -86,8 +83,7 @@ class Dataset:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
-        self._hold(*self._open())
-        self._opened_digest = self.digest
+        self._reader = Reader(self.path)
 
     def __enter__(self) -> Dataset:
         return self
@@ -99,35 +95,17 @@ class Dataset:
 
     def close(self) -> None:
         """Close the file. Using the dataset afterwards raises ValueError."""
-        if self._opened is not None:
-            self._opened.close()
-        self._hold(None, {})
+        self._reader.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path.absolute(), "digest": self._opened_digest}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.path, self._opened_digest = state["path"], state["digest"]
-        self._hold(None, {})
-        self._opened_by = 0  # it is opened when it is used: errors there reach who asked, here they don't
+        return {"path": self.path, "_reader": self._reader}  # what else was read is read again
 
     @property
     def _file(self) -> h5py.File:
-        """The file, opened by this process: HDF5's handles survive no fork."""
-        if self._opened is None and self._opened_by:
-            raise ValueError(f"{self.path} is closed")
-        if self._opened is None or self._opened_by != os.getpid():
-            self._hold(*self._open_same())
-        return self._opened
-
-    def _hold(self, file: h5py.File | None, views: Mapping[str, View]) -> None:
-        """Let this process read from these from now on."""
-        self._opened, self._opened_by = file, os.getpid()
-        self._views = views
-        self._known_whole: set[str] = set()
+        return self._reader.file
 
     def __len__(self) -> int:
-        return int(self._file["metadata/midi_note"].shape[0])
+        return len(self._reader)
 
     def __repr__(self) -> str:
         return f"Dataset({str(self.path)!r}: {len(self)} rows, tier {self.spec.tier})"
@@ -135,8 +113,8 @@ class Dataset:
     def __getitem__(self, rows: int | Rows) -> Row:
         if isinstance(rows, int | np.integer):
             place = np.array([self._place(rows)])
-            return {short: self._read_rows(name, place)[0] for short, name in self._names.items()}
-        return {short: self._read(name, rows) for short, name in self._names.items()}
+            return {short: self._reader.read_rising(name, place)[0] for short, name in self._names.items()}
+        return {short: self._reader.read(name, rows) for short, name in self._names.items()}
 
     def __iter__(self) -> Iterator[Row]:
         return (self[i] for i in range(len(self)))
@@ -147,7 +125,7 @@ class Dataset:
 
     @cached_property
     def spec(self) -> DatasetSpec:
-        """What the dataset was made from."""
+        """The choices that the dataset was made from."""
         return schema.read_spec(self._file)
 
     @cached_property
@@ -162,7 +140,7 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """The content digest that the file says it has; `synthcore verify --all` proves it."""
+        """The content digest that the file states; `synthcore verify --all` proves it."""
         return str(self._file["schema"].attrs["content_digest"])
 
     @property
@@ -172,14 +150,14 @@ class Dataset:
 
     @property
     def is_recipe(self) -> bool:
-        """Whether the file holds everything but audio and other people's assets; `synthcore render` makes it whole."""
+        """Whether the file lacks audio and other people's assets; `synthcore render` makes it whole."""
         return schema.AUDIO not in self._file
 
     @cached_property
     def assets(self) -> Mapping[str, bytes]:
-        """Every wavetable, LFO set, sample and curve used, by SHA-256; of a recipe, those that it may hold."""
-        held = self._file["assets"]
-        return {name: bytes(require_written(held[name])[:]) for name in self.asset_names if name in held}
+        """Every wavetable, LFO set, sample and curve used, by SHA-256; of a recipe, those that it holds."""
+        found = ((name, self.asset(name)) for name in self.asset_names)
+        return {name: content for name, content in found if content is not None}
 
     def asset(self, name: str) -> bytes | None:
         """One asset by its SHA-256; None if a recipe leaves it out."""
@@ -223,7 +201,7 @@ class Dataset:
         return tuple(self._names)
 
     def column(self, name: str, rows: Rows = slice(None), out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Read one column, of all rows unless told; `name` is one of `column_names`.
+        """Read one column, by default all of it; `name` is one of `column_names`.
 
         Parameters
         ----------
@@ -237,14 +215,14 @@ class Dataset:
         KeyError
             There is no such column.
         ValueError
-            `out` is another array than that.
+            `out` isn't such an array.
         """
-        return self._read(self._names[name], rows, out)
+        return self._reader.read(self._names[name], rows, out)
 
     def split(self, name: Split) -> Selection:
         """The rows of one split: "train", "val" or "test".
 
-        What is made from the same preset lies in one split. See `docs/format.md`.
+        Everything made from one preset is in the same split. See `docs/format.md`.
 
         Raises
         ------
@@ -258,9 +236,9 @@ class Dataset:
         return Selection(self, np.flatnonzero(self.column("split") == name.encode()))
 
     def columns(self, tier: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Which columns of `continuous` and of `categorical` belong to a tier.
+        """Which columns of `continuous` and of `categorical` vary at a tier: 1, 2 or 3, more of the synth at each.
 
-        A dataset of a higher tier holds a lower one's labels: select these columns.
+        A dataset also holds the labels of every lower tier: these columns of its own.
 
         Raises
         ------
@@ -276,11 +254,8 @@ class Dataset:
     def control_names(self, tier: int) -> tuple[str, ...]:
         """Names of the controls that `columns` selects, continuous ones first."""
         continuous, categorical = self.columns(tier)
-        pick: list[tuple[Sequence[Control], NDArray[np.intp]]] = [
-            (self.registry.continuous, continuous),
-            (self.registry.categorical, categorical),
-        ]
-        return tuple(controls[i].name for controls, places in pick for i in places)
+        names = [self.registry.continuous[i].name for i in continuous]
+        return (*names, *(self.registry.categorical[i].name for i in categorical))
 
     def patch(self, row: int) -> Patch:
         """The patch of one row, from its stored label."""
@@ -295,11 +270,12 @@ class Dataset:
         DatasetError
             A label refers to an asset that the file doesn't hold.
         """
-        columns = [self._column(f"params/{name}")[start:stop] for name in LABELS]
+        labels = {name: self._reader.column(name)[start:stop] for name in LABEL_COLUMNS}
         held, classes = set(self.asset_names), self.classes
-        for row, values in enumerate(zip(*columns, strict=True), start):
+        for place in range(len(labels["params/continuous"])):
+            row = start + place
             try:
-                patch = Patch.from_label(dict(zip(LABELS, values, strict=True)), classes)
+                patch = patch_at(labels, place, classes)
             except IndexError as error:
                 raise DatasetError(f"{self.path}: row {row} refers to a class that isn't there: {error}") from error
             if not held.issuperset(name for name in (*patch.wavetables, *patch.extras) if name is not None):
@@ -308,7 +284,7 @@ class Dataset:
 
     def rejections(self) -> dict[str, NDArray[Any]]:
         """The refused candidates, by column: source, patch_index, attempt, midi_note, reason, and so on."""
-        return {c.name.split("/")[1]: self._column(c.name)[:] for c in schema.REJECTIONS}
+        return {c.name.split("/")[1]: self._reader.column(c.name)[:] for c in schema.REJECTIONS}
 
     def sources(self) -> list[Provenance]:
         """The presets that rows and rejections descend from, with repository, commit, licence, author and file."""
@@ -317,8 +293,7 @@ class Dataset:
     @property
     def shard_files(self) -> list[Path]:
         """The shards that hold its audio; none if it does itself."""
-        files = self._file and [path for view in self._views.values() for path in view.shard_files]
-        return list(dict.fromkeys(files))
+        return self._reader.shard_files
 
     @property
     def gaps(self) -> list[dict[str, Any]]:
@@ -332,18 +307,17 @@ class Dataset:
 
     @property
     def weights(self) -> Weights | None:
-        """How much each control moves the sound, for a training loss; None until `synthcore compute-weights` says."""
+        """How much each control changes the sound, for a training loss; None before `synthcore compute-weights`."""
         return weights.read(self._file)
 
     def importance_weights(self) -> dict[str, tuple[float, float]]:
-        """Each weighed control's importance weight and its standard error, by name; empty while there are none."""
-        found = self.weights
-        if found is None:
+        """Each control's importance weight and its standard error, by name; empty if the file has no weights."""
+        if (found := self.weights) is None:
             return {}
-        names = [control.name for control in (*self.registry.continuous, *self.registry.categorical)]
-        of_all = np.concatenate([found.continuous, found.categorical]).tolist()
+        names = [c.name for c in (*self.registry.continuous, *self.registry.categorical)]
+        weights_of_all = np.concatenate([found.continuous, found.categorical]).tolist()
         errors = np.concatenate([found.continuous_error, found.categorical_error]).tolist()
-        return {name: (weight, error) for name, weight, error in zip(names, of_all, errors, strict=True)}
+        return dict(zip(names, zip(weights_of_all, errors, strict=True), strict=True))
 
     @cached_property
     def asset_names(self) -> list[str]:
@@ -380,86 +354,9 @@ class Dataset:
             raise IndexError(f"row {row} is out of range: {self.path} has rows 0 to {len(self) - 1}")
         return place
 
-    def _read(self, name: str, rows: Rows, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        # A list is what it is to numpy: numbers, negative ones counted from the end, or a mask.
-        wanted = rows if isinstance(rows, slice) else np.asarray(rows, dtype=None if len(rows) else np.intp)
-        places, back = np.unique(np.arange(len(self))[wanted], return_inverse=True)
-        if out is not None:
-            _require_room(out, (len(back), *self._file[name].shape[1:]), self._file[name].dtype)
-        if np.array_equal(back, np.arange(len(places))):
-            return self._read_rows(name, places, out)
-        return np.take(self._read_rows(name, places), back, axis=0, out=out)
-
-    def _read_rows(self, name: str, places: NDArray[np.intp], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Read rows in rising order, from wherever they lie."""
-        file = self._file
-        view = self._views.get(name)
-        if view is not None:
-            found = view.read(places, out)
-        elif has_our_chunks(file[name]):
-            found = read_rows(file[name], places, out)
-        else:
-            found = read_rows(self._column(name), places, out)
-        if name == schema.AUDIO:
-            self._require_sound(places, found)
-        return found
-
-    def _column(self, name: str) -> h5py.Dataset:
-        """A column that HDF5 reads, all of which was written."""
-        column = self._file[name]
-        if name not in self._known_whole:
-            require_written(column)
-            self._known_whole.add(name)
-        return column
-
-    def _require_sound(self, places: NDArray[np.intp], audio: NDArray[np.float32]) -> None:
-        """Refuse zeros where sound was stored: they are what HDF5 gives for what it can't read."""
-        some = audio[:, :, ::64]  # of a row that sounds, one of these is not 0
-        for place in np.flatnonzero(~some.any(axis=(1, 2))).tolist():
-            stored = self._column("metadata/audio_sha256")[places[place]]
-            if not audio[place].any() and stored != hashlib.sha256(audio[place].tobytes()).hexdigest().encode():
-                raise DatasetError(
-                    f"{self.path} is damaged: row {places[place]} of {schema.AUDIO} reads as zeros, which it was not "
-                    f"when it was stored; {MAKE_AGAIN}"
-                )
-
-    def _open(self) -> tuple[h5py.File, Mapping[str, View]]:
-        try:
-            if self.path.is_dir():
-                raise DatasetError(f"{self.path} is a folder; name a file in it")
-            if not self.path.is_file():
-                raise DatasetError(f"there is no file {self.path}")
-        except OSError as error:  # of a folder that may not be looked into, or a name that is too long
-            raise FileUnavailable(f"can't read {self.path}: {error.strerror}; name another file") from error
-        try:
-            file = open_file(self.path)
-        except OSError as error:
-            what = "is no HDF5 file"
-            if "truncated" in str(error):
-                what = "is truncated: it was copied or written only in part"
-            elif error.errno:
-                what = f"can't be read: {os.strerror(error.errno)}"
-            raise DatasetError(f"{self.path} {what}; name another file, or generate it again") from error
-        schema.require_schema(file, str(self.path))
-        return file, views_of(self.path, file)
-
-    def _open_same(self) -> tuple[h5py.File, Mapping[str, View]]:
-        """Open it in another process, which must see the same rows as the first: no merge may come in between."""
-        file, views = self._open()
-        if file["schema"].attrs["content_digest"] != self._opened_digest:
-            file.close()
-            raise DatasetError(f"{self.path} has been replaced since it was opened; open it again")
-        return file, views
-
-
-def _require_room(out: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Refuse an array into which rows can't be read as they are."""
-    if (out.shape, out.dtype) != (shape, dtype) or not (out.flags.c_contiguous and out.flags.writeable):
-        raise ValueError(f"out must be a contiguous array of shape {shape} and dtype {dtype} that can be written")
-
 
 class Selection:
-    """Some rows of a dataset. It is indexed as a `Dataset` is, with numbers of its own from 0.
+    """Some rows of a dataset, indexed as a `Dataset` is, from 0.
 
     Attributes
     ----------
@@ -491,11 +388,11 @@ class Selection:
         return (self[start : start + size] for start in range(0, len(self), size))
 
     def column(self, name: str, rows: Rows = slice(None)) -> NDArray[Any]:
-        """Read one column, of all rows of the selection unless told; see `Dataset.column`."""
+        """Read one column, by default of all rows of the selection; see `Dataset.column`."""
         return self.dataset.column(name, self._rows(rows))
 
     def _rows(self, rows: Rows) -> Sequence[int]:
-        # As numpy does, but for an empty list, which it takes for one of fractions.
+        # As numpy does it, but for an empty list, which numpy takes for floats.
         places = rows if isinstance(rows, slice) or len(rows) else slice(0)
         chosen: list[int] = self.rows[places].tolist()
         return chosen

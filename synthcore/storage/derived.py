@@ -1,6 +1,6 @@
-"""Derived columns: made from the labels when shards are merged, by versioned rules. No rule is ever a reason to render.
+"""Derived columns: made from the labels when shards are merged, by versioned rules. New rules need no new renders.
 
-Which controls can be heard, which family a row belongs to, and into which split that goes.
+Which controls can be heard, which family a row belongs to, and which split the family is in.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from synthcore.base.hashing import canonical_json
 from synthcore.sources import splits as families
 from synthcore.sources.splits import family_of, split_of
+from synthcore.storage.labels import patch_at
 from synthcore.vital.activity import Labels, activity, activity_rules
 from synthcore.vital.classes import Classes
 from synthcore.vital.controls import Registry
-from synthcore.vital.patch import LABELS, Patch
+from synthcore.vital.patch import Patch
 
 Columns = dict[str, NDArray[Any]]
 
@@ -39,7 +40,7 @@ class Derived:
 
     @property
     def rules(self) -> dict[str, object]:
-        """What the header says of the rules."""
+        """What the header says about the rules."""
         return {
             "active_names": list(self._activity.names),
             "active_rules": activity_rules().version,
@@ -79,7 +80,7 @@ class Derived:
         )
 
     def _family(self, patches: Columns, patch: int, classes: Classes) -> str:
-        """A preset's is its own, as people made it; a variation's that of its first parent."""
+        """A preset's family is its own, as people made it; a variation's is that of its first parent."""
         if parent := patches["metadata/parents"][patch, 0].decode():
             return self._families[parent]
-        return family_of(Patch.from_label({name: patches[f"params/{name}"][patch] for name in LABELS}, classes))
+        return family_of(patch_at(patches, patch, classes))

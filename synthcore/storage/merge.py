@@ -9,10 +9,10 @@ import mmap
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -26,7 +26,7 @@ from synthcore.sources.base import Provenance, Source
 from synthcore.spec import DatasetSpec
 from synthcore.storage import MergeMode, schema, weights
 from synthcore.storage.derived import Derived
-from synthcore.storage.opening import new_file, open_file
+from synthcore.storage.opening import new_file, open_file, reason_of
 from synthcore.storage.refs import DatasetRef, Gap, ShardRef
 from synthcore.vital.catalog import Catalog
 from synthcore.vital.classes import Classes, Numbering
@@ -46,7 +46,7 @@ class MergeContext:
     spec : DatasetSpec
     registry : Registry
     engine : Engine
-        Which made them all.
+        The one that made them all.
     catalog : Catalog
         The spec's: its wavetables are the first classes.
     families : mapping of str to str
@@ -77,32 +77,37 @@ def merge_shards(
     shards : sequence of ShardRef
     output : Path
         Appears only when it is whole; what was there before stays until then. Its importance weights are carried
-        over; a file that they can't be read from is kept beside, as `x.before-merge.h5`.
+        over; where they can't be read, it is kept beside the new file, as `x.before-merge.h5`.
     context : MergeContext
     mode : {"copy", "virtual"}
         Whether audio is copied, or referenced where the shards lie.
     chunk_rows : int
-        Audio rows to a chunk. Only 1 can be copied as bytes; more are inflated and compressed again.
+        Audio rows in a chunk. Only with 1 are chunks copied as they are; otherwise rows are compressed again.
     gaps : sequence of Gap
-        What the shards lack of the dataset. The file says so in its attribute `gaps`.
+        The patches whose shards failed. The file lists them in its attribute `gaps`.
 
     Raises
     ------
     DamagedShard
-        A shard's bytes are not those it was made with.
+        A shard's bytes have changed since it was made.
     SynthcoreError
         The disk is full.
     """
     started = time.monotonic()
-    parts = taken(shards, context.spec, gaps)
+    parts = parts_of(shards, context.spec, gaps)
     with atomic_path(output) as temporary:
         with new_file(temporary) as file:
             drawing = _drawing_of(shards, context.data_dir)
             schema.write_header(file, schema.Header(context.spec, context.registry, context.engine, drawing))
             if gaps:
                 schema.write_gaps(file, [gap.model_dump() for gap in gaps])
-            merge = _Merge(file, output, context)
-            merge.add_all(parts, mode, chunk_rows, lambda: begin_sync(temporary))
+            merge = _Merge(file, context, mode, chunk_rows)
+            merge.reserve(sum(part.rows for part in parts))
+            for part in parts:
+                merge.add(part)
+                begin_sync(temporary)
+            if mode == "virtual":  # only now: each shard has been read and found whole
+                merge.refer_to(parts, output.parent)
             digest = merge.finish()
             carry_over_weights(output, file)
         size = temporary.stat().st_size
@@ -114,9 +119,9 @@ def merge_shards(
 
 
 def carry_over_weights(output: Path, file: h5py.File) -> None:
-    """Keep the importance weights of the dataset that is about to be replaced.
+    """Write the importance weights of the dataset that is about to be replaced into the new one.
 
-    Where they can't be read, that file is kept beside the new one: measuring them may have taken hours.
+    Where they can't be read, the old file is kept beside the new one: measuring them may have taken hours.
     """
     if not os.path.lexists(output):
         return
@@ -126,8 +131,7 @@ def carry_over_weights(output: Path, file: h5py.File) -> None:
             if changed := weights.carry_over(old, file):
                 log.warning("the importance weights of %s are of %s, and left behind; %s", output, changed, again)
     except (FileUnavailable, *schema.UNREADABLE) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        kept = _keep(output)
+        kept, reason = _keep(output), reason_of(error)
         log.warning("whether %s had importance weights can't be read (%s): it is kept as %s", output, reason, kept)
 
 
@@ -143,25 +147,32 @@ def _keep(path: Path) -> Path:
     return kept
 
 
-def taken(shards: Sequence[ShardRef], spec: DatasetSpec, gaps: Sequence[Gap] = ()) -> list[tuple[ShardRef, int]]:
-    """How many rows of each shard a dataset takes: the last one of drawn patches may hold more than were asked for."""
+class Part(NamedTuple):
+    """The first rows of a shard."""
+
+    shard: ShardRef
+    rows: int
+
+
+def parts_of(shards: Sequence[ShardRef], spec: DatasetSpec, gaps: Sequence[Gap] = ()) -> list[Part]:
+    """Which rows of each shard a dataset takes: the last shard of drawn patches may hold more than were asked for."""
     notes = len(spec.audio.notes)
-    left = {"synthetic": spec.n_samples, "variation": spec.variations * notes}
-    asked = dict(left)
+    requested = {"synthetic": spec.n_samples, "variation": spec.variations * notes}
+    left = dict(requested)
     for gap in gaps:
         if gap.source in left:
-            left[gap.source] -= min(gap.patches * notes, asked[gap.source] - gap.first_patch * notes)
+            left[gap.source] -= min(gap.patches * notes, requested[gap.source] - gap.first_patch * notes)
     parts = []
     for shard in shards:
-        take = min(shard.rows, left.get(shard.source, shard.rows))
+        rows = min(shard.rows, left.get(shard.source, shard.rows))
         if shard.source in left:
-            left[shard.source] -= take
-        parts.append((shard, take))
+            left[shard.source] -= rows
+        parts.append(Part(shard, rows))
     return parts
 
 
 def _drawing_of(shards: Sequence[ShardRef], data_dir: Path) -> schema.Drawing:
-    """From what the synthetic rows were drawn: each of their shards says so."""
+    """What the synthetic rows were drawn from, as each of their shards states."""
     synthetic = next(shard for shard in shards if shard.source == "synthetic")
     with _verified_bytes(data_dir / synthetic.name, synthetic), open_file(data_dir / synthetic.name) as file:
         return schema.read_drawing(file)
@@ -170,10 +181,11 @@ def _drawing_of(shards: Sequence[ShardRef], data_dir: Path) -> schema.Drawing:
 class _Merge:
     """One merge under way: the rows so far, the assets and sources met, the rejections of the patches included."""
 
-    def __init__(self, file: h5py.File, output: Path, context: MergeContext) -> None:
-        self.file, self.output = file, output
+    def __init__(self, file: h5py.File, context: MergeContext, mode: MergeMode, chunk_rows: int) -> None:
+        self.file, self.mode, self.chunk_rows = file, mode, chunk_rows
         self.data_dir, self.spec, self.registry = context.data_dir, context.spec, context.registry
         self.rows = self._exact_rows = 0
+        self._audio_shapes = schema.audio_shapes(context.spec, context.registry)
         self._assets: dict[str, None] = {}  # in the order in which rows first play them
         self._numbering = Numbering(Classes.of(context.catalog, context.registry))
         self._wavetable_names: dict[str, str] = {}
@@ -183,48 +195,37 @@ class _Merge:
         file.create_group("assets")
         self._derived = Derived(context.registry, context.families)
 
-    def add_all(
-        self, parts: Sequence[tuple[ShardRef, int]], mode: MergeMode, chunk_rows: int, begin_sync: Callable[[], None]
-    ) -> None:
-        """Take over the first rows of each shard; `begin_sync` is called after each."""
-        rows = sum(take for _, take in parts)
-        if mode == "copy":
-            schema.create_audio(self.file, schema.audio_shapes(self.spec, self.registry), rows, chunk_rows)
+    def reserve(self, rows: int) -> None:
+        """Create the columns, empty."""
+        if self.mode == "copy":
+            schema.create_audio(self.file, self._audio_shapes, rows, self.chunk_rows)
         columns = (*schema.columns(self.registry), *schema.derived_columns(self.registry))
         schema.create_columns(self.file, columns, rows)
-        for shard, take in parts:
-            self.add(shard, take, copies_audio=mode == "copy", as_bytes=chunk_rows == 1)
-            begin_sync()
-        if mode == "virtual":  # only now: each shard has been read and found whole
-            self.reference_audio(parts)
 
-    def reference_audio(self, parts: Sequence[tuple[ShardRef, int]]) -> None:
-        """Make the audio a view of the shards. Paths are relative, so that both can move together."""
-        for name, tail in schema.audio_shapes(self.spec, self.registry).items():
-            layout, start = h5py.VirtualLayout((self.rows, *tail), "<f4"), 0
-            for shard, take in parts:
-                # HDF5 opens a relative source from the dataset's own folder.
-                place = os.path.relpath((self.data_dir / shard.name).resolve(), self.output.parent.resolve())
-                if take:
-                    layout[start : start + take] = h5py.VirtualSource(place, name, (shard.rows, *tail))[:take]
-                start += take
-            self.file.create_virtual_dataset(name, layout)
-
-    def add(self, shard: ShardRef, take: int, *, copies_audio: bool, as_bytes: bool) -> None:
-        """Take over the first rows of one shard, after reading all of it once to be sure of it."""
+    def add(self, part: Part) -> None:
+        """Take over rows of one shard, after reading all of it once to be sure of it."""
+        shard, rows = part
         path = self.data_dir / shard.name
         with _verified_bytes(path, shard) as content, open_file(path) as source:
-            if copies_audio:
-                for name in schema.audio_shapes(self.spec, self.registry):
-                    if as_bytes:
-                        self._copy_chunks(source[name], self.file[name], content, take)
-                    else:
-                        self._copy_rows(source[name], self.file[name], take)
-            if take:
-                self._take_labels(source, take)
+            if self.mode == "copy":
+                self._copy_audio(source, content, rows)
+            if rows:
+                self._take_labels(source, rows)
             self._take_rejections(source, shard.source)
-            self._take_sources(source, take)
-        self.rows += take
+            self._take_sources(source, rows)
+        self.rows += rows
+
+    def refer_to(self, parts: Sequence[Part], folder: Path) -> None:
+        """Make the audio a view of the shards. Paths are relative to `folder`, so that both can move together."""
+        for name, tail in self._audio_shapes.items():
+            layout, start = h5py.VirtualLayout((self.rows, *tail), "<f4"), 0
+            for shard, rows in parts:
+                # HDF5 opens a relative source from the dataset's own folder.
+                place = os.path.relpath((self.data_dir / shard.name).resolve(), folder.resolve())
+                if rows:
+                    layout[start : start + rows] = h5py.VirtualSource(place, name, (shard.rows, *tail))[:rows]
+                start += rows
+            self.file.create_virtual_dataset(name, layout)
 
     def finish(self) -> str:
         """Write what is known only at the end; return the content digest."""
@@ -239,21 +240,28 @@ class _Merge:
         self.file["schema"].attrs["content_digest"] = digest
         return digest
 
-    def _copy_chunks(self, source: h5py.Dataset, target: h5py.Dataset, content: mmap.mmap, take: int) -> None:
+    def _copy_audio(self, source: h5py.File, content: mmap.mmap, rows: int) -> None:
+        for name in self._audio_shapes:
+            if self.chunk_rows == 1:
+                self._copy_chunks(source[name], self.file[name], content, rows)
+            else:
+                self._copy_rows(source[name], self.file[name], rows)
+
+    def _copy_chunks(self, source: h5py.Dataset, target: h5py.Dataset, content: mmap.mmap, rows: int) -> None:
         tail = (0,) * (source.ndim - 1)
-        for row in range(take):
+        for row in range(rows):
             chunk = source.id.get_chunk_info_by_coord((row, *tail))
             with memoryview(content) as mapped, mapped[chunk.byte_offset : chunk.byte_offset + chunk.size] as data:
                 target.id.write_direct_chunk((self.rows + row, *tail), data)
 
-    def _copy_rows(self, source: h5py.Dataset, target: h5py.Dataset, take: int) -> None:
+    def _copy_rows(self, source: h5py.Dataset, target: h5py.Dataset, rows: int) -> None:
         step = target.chunks[0]
-        for row in range(0, take, step):
-            stop = min(row + step, take)
+        for row in range(0, rows, step):
+            stop = min(row + step, rows)
             target[self.rows + row : self.rows + stop] = source[row:stop]
 
-    def _take_labels(self, source: h5py.File, take: int) -> None:
-        labels = {c.name: source[c.name][:take] for c in schema.columns(self.registry)}
+    def _take_labels(self, source: h5py.File, rows: int) -> None:
+        labels = {c.name: source[c.name][:rows] for c in schema.columns(self.registry)}
         self._digest.update(labels)
         self._exact_rows += schema.count_exact_rows(labels["params/exact_values"])
         theirs = schema.read_classes(source)
@@ -264,7 +272,7 @@ class _Merge:
         self._wavetable_names = {**names, **self._wavetable_names}
         self._take_assets(source, theirs.played(*numbers))
         for name, values in (labels | derived).items():
-            self.file[name][self.rows : self.rows + take] = values
+            self.file[name][self.rows : self.rows + rows] = values
 
     def _take_assets(self, source: h5py.File, played: set[str]) -> None:
         for name in schema.read_asset_names(source):  # not all, if the last patches are cut off
@@ -272,17 +280,17 @@ class _Merge:
                 source.copy(f"assets/{name}", self.file["assets"])  # its bytes as they are, compressed
                 self._assets[name] = None
 
-    def _take_sources(self, source: h5py.File, take: int) -> None:
-        """Take those that rows and rejections taken descend from: the last shard may know of more."""
+    def _take_sources(self, source: h5py.File, rows: int) -> None:
+        """Take the presets that these rows, and the rejections taken, descend from: the last shard may have more."""
         of_rejections = self._rejections["rejections/parents"][-1]
-        parents = {*source["metadata/parents"][:take].ravel().tolist(), *of_rejections.ravel().tolist()}
+        parents = {*source["metadata/parents"][:rows].ravel().tolist(), *of_rejections.ravel().tolist()}
         found = schema.read_sources(source)
         self._sources.update({s.preset_hash: s for s in found if s.preset_hash.encode() in parents})
 
     def _take_rejections(self, source: h5py.File, of: Source) -> None:
-        """Take those of the patches that the dataset has asked for."""
-        asked = {"synthetic": self.spec.patches, "variation": self.spec.variations}
-        included = source["rejections/patch_index"][:] < asked.get(of, np.inf)
+        """Take those of the patches that the dataset includes."""
+        patches = {"synthetic": self.spec.patches, "variation": self.spec.variations}
+        included = source["rejections/patch_index"][:] < patches.get(of, np.inf)
         for name, parts in self._rejections.items():
             parts.append(source[name][:][included])
 

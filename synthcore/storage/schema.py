@@ -171,7 +171,7 @@ class StoredPriors(BaseModel):
 
     @classmethod
     def of(cls, drawn: Sequence[Marginal]) -> StoredPriors:
-        """Write down what is drawn from."""
+        """What these marginals draw from."""
         return cls(
             continuous={m.control.name: (m.low, m.high) for m in drawn if not m.control.is_categorical},
             categorical={m.control.name: tuple(map(int, m.allowed)) for m in drawn if m.control.is_categorical},
@@ -180,7 +180,7 @@ class StoredPriors(BaseModel):
 
 @dataclass(frozen=True)
 class Drawing:
-    """From what the synthetic rows of a file were drawn, and with which libraries."""
+    """What the synthetic rows of a file were drawn from, and with which libraries."""
 
     priors: StoredPriors
     priors_digest: str
@@ -242,7 +242,7 @@ def write_assets(file: h5py.File, assets: Mapping[str, bytes]) -> None:
 
 
 def write_asset_names(file: h5py.File, names: Sequence[str]) -> None:
-    """Write which assets the rows play, in the order in which they first do."""
+    """Write which assets the rows play, in the order in which rows first do."""
     # A dataset, because attributes hold no more than 64 KB, and each hash takes 64 bytes.
     file["schema"].create_dataset("assets", data=np.array(names, dtype="S64"))
 
@@ -274,7 +274,7 @@ def read_classes(file: h5py.File) -> Classes:
 
 
 def write_exact_rows(file: h5py.File, rows: int) -> None:
-    """Say how many rows have a control whose unit value only comes near its value: those of presets, mostly."""
+    """Write how many rows have a control whose unit value only comes near its value: mostly rows of presets."""
     file["schema"].attrs["exact_value_rows"] = rows
 
 
@@ -284,7 +284,7 @@ def count_exact_rows(exact_values: NDArray[np.float32]) -> int:
 
 
 def write_gaps(file: h5py.File, gaps: Sequence[Mapping[str, Any]]) -> None:
-    """Say which patches the dataset lacks: those of shards that could not be made."""
+    """Write which patches the dataset lacks: those of shards that could not be made."""
     file["schema"].attrs["gaps"] = json.dumps(gaps)
 
 
@@ -334,7 +334,7 @@ def read_priors(file: h5py.File) -> StoredPriors:
 
 
 def read_drawing(file: h5py.File) -> Drawing:
-    """From what the synthetic rows were drawn, and with which libraries."""
+    """What the synthetic rows were drawn from, and with which libraries."""
     header = file["schema"].attrs
     return Drawing(read_priors(file), str(header["priors_digest"]), dict(json.loads(header["drawn_with"])))
 
@@ -348,7 +348,7 @@ def read_spec(file: h5py.File) -> DatasetSpec:
 
 
 def require_schema(file: h5py.File, path: str) -> None:
-    """Refuse a file that is no dataset of this schema's major version.
+    """Refuse a file that isn't a dataset of this schema's major version.
 
     Raises
     ------
@@ -356,10 +356,10 @@ def require_schema(file: h5py.File, path: str) -> None:
     """
     header = file["schema"].attrs if "schema" in file else {}
     if "kind" in header:
-        raise DatasetError(f"{path} holds {header['kind']} and no dataset; presets are made into one by generate")
+        raise DatasetError(f"{path} holds {header['kind']}, not a dataset; generate makes one from them")
     version = header.get("version")
     if version is None:
-        raise DatasetError(f"{path} is an HDF5 file, but no synthcore dataset: it has no schema/version")
+        raise DatasetError(f"{path} is an HDF5 file, but not a synthcore dataset: it has no schema/version")
     if str(version).split(".")[0] != VERSION.split(".")[0]:
         raise DatasetError(
             f"{path} has schema version {version}, this synthcore reads {VERSION}; generate it again, or install "

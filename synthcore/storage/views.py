@@ -1,8 +1,8 @@
 """Views: the columns of a virtual dataset, whose rows lie in its shards.
 
-HDF5 silently reads zeros for what lies in a shard that it can't open: one that is gone, forbidden, damaged, or one file
-too many. So a view is never read through HDF5. Its rows are read from the shards themselves, of which a few
-are open at a time, each after it was found to be the one meant.
+HDF5 silently reads zeros for what lies in a shard that it can't open: one that is gone, forbidden, damaged, or one open
+file too many. So a view is never read through HDF5. Its rows are read from the shards themselves, of which a few are
+open at a time, each of them only after it was found to be the right one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthcore.base.errors import DatasetError, FileUnavailable
-from synthcore.storage.opening import MAKE_AGAIN, open_file
+from synthcore.storage.opening import MAKE_AGAIN, open_file, reason_of
 from synthcore.storage.rows import read_rows
 from synthcore.storage.schema import AUDIO, DENSE, UNREADABLE
 
@@ -116,7 +116,7 @@ class View:
             or (column.shape[1:], column.dtype) != (self._row, self._dtype)
             or column.shape[0] < needed
         ):
-            raise _wrong(self._path, part, f"has no {needed} rows of {self._name} of the right shape")
+            raise _wrong(self._path, part, f"has fewer than {needed} rows of {self._name} of the right shape")
         return column
 
     def _part(self, source: Any) -> _Part:
@@ -156,7 +156,7 @@ def _open(path: Path, folder: Path, hashes: h5py.Dataset, part: _Part) -> h5py.F
         opened = open_file(shard)
         holds = opened[HASHES][part.first : part.first + part.stop - part.start]
     except UNREADABLE as error:
-        raise _wrong(path, part, f"is damaged ({str(error).splitlines()[0][:200]})") from error
+        raise _wrong(path, part, f"is damaged ({reason_of(error)})") from error
     if not np.array_equal(holds, hashes[part.start : part.stop]):
         raise _wrong(path, part, "holds other rows: it has been replaced")
     return opened

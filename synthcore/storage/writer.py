@@ -12,6 +12,7 @@ from synthcore.engine.chunk import deflate
 from synthcore.engine.rendering import Fault, RenderedRow
 from synthcore.sources.base import Candidate, Provenance
 from synthcore.storage import schema
+from synthcore.storage.labels import label_of
 from synthcore.vital.catalog import Catalog
 from synthcore.vital.classes import Classes, Numbering
 from synthcore.vital.patch import Patch
@@ -105,14 +106,8 @@ class ShardWriter:
         patch = candidate.patch
         played = (name for name in (*patch.wavetables, *patch.extras) if name is not None)
         self._assets.update({name: assets[name] for name in played})
-        wavetables, extras = self._numbering.of(patch.wavetables, patch.extras)
         values = {
-            "params/continuous": patch.continuous,
-            "params/categorical": patch.categorical,
-            "params/modulation_slots": patch.modulation_slots,
-            "params/wavetables": wavetables,
-            "params/extras": extras,
-            "params/exact_values": patch.exact,
+            **label_of(patch, *self._numbering.of(patch.wavetables, patch.extras)),
             "metadata/audio_sha256": row.audio_sha256.encode(),
             "metadata/midi_note": row.note,
             "metadata/velocity": self.spec.audio.velocity,

@@ -291,7 +291,7 @@ def without_rows(path: Path) -> None:
         ("shard", "is a shard, which has no weights"),
         ("recipe", "is a recipe, without audio"),
         ("missing", "there is no file"),
-        ("text", "is no HDF5 file"),
+        ("text", "is not an HDF5 file"),
     ],
 )
 def test_files_without_weights_cost_one_line(which, says, tier_1, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""What is told of a run: the tally, the table of shards, the picture."""
+"""What people see of a run: the tally, the table of shards, the picture, the summary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from synthcore.analysis.overview import look
 from synthcore.base.progress import Progress
 from synthcore.pipeline import tally as report
 from synthcore.pipeline.shard import plan_shards
-from synthcore.pipeline.summary import Summary
+from synthcore.pipeline.summary import RunStats, Summary
 from synthcore.pipeline.tally import Tally, duration, shard_rows, short_count
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
@@ -141,12 +141,12 @@ def test_ticks_are_few_and_round(axis: Axis, ticks: list[float]) -> None:
 
 def test_the_summary_says_what_it_took_and_what_is_lacking(tier_1: Any) -> None:
     gap = Gap(source="synthetic", first_patch=3, patches=2, reason="it broke")
-    of: dict[str, Any] = {"cached": 0, "rows_rendered": 15, "seconds": 2.5, "data_dir": Path("data")}
-    summary = Summary.of(tier_1.spec, tier_1.ref, tier_1.shards, [gap], **of)
+    stats = RunStats(cached=0, rows_rendered=15, seconds=2.5, data_dir=Path("data"))
+    summary = Summary.of(tier_1.spec, tier_1.ref, tier_1.shards, [gap], stats)
     page = summary.to_markdown()
     for words in (tier_1.ref.digest, tier_1.spec.fingerprint[:12], "6.0 rows/s", "| synthetic | 3 | 2 | it broke |"):
         assert words in page
-    whole = Summary.of(tier_1.spec, tier_1.ref, tier_1.shards, [], **of)
+    whole = Summary.of(tier_1.spec, tier_1.ref, tier_1.shards, [], stats)
     assert "lacks" not in whole.to_markdown()
     assert "missing" not in whole.to_text()
     assert tier_1.ref.digest in whole.to_text()
@@ -154,8 +154,8 @@ def test_the_summary_says_what_it_took_and_what_is_lacking(tier_1: Any) -> None:
 
 def test_the_summary_counts_the_files_candidates_first_as_an_inspection_does(tier_1: Any) -> None:
     """The last shard holds a patch more than the file."""
-    of: dict[str, Any] = {"cached": 0, "rows_rendered": 15, "seconds": 2.5, "data_dir": Path("data")}
-    summary = Summary.of(tier_1.spec, tier_1.ref, tier_1.shards, [], **of)
+    stats = RunStats(cached=0, rows_rendered=15, seconds=2.5, data_dir=Path("data"))
+    summary = Summary.of(tier_1.spec, tier_1.ref, tier_1.shards, [], stats)
     with Dataset(tier_1.path) as dataset:
         found = look(dataset)
     assert (summary.file_candidates, summary.file_faults) == (found.candidates, found.faults)

@@ -240,7 +240,7 @@ def test_a_folder(tmp_path):
 def test_a_file_that_is_no_hdf5(tmp_path, content):
     path = tmp_path / "x.h5"
     path.write_bytes(content)
-    with pytest.raises(DatasetError, match=r"x\.h5 is (no HDF5 file|truncated)"):
+    with pytest.raises(DatasetError, match=r"x\.h5 is (not an HDF5 file|truncated)"):
         Dataset(path)
 
 
@@ -256,7 +256,7 @@ def test_a_truncated_file(tier_1, tmp_path, share):
 def test_hdf5_that_is_no_dataset(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["audio/waveforms"] = np.zeros((1, 2, 3))
-    with pytest.raises(DatasetError, match="an HDF5 file, but no synthcore dataset: it has no schema/version"):
+    with pytest.raises(DatasetError, match="an HDF5 file, but not a synthcore dataset: it has no schema/version"):
         Dataset(tmp_path / "x.h5")
 
 

@@ -12,6 +12,7 @@ import pytest
 from synthcore.base.errors import DamagedShard
 from synthcore.storage import weights
 from synthcore.storage.dataset import Dataset
+from synthcore.storage.refs import ShardRef
 
 
 def assert_same_rows(path, other, rows=slice(None)):
@@ -132,6 +133,24 @@ def test_a_virtual_dataset_and_its_shards_can_move_together(tier_1, tmp_path):
     tier_1.merge(before / "datasets" / "x.h5", data_dir=before, mode="virtual")
     before.rename(after)
     assert_same_rows(after / "datasets" / "x.h5", tier_1.path)
+
+
+def test_a_dataset_states_the_priors_that_its_shards_were_drawn_from(tier_1, tmp_path):
+    """Whatever the priors are by the time of merging."""
+    ref = tier_1.shards[0]
+    (tmp_path / ref.name).parent.mkdir(parents=True)
+    shutil.copy(tier_1.data_dir / ref.name, tmp_path / ref.name)
+    with h5py.File(tmp_path / ref.name, "r+") as file:
+        file["schema"].attrs["priors_digest"] = "f" * 64
+        file["schema"].attrs["priors"] = '{"continuous":{"volume":[1,2]},"categorical":{}}'
+        file["schema"].attrs["drawn_with"] = '{"numpy":"99.0"}'
+    spec = tier_1.spec.model_copy(update={"n_samples": 10})
+    shard = ShardRef.of(tmp_path, ref.name, ref.source)
+    merged = tier_1.merge(tmp_path / "x.h5", [shard], spec=spec, data_dir=tmp_path)
+    with Dataset(merged.path) as dataset:
+        assert dataset.priors_digest == "f" * 64
+        assert dataset.priors.continuous == {"volume": (1, 2)}
+        assert dataset.drawn_with == {"numpy": "99.0"}
 
 
 # -------------------------------------------------------------------------------------------------------------- damage
