@@ -29,24 +29,10 @@ if TYPE_CHECKING:  # --version and --help do without
     from pydantic import BaseModel
 
     from synthcore.analysis.inspection import Inspection
-    from synthcore.settings.models import (
-        CacheCommand,
-        Completion,
-        ComputeWeights,
-        Deploy,
-        DiscoverWavetables,
-        Doctor,
-        Down,
-        DownloadPresets,
-        Export,
-        Generate,
-        Ingest,
-        Inspect,
-        RenderRecipe,
-        Up,
-        Verify,
-        WriteRecipe,
-    )
+    from synthcore.settings.datasets import ComputeWeights, Export, Inspect, RenderRecipe, Verify, WriteRecipe
+    from synthcore.settings.generate import Generate
+    from synthcore.settings.ingestion import DiscoverWavetables, DownloadPresets, Ingest
+    from synthcore.settings.upkeep import CacheCommand, Completion, Deploy, Doctor, Down, Up
     from synthcore.storage.dataset import Dataset
 
 USAGE = """usage: synthcore COMMAND ...
@@ -133,15 +119,16 @@ def _run(words: list[str], as_flow: bool) -> int:
 def _run_command(words: list[str], as_flow: bool) -> int:
     from pydantic_core import PydanticSerializationError
 
-    from synthcore.settings import models as settings
+    from synthcore.settings.commands import model_of
+    from synthcore.settings.common import help_of, parse
 
-    name, command = (COMMANDS | FLOWS if as_flow else COMMANDS)[words[0]]
-    model = getattr(settings, name)
+    command = (COMMANDS | FLOWS if as_flow else COMMANDS)[words[0]]
+    model = model_of(words[0])
     if {"-h", "--help"} & set(itertools.takewhile(lambda word: word != "--", words)):
-        sys.stdout.write(settings.help_of(model))
+        sys.stdout.write(help_of(model))
         return 0
     try:
-        code = command(settings.parse(model, words[1:], lambda line: _say(f"synthcore: {line}")))
+        code = command(parse(model, words[1:], lambda line: _say(f"synthcore: {line}")))
     except PydanticSerializationError as error:
         if KeyboardInterrupt.__name__ not in str(error):  # all that is left of one that came while it was at work
             raise
@@ -502,9 +489,10 @@ def run_down(settings: Down) -> int:
 
 def run_completion(settings: Completion) -> int:
     """Print a script for a shell."""
-    from synthcore.settings import completion, models
+    from synthcore.settings import completion
+    from synthcore.settings.commands import models
 
-    script = completion.script(settings.shell, {name: getattr(models, model) for name, (model, _) in COMMANDS.items()})
+    script = completion.script(settings.shell, {model.command: model for model in models()})
     sys.stdout.write(json.dumps({"shell": settings.shell, "script": script}) + "\n" if settings.as_json else script)
     return 0
 
@@ -523,7 +511,7 @@ def _prefect_ready(*, keep: bool | None = None) -> Iterator[None]:
     try:
         from synthcore.flows.running import environment
         from synthcore.flows.running.form import settings_from
-        from synthcore.settings.models import Common
+        from synthcore.settings.common import Common
 
         _say(environment.prepare(keep=settings_from(Common, {}).keep if keep is None else keep))
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and server with it
@@ -567,29 +555,29 @@ def printable(text: str) -> str:
     return text.translate({ord(c): "\N{REPLACEMENT CHARACTER}" for c in commands})
 
 
-#: Each command: the name of its settings, which are imported when they are wanted, and what it does.
-COMMANDS: dict[str, tuple[str, Callable[[Any], int]]] = {
-    "generate": ("Generate", run_generate),
-    "inspect": ("Inspect", run_inspect),
-    "verify": ("Verify", run_verify),
-    "discover-wt": ("DiscoverWavetables", run_discover_wavetables),
-    "download-presets": ("DownloadPresets", run_download_presets),
-    "ingest": ("Ingest", run_ingest),
-    "compute-weights": ("ComputeWeights", run_compute_weights),
-    "recipe": ("WriteRecipe", run_recipe),
-    "render": ("RenderRecipe", run_render),
-    "export": ("Export", run_export),
-    "cache": ("CacheCommand", run_cache),
-    "doctor": ("Doctor", run_doctor),
-    "deploy": ("Deploy", run_deploy),
-    "up": ("Up", run_up),
-    "down": ("Down", run_down),
-    "completion": ("Completion", run_completion),
+#: What each command does. Its settings have their home in `synthcore.settings.commands`.
+COMMANDS: dict[str, Callable[[Any], int]] = {
+    "generate": run_generate,
+    "inspect": run_inspect,
+    "verify": run_verify,
+    "discover-wt": run_discover_wavetables,
+    "download-presets": run_download_presets,
+    "ingest": run_ingest,
+    "compute-weights": run_compute_weights,
+    "recipe": run_recipe,
+    "render": run_render,
+    "export": run_export,
+    "cache": run_cache,
+    "doctor": run_doctor,
+    "deploy": run_deploy,
+    "up": run_up,
+    "down": run_down,
+    "completion": run_completion,
 }
 #: Flows of commands that do without Prefect.
-FLOWS: dict[str, tuple[str, Callable[[Any], int]]] = {
-    "inspect": ("Inspect", run_inspect_flow),
-    "verify": ("Verify", run_verify_flow),
+FLOWS: dict[str, Callable[[Any], int]] = {
+    "inspect": run_inspect_flow,
+    "verify": run_verify_flow,
 }
 CONTINUED = ("generate", "download-presets", "ingest", "compute-weights")  #: they keep what they have done
 

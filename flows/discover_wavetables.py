@@ -17,23 +17,17 @@ from synthcore.base.places import require_places
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
 from synthcore.engine.turns import CORES
-from synthcore.flows.running.form import described, settings_from
+from synthcore.flows.running.form import parameters_of
 from synthcore.ingest.wavetables import CatalogRef, places_to_search
 from synthcore.pipeline.continuing import require_writable
-from synthcore.settings.models import CatalogOutput, DataDir, DiscoverWavetables, ExtraDirs, ExtraFiles, Refresh
+from synthcore.settings.ingestion import DiscoverWavetables
 from synthcore.tasks.catalog import catalog_wavetables
 from synthcore.vital.folders import vital_folders
 
 
 @flow(name="discover-wavetables", flow_run_name="discover wavetables")
-@described
-def discover_wavetables(
-    output: CatalogOutput = None,
-    extra_dir: ExtraDirs = (),
-    extra_file: ExtraFiles = (),
-    refresh: Refresh = False,
-    data_dir: DataDir | None = None,
-) -> CatalogRef:
+@parameters_of(DiscoverWavetables)
+def discover_wavetables(settings: DiscoverWavetables) -> CatalogRef:
     """Make a catalog of the built-in wavetables, and of those in Vital's folders and the ones given.
 
     Returns
@@ -50,7 +44,6 @@ def discover_wavetables(
     Accident
         The synth met with accidents again and again.
     """
-    settings = settings_from(DiscoverWavetables, locals())
     require_places(settings.data_dir)
     require_writable(settings.output_path)
     places = places_to_search(vital_folders(), requested=(*settings.extra_dir, *settings.extra_file))

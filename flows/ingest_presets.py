@@ -23,21 +23,11 @@ from synthcore.base import progress
 from synthcore.base.places import require_places
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
-from synthcore.flows.running.form import described, settings_from
+from synthcore.flows.running.form import parameters_of
 from synthcore.ingest.collecting import Survey, survey
 from synthcore.ingest.report import IngestResult
 from synthcore.pipeline.continuing import require_writable
-from synthcore.settings.models import (
-    Approximate,
-    Check,
-    CollectionFile,
-    DataDir,
-    Factory,
-    Ingest,
-    PresetDirs,
-    Refresh,
-    Workers,
-)
+from synthcore.settings.ingestion import Ingest
 from synthcore.tasks.ingest import make_collection
 from synthcore.tasks.logs import show_logs
 from synthcore.vital.folders import factory_folders
@@ -51,17 +41,8 @@ def run_name() -> str:
 
 
 @flow(name="ingest-presets", flow_run_name=run_name)
-@described
-def ingest_presets(
-    folders: PresetDirs = (),
-    factory: Factory = False,
-    output: CollectionFile = None,
-    check: Check = False,
-    approximate: Approximate = False,
-    refresh: Refresh = False,
-    workers: Workers | None = None,
-    data_dir: DataDir | None = None,
-) -> IngestResult:
+@parameters_of(Ingest)
+def ingest_presets(settings: Ingest) -> IngestResult:
     """Read presets that people wrote into one file of patches, each sound once.
 
     Returns
@@ -79,7 +60,6 @@ def ingest_presets(
         The disk is full.
     """
     show_logs()
-    settings = settings_from(Ingest, locals())
     require_places(settings.data_dir)
     require_writable(settings.output_path)
     searched = [*settings.folders, *(factory_folders() if settings.factory else [])]

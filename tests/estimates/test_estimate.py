@@ -20,7 +20,8 @@ from synthcore.flows.cli import main
 from synthcore.pipeline.laps import Laps, began
 from synthcore.pipeline.shard import plan_shards
 from synthcore.pipeline.tally import Tally
-from synthcore.settings.models import Generate, parse
+from synthcore.settings.common import parse
+from synthcore.settings.generate import Generate
 from synthcore.spec import DatasetSpec
 from synthcore.storage.collection import write_collection
 from synthcore.vital.controls import installed
@@ -342,7 +343,8 @@ def test_without_a_terminal_each_shard_has_a_line_and_the_last_line_says_where_t
 
 BESIDE_PREFECT = """
 from synthcore.pipeline import library
-from synthcore.settings.models import Generate, parse
+from synthcore.settings.common import parse
+from synthcore.settings.generate import Generate
 from synthcore.estimates.work import get_ready
 settings = parse(Generate, ["-n", "3", "--data-dir", "data", "-o", "out.h5"])
 spec = settings.spec_of(library.given_catalog(None, settings.data_dir), "")
