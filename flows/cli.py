@@ -18,7 +18,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-from synthcore.base.errors import DownloadError, RenderError, ServerGone, SynthcoreError
+from synthcore.base.errors import ServerGone, SynthcoreError
 from synthcore.base.places import require_places
 from synthcore.base.spelling import meant
 from synthcore.pipeline.laps import began
@@ -94,10 +94,8 @@ def main(arguments: list[str] | None = None, *, as_flow: bool = False) -> int:
     began.set(_BEGAN.pop() if _BEGAN else time.monotonic())
     try:
         return _run(words, as_flow)
-    except (RenderError, DownloadError) as error:
-        return _complain(error, FAILED)
     except SynthcoreError as error:
-        return _complain(error, BAD_INPUT)
+        return _complain(error, error.exit_code)
     except ImportError as error:  # of a library that is damaged or missing: ours are tested
         return _complain(f"the installation is damaged: {error}; make setup installs it again", FAILED)
     except MemoryError:
