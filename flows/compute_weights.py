@@ -86,6 +86,6 @@ def measure(probes: list[Probe], settings: ComputeWeights, *, refresh: bool) -> 
 
 
 if __name__ == "__main__":
-    from synthcore.flows.cli import main
+    from synthcore.flows.running.flow_commands import run_file
 
-    sys.exit(main(["compute-weights", *sys.argv[1:]], as_flow=True))
+    sys.exit(run_file("compute-weights", compute_weights))

@@ -57,6 +57,6 @@ def discover_wavetables(settings: DiscoverWavetables) -> CatalogRef:
 
 
 if __name__ == "__main__":
-    from synthcore.flows.cli import main
+    from synthcore.flows.running.flow_commands import run_file
 
-    sys.exit(main(["discover-wt", *sys.argv[1:]], as_flow=True))
+    sys.exit(run_file("discover-wt", discover_wavetables))

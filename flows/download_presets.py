@@ -72,6 +72,6 @@ def shown(source: RemoteSource) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    from synthcore.flows.cli import main
+    from synthcore.flows.running.flow_commands import run_file
 
-    sys.exit(main(["download-presets", *sys.argv[1:]], as_flow=True))
+    sys.exit(run_file("download-presets", download_presets))

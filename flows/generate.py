@@ -283,6 +283,6 @@ def publish_page(dataset: DatasetRef, html: Path) -> None:
 
 
 if __name__ == "__main__":
-    from synthcore.flows.cli import main
+    from synthcore.flows.running.flow_commands import run_file
 
-    sys.exit(main(["generate", *sys.argv[1:]], as_flow=True))
+    sys.exit(run_file("generate", generate))

@@ -90,6 +90,6 @@ def shown(found: Survey) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    from synthcore.flows.cli import main
+    from synthcore.flows.running.flow_commands import run_file
 
-    sys.exit(main(["ingest", *sys.argv[1:]], as_flow=True))
+    sys.exit(run_file("ingest", ingest_presets))

@@ -67,6 +67,6 @@ def inspect_dataset(settings: Inspect) -> Inspection | list[RowWords] | Comparis
 
 
 if __name__ == "__main__":
-    from synthcore.flows.cli import main
+    from synthcore.flows.running.flow_commands import run_file
 
-    sys.exit(main(["inspect", *sys.argv[1:]], as_flow=True))
+    sys.exit(run_file("inspect", inspect_dataset))

@@ -56,6 +56,6 @@ def verify(settings: Verify) -> Verdict | ActivityVerdict:
 
 
 if __name__ == "__main__":
-    from synthcore.flows.cli import main
+    from synthcore.flows.running.flow_commands import run_file
 
-    sys.exit(main(["verify", *sys.argv[1:]], as_flow=True))
+    sys.exit(run_file("verify", verify))

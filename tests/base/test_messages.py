@@ -20,7 +20,7 @@ from synthcore.settings.generate import Generate, RunSettings
 from synthcore.settings.ingestion import DownloadPresets
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 
-MODELS = [*models(), AudioSpec, AcceptanceSpec, RunSettings, Limits, RemoteSource, DatasetSpec]
+MODELS: list[type[BaseModel]] = [*models(), AudioSpec, AcceptanceSpec, RunSettings, Limits, RemoteSource, DatasetSpec]
 #: What no setting takes, or only some.
 ODD = [
     None,
