@@ -263,7 +263,7 @@ def _connections(sound: _Sound, everything: bool) -> Iterator[ConnectionWords]:
     for number, connection in sound.connections.items():
         is_heard = number in sound.heard_slots
         if is_heard or everything:
-            is_drawn = curves is not None and (not curves or str(number) in curves)
+            is_drawn = curves is not None and (not curves or str(number - 1) in curves)  # they count slots from 0
             sentence = _sentence(connection, sound.panel) + (", through a drawn curve" if is_drawn else "")
             yield ConnectionWords(slot=number, sentence=sentence, is_heard=is_heard)
 
