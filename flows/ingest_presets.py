@@ -25,7 +25,7 @@ from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
 from synthcore.flows.running.form import described, settings_from
 from synthcore.ingest.collecting import Survey, survey
-from synthcore.ingest.report import Ingested
+from synthcore.ingest.report import IngestResult
 from synthcore.pipeline.continuing import require_writable
 from synthcore.settings.models import (
     Approximate,
@@ -61,12 +61,12 @@ def ingest_presets(
     refresh: Refresh = False,
     workers: Workers | None = None,
     data_dir: DataDir | None = None,
-) -> Ingested:
+) -> IngestResult:
     """Read presets that people wrote into one file of patches, each sound once.
 
     Returns
     -------
-    Ingested
+    IngestResult
         The file, and what became of each preset.
 
     Raises
@@ -90,11 +90,11 @@ def ingest_presets(
     return made
 
 
-def collect(folders: list[Path], found: Survey, settings: Ingest) -> Ingested:
+def collect(folders: list[Path], found: Survey, settings: Ingest) -> IngestResult:
     """Make the collection, unless it is there; once more if it was made, but is gone or changed."""
     arguments = (folders, found, settings.output_path, settings.check, settings.approximate, settings.workers)
     task = make_collection.with_options(result_storage=settings.results_dir, refresh_cache=settings.refresh)
-    made: Ingested = task(*arguments)
+    made: IngestResult = task(*arguments)
     return made if made.is_intact() else task.with_options(refresh_cache=True)(*arguments)
 
 

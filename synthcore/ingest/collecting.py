@@ -29,7 +29,7 @@ from synthcore.engine.stopping import interruptible
 from synthcore.ingest.download import STATEMENT
 from synthcore.ingest.fidelity import Fidelity, measure
 from synthcore.ingest.files import Found, Refused, find
-from synthcore.ingest.report import FileReport, Ingested, Report, Verdict
+from synthcore.ingest.report import FileReport, IngestResult, Report, Verdict
 from synthcore.sources.base import Source
 from synthcore.sources.collection import Collection, Preset
 from synthcore.spec import AudioSpec
@@ -65,7 +65,7 @@ def make_collection(
     check: bool,
     workers: int,
     approximate: bool = False,
-) -> Ingested:
+) -> IngestResult:
     """Ingest folders into a collection file, with the report as JSON beside it. See `ingest`.
 
     Raises
@@ -84,7 +84,7 @@ def make_collection(
     report_file = report_path(output)
     with atomic_path(report_file) as temporary:
         temporary.write_text(report.model_dump_json(indent=1) + "\n")
-    return Ingested(collection=str(output), digest=collection.digest, report_file=str(report_file), report=report)
+    return IngestResult(collection=str(output), digest=collection.digest, report_file=str(report_file), report=report)
 
 
 def report_path(output: Path) -> Path:

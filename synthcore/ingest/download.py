@@ -37,7 +37,7 @@ class Statement(BaseModel):
     fetched: str  #: UTC; part of no digest
 
 
-class Downloaded(BaseModel):
+class DownloadResult(BaseModel):
     """A folder that was downloaded, and what its content adds up to: all that a cached download remembers."""
 
     model_config = ConfigDict(frozen=True)
@@ -135,7 +135,7 @@ def find_version(source: RemoteSource, limits: Limits) -> str:
     return f"sha256:{source.sha256}" if source.sha256 else archives.find_version(source, limits)
 
 
-def download(source: RemoteSource, version: str, folder: Path, limits: Limits) -> Downloaded:
+def download(source: RemoteSource, version: str, folder: Path, limits: Limits) -> DownloadResult:
     """Download one version of a source into a folder, in place of what was downloaded there before.
 
     Raises
@@ -154,7 +154,9 @@ def download(source: RemoteSource, version: str, folder: Path, limits: Limits) -
             digest, files, size = _content(temporary)
     except OSError as error:
         raise DownloadError(f"can't be written to {folder}: {error.strerror or error}") from error
-    return Downloaded(folder=str(folder), commit=commit, licence=source.licence, files=files, bytes=size, digest=digest)
+    return DownloadResult(
+        folder=str(folder), commit=commit, licence=source.licence, files=files, bytes=size, digest=digest
+    )
 
 
 def require_writable(folder: Path) -> None:

@@ -168,7 +168,7 @@ def _listed(heading: str, lines: Sequence[tuple[str, str]]) -> list[str]:
     return ["", f"{heading}:", *shown, *more]
 
 
-class Ingested(BaseModel):
+class IngestResult(BaseModel):
     """A collection that was made: where it is, that it is whole, and what became of the files."""
 
     model_config = ConfigDict(frozen=True)

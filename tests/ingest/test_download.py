@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from synthcore.base.errors import DownloadError, SpecError
 from synthcore.ingest import archives, download, repositories
-from synthcore.ingest.download import Downloaded, DownloadReport, IncompleteDownload, Outcome
+from synthcore.ingest.download import DownloadReport, DownloadResult, IncompleteDownload, Outcome
 from synthcore.ingest.remotes import KNOWN, RemoteSource
 from synthcore.ingest.transfer import Limits, listening
 from synthcore.settings.models import DownloadPresets, Generate, parse
@@ -180,7 +180,7 @@ def silent() -> Iterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def fetched(source: RemoteSource, folder: Path, limits: Limits = QUICK) -> Downloaded:
+def fetched(source: RemoteSource, folder: Path, limits: Limits = QUICK) -> DownloadResult:
     return download.download(source, download.find_version(source, limits), folder, limits)
 
 
