@@ -195,7 +195,7 @@ def run_generate(settings: Generate) -> int:
 
         require_replaceable(settings.html)
     if settings.community_dir:
-        places_to_search((), wished=settings.community_dir)  # what isn't there needs no server
+        places_to_search((), requested=settings.community_dir)  # what isn't there needs no server
     spec = None
     if not settings.has_presets:  # else it is known only when they have been read
         spec = settings.spec_of(library.given_catalog(settings.catalog, settings.data_dir), "")
@@ -354,7 +354,7 @@ def run_discover_wavetables(settings: DiscoverWavetables) -> int:
     from synthcore.ingest.wavetables import places_to_search
 
     require_places(settings.data_dir)
-    places_to_search((), wished=(*settings.extra_dir, *settings.extra_file))  # what isn't there needs no server
+    places_to_search((), requested=(*settings.extra_dir, *settings.extra_file))  # what isn't there needs no server
     with _prefect_ready(keep=settings.keep):
         from synthcore.flows.discover_wavetables import discover_wavetables
 

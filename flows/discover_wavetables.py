@@ -53,7 +53,7 @@ def discover_wavetables(
     settings = settings_from(DiscoverWavetables, locals())
     require_places(settings.data_dir)
     require_writable(settings.output_path)
-    places = places_to_search(vital_folders(), wished=(*settings.extra_dir, *settings.extra_file))
+    places = places_to_search(vital_folders(), requested=(*settings.extra_dir, *settings.extra_file))
 
     catalog = catalog_wavetables.with_options(result_storage=settings.results_dir, refresh_cache=settings.refresh)
     with interruptible(), at_most(CORES):

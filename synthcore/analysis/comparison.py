@@ -52,7 +52,7 @@ class Comparison(BaseModel):
         return {what: (of_each[0][what], of_each[1][what]) for what in of_each[0]}
 
     def to_text(self) -> str:
-        """Say it, for a terminal."""
+        """Describe it for a terminal."""
         names = [f"{letter}  {found.file}\n" for letter, found in zip(LETTERS, self.found, strict=True)]
         sentences = "".join(f"- {sentence}\n" for sentence in self.headline)
         table = new_table("side by side", "", *LETTERS)

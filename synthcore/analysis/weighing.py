@@ -50,7 +50,7 @@ class WeightsResult(BaseModel):
         return f"weights of {Path(self.file).name} from {self.n_base} rows"
 
     def to_text(self) -> str:
-        """Say it, for a terminal."""
+        """Describe it for a terminal."""
         lines = [f"{self.file}: {len(self.weights) + len(self.categorical)} controls, weighed at {self.n_base} rows"]
         lines.append(f"  {self.renders} renders, {self.synth_cpu_seconds:.0f} s inside the synth")
         lines.append(f"  {self.inaudible} controls have weight 0: they don't vary, or were never heard")

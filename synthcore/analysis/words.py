@@ -72,7 +72,7 @@ class RowWords(BaseModel):
     connections: tuple[ConnectionWords, ...]
 
     def to_text(self) -> str:
-        """Say it, for a terminal."""
+        """Describe it for a terminal."""
         lines = [f"row {self.row} of {Path(self.file).name}", *_origin(self.metadata)]
         if self.modules or self.connections:
             lines += ["", "Begin with Vital's init preset, and set:"]

@@ -63,7 +63,7 @@ class Diagnosis(BaseModel):
         return all(finding.state != "problem" for finding in self.findings)
 
     def to_text(self) -> str:
-        """Say it, for a terminal."""
+        """Describe it for a terminal."""
         table = new_table("", "check", "state", "what it found, and what to do")
         for finding in self.findings:
             what = f"{finding.what}\n-> {finding.todo}" if finding.todo else finding.what
