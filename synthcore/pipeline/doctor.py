@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from packaging.requirements import Requirement
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.analysis.inspection import new_table, text_of
@@ -100,24 +100,24 @@ def _system() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    """Whether everything is installed, in the very version where one is asked for."""
-    wrong = []
-    wanted = [line for line in metadata.requires("synthcore") or () if "extra ==" not in line]
-    for line in wanted:
-        name, version = re.match(r"[\w.-]+", line), re.search(r"==\s*([\w.]+)", line)
-        if name is None:
-            raise ValueError(f"the installed synthcore requires {line!r}, which names no package")
-        try:
-            found = metadata.version(name[0])
-        except metadata.PackageNotFoundError:
-            wrong.append(f"{name[0]} is not installed")
-            continue
-        if version and found != version[1]:
-            wrong.append(f"{name[0]} is {found}, and must be {version[1]}")
+    """Whether everything is installed, in a version that synthcore works with."""
+    requirements = [Requirement(line) for line in metadata.requires("synthcore") or ()]
+    needed = [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
+    wrong = [text for requirement in needed if (text := _what_is_wrong(requirement))]
     if wrong:
         yield Finding(check="packages", state="problem", what="; ".join(wrong), todo="make setup")
     else:
-        yield Finding(check="packages", state="ok", what=f"all {len(wanted)} that synthcore needs")
+        yield Finding(check="packages", state="ok", what=f"all {len(needed)} that synthcore needs")
+
+
+def _what_is_wrong(requirement: Requirement) -> str:
+    try:
+        found = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        return f"{requirement.name} is not installed"
+    if requirement.specifier.contains(found, prereleases=True):
+        return ""
+    return f"{requirement.name} is {found}, and must be {requirement.specifier}"
 
 
 def _controls() -> Iterator[Finding]:
