@@ -10,21 +10,21 @@ from pydantic import BaseModel, ConfigDict
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.patch import OSCILLATORS, SlotField, is_connected
 
-#: Rows whose labels are counted; of more, this many, in runs of `RUN` rows spread over the dataset.
+#: How many rows' labels are counted at most, in runs of `RUN` rows spread over the dataset.
 COUNTED = 65_536
-RUN = 64  #: as many as are in a chunk of labels: reading one row inflates all of them
+RUN = 64  #: the rows of a chunk of labels: reading one of them inflates all
 
 
 class Usage(BaseModel):
-    """What the rows use, counted in patches' rows."""
+    """What the rows use."""
 
     model_config = ConfigDict(frozen=True)
 
-    rows: int  # that were counted
+    rows: int  # how many were counted
     oscillators: int  # switched on, in all these rows
     wavetables: dict[str, int]  # SHA-256 -> oscillators that are on and play it, the most played first
-    wavetable_names: dict[str, str]  # SHA-256 -> what it is called; made by anyone
-    connections: dict[int, int]  # how many connections -> rows that have as many
+    wavetable_names: dict[str, str]  # SHA-256 -> its name, which may hold anything
+    connections: dict[int, int]  # number of connections -> rows that have so many
     modulation_sources: dict[str, int]  # connections, the most used first
     modulation_destinations: dict[str, int]
 

@@ -1,6 +1,6 @@
 """A row in words that one can follow at the synth: what to set, module by module, and what modulates what.
 
-Numbers are not made here: `panel` knows how Vital shows a value, and `activity` what can be heard.
+Numbers aren't made here: `panel` knows how Vital shows a value, and `activity` what can be heard.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from synthcore.vital.controls import Control
 from synthcore.vital.panel import Knob, Module, Panel, panel, plain, signed
 from synthcore.vital.patch import Patch
 
-CELL = 38  #: two controls stand side by side where both are this short
-LABEL = 19  #: columns of a control's name
+CELL = 38  #: columns: two controls that are no longer stand side by side
+LABEL = 19  #: columns for a control's name
 
 
 class KnobWords(BaseModel):
@@ -33,7 +33,7 @@ class KnobWords(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    control: str  # the synth's name; empty for what is no control, such as a wavetable
+    control: str  # the synth's name; empty for what isn't a control, such as a wavetable
     label: str  # its name within its module
     value: str  # as Vital shows it
     is_heard: bool  # False: moving it changes nothing in this patch
@@ -88,8 +88,8 @@ class RowWords(BaseModel):
 def describe(dataset: Dataset, row: int, *, everything: bool = False) -> RowWords:
     """Put one row into words.
 
-    What can be heard is judged by this synthcore's rules, which is what `params/active` holds when they are those that
-    the file was merged with.
+    What can be heard is judged by this synthcore's rules; `params/active` agrees if the file was merged with the same
+    rules.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def describe(dataset: Dataset, row: int, *, everything: bool = False) -> RowWord
     row : int
         Negative ones count from the end.
     everything : bool
-        Also what differs from the init preset and can't be heard; its `is_heard` is False.
+        Whether to include what differs from the init preset but can't be heard; its `is_heard` is False.
 
     Raises
     ------
@@ -211,14 +211,14 @@ def _knob(knob: Knob, sound: _Sound) -> KnobWords:
 
 
 def _effects(sound: _Sound) -> str:
-    """The effects that are on, in their order."""
+    """List the effects that are on, in their order."""
     modules = sound.panel.in_order(round(sound.values["effect_chain_order"]))
     effects = [module for module in modules if module.is_effect and sound.values[f"{module.prefix}on"]]
     return ", ".join(module.title for module in effects)
 
 
 def _parts(module: Module, sound: _Sound) -> Iterator[KnobWords]:
-    """What a module plays besides its controls: a wavetable, a drawn shape, a sample."""
+    """Describe what a module plays besides its controls: a wavetable, a drawn shape, a sample."""
     part, _, number = module.prefix.rstrip("_").partition("_")
     if part in _PARTS and (found := _PARTS[part](sound, number)):
         label, value = found
@@ -293,19 +293,19 @@ def _raw(control: Control, value: float) -> str:
 
 
 def _is_default(control: Control, value: float) -> bool:
-    """Whether a value is the init preset's: as a float32 label, a default can come back a little off."""
+    """Whether a value is the init preset's: a default stored as float32 can come back slightly different."""
     return bool(np.isclose(value, control.default, rtol=1e-5, atol=1e-6 * (control.high - control.low)))
 
 
 def _readable(value: Any) -> Any:
-    """Turn what is stored into what people read."""
+    """Turn a stored value into what people read."""
     if isinstance(value, np.ndarray):
         return ", ".join(v.decode() for v in value.tolist() if v)
     return value.decode() if isinstance(value, bytes) else value.item()
 
 
 def _origin(metadata: Mapping[str, Any]) -> list[str]:
-    """What is known of a row besides its sound's parts; hashes are cut."""
+    """Describe what is known of a row besides the parts of its sound; hashes are cut short."""
     found = {name: value[:SHORT] if _is_hash(value) else value for name, value in metadata.items()}
     parents = ", ".join(parent[:SHORT] for parent in str(found["parents"]).split(", "))
     pairs = {
@@ -325,7 +325,7 @@ def _is_hash(value: Any) -> bool:
 
 
 def _side_by_side(knobs: tuple[KnobWords, ...]) -> list[str]:
-    """Write controls two to a line, where they are short."""
+    """Write controls, two to a line where they are short."""
     lines, first = [], ""
     for knob in knobs:
         cell = f"{knob.label:<{LABEL}} {' '.join(_marked(knob.value, knob.is_heard).split())}"
