@@ -1,6 +1,6 @@
-"""Readers of what strangers make: whatever bytes come, the answer is a proper one, or an error of ours.
+"""Readers of strangers' files: whatever the bytes, they give a proper result or an error of ours.
 
-Bounded and the same each time here; `make fuzz` goes on for minutes, and somewhere else each time.
+Bounded and the same each time here; `make fuzz` goes on for minutes, with other examples each time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TIMES = int(os.environ.get("FUZZ", "1"))
 
 
 def bounded(examples: int) -> settings:
-    """The same examples every time, unless somebody fuzzes."""
+    """The same examples every time, except under `make fuzz`."""
     return settings(
         max_examples=examples * TIMES,
         derandomize=TIMES == 1,
@@ -112,7 +112,8 @@ def test_a_changed_preset(preset: dict[str, Any], registry: Registry) -> None:
         with contextlib.suppress(SynthcoreError):
             document = parsing.parse(content)
             validation.require_loadable(document, registry)
-            validation.mend(document, registry)
+            mended, _ = validation.mend(document, registry)
+            assert validation.mend(mended, registry)[0] == mended
 
     check()
 
@@ -170,7 +171,7 @@ def bank(preset_folder: Path) -> bytes:
 
 
 def test_a_damaged_bank(bank: bytes, tmp_path: Path) -> None:
-    """Most of a bank is packed data; what lies at its end says where everything is."""
+    """Most of a bank is packed data; its end says where everything is."""
 
     @bounded(150)
     @given(damages, st.sampled_from([".vitalbank", ".zip", ".vital", ".vitaltable"]), st.booleans())
@@ -186,7 +187,7 @@ def test_a_damaged_bank(bank: bytes, tmp_path: Path) -> None:
 
 # ----------------------------------------------------------------------------------------------------------------- HDF5
 
-#: Reads file after file, each in a child of its own: libhdf5 may crash on what it is given, and may want any memory.
+#: Reads file after file, each in a child of its own: libhdf5 may crash, or ask for any amount of memory.
 READER = """
 import os, resource, signal, sys, traceback
 from pathlib import Path
@@ -238,7 +239,7 @@ Read = Callable[[str, Path], int]
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Read]:
-    """Read a file in a process of its own; tell how that ended: 0 for an answer or an error of ours."""
+    """Read a file in a process of its own; return how it ended: 0 for a result or an error of ours."""
     said = tmp_path_factory.mktemp("reader") / "said"
     with said.open("w") as errors:
         reader = subprocess.Popen(
@@ -300,7 +301,7 @@ def test_a_changed_file(kind: str, request: pytest.FixtureRequest, tmp_path: Pat
 
     @bounded(25)
     @given(st.integers(0, 10_000), st.integers(0, 100), replacements, st.booleans())
-    @example(21, 0, 0, False)  # a number where text was: h5py's TypeError, which nobody caught
+    @example(21, 0, 0, False)  # a number where text was: h5py's TypeError, which wasn't caught
     def check(number: int, attribute: int, value: Any, is_link: bool) -> None:
         file = Path(shutil.copy(honest, tmp_path / "changed.h5"))
         replace_in(file, number, attribute, value, is_link=is_link)

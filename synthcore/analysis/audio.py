@@ -114,7 +114,7 @@ def measure_audio(dataset: Dataset, limit: int) -> AudioMeasurements:
     return AudioMeasurements(rows, np.array(centroids), np.array(seconds), nearest, nearest_db)
 
 
-def find_duplicates(dataset: Dataset, heard: AudioMeasurements) -> Duplicates:
+def find_duplicates(dataset: Dataset, measured: AudioMeasurements) -> Duplicates:
     """Measure how much repeats: exactly, by every row's hash; nearly, by the rows heard."""
     _, sounds = np.unique(dataset.column("audio_sha256"), return_inverse=True)
     patches = _patch_numbers(dataset)
@@ -126,9 +126,9 @@ def find_duplicates(dataset: Dataset, heard: AudioMeasurements) -> Duplicates:
     return Duplicates(
         of_own_notes=float((rows_of_pair[of_row.ravel()] > 1).sum()) / rows,
         of_other_patches=float((patches_of_sound[sounds] > 1).sum()) / rows,
-        rows_heard=len(heard.rows),
-        near=float((heard.nearest_db < NEAR_DB).sum()) / max(1, len(heard.rows)),
-        pairs=heard.pairs,
+        rows_heard=len(measured.rows),
+        near=float((measured.nearest_db < NEAR_DB).sum()) / max(1, len(measured.rows)),
+        pairs=measured.pairs,
     )
 
 

@@ -63,16 +63,16 @@ class Comparison(BaseModel):
 
 
 def compare(
-    first: Dataset, second: Dataset, heard: tuple[AudioMeasurements, AudioMeasurements] | None = None
+    first: Dataset, second: Dataset, measured: tuple[AudioMeasurements, AudioMeasurements] | None = None
 ) -> Comparison:
     """Inspect two datasets, and find the rows that are in both."""
-    heard = heard or (measure_audio(first, QUICK), measure_audio(second, QUICK))
+    measured = measured or (measure_audio(first, QUICK), measure_audio(second, QUICK))
     sounds = [dataset.column("audio_sha256") for dataset in (first, second)]
     labels = [_labels(dataset) for dataset in (first, second)]
     specs = [dict(_fields(dataset.spec.model_dump(mode="json"))) for dataset in (first, second)]
     names = dict.fromkeys((*specs[0], *specs[1]))
     return Comparison(
-        found=(inspect(first, heard[0]), inspect(second, heard[1])),
+        found=(inspect(first, measured[0]), inspect(second, measured[1])),
         spec={n: (specs[0].get(n), specs[1].get(n)) for n in names if specs[0].get(n) != specs[1].get(n)},
         same_sound=(_share_in(*sounds), _share_in(*reversed(sounds))),
         same_label=(_share_in(*labels), _share_in(*reversed(labels))),

@@ -12,7 +12,7 @@ the bases by their content, never by their file or row.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -208,7 +208,7 @@ def measure(probe: Probe, data_dir: Path) -> ProbeRef:
     """
     with Dataset(probe.file) as dataset:
         with damage_named(Path(probe.file)):
-            works = [_BaseWork(dataset, row) for row in probe.rows]
+            works = [BaseWork(dataset, row, varied(dataset)) for row in probe.rows]
         result = ProbeResult(bases=tuple(work.run() for work in works))
     with atomic_path(data_dir / probe.name) as temporary:
         temporary.write_text(result.model_dump_json())
@@ -220,13 +220,21 @@ def measure(probe: Probe, data_dir: Path) -> ProbeRef:
     )
 
 
-class _BaseWork:
-    """One base: its moves, their sounds, and how far these are from its own."""
+class BaseWork:
+    """One base: its moves, their sounds, and how far these are from its own.
 
-    def __init__(self, dataset: Dataset, row: int) -> None:
+    Parameters
+    ----------
+    dataset : Dataset
+    row : int
+    names : set of str
+        Controls to move, those that can be heard.
+    """
+
+    def __init__(self, dataset: Dataset, row: int, names: Set[str]) -> None:
         self.patch, self.registry, self.assets = dataset.patch(row), dataset.registry, dataset.assets
         self.note = int(dataset.column("midi_note", [row])[0])
-        self.names = varied(dataset) & audible(self.patch, self.registry)
+        self.names = names & audible(self.patch, self.registry)
         self.fmt = render_format(dataset.spec)
         self.rate = dataset.spec.audio.sample_rate
         self.renders = 0

@@ -130,18 +130,18 @@ class Inspection(Overview):
         return repeated
 
 
-def inspect(dataset: Dataset, heard: AudioMeasurements | None = None) -> Inspection:
-    """Gather what is in a dataset. Reads all labels, and the audio of at most `QUICK` rows unless `heard` is given."""
-    heard = measure_audio(dataset, QUICK) if heard is None else heard
-    measured = {"rms (dBFS)": dataset.column("rms_dbfs"), "peak": dataset.column("peak")}
-    measured |= {"centroid (Hz)": heard.centroids_hz, "sound (s)": heard.sound_seconds}
-    measured["nearest (dB)"] = heard.nearest_db[np.isfinite(heard.nearest_db)]
+def inspect(dataset: Dataset, measured: AudioMeasurements | None = None) -> Inspection:
+    """Gather what is in a dataset. Reads all labels, and without `measured` the audio of at most `QUICK` rows."""
+    measured = measure_audio(dataset, QUICK) if measured is None else measured
+    distributions = {"rms (dBFS)": dataset.column("rms_dbfs"), "peak": dataset.column("peak")}
+    distributions |= {"centroid (Hz)": measured.centroids_hz, "sound (s)": measured.sound_seconds}
+    distributions["nearest (dB)"] = measured.nearest_db[np.isfinite(measured.nearest_db)]
     return Inspection(
         **dict(look(dataset)),
         coverage=measure_coverage(dataset),
-        duplicates=find_duplicates(dataset, heard),
+        duplicates=find_duplicates(dataset, measured),
         usage=count_usage(dataset),
-        distributions={k: [float(q) for q in np.quantile(v, QUANTILES)] for k, v in measured.items() if len(v)},
+        distributions={k: [float(q) for q in np.quantile(v, QUANTILES)] for k, v in distributions.items() if len(v)},
         other_synth=_compare_synths(dataset),
     )
 

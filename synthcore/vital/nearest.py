@@ -16,6 +16,7 @@ from synthcore.base.errors import SynthcoreError
 from synthcore.vital.controls import Control, Registry
 from synthcore.vital.normalize import to_label, to_units, to_values
 
+ENDS = 2  #: a slot begins with its source and destination
 #: What a slot's settings can be: amount, bipolar, power, stereo, bypass. Three of them are switches.
 SLOT_LOW, SLOT_HIGH = (-1.0, 0.0, -10.0, 0.0, 0.0), (1.0, 1.0, 10.0, 1.0, 1.0)
 SLOT_IS_SWITCH = (False, True, False, True, True)
@@ -41,10 +42,11 @@ def slots(given: ArrayLike | None, empty: NDArray[np.float32], registry: Registr
     if given is None:
         return empty
     matrix = _vector("modulation_slots", given, empty.shape)
-    ends = np.clip(np.rint(matrix[:, :2]), (-1, 0), (len(registry.sources) - 1, len(registry.destinations) - 1))
-    settings = np.clip(matrix[:, 2:], SLOT_LOW, SLOT_HIGH)
+    ends = np.clip(np.rint(matrix[:, :ENDS]), (-1, 0), (len(registry.sources) - 1, len(registry.destinations) - 1))
+    settings = np.clip(matrix[:, ENDS:], SLOT_LOW, SLOT_HIGH)
     found = np.hstack([ends, np.where(SLOT_IS_SWITCH, np.rint(settings), settings)]).astype(np.float32)
-    return np.where(found[:, :1] < 0, empty, found)
+    sources, _ = ends.T
+    return np.where(sources[:, None] < 0, empty, found)
 
 
 def numbers(name: str, given: ArrayLike, counts: Sequence[int]) -> list[int]:

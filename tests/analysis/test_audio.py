@@ -1,4 +1,4 @@
-"""Hearing: repeats and near-duplicates are found, a patch's own notes aside, in a bounded number of rows."""
+"""Hearing rows: repeats and near-duplicates other than a patch's own notes are found in a bounded number of rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def firsts(tier_1) -> list[int]:
 
 @pytest.fixture
 def twins(tier_1, forge, firsts):
-    """A dataset with a row that is another one with a little noise (c and a), and one that is another (d and b)."""
+    """A dataset with a row that is another plus a little noise (c and a), and one that repeats another (d and b)."""
     a, b, c, d = firsts[:4]
     path = forge(tier_1)
     with h5py.File(path, "r+") as file:

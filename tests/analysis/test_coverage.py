@@ -1,4 +1,4 @@
-"""Coverage: what the sampler draws fills every bin; what is taken away is found, and nothing is claimed of a few."""
+"""Coverage: what the sampler draws fills every bin; what is taken away is found; too few patches say nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from synthcore.storage.dataset import Dataset
 from synthcore.vital.controls import Control
 from synthcore.vital.normalize import to_values
 
-PATCHES = 500  #: as many as it takes for every bin
+PATCHES = 500  #: enough for every bin
 
 
 def thin_share(marginal: Marginal, values: np.ndarray) -> float:

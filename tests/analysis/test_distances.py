@@ -1,4 +1,4 @@
-"""The distance between two sounds: nothing for the same, more for what is heard as more."""
+"""The distance between two sounds: 0 for equal ones, larger the more different they sound."""
 
 from __future__ import annotations
 

@@ -211,6 +211,9 @@ def test_a_drawn_curve_is_said_of_the_connection_that_has_it(tier_3, forge, regi
     with h5py.File(path, "r+") as file:
         del file[f"{CLASSES}/curves"]
         file[f"{CLASSES}/curves"] = np.array(["", asset], dtype="S64")
+        names = file["schema/assets"][:]
+        del file["schema/assets"]
+        file["schema/assets"] = np.append(names, np.bytes_(asset))
         file[f"assets/{asset}"] = np.frombuffer(content, dtype=np.uint8)
         file["params/extras"][3] = [place == "curves" for place in EXTRAS]
         file["params/modulation_slots"][3] = slots

@@ -1,4 +1,4 @@
-"""Finding presets and checking them: what is hostile is refused with its reason, and what passes doesn't kill."""
+"""Finding and checking presets: hostile ones are refused with a reason, and what passes doesn't kill the synth."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from synthcore.vital.validation import mend, require_loadable, require_wavetable
 from tests.conftest import REAL_PRESETS
 
 TIMEOUT_SECONDS = 60.0
-#: As short as a render can be: what kills does so while loading or in the first block.
+#: As short as a render can be: what kills the synth does so while loading or in the first block.
 FORMAT = RenderFormat(
     sample_rate=22050,
     notes=(60,),
@@ -72,7 +72,7 @@ def archive(contents: dict[str, bytes], **how: Any) -> bytes:
 
 
 def what_is_found(root: Path) -> dict[str, str]:
-    """By file: the kind of what was found, or the reason why it was refused."""
+    """For each file, what kind it is, or why it was refused."""
     return {f.file: f.kind if isinstance(f, Found) else f.reason for f in find(root)}
 
 
@@ -216,11 +216,8 @@ def test_names_of_every_script_and_of_no_script_are_told_in_one_line(tmp_path):
     for name in ("音色", "звук", "صوت", "🎹", "a\nb", "\x1b[31m", "e\u0301"):
         (tmp_path / f"{name}.vital").write_bytes(b"no")
     (Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.vital"))).write_bytes(PRESET)
-    found = list(find(tmp_path))
-    assert len(found) == 8
-    for each in found:
-        assert each.file.isprintable()
-        assert each.file.encode()
+    named = [each.file.removesuffix(".vital") for each in find(tmp_path)]
+    assert sorted(named) == sorted(["音色", "звук", "صوت", "🎹", "a\ufffdb", "\ufffd[31m", "e\u0301", "\ufffd"])
 
 
 def test_a_folder_of_too_many_files_is_not_read_at_all(tmp_path, monkeypatch):
@@ -538,7 +535,7 @@ anything = st.one_of(
 
 
 def within(span: Span | None) -> st.SearchStrategy[Any]:
-    """What a field may hold, its limits above all."""
+    """What a field may hold, especially its limits."""
     if span is FLAG:
         return st.booleans()
     edges = st.sampled_from([span.low, span.high, max(span.low, min(0, span.high))])
@@ -601,7 +598,7 @@ def samples() -> st.SearchStrategy[Document]:
 
 @st.composite
 def documents(draw: st.DrawFn) -> Document:
-    """The init preset with parts drawn from what is allowed, and with parts that are anything."""
+    """The init preset with some parts drawn from what is allowed, and others that are anything."""
     document = copy.deepcopy(init_document(installed()))
     settings = document["settings"]
     changes: dict[str, Callable[[], Any]] = {
@@ -614,7 +611,7 @@ def documents(draw: st.DrawFn) -> Document:
         settings[name] = changes[name]()
     for name in draw(st.lists(st.sampled_from(sorted(settings.keys() - changes.keys())), max_size=12)):
         settings[name] = draw(st.floats(-1e30, 1e30) | st.floats(-200, 200))
-    # Everything is heard, and version 0.6 had a control more.
+    # Everything is audible, and version 0.6 had one more control.
     settings.update(osc_1_on=1, osc_2_on=1, sample_on=1, chorus_damping=draw(st.floats(-1e30, 1e30)))
     document["synth_version"] = draw(st.sampled_from(["1.5.5", "1.0.7", "0.9.0", "0.7.5", "0.6.5", "0.6", "99999.9.9"]))
     for _ in range(draw(st.integers(0, 2))):
@@ -650,7 +647,7 @@ def spoil(draw: st.DrawFn, document: Document) -> None:
 
 
 def fault_of(document: Document, registry: Registry) -> str | None:
-    """What the synth says of a document that passed, in a process of its own."""
+    """What the synth makes of a document that passed, in a process of its own."""
     mended, _ = mend(document, registry)
     with borrow_renderer(FORMAT, TIMEOUT_SECONDS) as renderer:
         fault = renderer.render(json.dumps(mended).encode()).fault

@@ -35,7 +35,6 @@ from tests.conftest import REAL_PRESETS
 
 REGISTRY = installed()
 INIT = Patch.init(REGISTRY)
-#: Presets by real people, where this checkout has them beside it.
 SAW = {"name": "mine", "num_points": 2, "points": [0.0, 1.0, 1.0, 0.0], "powers": [0.0, 0.0], "smooth": False}
 CURVE = {**SAW, "points": [0.0, 0.8, 1.0, 0.1], "powers": [2.0, 0.0]}
 
@@ -271,7 +270,7 @@ def test_a_value_between_two_unit_values_is_played_as_it_is():
 
 
 def test_a_recording_is_kept_as_it_was_written():
-    """The synth's copy is rounded once more, and ends where no keyframe reaches."""
+    """The synth's copy is rounded again, and ends where no keyframe reaches."""
     table = recording(5)
     got = read(wavetables=[table, wavetable(1), wavetable(1)])
     kept = json.loads(got.assets[got.patch.wavetables[0]])
@@ -343,7 +342,7 @@ def ingested(*folders, check=False, workers=2, **how):
 
 
 def totals(**counts):
-    """What a report counts: nothing but these."""
+    """What a report counts: these and nothing else."""
     return dict.fromkeys(("accepted", "duplicate", "approximate", "refused", "changed", "unknown"), 0) | counts
 
 
@@ -505,7 +504,7 @@ def test_it_is_taken_if_that_is_asked_but_stands_for_no_other(tmp_path):
 
 
 def places(value, path=()):
-    """Every place in a document, as the keys that lead there."""
+    """Every place in a document, as the keys that lead to it."""
     yield path
     for key, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         yield from places(part, (*path, key))
@@ -513,7 +512,7 @@ def places(value, path=()):
 
 WEIRD: tuple[object, ...] = (None, True, -1, 0, 3, 1e9, -1e30, "", "x", "AAAA", [], {}, [[]], [{}], "\ud800", 2**70)
 PLACES = sorted(filter(None, places(document(**RICH))), key=str)
-#: Most places are numbers of controls: half of the tries go elsewhere.
+#: Most places are controls' numbers, so half of the attempts go elsewhere.
 ELSEWHERE = [path for path in PLACES if len(path) > 2]
 
 
@@ -606,7 +605,8 @@ def test_a_collection_comes_back_from_its_file(collection, tmp_path):
     again = read_collection(tmp_path / "presets.h5")
     assert again == collection
     assert again.digest == collection.digest
-    assert all(preset.patch.to_json(REGISTRY, again.assets) for preset in again.presets)
+    played = [[p.patch.to_json(REGISTRY, each.assets) for p in each.presets] for each in (collection, again)]
+    assert played[0] == played[1]
 
 
 def test_an_empty_collection_comes_back_as_well(tmp_path):
@@ -668,7 +668,7 @@ def test_making_a_collection_leaves_file_and_report(folder, tmp_path):
 
 def test_another_file_is_never_replaced(folder, tmp_path):
     (tmp_path / "thesis.h5").write_text("ten years")
-    with pytest.raises(SpecError, match="no collection of presets"):
+    with pytest.raises(SpecError, match="isn.t a collection of presets"):
         make_collection([folder], tmp_path / "thesis.h5", REGISTRY, check=False, workers=1)
     assert (tmp_path / "thesis.h5").read_text() == "ten years"
 
@@ -703,7 +703,7 @@ def test_some_real_presets_sound_as_their_originals(tmp_path):
 @needs_presets
 @pytest.mark.slow
 def test_real_presets_sound_as_their_originals():
-    """A note at the length of a dataset's; what is lost is what 24 bits of a label can't hold."""
+    """One note as long as a dataset's; only what a label's 24 bits can't hold is lost."""
     collection, report = ingested(REAL_PRESETS, check=True, audio=AudioSpec(notes=(60,)))
     assert report.totals["refused"] == 0
     differences = [f.fidelity.difference for f in report.files if f.verdict == "accepted"]

@@ -16,7 +16,7 @@ from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.vital.controls import Control, Registry
 from synthcore.vital.patch import Patch, init_assets
 
-#: Controls that no modulation can reach: connecting one would kill the process when it renders.
+#: Controls that can't be modulated: connecting one would kill the process when it renders.
 NO_DESTINATIONS = (
     "bypass",
     "chorus_on",
@@ -92,7 +92,7 @@ def test_no_other_control_takes_numbers_without_a_name(registry):
 
 @pytest.mark.slow
 def test_what_a_filters_style_makes_sound_has_a_name_and_the_rest_sounds_like_it(registry):
-    """Each number from 0 to 9 with each model: only the comb plays a sixth style that sounds like no other."""
+    """Each number from 0 to 9 with each model: only the comb filter has a sixth style with a sound of its own."""
     settings = {"osc_1_on": 1.0, "osc_1_random_phase": 0.0, "filter_1_on": 1.0, "filter_1_resonance": 0.6}
     settings |= {"filter_1_cutoff": 70.0, "filter_1_blend": 0.6, "filter_1_blend_transpose": 30.0}
     fmt = DatasetSpec(audio=AudioSpec(notes=(48,), note_seconds=0.1, render_seconds=0.1)).render_format

@@ -1,4 +1,4 @@
-"""Unit values and values: there and back."""
+"""Unit values to values and back."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_values_stay_in_their_ranges(given_units):
 @settings(max_examples=50, deadline=None)
 @given(units(len(CONTINUOUS)))
 def test_what_is_stored_is_what_is_played(given_units):
-    """Quantised once, a label changes no more: rendering it again plays the same values."""
+    """Once quantised, a label no longer changes: rendering it again plays the same values."""
     stored = to_units(CONTINUOUS, to_values(CONTINUOUS, given_units))
     again = to_units(CONTINUOUS, to_values(CONTINUOUS, stored))
     np.testing.assert_allclose(again, stored, rtol=0, atol=FLOAT32)

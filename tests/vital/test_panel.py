@@ -1,4 +1,4 @@
-"""The panel: every control is shown as vita shows it, or plainly raw."""
+"""The panel: every control is shown as vita shows it, or as its raw value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from synthcore.vital.normalize import to_units
 from synthcore.vital.panel import EFFECTS, effects_in_order, panel, panel_table, plain, signed
 from synthcore.vital.patch import Patch
 
-#: A number that vita multiplies by 60, and that is a switch.
+#: vita multiplies its number by 60, though it is a switch.
 SWITCHES = {"bypass"}
 UNITS = {"secs": "s", "v": "voices"}
 
@@ -27,7 +27,7 @@ def synth():
 
 
 def values_of(control: Control) -> list[float]:
-    """Values over a control's whole range, both ends among them; of whole numbers, whole ones."""
+    """Values over a control's whole range, both ends included; whole numbers where it takes only these."""
     values = np.linspace(control.low, control.high, 9)
     return list(dict.fromkeys((np.round(values) if control.is_whole else values).tolist()))
 
@@ -187,7 +187,7 @@ def test_a_delay_of_an_eighth_echoes_after_an_eighth(registry):
 
 
 def test_effects_play_in_the_order_that_their_code_says(registry):
-    """Only where the distortion and the filter change places, the sound changes."""
+    """The sound changes only if the distortion and the filter change places."""
     effects = {"distortion_on": 1, "distortion_drive": 20.0, "filter_fx_on": 1, "filter_fx_cutoff": 50.0}
     first = played(registry, 0.1, **effects)
     for code in (1, 4, 5_000, 250_000, 362_879):

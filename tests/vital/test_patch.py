@@ -61,7 +61,7 @@ def with_sample(patch, *, on):
 
 
 def played(synth, patch):
-    """What the synth says it plays, after it has loaded a patch's document."""
+    """What the synth reports after loading a patch's document."""
     assert synth.load_json(patch.to_json(REGISTRY, ASSETS))
     return json.loads(synth.to_json())["settings"]
 
@@ -96,7 +96,7 @@ def test_the_synth_keeps_wavetables_and_lfos_as_they_are(synth):
 
 
 def test_the_synth_keeps_the_sample_but_for_rounding(synth):
-    """It is 16 bits in a document and float32 in the synth, which writes it back one step off."""
+    """It has 16 bits in a document and is float32 in the synth, which writes it back one step off."""
     kept, given_sample = (
         np.frombuffer(base64.b64decode(sample["samples"]), "<i2").astype(int)
         for sample in (played(synth, with_sample(random_patch(0), on=True))["sample"], REGISTRY.init["sample"])
@@ -136,7 +136,7 @@ def test_the_init_patch_holds_every_default():
 
 
 def test_the_init_patch_sounds_like_the_init_preset(short, fresh):
-    """Alike to 24 bits: a label is a float32 on [0, 1], and gives few of the synth's defaults back to the last bit."""
+    """Equal to 24 bits: a label is float32 on [0, 1], and gives back few of the synth's defaults to the last bit."""
     init_preset = fresh("import vita; print(vita.Synth().to_json())").stdout.encode()
     with borrow_renderer(DatasetSpec(audio=short).render_format, 60) as synth:
         theirs = synth.render(init_preset).rows

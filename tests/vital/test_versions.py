@@ -1,4 +1,4 @@
-"""Presets of every Vital are read by what its numbers mean, and what vita can't play is named where it can be heard."""
+"""Presets are read by what numbers mean in their version of Vital; what vita can't play is named if it can be heard."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ STACKS = REGISTRY.by_name["osc_1_stack_style"].options
 TRIANGLE = REGISTRY.init["lfos"][0]
 DRAWN = {**TRIANGLE, "points": [0.0, 1.0, 0.5, 0.25, 1.0, 1.0]}
 TABLE = (files("synthcore.vital") / "versions.toml").read_text()
-#: Of these the init preset's oscillator has so many that the way they are stacked is heard.
+#: Enough voices of the init preset's oscillator to hear how they are stacked.
 VOICES = {"osc_1_unison_voices": 4.0}
-#: What Vital 1.6.4 writes when nothing has been touched.
+#: What Vital 1.6.4 writes before anything is changed.
 UNTOUCHED = {
     **{f"modulation_{n}_ramp_{way}": -10.0 for n in range(1, MAX_SLOTS + 1) for way in ("up", "down")},
     **{f"osc_{n}_spectral_morph_phase": 0.5 for n in (1, 2, 3)},
@@ -57,7 +57,7 @@ def option(preset: ReadPreset, name: str) -> str:
 
 # ------------------------------------------------------------------------------------------- numbers that have moved
 
-#: What the numbers of a stack style mean from 1.5 on, of those that vita has.
+#: What the numbers of the stack styles that vita has mean from 1.5 on.
 LATER = {n: name for n, name in enumerate([*STACKS[:4], "", *STACKS[4:]]) if name}
 
 
@@ -208,7 +208,7 @@ def test_whatever_stands_there_is_named_in_a_line(key, place):
         made = document("1.6.4", {"tuning": value}) if place == "tuning" else document("1.6.4", **{key: value})
         _, found = versions(REGISTRY).translate(made)
         assert [d for d in found if len(d.text) > 200 or not isinstance(d.can_sound(heard), bool)] == []
-        # Nothing, or no item of a list: as if it weren't there.
+        # null, or a list without an item: as if it weren't there.
         assert (
             found or value is None or (value == [] and key in ("custom_warps", "random_values") and place != "tuning")
         )

@@ -72,7 +72,7 @@ def migrated(*wavetables: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def table(name: str = "mine", seed: int = 0, **fields: Any) -> dict[str, Any]:
-    """A wavetable as somebody might have saved it: one frame of noise."""
+    """A wavetable as someone might have saved it: one frame of noise."""
     noise = np.random.default_rng(seed).uniform(-1, 1, 2048).astype("<f4")
     keyframe = {"position": 0, "wave_data": base64.b64encode(noise.tobytes()).decode()}
     source = {"type": "Wave Source", "interpolation": 1, "interpolation_style": 1, "keyframes": [keyframe]}
@@ -200,7 +200,7 @@ print(" ".join(__cpu_dispatch__))
     features = fresh(code).stdout.strip()
     code = f"""
 import os, warnings
-warnings.simplefilter("ignore")  # numpy says which of them this processor lacks anyway
+warnings.simplefilter("ignore")  # NumPy warns of those that this processor lacks anyway
 os.environ["NPY_DISABLE_CPU_FEATURES"] = {features!r}
 from synthcore.vital.catalog import builtin
 print(builtin().digest)
@@ -222,13 +222,13 @@ def test_a_built_in_table_is_level_and_made_of_few_keyframes(entry: CatalogEntry
 
 
 def spectrum(audio: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Magnitudes of half a second's middle, of length one."""
+    """The normalised magnitudes of half a second in the middle."""
     magnitudes = np.abs(np.fft.rfft(audio[0, 2048:6144] * np.hanning(4096)))
     return np.asarray(magnitudes / np.linalg.norm(magnitudes), dtype=np.float64)
 
 
 def decibels_between(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Root mean square difference of two spectra, where either is within 60 dB of its loudest."""
+    """Root mean square difference of two spectra, where one of them is within 60 dB of its loudest."""
     levels = [np.maximum(20 * np.log10(s / s.max() + 1e-12), -60) for s in (one, other)]
     is_heard = np.maximum(*levels) > -60
     return float(np.sqrt(np.mean((levels[0] - levels[1])[is_heard] ** 2)))
@@ -311,7 +311,7 @@ def swap_a_wavetable(data: dict[str, Any]) -> None:
 
 
 def write_another_form(data: dict[str, Any]) -> None:
-    """Change the text of a wavetable and everything that is made of it."""
+    """Change the text of a wavetable and everything derived from it."""
     text = data["entries"][0]["wavetable"].replace('"remove_all_dc":true', '"remove_all_dc": true')
     data["entries"][0] |= {"wavetable": text, "digest": hashlib.sha256(text.encode()).hexdigest()}
     digests = [entry["digest"] for entry in data["entries"]]
@@ -328,11 +328,11 @@ def write_a_killer(data: dict[str, Any]) -> None:
     ("change", "says"),
     [
         (lambda data: data.update(format="synthcore wavetables 9"), "its format is 'synthcore wavetables 9'"),
-        (lambda data: data.pop("entries"), "no wavetable catalog"),
-        (lambda data: data.update(entries=[3]), "no wavetable catalog"),
+        (lambda data: data.pop("entries"), "isn.t a wavetable catalog"),
+        (lambda data: data.update(entries=[3]), "isn.t a wavetable catalog"),
         (lambda data: data["entries"][0].update(count="many"), "entries are missing or malformed"),
-        (lambda data: data["entries"].pop(), "its contents are not those that were written"),
-        (swap_a_wavetable, "its contents are not those that were written"),
+        (lambda data: data["entries"].pop(), "its contents aren.t those that were written"),
+        (swap_a_wavetable, "its contents aren.t those that were written"),
         (write_another_form, "a wavetable isn.t in its canonical form"),
         (write_a_killer, "a type that the synth doesn't know"),
     ],
@@ -362,7 +362,7 @@ def test_a_file_of_something_else_is_refused(tmp_path, content):
 
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
-    """A folder as people have them: presets, a table, a bank, and what is none of these."""
+    """A folder such as people have: presets, a table, a bank, and other files."""
     folder = tmp_path / "library"
     (folder / "User" / "Presets").mkdir(parents=True)
     (folder / "User" / "Presets" / "one.vital").write_bytes(document_of(table("Growl", 1), table("Soft", 2)))
@@ -526,7 +526,7 @@ def test_the_command_makes_a_catalog_and_finds_it_there_again(cli, library):
 def test_a_catalog_that_a_hand_has_changed_is_refused(change):
     data = json.loads(builtin().to_json())
     change(data["entries"][0])
-    with pytest.raises(DatasetError, match="no wavetable catalog"):
+    with pytest.raises(DatasetError, match="isn.t a wavetable catalog"):
         Catalog.from_json(json.dumps(data))
 
 
