@@ -454,7 +454,7 @@ def run_cache(settings: CacheCommand) -> int:
 
     records = read_records(settings.data_dir, settings.results_dir)
     code = 0
-    found: cache.Cache | cache.PruneResult | cache.Verified
+    found: cache.Cache | cache.PruneResult | cache.VerifyResult
     if settings.action == "verify":
         found = cache.verify(settings.data_dir, records)
         code = FAILED if found.damaged else 0
