@@ -44,7 +44,7 @@ def render(
     note, velocity : int
         MIDI note, 0 to 127, and velocity, 1 to 127.
     audio : AudioSpec
-        Sample rate and seconds: of a dataset, `dataset.spec.audio`. Its notes and velocity don't count.
+        Sample rate and seconds: of a dataset, `dataset.spec.audio`. Its notes and velocity are ignored.
     assets : mapping of str to bytes, optional
         What the patch refers to: of a dataset, `dataset.assets`. Built-in wavetables needn't be given.
 
@@ -60,7 +60,7 @@ def render(
     SynthcoreError
         An asset of the patch is not given.
     RenderError
-        The synth doesn't survive the patch, or makes no finite sound of it; as `Accident`, when it was killed.
+        The synth doesn't survive the patch, or its sound isn't finite; an `Accident` if the synth was killed.
     """
     sound = _play(patch, note, _format(audio, velocity), with_builtin(assets))
     if isinstance(sound, Fault):
@@ -112,12 +112,12 @@ def render_many(
         try:
             for patch, note in each:
                 ahead.append(pool.submit(_play, patch, note, fmt, given))
-                if len(ahead) > 2 * workers:  # so many sounds wait in memory, whatever the number of patches
+                if len(ahead) > 2 * workers:  # as many sounds wait in memory, however many patches there are
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
         finally:
-            for future in ahead:  # nobody asks for these any more
+            for future in ahead:  # no longer wanted
                 future.cancel()
 
 

@@ -68,9 +68,8 @@ def test_a_wheel_by_way_of_an_sdist_has_the_same_files(wheel: Path, source: Path
     (unpacked,) = (tmp_path / "unpacked").iterdir()
     again = build("wheel", unpacked, tmp_path / "wheel")
     assert contents(again) == contents(wheel)
-    assert {"synthcore/py.typed", "synthcore/prefect.yaml", "synthcore/deployments/process.json"} <= contents(
-        wheel
-    ).keys()
+    data = ("py.typed", "prefect.yaml", "deployments/process.json", "pipeline/summary.md")
+    assert {f"synthcore/{name}" for name in data} <= contents(wheel).keys()
 
 
 def contents(wheel: Path) -> dict[str, bytes]:

@@ -41,7 +41,7 @@ class Display:
     """Follows one run. Rows are counted as they are rendered, or by the shard when it was cached."""
 
     def __init__(self, plans: list[ShardPlan], work: Work | None = None) -> None:
-        self.tally = Tally(plans, asked=work.rows_asked if work else None)
+        self.tally = Tally(plans, requested=work.rows_asked if work else None)
         self._work = work  # whose estimate is still to be said
         self._meter = Meter(work.settings.workers) if work else None
         self._said_at = -LINE_SECONDS
@@ -57,7 +57,7 @@ class Display:
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("rendering", total=self.tally.asked, speed_text="", verdicts="")
+        self._task = self._bar.add_task("rendering", total=self.tally.requested, speed_text="", verdicts="")
         self._listening = progress.listening(self._count)
         self._warnings = Warnings(self)
         self._has_noticed = False
@@ -148,7 +148,7 @@ class Display:
         tally = self.tally
         self._bar.update(
             self._task,
-            completed=tally.asked_done,
+            completed=tally.requested_done,
             speed_text=f"{tally.rows_per_second:.1f} rows/s" if tally.rows_rendered else "",
             verdicts=tally.verdicts,
         )

@@ -1,1 +1,1 @@
-"""The pipeline: from a spec to shards to one file. What a flow's steps call, and what people are told of them."""
+"""The pipeline: from a spec to shards to one file. What a flow's steps call, and what people see of them."""

@@ -1,7 +1,7 @@
 """Batches: shards that are handed to a worker together, and the data directory in which it finds what they need.
 
-A batch says which dataset and which of its shards. A worker plans the dataset again, and by the key it knows that
-it would render the same.
+A batch names a dataset and some of its shards. A worker plans the dataset again, and the key shows whether it would
+render the same.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Batch(BaseModel):
 
     @property
     def name(self) -> str:
-        """What it holds, for people."""
+        """Its shards, in words."""
         return f"shards {self.first:04d} to {self.first + self.shards - 1:04d}"
 
     def plans(self, data_dir: Path) -> list[ShardPlan]:
@@ -59,7 +59,7 @@ class Batch(BaseModel):
 
 
 def cut(plans: list[ShardPlan], spec: DatasetSpec, rows_per_shard: int, size: int) -> list[Batch]:
-    """Cut a dataset's shards into batches of `size`, whatever of them is there already: so the next run cuts alike."""
+    """Cut a dataset's shards into batches of `size`, also those that are there already: so the next run cuts alike."""
     starts = range(0, len(plans), size)
     parts = {start: plans[start : start + size] for start in starts}
     return [
@@ -73,7 +73,7 @@ def _key(plans: list[ShardPlan]) -> str:
 
 
 def mark(data_dir: Path) -> str:
-    """By what a data directory is known on every machine that mounts it, under whatever path; made up at first."""
+    """What a data directory is known by on every machine that mounts it, under any path; drawn on first use."""
     path = data_dir / MARK
     if not path.is_file():
         with atomic_path(path) as temporary:
@@ -92,8 +92,8 @@ def find(marked: str, places: list[Path]) -> Path:
     for place in places:
         if (place / MARK).is_file() and mark(place) == marked:
             return place
-    tried = " nor ".join(str(place) for place in dict.fromkeys(places))
+    tried = " or ".join(str(place) for place in dict.fromkeys(places))
     raise SpecError(
-        f"this worker sees the data directory of the run neither at {tried}; mount it here, and name the place in "
+        f"this worker can't find the data directory of the run at {tried}; mount it here, and name its place in "
         "SYNTHCORE_DATA_DIR, set for the worker"
     )

@@ -1,4 +1,4 @@
-"""The cache: what lies in a data directory, what of it can still be reached by a run, and clearing away the rest.
+"""The cache: what lies in a data directory, what of it a run can still reach, and clearing away the rest.
 
 A run reaches a shard by its record, which the workflow keeps. Datasets are never touched here.
 """
@@ -69,7 +69,7 @@ class Cache(BaseModel):
     entries: tuple[Entry, ...]
 
     def to_text(self) -> str:
-        """Say it for a terminal: shards by spec and state, the rest by kind."""
+        """Write it for a terminal: shards by spec and state, the rest by kind."""
         table = new_table("cache in " + self.data_dir, "what", "spec", "files", "MB", "newest", "oldest", "state")
         groups: dict[tuple[str, ...], list[Entry]] = {}
         for entry in self.entries:
@@ -92,14 +92,14 @@ class PruneResult(BaseModel):
     dry_run: bool
 
     def to_text(self) -> str:
-        """Say it for a terminal."""
+        """Write it for a terminal."""
         lines = [f"{entry.path} ({entry.bytes / 1e6:.1f} MB): {entry.why or entry.state}" for entry in self.entries]
         done = "would remove" if self.dry_run else "removed"
         return "\n".join([*lines, f"{done} {len(self.entries)} files, {self.bytes / 1e6:.1f} MB"]) + "\n"
 
 
-class Verified(BaseModel):
-    """Which shards are still what was written."""
+class VerifyResult(BaseModel):
+    """Which shards are still as they were written."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -107,7 +107,7 @@ class Verified(BaseModel):
     damaged: tuple[str, ...]
 
     def to_text(self) -> str:
-        """Say it for a terminal."""
+        """Write it for a terminal."""
         mend = "" if not self.damaged else "; a run that needs one renders it again\n  " + "\n  ".join(self.damaged)
         return f"{self.checked} shards read, {len(self.damaged)} gone or damaged{mend}\n"
 
@@ -121,7 +121,7 @@ def survey(data_dir: Path, records: Records) -> Cache:
 
 
 def prune(cache: Cache, *, older_than: float, spec: str, other_engines: bool, dry_run: bool) -> PruneResult:
-    """Remove what no run would find, and what else was asked for.
+    """Remove what no run would find, and what else is named.
 
     Parameters
     ----------
@@ -156,15 +156,15 @@ def prune(cache: Cache, *, older_than: float, spec: str, other_engines: bool, dr
     return PruneResult(entries=tuple(gone), bytes=sum(entry.bytes for entry in gone), dry_run=dry_run)
 
 
-def verify(data_dir: Path, records: Records) -> Verified:
+def verify(data_dir: Path, records: Records) -> VerifyResult:
     """Read every byte of every shard that is remembered."""
     shards = {ref.name: ref for ref in records.shards.values()}
     damaged = [name for name, ref in sorted(shards.items()) if not is_whole(data_dir / name, ref)]
-    return Verified(checked=len(shards), damaged=tuple(damaged))
+    return VerifyResult(checked=len(shards), damaged=tuple(damaged))
 
 
 def is_whole(path: Path, ref: ShardRef) -> bool:
-    """Whether a shard is there, and is what was written, to the last byte."""
+    """Whether a shard is there, and as it was written, to the last byte."""
     return path.is_file() and file_checksum(path) == ref.checksum
 
 
@@ -180,7 +180,7 @@ def _shards(data_dir: Path, records: Records) -> Iterator[Entry]:
                 spec = shard.spec
                 ours = _is_of_this_engine(shard)
         except DatasetError:
-            yield _entry(data_dir, path, "shard", "damaged", "is no whole file")
+            yield _entry(data_dir, path, "shard", "damaged", "is not a whole file")
             continue
         found: tuple[State, str] = ("reachable", "")
         if path.resolve() in used:
@@ -188,7 +188,7 @@ def _shards(data_dir: Path, records: Records) -> Iterator[Entry]:
         elif name not in known:
             found = "unreachable", "no record of it"
         elif known[name].size != path.stat().st_size:
-            found = "damaged", "is of another size"
+            found = "damaged", "has another size"
         elif not ours:
             found = "other engine", "made with another synth, machine or version"
         yield _entry(data_dir, path, "shard", *found, spec=spec)
@@ -254,7 +254,7 @@ def _digests(data_dir: Path, entry: Entry) -> Iterable[str]:
 
 
 def _left_over(data_dir: Path, records: Records) -> Iterator[Entry]:
-    """What a run that was killed left half-written; younger ones may still be being written, by another machine.
+    """What killed runs left half-written. Younger files may still be being written by another machine.
 
     Datasets, which may lie anywhere, are half-written beside their final name.
     """
@@ -269,7 +269,7 @@ def _left_over(data_dir: Path, records: Records) -> Iterator[Entry]:
 
 
 def _files(folder: Path, name: str) -> list[Path]:
-    """Files that the library named, not what people put beside them."""
+    """The files that the library named, not those that people put beside them."""
     return sorted(path for path in folder.glob("*") if re.fullmatch(name, path.name))
 
 

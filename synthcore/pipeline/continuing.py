@@ -17,7 +17,7 @@ REPLACE = "name another output, or replace it with --overwrite"
 
 
 def grown(spec: DatasetSpec, output: Path, by: int) -> DatasetSpec:
-    """Ask for so many rows more than the output has, if it is there; for what the spec says if it isn't."""
+    """Ask for `by` rows more than the output has; where there is no output, for as many as the spec says."""
     if not by or not output.exists():
         return spec
     try:
@@ -33,7 +33,7 @@ def require_continuable(output: Path, spec: DatasetSpec, *, overwrite: bool) -> 
     Raises
     ------
     SpecError
-        The folder can't be written, or the file is another dataset, or longer than asked for.
+        The folder can't be written, or the file is another dataset, or has more rows than the spec.
     EngineMismatch
         The file was made with another synth.
     """
@@ -51,7 +51,7 @@ def require_continuable(output: Path, spec: DatasetSpec, *, overwrite: bool) -> 
 
 
 def require_same_spec(output: Path, spec: DatasetSpec, *, overwrite: bool) -> None:
-    """Refuse an output that can't be written, is of another spec, or longer: what is known without asking the synth.
+    """Refuse an output that can't be written, is of another spec, or longer: what is known without the synth.
 
     Raises
     ------
@@ -66,8 +66,8 @@ def require_same_spec(output: Path, spec: DatasetSpec, *, overwrite: bool) -> No
         raise SpecError(f"{output} exists and can't be continued ({error}); {REPLACE}") from error
     with existing:
         if existing.spec.fingerprint != spec.fingerprint:
-            wishes = ", ".join(_differences(existing.spec, spec))
-            raise SpecError(f"{output} was made from another spec ({wishes}); {REPLACE}")
+            differing = ", ".join(_differences(existing.spec, spec))
+            raise SpecError(f"{output} was made from another spec ({differing}); {REPLACE}")
         if existing.spec.n_samples > spec.n_samples:
             there = f"{output} has {existing.spec.n_samples} synthetic rows"
             raise SpecError(f"{there}, more than the {spec.n_samples} asked for; {REPLACE}")

@@ -9,7 +9,7 @@ from synthcore.base.errors import IncompleteDataset, SynthcoreError
 from synthcore.pipeline.shard import ShardPlan
 from synthcore.storage.refs import Gap, ShardRef
 
-#: So many shards failed with none made: what ails them ails all.
+#: When so many shards have failed and none was made, the cause is taken to affect all.
 GIVE_UP_AFTER = 3
 
 
@@ -19,7 +19,7 @@ def as_gap(plan: ShardPlan, error: BaseException) -> Gap:
     Raises
     ------
     BaseException
-        `error` itself, where it befalls every shard and not this one: an interruption, a full disk.
+        `error` itself, where it affects every shard and not just this one: an interruption, a full disk.
     """
     if isinstance(error, SynthcoreError):
         affects_all, reason = error.affects_whole_run, str(error)
@@ -47,12 +47,12 @@ def stop_if_all_failed(made: Sequence[ShardRef | Gap]) -> None:
 
 
 def split_outcomes(made: Sequence[ShardRef | Gap], *, allow_partial: bool) -> tuple[list[ShardRef], list[Gap]]:
-    """Part what was made from what failed.
+    """Separate the shards that were made from those that failed.
 
     Raises
     ------
     IncompleteDataset
-        A shard failed, and gaps are not allowed; or nothing is left that the synthetic rows could be known from.
+        A shard failed, and gaps are not allowed; or no synthetic shard is left, from which a merge learns the priors.
     """
     shards = [one for one in made if isinstance(one, ShardRef)]
     gaps = [one for one in made if isinstance(one, Gap)]

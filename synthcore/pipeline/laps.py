@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 
-#: When the command began that this belongs to, by `time.monotonic`; 0 if a flow was called without one.
+#: When the command began, by `time.monotonic`; 0 if a flow was called without one.
 began: ContextVar[float] = ContextVar("began", default=0.0)
 
 

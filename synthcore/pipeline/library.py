@@ -22,12 +22,12 @@ from synthcore.vital.controls import installed
 
 
 def given_catalog(path: Path | None, data_dir: Path) -> str:
-    """Keep the catalog that a person names, and return its digest; without a name, the built-in one's.
+    """Keep the catalog at a path, and return its digest; without a path, the built-in one's.
 
     Raises
     ------
     DatasetError
-        It is no catalog.
+        It isn't a catalog.
     """
     if path is None:
         return builtin().digest
@@ -44,7 +44,7 @@ def given_collection(path: Path, data_dir: Path) -> Collection:
     Raises
     ------
     DatasetError
-        It is no collection, or damaged.
+        It isn't a collection, or it is damaged.
     """
     given = read_collection(path)
     kept = _collection_path(given.digest, data_dir)

@@ -1,4 +1,4 @@
-"""What people are told of a run: how far it is, and what became of each shard. Numbers and words, no pictures."""
+"""What people see of a run: how far it is, and what became of each shard. Numbers and words, no pictures."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ Cell = str | int | float
 class Tally:
     """Counts one run as it goes on. Its methods may be called from any thread.
 
-    Rows are counted as they are rendered, where that is heard of; those rendered in other processes when their shard
-    is done.
+    Rows that this process renders are counted one by one; those of other processes when their shard is done.
 
     Parameters
     ----------
@@ -28,27 +27,27 @@ class Tally:
         The shards of the run.
     clock : callable
         Gives seconds.
-    asked : int, optional
+    requested : int, optional
         Rows that were asked for, where whole shards hold more.
     """
 
     def __init__(
-        self, plans: Sequence[ShardPlan], clock: Callable[[], float] = time.monotonic, asked: int | None = None
+        self, plans: Sequence[ShardPlan], clock: Callable[[], float] = time.monotonic, requested: int | None = None
     ) -> None:
         self.shards, self.rows = len(plans), sum(plan.rows for plan in plans)
-        self.asked = self.rows if asked is None else asked
+        self.requested = self.rows if requested is None else requested
         self.faults: Counter[str] = Counter()
         self.candidates = 0
         self._clock = clock
         self._started = clock()
-        self.failed = self._heard = self._finished = self._cached = 0
+        self.failed = self._rendered = self._finished = self._cached = 0
         self._done: dict[int, bool] = {}  # index of a shard that is done -> whether it was cached
         self._lock = threading.Lock()
 
     def count(self, event: Progress) -> None:
         """Count a candidate."""
         with self._lock:
-            self._heard += event.rows
+            self._rendered += event.rows
             self.candidates += 1
             if event.fault:
                 self.faults[event.fault] += 1
@@ -76,7 +75,7 @@ class Tally:
                 self._cached -= plan.rows
             else:
                 self._finished -= plan.rows
-                self._heard -= plan.rows
+                self._rendered -= plan.rows
 
     @property
     def cached(self) -> set[int]:
@@ -91,7 +90,7 @@ class Tally:
     @property
     def rows_rendered(self) -> int:
         """Rows rendered by this run."""
-        return max(self._heard, self._finished)
+        return max(self._rendered, self._finished)
 
     @property
     def rows_done(self) -> int:
@@ -99,9 +98,9 @@ class Tally:
         return min(self._cached + self.rows_rendered, self.rows)
 
     @property
-    def asked_done(self) -> int:
-        """The same, of the rows that were asked for: those that whole shards add are taken to come evenly."""
-        return self.rows_done * self.asked // self.rows
+    def requested_done(self) -> int:
+        """The same, of the rows that were asked for: what whole shards add to them is spread evenly."""
+        return self.rows_done * self.requested // self.rows
 
     @property
     def rows_per_second(self) -> float:
@@ -115,7 +114,7 @@ class Tally:
 
     @property
     def verdicts(self) -> str:
-        """Say which share was kept, and why the others were refused."""
+        """The share that was kept, and why the others were refused, in words."""
         if not self.candidates:
             return ""
         return f"{self.kept:.0%} kept" + (f" (refused: {counted(self.faults)})" if self.faults else "")
@@ -128,14 +127,16 @@ class Tally:
 
     def of_shard(self, plan: ShardPlan) -> str:
         """Say that a shard has been rendered, and how far the run is."""
-        said = f"shard {self.shards_done} of {self.shards}: {plan.rows:,} rows, {self.rows_per_second:.1f} rows/s"
+        line = f"shard {self.shards_done} of {self.shards}: {plan.rows:,} rows, {self.rows_per_second:.1f} rows/s"
         left = self.seconds_left
-        return f"{said}, {duration(left)} left" if left and self.rows_done < self.rows else said
+        return f"{line}, {duration(left)} left" if left and self.rows_done < self.rows else line
 
     def to_text(self) -> str:
         """Say how far the run is, in a line."""
-        extra = f" ({self.rows:,} in whole shards)" * (self.asked < self.rows)
-        parts = [f"{self.asked_done:,} of {self.asked:,} rows{extra}, {self.shards_done} of {self.shards} shards"]
+        extra = f" ({self.rows:,} in whole shards)" * (self.requested < self.rows)
+        parts = [
+            f"{self.requested_done:,} of {self.requested:,} rows{extra}, {self.shards_done} of {self.shards} shards"
+        ]
         if self._cached:
             parts.append(f"{len(self.cached)} of them cached")
         if self.failed:
@@ -195,7 +196,7 @@ def counted(counts: Mapping[str, int]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a time span the way one says it.
+    """Write a time span as people say it.
 
     Examples
     --------
@@ -213,7 +214,7 @@ def duration(seconds: float) -> str:
 
 
 def short_count(count: int) -> str:
-    """Write a count the way one says it.
+    """Write a count as people say it.
 
     Examples
     --------

@@ -40,7 +40,7 @@ class ExportResult(BaseModel):
     rows: list[ExportedRow]
 
     def to_text(self) -> str:
-        """Say it, for a terminal."""
+        """Write it for a terminal."""
         lines = []
         for row in self.rows:
             lines += [f"row {row.row}:", f"  {row.wav}", f"  {row.preset}"]

@@ -1,6 +1,6 @@
 """Recipes: a dataset without its audio and without what others own, and the way back.
 
-Labels, measurements, hashes and sources stay. Whoever has the presets renders the audio again, and its hashes say
+Labels, measurements, hashes and sources stay. Whoever has the presets can render the audio again, and the hashes show
 whether it is the same.
 """
 
@@ -34,11 +34,11 @@ from synthcore.vital.patch import init_assets
 
 #: Rows whose patches are read at a time.
 BATCH = 1024
-#: Missing assets that are named to people.
+#: Presets that are named where assets are missing.
 SHOWN = 5
 
 
-class Recipe(BaseModel):
+class RecipeResult(BaseModel):
     """A recipe that was written."""
 
     model_config = ConfigDict(frozen=True)
@@ -50,7 +50,7 @@ class Recipe(BaseModel):
     assets_left_out: int
 
     def to_text(self) -> str:
-        """Say it, for a terminal."""
+        """Write it for a terminal."""
         return (
             f"{self.path}: {self.rows} rows without audio, digest {self.digest}\n"
             f"  assets    {self.assets_kept} kept, {self.assets_left_out} of other people left out\n"
@@ -74,7 +74,7 @@ class RenderResult(BaseModel):
         return not self.differing_rows
 
     def to_text(self) -> str:
-        """Say it, for a terminal."""
+        """Write it for a terminal."""
         text = f"{self.path}: {self.rows} rows rendered, {self.exact} of them the recipe's audio bit for bit\n"
         if self.differing_rows:
             where = "" if self.same_machine_type else ", as can be on another type of machine than it was made on"
@@ -82,16 +82,16 @@ class RenderResult(BaseModel):
         return text
 
 
-def write_recipe(dataset: Dataset, output: Path) -> Recipe:
+def write_recipe(dataset: Dataset, output: Path) -> RecipeResult:
     """Write a dataset's recipe.
 
-    Left out are the audio, and every asset that is neither built in nor the init preset's.
+    It leaves out the audio, and every asset that is neither built in nor the init preset's.
     """
     ours = {**init_assets(dataset.registry), **builtin().assets}
     kept = [name for name in dataset.assets if name in ours]
     storage.write(dataset, {name: dataset.assets[name] for name in kept}, output)
     left_out = len(dataset.assets) - len(kept)
-    return Recipe(
+    return RecipeResult(
         path=str(output), rows=len(dataset), digest=dataset.digest, assets_kept=len(kept), assets_left_out=left_out
     )
 
@@ -117,7 +117,7 @@ def render_recipe(recipe: Dataset, folders: Sequence[Path], output: Path, worker
     """
     installed().require_same(recipe.registry, str(recipe.path))
     if not recipe.is_recipe:
-        raise DatasetError(f"{recipe.path} is no recipe, it has its audio already; synthcore verify renders it again")
+        raise DatasetError(f"{recipe.path} is not a recipe: it has its audio; synthcore verify renders it again")
     if damage := next(find_damage(recipe), None):
         raise DatasetError(f"{recipe.path}: {damage}; it was changed since it was written")
     assets = {**recipe.assets, **_gather(recipe, folders, workers)}

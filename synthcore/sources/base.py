@@ -1,7 +1,7 @@
 """Candidates: patches on trial, and where each kind of them comes from.
 
-Rows come from people's presets, from variations of these, and from the priors. Each kind is a supply: asked for a
-patch and an attempt, it answers with the same candidate, always.
+Rows come from people's presets, from variations of these, and from the priors. Each kind is a supply, which for one
+patch and attempt always has the same candidate.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ class Supply(Protocol):
 
     @property
     def attempts(self) -> int:
-        """Candidates a patch may have. With 1, a refused patch is left out; with more, the shard must find one."""
+        """How many candidates a patch may have. With 1, a refused one is left out; with more, one has to be found."""
 
     @property
     def marginals(self) -> Sequence[Marginal]:
-        """What the controls are drawn from; none where nothing is drawn."""
+        """What each control is drawn from; none where nothing is drawn."""
 
     @property
     def priors_digest(self) -> str:

@@ -15,7 +15,7 @@ from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS
 
 STOP = 0.15  #: p of the geometric distribution of the number of connections: 5.5 on average
 MAX_CONNECTIONS = 20
-MIN_AMOUNT = 0.01  #: an amount of 0 is no connection; below 1 % of the range few can be heard
+MIN_AMOUNT = 0.01  #: an amount of 0 connects nothing; below 1 % of the range few can be heard
 MAX_POWER = 10.0  #: the synth's range of the remap curve's bend is -10..10; 0 is a straight line
 
 
@@ -62,7 +62,7 @@ def route_indices(registry: Registry, source: str, destination: str) -> tuple[in
     ):
         if name not in known:
             raise SpecError(
-                f"{name!r} is no modulation {what} of the synth; it has {len(known)}, such as {min(known)!r}"
+                f"{name!r} is not a modulation {what} of the synth; it has {len(known)}, such as {min(known)!r}"
                 f"{meant(name, sorted(known))}"
             )
     return registry.source_index[source], registry.destination_index[destination]

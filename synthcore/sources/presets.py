@@ -27,7 +27,7 @@ class PresetSource:
 
     def __init__(self, spec: DatasetSpec, registry: Registry, collection: Collection, source: Source) -> None:
         self.source: Source = source
-        self.priors_digest = default_priors().digest  # says of which day the shard is: nothing is drawn
+        self.priors_digest = default_priors().digest  # nothing is drawn: it dates the shard
         self.assets: Mapping[str, bytes] = {**init_assets(registry), **collection.assets}
         self.wavetable_names: Mapping[str, str] = {**init_names(registry), **collection.wavetable_names}
         self._presets = presets_of(collection, source)
@@ -46,9 +46,9 @@ class PresetSource:
 
 
 class Projection:
-    """Brings a preset to a dataset's tier: controls of a higher tier get their defaults, modulation goes below tier 3.
+    """Brings a preset to a dataset's tier: controls of higher tiers get their defaults, and below 3 nothing modulates.
 
-    The label then says what was played.
+    So the label says what is played.
     """
 
     def __init__(self, spec: DatasetSpec, registry: Registry) -> None:
@@ -86,8 +86,9 @@ def provenance_of(collection: Collection) -> dict[str, Provenance]:
 
 def contents_digest(presets: Sequence[Preset], wavetable_names: Mapping[str, str]) -> str:
     """SHA-256 in hex of what a shard of these presets says of them, and of their wavetables."""
-    told = [[*astuple(p.provenance), *(wavetable_names.get(w, "") for w in p.patch.wavetables)] for p in presets]
-    return content_hash(told)
+    return content_hash(
+        [[*astuple(p.provenance), *(wavetable_names.get(w, "") for w in p.patch.wavetables)] for p in presets]
+    )
 
 
 def _of_tier(controls: Sequence[Control], tier: int) -> NDArray[np.bool_]:

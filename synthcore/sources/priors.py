@@ -1,4 +1,4 @@
-"""Priors: from where each control is drawn, and what a patch must keep to. Data in `priors.toml`, read here.
+"""Priors: what each control is drawn from, and what a patch must keep to. The data is in `priors.toml`.
 
 A control without a row is drawn uniformly over its whole range, an option as often as any other.
 """
@@ -156,7 +156,7 @@ def _require_known(priors: Priors, registry: Registry) -> None:
         for pattern in row.controls:
             matched = [c for c in registry.controls if fnmatchcase(c.name, pattern)]
             if not matched:
-                raise SpecError(f"priors.toml: {pattern!r} names no control of the installed synth")
+                raise SpecError(f"priors.toml: {pattern!r} matches no control of the installed synth")
             for control in matched:
                 _require_fits(row, control)
     for constraint in priors.constraint:

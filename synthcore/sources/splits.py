@@ -1,7 +1,7 @@
-"""Families and splits: what is kept together when a dataset is divided, so that nothing leaks from train to test.
+"""Families and splits: what stays together when a dataset is divided, so that nothing leaks from train to test.
 
-A patch's family is the patch without wavetables: copies of a preset that play other wavetables stay together. The split
-is drawn by the family's hash, so it never changes as a collection or a dataset grows.
+A patch's family is the patch without its wavetables: copies of a preset that play other wavetables stay together. The
+split follows from the family's hash, so it never changes as a collection or a dataset grows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from synthcore.vital.patch import Patch
 Split = Literal["train", "val", "test"]
 #: Raise it when a patch gets another family, or a family another split.
 VERSION = 1
-#: How much of all families each split gets.
+#: The share of all families that each split gets.
 SHARES: dict[Split, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 

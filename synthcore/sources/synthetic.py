@@ -1,4 +1,4 @@
-"""The sampler: which candidate patch i gets at attempt k.
+"""Synthetic patches: which candidate patch i gets at attempt k.
 
 A candidate depends on the seed, its index and its attempt, and on nothing else: not on shards, workers, or what
 became of other patches.
@@ -33,7 +33,7 @@ WAVE_FRAME = re.compile(r"osc_\d_wave_frame")
 
 
 def drawn_with() -> dict[str, str]:
-    """The libraries that candidates depend on, with the versions between which their streams may change."""
+    """The libraries that candidates depend on, with as much of their version as may change what they draw."""
     return {library.__name__: library.__version__.rsplit(".", 1)[0] for library in (np, scipy)}
 
 
@@ -54,9 +54,9 @@ class SyntheticSource:
     spec : DatasetSpec
     registry : Registry
     priors : Priors, optional
-        Those that come with synthcore unless given.
+        By default those that come with synthcore.
     catalog : Catalog, optional
-        Where wavetables are drawn from; the built-in one unless given.
+        Where wavetables are drawn from; by default the built-in one.
 
     Raises
     ------
@@ -93,7 +93,7 @@ class SyntheticSource:
         return Candidate(index, attempt, "synthetic", f"synthetic {index}", self.draw(index, attempt))
 
     def provenance(self, hashes: Iterable[str]) -> list[Provenance]:  # noqa: ARG002  as every supply
-        """Nobody's presets are behind a synthetic patch."""
+        """None: there is no preset behind a synthetic patch."""
         return []
 
     def draw(self, index: int, attempt: int) -> Patch:

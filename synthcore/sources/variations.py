@@ -1,7 +1,7 @@
 """Variations: new patches made from presets, by moving their controls and by mixing two of them.
 
-Each is drawn by its index and attempt alone, like a synthetic patch. Parents are of one split, so that a variation
-never carries a preset from the training set into the test set.
+Each depends on its index and attempt alone, like a synthetic patch. Its parents are of one split, so that it never
+carries a preset from the training set into the test set.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from synthcore.vital.normalize import to_units, to_values
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, init_assets
 from synthcore.vital.wavetable import init_names
 
-#: A jitter moves a control by this much of its range (standard deviation), and this share of the options.
+#: A jitter moves a control by this much of its range (standard deviation), and changes this share of the options.
 JITTER, OPTION_CHANGES = 0.05, 0.03
 #: How near to one parent an interpolation may come.
 NEAREST = 0.15
@@ -47,8 +47,8 @@ class VariationSource:
         self.spec, self.registry = spec, registry
         self.assets: Mapping[str, bytes] = {**init_assets(registry), **collection.assets}
         self.wavetable_names: Mapping[str, str] = {**init_names(registry), **collection.wavetable_names}
-        self.marginals = marginals(registry, spec, default_priors())
-        self.priors_digest = default_priors().digest
+        priors = default_priors()
+        self.marginals, self.priors_digest = marginals(registry, spec, priors), priors.digest
         self._provenance = provenance_of(collection)
         projection = Projection(spec, registry)
         self._originals = [preset.patch for preset in collection.presets]
@@ -104,10 +104,10 @@ class VariationSource:
         return patch.moved(continuous=self._stored(moved), categorical=options)
 
     def _interpolate(self, rng: Generator, one: Patch, other: Patch) -> Patch:
-        """Go part of the way from one preset to the other; what has no middle is taken from one of them."""
+        """Go part of the way from one preset to the other; what can't be interpolated is taken from one of them."""
         share = rng.uniform(NEAREST, 1 - NEAREST)
         between = (1 - share) * one.continuous + share * other.continuous
-        # Between two equal numbers lies the same one, not what rounding makes of it: it may be of a higher tier.
+        # Between equal numbers lies that number, not what rounding makes of it: the control may be of a higher tier.
         units = np.where(one.continuous == other.continuous, one.continuous, between)
         from_other = rng.random(len(one.categorical)) < share
         options = np.where(from_other, other.categorical, one.categorical)

@@ -5,5 +5,5 @@ h5py is imported here and nowhere else.
 
 from typing import Literal
 
-#: Whether a dataset has the audio of its shards, or only refers to them.
+#: Whether a dataset copies the audio of its shards, or only refers to it.
 MergeMode = Literal["copy", "virtual"]

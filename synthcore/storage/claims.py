@@ -1,11 +1,11 @@
 """Claims: who is making a file, so that a second run waits for it instead of making it too.
 
-A claim is a small file beside the one to be made. Of two who try to create it one fails, on every file system. Its
-holder gives it a new time every few seconds. A claim whose time stands still, or whose holder is known to be dead, is
-followed by one with the next number, which again one alone creates: so none stands in the way for good.
+A claim is a small file beside the one to be made. If two processes try to create it, one of them fails, on every file
+system. Its holder gives it a new time every few seconds. A claim whose time stands still, or whose holder is known to
+be dead, is followed by one with the next number, which again only one can create: so none blocks the way for good.
 
-No clock is compared with another, and nothing relies on a lock; a lock only tells sooner that a process of this machine
-is dead. Should all this err, two make the file, each under a temporary name of its own, and the later rename wins.
+No clock is compared with another, and nothing relies on a lock: a lock only shows sooner that a process of this machine
+is dead. Should all this fail, two make the file, each under a temporary name of its own, and the later rename wins.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from synthcore.base.atomic import disk_errors_of, is_being_written
 
 BEAT_SECONDS = 5.0
-#: A machine may be shown a new time a minute late by a network file system.
+#: A network file system may show a machine a new time as late as a minute.
 SILENT_SECONDS = 120.0
 POLL_SECONDS = 0.5
 Pause = Callable[[float], object]
@@ -30,14 +30,14 @@ Pause = Callable[[float], object]
 
 @contextlib.contextmanager
 def claimed(path: Path, pause: Pause = time.sleep) -> Iterator[bool]:
-    """Be the only one who makes a file, for the length of the block; first wait for whoever has claimed it.
+    """Be the only run that makes a file, for the length of the block; first wait for whoever has claimed it.
 
     Parameters
     ----------
     path : Path
         The file.
     pause : callable
-        Waits so many seconds, and may raise to end the waiting.
+        Waits a number of seconds, and may raise to end the wait.
 
     Yields
     ------
@@ -68,7 +68,7 @@ def claimed(path: Path, pause: Pause = time.sleep) -> Iterator[bool]:
 
 
 def _take(path: Path, pause: Pause) -> tuple[int, int, bool]:
-    """Create the next claim as soon as there is none, or a dead one; tell its number and whether we had to wait."""
+    """Create the next claim once there is none, or a dead one; return its number, its file and whether we waited."""
     seen: tuple[int, int] | None = None
     since, waited = time.monotonic(), False
     while True:
@@ -91,12 +91,12 @@ def _create(claim: Path) -> int | None:
         return None
     with contextlib.suppress(OSError):  # not every file system has locks
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(descriptor, socket.gethostname().encode())  # only now: who reads it may try the lock
+        os.write(descriptor, socket.gethostname().encode())  # only now: whoever reads it may try the lock
     return descriptor
 
 
 def _is_abandoned(claim: Path) -> bool:
-    """Whether the process that made it is known to be dead: of this machine, and without the lock it took."""
+    """Whether its process is known to be dead: it was of this machine, and no longer holds its lock."""
     try:
         return claim.is_file() and claim.read_text() == socket.gethostname() and not is_being_written(claim)
     except OSError:
@@ -105,7 +105,7 @@ def _is_abandoned(claim: Path) -> bool:
 
 def _beat(claim: Path, over: threading.Event) -> None:
     while not over.wait(BEAT_SECONDS):
-        with contextlib.suppress(OSError):  # someone thought us dead
+        with contextlib.suppress(OSError):  # someone took us for dead
             os.utime(claim)
 
 

@@ -37,19 +37,19 @@ class Restoring:
     def __init__(self, file: h5py.File, recipe: Dataset) -> None:
         self.differing: list[int] = []
         self._file, self._recipe = file, recipe
-        self._said = recipe.column("audio_sha256")
+        self._stated = recipe.column("audio_sha256")
 
     def put(self, place: int, row: RenderedRow) -> None:
-        """Store one row's audio; where it is not the recipe's, say what it is."""
+        """Store one row's audio; where it differs from the recipe's, describe it anew."""
         self._file[schema.AUDIO].id.write_direct_chunk((place, 0, 0), row.chunk)
-        if row.audio_sha256.encode() != self._said[place]:
+        if row.audio_sha256.encode() != self._stated[place]:
             self.differing.append(place)
             self._file["metadata/audio_sha256"][place] = row.audio_sha256.encode()
             self._file["metadata/rms_dbfs"][place] = row.rms_dbfs
             self._file["metadata/peak"][place] = row.peak
 
     def finish(self) -> None:
-        """Let the header tell of the engine and the content that the file has now."""
+        """Bring the header up to date: the engine and the content digest that the file has now."""
         if not self.differing:
             return
         here, digest = engine(), schema.ContentDigest(self._recipe.spec)
@@ -66,7 +66,7 @@ class Restoring:
 
 @contextlib.contextmanager
 def restoring(recipe: Dataset, assets: Mapping[str, bytes], output: Path) -> Iterator[Restoring]:
-    """Make a dataset from its recipe and all its assets; it gets its name when the block ends well.
+    """Make a dataset from its recipe and all its assets; the file gets its name when the block ends well.
 
     Raises
     ------

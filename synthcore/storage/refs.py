@@ -1,4 +1,4 @@
-"""References: what flows hand around instead of rows, and how to tell that what they name is still there, and whole."""
+"""References: what flows pass around instead of rows, and whether what they name is still there, and whole."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class ShardRef(BaseModel):
     tries: int = 1  # how often it was begun, until no accident befell it; 0: another run made it meanwhile
 
     def is_intact(self, data_dir: Path) -> bool:
-        """Whether the file is there, of its size, and says its digest. `merge` reads every byte as well."""
+        """Whether the file is there, of its size, and states its digest. `merge` also reads every byte."""
         return is_intact(data_dir / self.name, self.size, self.digest)
 
     @classmethod
     def of(cls, data_dir: Path, name: str, source: Source) -> ShardRef:
-        """Refer to a shard that another run has just made. How long that took isn't known.
+        """Refer to a shard that another run has just made; how long that took isn't known.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class DatasetRef(BaseModel):
     rows: int
 
     def is_intact(self) -> bool:
-        """Whether the file is there, of its size, and says its digest."""
+        """Whether the file is there, of its size, and states its digest."""
         return is_intact(Path(self.path), self.size, self.digest)
 
 
@@ -102,7 +102,7 @@ class StoredBytes(NamedTuple):
 
 
 def stored_bytes(shard: Path) -> StoredBytes | None:
-    """Ask a shard what its parts take; None if it can't be read, or has no rows."""
+    """What a shard's parts take; None if it can't be read, or has no rows."""
     with contextlib.suppress(FileUnavailable, *schema.UNREADABLE), open_file(shard) as file:
         audio, assets = file[schema.AUDIO], file["assets"]
         held = sum(assets[name].id.get_storage_size() for name in assets)
@@ -111,7 +111,7 @@ def stored_bytes(shard: Path) -> StoredBytes | None:
 
 
 def is_intact(path: Path, size: int, digest: str) -> bool:
-    """Whether a file is there, of this size, and says this content digest.
+    """Whether a file is there, of this size, and states this content digest.
 
     Raises
     ------

@@ -26,7 +26,7 @@ Status = Literal["absent", "complete", "stale"]
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """How much each control moves the sound.
+    """How much each control changes the sound.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Weights:
     status: Status = "complete"
 
     def is_same(self, other: Weights) -> bool:
-        """Whether two weights say the same."""
+        """Whether two are the same, status and method included."""
         same = all(np.array_equal(values, other.arrays[name]) for name, values in self.arrays.items())
         return same and (self.status, self.method) == (other.status, other.method)
 
@@ -83,9 +83,9 @@ def read(file: h5py.File) -> Weights | None:
 
 def read_status(file: h5py.File) -> Status:
     """Whether a file holds weights."""
-    status = file.get(f"{GROUP}/status")
-    said: Status = status[()].decode() if status is not None else "absent"
-    return said
+    stored = file.get(f"{GROUP}/status")
+    status: Status = stored[()].decode() if stored is not None else "absent"
+    return status
 
 
 def require_reserved(path: Path) -> None:
@@ -122,7 +122,7 @@ def carry_over(old: h5py.File, new: h5py.File) -> str:
     Returns
     -------
     str
-        Why they are left behind: "another spec", for example. Empty where they are not, or where there are none.
+        Why they are left behind, such as "another spec"; empty if they are taken over, or if there are none.
     """
     weights = read(old)
     if weights is None:
@@ -151,7 +151,7 @@ def _mark(group: h5py.Group, status: Status) -> None:
 
 
 def _flush(file: h5py.File) -> None:
-    """Put what was written on the disk, so that nothing of what follows gets there before."""
+    """Put what was written on the disk before anything that follows."""
     file.flush()
     if file.driver == "sec2":  # a file that is being made is flushed as a whole, when it gets its name
         os.fsync(file.id.get_vfd_handle())

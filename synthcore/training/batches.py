@@ -1,6 +1,6 @@
 """Batches for training: which rows make up which batch of an epoch, and what is read of them.
 
-Knows nothing of torch: what does is `synthcore.training.torch`.
+Knows nothing of torch, unlike `synthcore.training.torch`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from synthcore.vital.patch import LABELS
 Batch = dict[str, NDArray[Any]]
 RowNumbers = NDArray[np.intp]
 
-#: What a batch can hold, by the name under which it is asked for.
+#: What a batch can hold, by the name to request it by.
 PARTS = ("audio", *LABELS, "modulation_t3", "active", "weights", "midi_note", "velocity")
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """In which order rows are read, in which batches, and which of these are one process's share.
+    """The order in which rows are read, in which batches, and which of these are one process's share.
 
     Every epoch reads every row once, in another order. The order depends on nothing but the rows, the seed, the epoch,
     `batch_size`, `mixed_chunks` and the number of ranks: never on the number of workers or on the file's layout.
@@ -40,18 +40,18 @@ class Order:
     Parameters
     ----------
     batch_size : int
-        The most rows a batch can have. Batches of an epoch differ by at most one row, as none is left to be the rest.
+        The most rows a batch can have. Batches of an epoch differ by at most one row: none is a small remainder.
     seed : int
         From 0.
     share : tuple of int and int, optional
-        (rank, number of ranks): this process takes every so many-th batch. All ranks take equally many, so that none
-        waits for another at the end. Without it one process takes all; in `synthcore.training.torch` the process group
-        of torch.distributed is asked, if there is one.
+        (rank, number of ranks): with n ranks this process takes every n-th batch. All ranks take equally many, so that
+        none waits for another at the end. Without it one process takes all; in `synthcore.training.torch` the process
+        group of torch.distributed decides, if there is one.
     mixed_chunks : int
         How many chunks are mixed. Where audio has 64 rows to a chunk (`--chunk-rows 64`), 1 is many times faster.
     drop_last : bool
-        Every batch has exactly `batch_size` rows, and the rows that don't fill one are left out. Each epoch leaves
-        out others.
+        Every batch has exactly `batch_size` rows, and the rows that don't fill one are left out: other rows in each
+        epoch.
 
     Raises
     ------
@@ -252,15 +252,15 @@ def _rows_of(dataset: Dataset, split: Split | None) -> RowNumbers:
     return rows
 
 
-def _parts_of(dataset: Dataset, asked: Sequence[str] | None, has_own_tier: bool) -> tuple[str, ...]:
-    if unknown := [name for name in asked or () if name not in PARTS]:
+def _parts_of(dataset: Dataset, requested: Sequence[str] | None, has_own_tier: bool) -> tuple[str, ...]:
+    if unknown := [name for name in requested or () if name not in PARTS]:
         raise SpecError(f"a batch has no {', '.join(unknown)}; it can have {', '.join(PARTS)}")
     there = {*dataset.column_names, *(["weights"] if dataset.weights_status == "complete" else [])}
     idle = {*LABELS} - {*dataset.varied_labels}
     if "modulation_slots" in idle or not has_own_tier:
         idle |= {"modulation_slots", "modulation_t3"}
     usual = [name for name in PARTS if name in there and name not in idle]
-    wanted = tuple(asked if asked is not None else dict.fromkeys(("audio", *usual)))
+    wanted = tuple(requested if requested is not None else dict.fromkeys(("audio", *usual)))
     if lacking := [name for name in wanted if name not in there]:
         why = "it is a recipe: make it whole with synthcore render" if dataset.is_recipe else "leave them out"
         raise DatasetError(f"{dataset.path} has no {', '.join(lacking)}; {why}")

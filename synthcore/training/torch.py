@@ -3,7 +3,7 @@
 Three ways to feed a training loop, all of which open the file once in each worker, read a batch with one call and never
 give a row to two workers or ranks:
 
-    DataLoader(rows, batch_size=64, shuffle=True)                                what everyone knows: any sampler
+    DataLoader(rows, batch_size=64, shuffle=True)                                as usual: any sampler
     DataLoader(rows, sampler=ShuffledBatches(rows, Order(64)), batch_size=None)  by chunk, shared out among ranks
     DataLoader(BatchStream(examples, Order(64)), batch_size=None)               the same batches as a stream
 
@@ -38,7 +38,7 @@ Tensors = dict[str, torch.Tensor]
 class RowDataset(Dataset[Tensors]):
     """A map-style dataset: a number gives a row, a list of numbers a batch, read with one call.
 
-    A row is a dictionary of tensors, a batch the same with one more axis in front; what is in it says
+    A row is a dictionary of tensors, a batch the same with one more axis in front; for what is in it, see
     `synthcore.training.batches.Examples.read`. Whole numbers are int64, as losses and embeddings want them.
 
     Parameters
@@ -59,7 +59,7 @@ class RowDataset(Dataset[Tensors]):
         return read(self.examples, self.examples.rows[np.asarray(places, dtype=np.intp)])
 
     def __getitems__(self, places: Sequence[int]) -> list[Tensors]:
-        """Read the rows of a batch at once, in the order asked for: what a DataLoader that collates calls."""
+        """Read the rows of a batch at once, in the given order: what a DataLoader that collates calls."""
         batch = self[places]
         return [{name: values[row] for name, values in batch.items()} for row in range(len(places))]
 
@@ -67,21 +67,20 @@ class RowDataset(Dataset[Tensors]):
 class ShuffledBatches(Sampler[list[int]]):
     """The batches of an `Order`, as the sampler of a DataLoader over a `RowDataset`, with `batch_size=None`.
 
-    As its `batch_sampler` it gives the same batches, collated. Each time it is iterated, the next epoch comes, in
-    another order.
+    As its `batch_sampler` it gives the same batches, collated. Each iteration is the next epoch, in another order.
 
     Parameters
     ----------
     dataset : RowDataset
     order : Order
-        Under torch.distributed, make it once the process group is there: this rank's share is asked from it.
+        Under torch.distributed, make it once the process group is there, which knows this rank's share.
     """
 
     def __init__(self, dataset: RowDataset, order: Order) -> None:
         self.order = with_share(order)
         self._rows = dataset.examples.rows
         self._epoch = 0
-        self.order.count(len(self._rows))  # too few rows should be said now, not in the first epoch
+        self.order.count(len(self._rows))  # too few rows are an error now, not in the first epoch
 
     def __len__(self) -> int:
         return self.order.count(len(self._rows))
@@ -106,13 +105,13 @@ class BatchStream(IterableDataset[Tensors]):
     source : Examples, str or Path
         Which rows and columns; all that the file has if it is a path.
     order : Order
-        Under torch.distributed, make it once the process group is there: this rank's share is asked from it.
+        Under torch.distributed, make it once the process group is there, which knows this rank's share.
     """
 
     def __init__(self, source: Examples | str | Path, order: Order) -> None:
         self.examples, self.order = to_examples(source), with_share(order)
         self.order.count(len(self.examples))
-        # In shared memory: workers that live longer than one epoch have to learn of the next.
+        # In shared memory: workers that outlive an epoch have to learn of the next.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
@@ -127,7 +126,7 @@ class BatchStream(IterableDataset[Tensors]):
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch comes next; call it before each one, as with torch's DistributedSampler.
 
-        Or else the order stays the same, since nobody tells the workers of a stream how often it has been read.
+        Otherwise the order stays the same: the workers of a stream don't know how often it has been read.
         """
         self._epoch.fill_(epoch)
 
@@ -138,7 +137,7 @@ def to_examples(source: Examples | str | Path) -> Examples:
 
 
 def read(examples: Examples, rows: RowNumbers) -> Tensors:
-    """Read a batch. A worker puts the audio where the process that trains can see it: so nobody copies it."""
+    """Read a batch. A worker puts the audio where the process that trains can see it, so that it isn't copied."""
     if get_worker_info() is None or "audio" not in examples.parts:
         return to_tensors(examples.read(rows))
     audio = shared((len(rows), *examples.audio_shape))
@@ -159,12 +158,12 @@ def to_tensors(batch: Batch) -> Tensors:
 
 
 def with_share(order: Order) -> Order:
-    """Ask torch.distributed for this process's share, if the order doesn't say it.
+    """Take this process's share from torch.distributed, if the order doesn't state it.
 
     Raises
     ------
     SpecError
-        The launcher started several processes, but there is no process group yet.
+        Several processes were launched, but there is no process group yet.
     """
     if order.share:
         return order

@@ -45,14 +45,14 @@ class Verdict(BaseModel):
     same_machine_type: bool
     worst_db: float | None  # the largest error found, relative to its row; None when all is exact
     tolerance_db: float
-    damage: list[str]  # what the file says of itself that isn't so
+    damage: list[str]  # what the file says about itself that isn't so
 
     @property
     def holds(self) -> bool:
         return not self.differing and not self.damage
 
     def to_text(self) -> str:
-        """Say it, for a terminal."""
+        """Write it for a terminal."""
         how = (
             "bit for bit"
             if self.same_machine_type
@@ -70,7 +70,7 @@ class Verdict(BaseModel):
 
 
 class Unverified(DatasetError):
-    """A file that is not what it says of itself.
+    """A file that isn't what it says it is.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def verify(dataset: Dataset, rows: int | None, *, tolerance_db: float, workers: 
     rows : int or None
         How many, chosen at random; None for all.
     tolerance_db : float
-        On another type of machine, the largest error that is let pass, relative to its row.
+        On another type of machine, the largest error that is accepted, relative to its row.
     workers : int
         Renders at a time.
 
@@ -159,8 +159,8 @@ def _render_again(dataset: Dataset, rows: list[int], fmt: RenderFormat) -> list[
     """Render one patch's rows in a fresh child of a fresh process, and compare."""
     try:
         preset = dataset.patch(rows[0]).to_json(dataset.registry, dataset.assets).encode()
-    except (DatasetError, LookupError, ValueError):  # an index to nowhere, an asset that is no text
-        return [RowVerdict(row, math.inf, f"row {row}: its label makes no preset") for row in rows]
+    except (DatasetError, LookupError, ValueError):  # a number without a class, an asset that isn't text
+        return [RowVerdict(row, math.inf, f"row {row}: its label can't be written as a preset") for row in rows]
     stored = dataset[rows]
     notes = tuple(int(n) for n in stored["midi_note"])
     outcome = play(preset, fmt, notes)
@@ -169,14 +169,14 @@ def _render_again(dataset: Dataset, rows: list[int], fmt: RenderFormat) -> list[
         return [RowVerdict(row, math.inf, f"row {row}: {outcome.fault.reason} when rendered again") for row in rows]
     verdicts = []
     for place, (row, rendered) in enumerate(zip(rows, outcome.rows, strict=True)):
-        audio, said = stored["audio"][place], stored["audio_sha256"][place].decode()
-        is_damaged = hashlib.sha256(audio.tobytes()).hexdigest() != said
+        audio, stated = stored["audio"][place], stored["audio_sha256"][place].decode()
+        is_damaged = hashlib.sha256(audio.tobytes()).hexdigest() != stated
         damage = f"row {row}: the audio is not what its audio_sha256 says" if is_damaged else None
         if "modulation_t3" in stored:
             dense = to_dense(stored["modulation_slots"][place], dataset.registry)
             if not np.array_equal(dense, stored["modulation_t3"][place]):
                 damage = f"row {row}: modulation_t3 is not what its modulation_slots say"
-        is_exact = rendered.audio_sha256 == said and not is_damaged
+        is_exact = rendered.audio_sha256 == stated and not is_damaged
         measured = np.array([rendered.rms_dbfs, rendered.peak], dtype=np.float32)
         if is_exact and not np.array_equal(measured, [stored["rms_dbfs"][place], stored["peak"][place]]):
             damage = f"row {row}: rms_dbfs or peak is not what the audio measures"
@@ -190,23 +190,23 @@ def _error_db(stored: NDArray[np.float32], chunk: bytes) -> float:
     error = float(((rendered.astype("f8") - stored) ** 2).sum())
     energy = float((stored.astype("f8") ** 2).sum())
     if not error:
-        return -math.inf  # the audio is the same: only what is said of it differs
+        return -math.inf  # the audio is the same: only what the file says about it differs
     # NaN compares as no difference at all.
     return 10 * math.log10(error / energy) if energy and math.isfinite(error / energy) else math.inf
 
 
 def find_damage(dataset: Dataset) -> Iterator[str]:
-    """Recompute what the file says of itself: assets' names, patches' hashes, the content digest."""
+    """Recompute what the file says about itself: the names of assets, the hashes of patches, the content digest."""
     for name, content in dataset.assets.items():
         if hashlib.sha256(content).hexdigest() != name:
             yield f"asset {name} is not what its name says"
     digest = ContentDigest(dataset.spec)
     for start in range(0, len(dataset), BATCH):
         stop = min(start + BATCH, len(dataset))
-        said = dataset.column("preset_hash", slice(start, stop))
+        stated = dataset.column("preset_hash", slice(start, stop))
         try:
             for row, patch in enumerate(dataset.patches(start, stop), start=start):
-                if patch.hash != said[row - start].decode():
+                if patch.hash != stated[row - start].decode():
                     yield f"row {row}: the label is not what its preset_hash says"
         except DatasetError as error:
             yield str(error)

@@ -1,7 +1,7 @@
-"""Trials of activity: controls of rows are moved, one at a time, to hold the rules against the synth.
+"""Trials of activity: controls of rows are moved, one at a time, to check the rules against the synth.
 
-A control that the file calls inactive must leave the row's audio as it is, bit for bit. That an active one changes
-nothing is no fault: the share is reported.
+Moving a control that the file calls inactive must leave the row's audio as it is, bit for bit. That an active one
+changes nothing isn't an error: how often is reported.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ActivityVerdict(BaseModel):
         return not self.wrong
 
     def to_text(self) -> str:
-        """Say it, for a terminal."""
+        """Write it for a terminal."""
         share = self.active_unchanged / max(1, self.active_moved)
         lines = [
             f"{self.file}: controls of {self.rows} rows moved, one at a time",
@@ -91,7 +91,7 @@ class _Trial:
 
 
 def try_activity(dataset: Dataset, rows: int | None, *, controls: int, workers: int) -> ActivityVerdict:
-    """Move controls of some or all rows, and compare what comes out. The same file is tried in the same way again.
+    """Move controls of some or all rows, and compare what comes out. The same file is always tried in the same way.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def try_activity(dataset: Dataset, rows: int | None, *, controls: int, workers: 
     Raises
     ------
     DatasetError
-        The file says nothing of activity: it is a shard, or an older synthcore merged it.
+        The file doesn't say what is active: it is a shard, or an older synthcore merged it.
     EngineMismatch
         The installed vita has other controls than the dataset's.
     """

@@ -297,12 +297,12 @@ def test_a_long_run_is_foretold_in_three_lines_and_another_in_one(wish: Any) -> 
 
 def test_the_rows_that_were_asked_for_are_counted_and_what_whole_shards_add_is_said() -> None:
     plans = plan_shards(DatasetSpec(n_samples=12), 192)
-    tally = Tally(plans, asked=12)
+    tally = Tally(plans, requested=12)
     assert tally.to_text() == "0 of 12 rows (192 in whole shards), 0 of 1 shards"
     tally.count(Progress(rows=96, fault=None))
-    assert (tally.rows_done, tally.asked_done) == (96, 6)
+    assert (tally.rows_done, tally.requested_done) == (96, 6)
     tally.shard_done(plans[0], is_cached=True)
-    assert tally.asked_done == 12
+    assert tally.requested_done == 12
 
 
 def test_a_shard_is_said_in_a_line() -> None:

@@ -1,4 +1,4 @@
-"""What is said of the cache on disk, and what may be cleared away."""
+"""What is reported of the cache on disk, and what may be cleared away."""
 
 from __future__ import annotations
 

@@ -458,7 +458,7 @@ def test_a_recipe_can_not_be_verified_and_a_dataset_not_be_rendered(dataset, tmp
     write_recipe(dataset, tmp_path / "recipe.h5")
     assert main(["verify", str(tmp_path / "recipe.h5")]) == 2
     assert "synthcore render" in capsys.readouterr().err
-    with pytest.raises(DatasetError, match="no recipe"):
+    with pytest.raises(DatasetError, match="is not a recipe"):
         render_recipe(dataset, [], tmp_path / "again.h5", workers=1)
 
 
@@ -558,7 +558,7 @@ def test_a_forged_recipe_is_refused_before_it_is_rendered(dataset, preset_folder
 
 @pytest.mark.parametrize("command", ["inspect", "verify"])
 def test_a_dataset_with_flipped_bytes_costs_one_line(mixed, tmp_path, capsys, command):
-    whole, rng = mixed.path.read_bytes(), np.random.default_rng(3)
+    whole, rng, codes = mixed.path.read_bytes(), np.random.default_rng(3), set()
     for number in range(12):
         path = tmp_path / f"{number}.h5"
         data = bytearray(whole)
@@ -570,3 +570,5 @@ def test_a_dataset_with_flipped_bytes_costs_one_line(mixed, tmp_path, capsys, co
         assert "Traceback" not in said.err
         assert code in (0, 1, 2)
         assert code != 2 or said.err.count("\n") == 1
+        codes.add(code)
+    assert 2 in codes

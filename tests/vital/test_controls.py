@@ -128,7 +128,7 @@ def test_modulation_has_32_sources_and_428_destinations(registry):
 def test_what_is_no_destination_is_refused_before_the_synth_sees_it(registry, name):
     assert name in registry.by_name
     assert name not in registry.destinations
-    with pytest.raises(SpecError, match=f"'{name}' is no modulation destination"):
+    with pytest.raises(SpecError, match=f"'{name}' is not a modulation destination"):
         route_indices(registry, "lfo_1", name)
 
 
@@ -137,7 +137,7 @@ def test_22_names_that_are_no_destinations_are_tried():
 
 
 def test_an_unknown_source_is_refused(registry):
-    with pytest.raises(SpecError, match="'lfo_9' is no modulation source.*did you mean lfo_"):
+    with pytest.raises(SpecError, match="'lfo_9' is not a modulation source.*did you mean lfo_"):
         route_indices(registry, "lfo_9", "volume")
 
 
