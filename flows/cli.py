@@ -119,8 +119,7 @@ def _run(words: list[str], as_flow: bool) -> int:
 def _run_command(words: list[str], as_flow: bool) -> int:
     from pydantic_core import PydanticSerializationError
 
-    from synthcore.settings.commands import model_of
-    from synthcore.settings.common import help_of, parse
+    from synthcore.settings.commands import help_of, model_of, parse
 
     command = (COMMANDS | FLOWS if as_flow else COMMANDS)[words[0]]
     model = model_of(words[0])
@@ -308,12 +307,12 @@ def run_verify(settings: Verify) -> int:
         if settings.activity:
             with rows_shown("moving controls", 2 * settings.controls * rows):
                 verdict = trials.try_activity(
-                    dataset, settings.rows_asked, controls=settings.controls, workers=settings.workers
+                    dataset, settings.rows_requested, controls=settings.controls, workers=settings.workers
                 )
         else:
             with rows_shown("verifying", rows):
                 verdict = rerendering.verify(
-                    dataset, settings.rows_asked, tolerance_db=settings.tolerance_db, workers=settings.workers
+                    dataset, settings.rows_requested, tolerance_db=settings.tolerance_db, workers=settings.workers
                 )
     _tell(verdict, as_json=settings.as_json)
     return 0 if verdict.holds else FAILED

@@ -15,10 +15,11 @@ from synthcore.flows import cli
 from synthcore.flows.running.form import settings_from
 from synthcore.ingest.transfer import Limits
 from synthcore.settings.commandline import flags
-from synthcore.settings.commands import HOMES, model_of
-from synthcore.settings.common import Common, default_data_dir, help_of, parse, settable
+from synthcore.settings.commands import help_of, model_of, parse
+from synthcore.settings.common import Common, default_data_dir, settable
 from synthcore.settings.datasets import Inspect, Verify
 from synthcore.settings.generate import Generate, RenderShards, RunSettings
+from synthcore.settings.homes import HOMES
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 from tests.conftest import ROOT
 
