@@ -229,7 +229,7 @@ def test_the_same_measure_of_two_datasets_is_drawn_on_the_same_axes() -> None:
         [Measure("x", "Loudness", "dBFS", values) for values in (np.full(9, -40.0), np.linspace(-10.0, 0.0, 40))]
     )
     assert re.findall(r"<text[^>]*>[^<]+", one.svg) == re.findall(r"<text[^>]*>[^<]+", other.svg)
-    assert one.said == "Median \N{MINUS SIGN}40 dBFS; 5 to 95 %: \N{MINUS SIGN}40 to \N{MINUS SIGN}40 dBFS."
+    assert one.caption == "Median \N{MINUS SIGN}40 dBFS; 5 to 95 %: \N{MINUS SIGN}40 to \N{MINUS SIGN}40 dBFS."
 
 
 def test_each_row_says_how_to_make_it_at_the_synth(tier_3: Any, forge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +291,7 @@ def test_the_command_writes_a_page_and_replaces_its_own(
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ("--html DATASET", "DATASET exists and is no page that inspect wrote; name another file with --html"),
+        ("--html DATASET", "DATASET exists and isn't a page that inspect wrote; name another file with --html"),
         ("--html .", "is a folder; name a file"),
         ("--html DATASET/page.html", "can't write in"),
         ("--html page.html --row 3", "--html is a page of the whole dataset: leave it out, or --row"),
@@ -313,7 +313,7 @@ def test_bad_places_cost_one_line(
 
 def test_a_page_is_the_only_thing_that_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine.html").write_text("<!DOCTYPE html>\n<p>mine")
-    with pytest.raises(SpecError, match="no page that inspect wrote"):
+    with pytest.raises(SpecError, match="isn't a page that inspect wrote"):
         require_replaceable(tmp_path / "mine.html")
 
 
