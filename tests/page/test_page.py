@@ -20,12 +20,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from synthcore.analysis.axes import short
 from synthcore.analysis.words import describe
 from synthcore.base.errors import SpecError
 from synthcore.flows.cli import main
 from synthcore.page import content
 from synthcore.page import details as page_details
-from synthcore.page.charts import Measure, draw_histograms, silhouette
+from synthcore.page.charts import TOP, Measure, draw_histograms, silhouette
 from synthcore.page.clips import encode_sound
 from synthcore.page.writing import BEGINNING, require_replaceable, write_page
 from synthcore.storage.dataset import Dataset
@@ -219,9 +220,19 @@ def test_a_histogram_takes_its_colours_from_the_page_and_holds_no_address() -> N
     assert 'class="mark"' in drawn.svg
     for foreign in ("http", "#", "xmlns", "<style", "font"):
         assert foreign not in drawn.svg, foreign
-    for one in (np.array([3.0]), np.array([0.0]), np.array([-5.0, -5.0])):
-        draw_histograms([Measure("y", "One", "dB", one)])
-    draw_histograms([Measure("z", "Silence", "Hz", np.zeros(3), is_log=True)])
+
+
+@pytest.mark.parametrize("values", [[3.0], [0.0], [-5.0, -5.0]])
+def test_equal_values_are_one_full_bar(values: list[float]) -> None:
+    (drawn,) = draw_histograms([Measure("y", "One", "dB", np.array(values))])
+    assert drawn.svg.count(f"V{TOP}H") == 1
+    assert drawn.caption.startswith(f"Median {short(values[0])} dB; 5 to 95 %: ")
+
+
+def test_silence_has_a_histogram_without_bars() -> None:
+    (drawn,) = draw_histograms([Measure("z", "Silence", "Hz", np.zeros(3), is_log=True)])
+    assert f"V{TOP}H" not in drawn.svg
+    assert drawn.caption == "Median 0 Hz; 5 to 95 %: 0 to 0 Hz."
 
 
 def test_the_same_measure_of_two_datasets_is_drawn_on_the_same_axes() -> None:

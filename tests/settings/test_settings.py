@@ -193,6 +193,20 @@ def said_by(name: str, *flags: str) -> dict[str, str]:
     return {field: str(getattr(said, field)).lower() for field in Common.model_fields if hasattr(said, field)}
 
 
+def test_every_command_has_its_settings_and_they_know_its_name():
+    assert HOMES.keys() == cli.COMMANDS.keys()
+    assert {name: model.command for name, model in MODELS.items()} == {name: name for name in HOMES}
+
+
+def test_a_command_imports_no_other_commands_settings(fresh):
+    code = """
+from synthcore.settings.commands import help_of, model_of
+help_of(model_of("generate"))
+print(*(name for name in ("datasets", "ingestion", "upkeep") if f"synthcore.settings.{name}" in sys.modules))
+"""
+    assert fresh(code).stdout == "\n"
+
+
 def test_every_command_says_whether_it_answers_in_json():
     assert {name for name, field in SHARED if field == "as_json"} == cli.COMMANDS.keys()
 
