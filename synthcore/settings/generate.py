@@ -169,6 +169,6 @@ class Generate(FlowCommand, Rendering, DatasetSpec):
 
 
 class RenderShards(Common):
-    """Where and how a worker renders its shards. Where, its own environment says, as SYNTHCORE_DATA_DIR."""
+    """Where and how a worker renders its shards. Its own environment says where, as SYNTHCORE_DATA_DIR."""
 
     run: RunSettings = Field(default_factory=RunSettings)
