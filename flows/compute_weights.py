@@ -1,6 +1,6 @@
 """Compute importance weights: plan_probes -> measure_probe (mapped, retried, cached) -> store_weights -> a page.
 
-`python flows/compute_weights.py --help` tells its flags; `synthcore compute-weights` is the same.
+`python flows/compute_weights.py --help` lists its flags; `synthcore compute-weights` is the same.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ def compute_weights(settings: ComputeWeights) -> WeightsResult:
 
     Returns
     -------
-    Weighed
+    WeightsResult
         The weights, by control.
 
     Raises
     ------
     DatasetError
-        The file is no dataset with rows and audio, or can't be written.
+        The file is not a dataset with rows and audio, or can't be written.
     EngineMismatch
         The synth here has other controls than the dataset's.
     Accident
-        A render met with accidents again and again.
+        A render met with accident after accident (a kill, a time-out, a lost process).
     """
     show_logs()
     require_places(settings.data_dir)
@@ -65,9 +65,9 @@ def compute_weights(settings: ComputeWeights) -> WeightsResult:
     for i, ref in zip(lost, again, strict=True):
         measured[i] = ref
     environment.require_server()
-    weighed = store_weights(settings.output, measured, settings.data_dir)
-    show_text("weights", weighed.headline, weighed.to_text())
-    return weighed
+    result = store_weights(settings.output, measured, settings.data_dir)
+    show_text("weights", result.headline, result.to_text())
+    return result
 
 
 def measure(probes: list[Probe], settings: ComputeWeights, *, refresh: bool) -> list[ProbeRef]:
@@ -75,7 +75,7 @@ def measure(probes: list[Probe], settings: ComputeWeights, *, refresh: bool) -> 
     artifact = start_progress(f"{len(probes)} probes")
     task: Any = measure_probe.with_options(result_storage=settings.results_dir, refresh_cache=refresh)
     measured: dict[str, ProbeRef] = {}
-    with threads(settings.workers) as runner, interruptible():  # the runner waits for renders under way
+    with threads(settings.workers) as runner, interruptible():  # ends the renders that the runner would wait for
         for probe, future in hand_out(probes, runner, task, data_dir=settings.data_dir):
             measured[probe.key] = future.result()  # raises what went wrong, while the others are being stopped
             if future.state.name == "Cached":

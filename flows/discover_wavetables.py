@@ -1,6 +1,6 @@
-"""Make a wavetable catalog: places to search -> catalog_wavetables (cached) -> where it is and what is in it.
+"""Make a wavetable catalog: places to search -> catalog_wavetables (cached) -> where it is, and what is in it.
 
-`python flows/discover_wavetables.py --help` tells its flags; `synthcore discover-wt` is the same.
+`python flows/discover_wavetables.py --help` lists its flags; `synthcore discover-wt` is the same.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from synthcore.vital.folders import vital_folders
 @flow(name="discover-wavetables", flow_run_name="discover wavetables")
 @parameters_of(DiscoverWavetables)
 def discover_wavetables(settings: DiscoverWavetables) -> CatalogRef:
-    """Make a catalog of the built-in wavetables, and of those in Vital's folders and the ones given.
+    """Make a catalog of the built-in wavetables, and of those in Vital's folders and in the folders and files given.
 
     Returns
     -------
@@ -38,11 +38,11 @@ def discover_wavetables(settings: DiscoverWavetables) -> CatalogRef:
     Raises
     ------
     SpecError
-        A folder or file given isn't there, or the catalog can't be written.
+        A folder or file is missing, or the catalog can't be written.
     SynthcoreError
         The disk is full.
     Accident
-        The synth met with accidents again and again.
+        The synth met with accident after accident (a kill, a time-out, a lost process).
     """
     require_places(settings.data_dir)
     require_writable(settings.output_path)

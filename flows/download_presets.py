@@ -1,6 +1,6 @@
-"""Download presets: for each source, ask which version there is -> download_source (cached) -> report.
+"""Download presets: for each source, ask for its version -> download_source (cached) -> report.
 
-`python flows/download_presets.py --help` tells its flags; `synthcore download-presets` is the same.
+`python flows/download_presets.py --help` lists its flags; `synthcore download-presets` is the same.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def download_presets(settings: DownloadPresets) -> DownloadReport:
     Raises
     ------
     SpecError
-        A parameter makes no sense, or the folder can't be written.
+        A parameter is out of range, or the folder can't be written.
     IncompleteDownload
         Every source failed, or one did and `strict` is set.
     """
@@ -59,7 +59,7 @@ def download_presets(settings: DownloadPresets) -> DownloadReport:
 
 @contextlib.contextmanager
 def shown(source: RemoteSource) -> Iterator[None]:
-    """Say what is about to be downloaded and under which licence; on a terminal, show how far it is."""
+    """Say what is about to be downloaded and under which licence; on a terminal, show its progress."""
     console = Console(stderr=True)
     console.print(f"{source.address} (licence: {source.licence})", markup=False, highlight=False, soft_wrap=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn())

@@ -1,9 +1,9 @@
 """Make a dataset: plan -> render_shard (mapped, retried, cached) -> merge_shards (cached) -> summary.
 
-With presets, they are downloaded and ingested first, by flows of their own. What most runs do without, such as these,
-is imported where it is wanted: a run begins a tenth of a second sooner.
+Presets are downloaded and ingested first, by flows of their own. What most runs do without, such as these flows, is
+imported where it is used: a run starts a tenth of a second sooner.
 
-`python flows/generate.py --help` tells its flags; `synthcore generate` is the same.
+`python flows/generate.py --help` lists its flags; `synthcore generate` is the same.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from synthcore.tasks.logs import show_logs
 from synthcore.tasks.merge import merge_shards
 from synthcore.tasks.report import draw_picture, link_page, list_findings, list_shards, show_picture, summarize
 
-#: The parameters in front, which are also those that callers give by position.
+#: The first parameters, in the order in which callers give them by position and the form shows them.
 FIRST = (
     *("tier", "n_samples", "output", "seed", "workers", "data_dir", "fixed_modulation", "wavetables_from_tier"),
     *("catalog", "community_dir", "factory", "repos", "approximate", "variations"),
@@ -56,8 +56,8 @@ FIRST = (
 
 def run_name() -> str:
     """Name a run after what it makes, such as "tier2 20k seed 7"."""
-    wishes = flow_run.parameters
-    return f"tier{wishes['tier']} {short_count(count(wishes['n_samples']))} seed {wishes['seed']}"
+    parameters = flow_run.parameters
+    return f"tier{parameters['tier']} {short_count(count(parameters['n_samples']))} seed {parameters['seed']}"
 
 
 @flow(name="generate", flow_run_name=run_name)
@@ -75,11 +75,11 @@ def generate(settings: Generate) -> Summary:
     SpecError
         A parameter is out of range, the output can't be continued, or no preset could be read.
     DatasetError
-        The catalog is none.
+        The catalog is not one.
     DownloadError
-        No repository could be had.
+        No repository could be downloaded.
     IncompleteDataset
-        Shards failed for good, by accident after accident or low acceptance.
+        Shards failed for good: accident after accident, or too few candidates accepted.
     ServerGone
         The Prefect server no longer answers.
     SynthcoreError
@@ -114,12 +114,12 @@ def generate(settings: Generate) -> Summary:
 
 
 def gather_presets(settings: Generate) -> tuple[Collection | None, dict[str, int]]:
-    """Read the presets that rows are to be made from, after downloading those of the repositories if that is asked.
+    """Read the presets that rows are to be made from; with `repos`, download the known ones first.
 
     Returns
     -------
     Collection or None
-        None if no presets are asked for.
+        None if no presets are requested.
     dict of str to int
         What became of their files.
     """
@@ -149,7 +149,7 @@ def gather_presets(settings: Generate) -> tuple[Collection | None, dict[str, int
 
 
 def download_known(settings: Generate) -> Path:
-    """Download the presets of the known sources, which this machine's settings name; return the folder."""
+    """Download the presets of the sources that download-presets is set to on this machine; return their folder."""
     from synthcore.flows.download_presets import download_presets
     from synthcore.settings.ingestion import DownloadPresets
 
@@ -165,7 +165,7 @@ def download_known(settings: Generate) -> Path:
 
 
 def plan_work(settings: Generate, catalog_digest: str, presets: Collection | None) -> Work:
-    """Plan the shards of the dataset, which the output must be the beginning of if it is there."""
+    """Plan the shards of the dataset. An output that is there already must be its beginning."""
     spec = settings.spec_of(catalog_digest, presets.digest if presets else "")
     spec = grown(spec, settings.output_path, settings.grow_by)
     require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
@@ -218,7 +218,7 @@ def merge(
     settings: Generate,
     renderer: ShardRenderer,
 ) -> DatasetRef:
-    """Merge the shards. Reading every byte may find one damaged: it is rendered again, alone."""
+    """Merge the shards. Reading every byte may find a damaged one, which alone is rendered again."""
     named = {plan.name: plan for plan in plans}
     place = {ref.name: i for i, ref in enumerate(shards)}
     refresh = settings.run.refreshes("merge")
@@ -237,7 +237,7 @@ def merge(
             )
         except DamagedShard as damaged:
             plan = named.pop(damaged.name, None)
-            if plan is None:  # rendered again already: the disk can't keep it
+            if plan is None:  # it was rendered again already: the disk can't keep it
                 raise
             mended, _ = split_outcomes(renderer.render_again([plan]), allow_partial=False)
             shards[place[plan.name]] = mended[0]
@@ -248,7 +248,7 @@ def merge(
 
 
 def weigh(dataset: DatasetRef, settings: Generate) -> int:
-    """Compute importance weights, if that is asked; return how many rows they are of."""
+    """Compute importance weights if they are requested; return how many rows they are of."""
     if not settings.weights:
         return 0
     from synthcore.flows.compute_weights import compute_weights
@@ -264,7 +264,7 @@ def weigh(dataset: DatasetRef, settings: Generate) -> int:
 
 
 def publish(summary: Summary, dataset: DatasetRef, settings: Generate) -> None:
-    """Show in Prefect's UI what was made, and write the page if one is asked for."""
+    """Show in Prefect's UI what was made, and write the page if one is requested."""
     summarize(summary)
     show_picture(draw_picture.with_options(result_storage=settings.results_dir)(dataset))
     if settings.html:
@@ -272,7 +272,7 @@ def publish(summary: Summary, dataset: DatasetRef, settings: Generate) -> None:
 
 
 def publish_page(dataset: DatasetRef, html: Path) -> None:
-    """Write the page of what was made, and say where it is and what it found."""
+    """Write the dataset's page, and show in Prefect's UI what it found and where it is."""
     from synthcore.page.content import rows_heard
     from synthcore.tasks.inspection import write_page
 

@@ -1,6 +1,6 @@
 """Ingest presets: survey the folders -> make_collection (cached) -> report.
 
-`python flows/ingest_presets.py --help` tells its flags; `synthcore ingest` is the same.
+`python flows/ingest_presets.py --help` lists its flags; `synthcore ingest` is the same.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from synthcore.vital.folders import factory_folders
 
 def run_name() -> str:
     """Name a run after the folders it reads, such as "ingest community"."""
-    wishes = flow_run.parameters
-    named = [Path(folder).name for folder in wishes["folders"]] + ["factory"] * bool(wishes["factory"])
+    parameters = flow_run.parameters
+    named = [Path(folder).name for folder in parameters["folders"]] + ["factory"] * bool(parameters["factory"])
     return f"ingest {', '.join(named)}"
 
 
@@ -53,9 +53,9 @@ def ingest_presets(settings: Ingest) -> IngestResult:
     Raises
     ------
     SpecError
-        A parameter makes no sense, a folder isn't there, or the output can't be written.
+        A parameter is out of range, a folder is missing, or the output can't be written.
     Accident
-        A preset met with accidents again and again.
+        A preset met with accident after accident (a kill, a time-out, a lost process).
     SynthcoreError
         The disk is full.
     """

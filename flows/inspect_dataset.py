@@ -1,6 +1,6 @@
 """Inspect a dataset: inspect_file (or write_page) -> text, table and picture in the UI, and a link to the page.
 
-`python flows/inspect_dataset.py --help` tells its flags; `synthcore inspect` says the same without a server.
+`python flows/inspect_dataset.py --help` lists its flags; `synthcore inspect` does the same without a server.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def inspect_dataset(settings: Inspect) -> Inspection | list[RowWords] | Comparis
     Raises
     ------
     DatasetError
-        The file is no dataset, or has no such row.
+        The file is not a dataset, or has no such row.
     SpecError
-        The page can't be written, or is asked of one row.
+        The page can't be written, or is requested for single rows.
     """
     if settings.row:
-        told = [describe_row(settings.file, row, settings.all) for row in settings.row]
-        show_text("inspection", str(settings.file), "\n".join(words.to_text() for words in told))
-        return told
+        rows = [describe_row(settings.file, row, settings.all) for row in settings.row]
+        show_text("inspection", str(settings.file), "\n".join(words.to_text() for words in rows))
+        return rows
     if settings.other:
         compared = compare_files(settings.file, settings.other, settings.html)
         show_text("comparison", f"{settings.file} and {settings.other}", compared.to_text())

@@ -1,6 +1,6 @@
 """Verify a dataset: verify_rows -> a page in the UI. The run fails if a row differs.
 
-`python flows/verify.py --help` tells its flags; `synthcore verify` says the same without a server.
+`python flows/verify.py --help` lists its flags; `synthcore verify` does the same without a server.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from synthcore.verification.trials import ActivityVerdict, try_activity
 @task(name="verify_rows", task_run_name="verify {settings.file}")
 def verify_rows(settings: Verify) -> Verdict | ActivityVerdict:
     """Render rows again from their labels and compare bit for bit, or move their controls."""
-    rows, workers = settings.rows_asked, settings.workers
+    rows, workers = settings.rows_requested, settings.workers
     with damage_named(settings.file), Dataset(settings.file) as dataset:
         if settings.activity:
             return try_activity(dataset, rows, controls=settings.controls, workers=workers)

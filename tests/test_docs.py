@@ -14,8 +14,7 @@ import pytest
 
 import synthcore
 from synthcore.flows.cli import COMMANDS
-from synthcore.settings.commands import model_of
-from synthcore.settings.common import parse
+from synthcore.settings.commands import model_of, parse
 from synthcore.settings.generate import Generate
 
 ROOT = Path(__file__).parent.parent

@@ -21,7 +21,7 @@ from synthcore.base.masking import masked
 from synthcore.engine import faults
 from synthcore.engine.client import Renderer
 from synthcore.engine.rendering import RenderFormat
-from synthcore.settings.common import parse
+from synthcore.settings.commands import parse
 from synthcore.settings.ingestion import DownloadPresets
 from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import DatasetSpec

@@ -71,8 +71,7 @@ def run(command: str, act: Act, words: list[str]) -> int:
     """
     from pydantic_core import PydanticSerializationError
 
-    from synthcore.settings.commands import model_of
-    from synthcore.settings.common import help_of, parse
+    from synthcore.settings.commands import help_of, model_of, parse
 
     model = model_of(command)
     if {"-h", "--help"} & set(itertools.takewhile(lambda word: word != "--", words)):

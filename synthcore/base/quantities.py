@@ -209,10 +209,7 @@ def _time(given: object, unit: str, wanted: str) -> object:
     return float(Decimal(found[1]) * SECONDS[found[2] or unit] / SECONDS[unit])
 
 
-#: For types that are limited: behind the limits, which are lost from the JSON schema otherwise.
-COUNT = BeforeValidator(count)
-N = Typed("N")
-Count = Annotated[int, COUNT, N]
+Count = Annotated[int, BeforeValidator(count), Typed("N")]
 Hertz = Annotated[int, BeforeValidator(hertz), Typed("HZ")]
 Seconds = Annotated[float, BeforeValidator(seconds), Typed("SECONDS")]
 WholeSeconds = Annotated[int, BeforeValidator(seconds), Typed("SECONDS")]

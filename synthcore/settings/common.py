@@ -1,4 +1,4 @@
-"""What all commands share: how a command line, the environment and `synthcore.toml` become a command's settings.
+"""What the settings of all commands share: where they come from, and the settings that several have.
 
 One model serves them all, and the parameters of the command's flow too, so each default and description is written
 once. A flag beats the environment (`SYNTHCORE_TIER`, `SYNTHCORE_RUN__MERGE`), which beats `synthcore.toml` in the
@@ -8,10 +8,9 @@ of the file; what is set for one command, as SYNTHCORE_INGEST_DATA_DIR or in its
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar
 
 import platformdirs
 from pydantic import (
@@ -20,18 +19,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 
-from synthcore.base.errors import SpecError
 from synthcore.base.quantities import Count, Typed, whole_items
 from synthcore.engine.turns import CORES
-from synthcore.settings import commandline, configuration
+from synthcore.settings import configuration
 from synthcore.settings.commandline import CommandOnly
-from synthcore.settings.commands import HOMES, models
 from synthcore.settings.configuration import Settable
-from synthcore.settings.helptext import helptext, usage
+from synthcore.settings.homes import HOMES
 
 
 def _absolute(path: Path) -> Path:
@@ -45,13 +41,13 @@ Paths = Annotated[tuple[AbsolutePath, ...], BeforeValidator(whole_items)]
 # What several commands have, but not all.
 CommunityDirs = Annotated[Paths, DIR, Field(description="Folder of presets; their rows come first. Repeatable.")]
 Approximate = Annotated[bool, Field(description="Also presets that Vital plays differently from vita.")]
-Factory = Annotated[bool, Field(description="Also Vital's own, if it is installed here.")]
-Html = Annotated[AbsolutePath | None, FILE, Field(description="Also write one HTML file to look at and listen to.")]
-Refresh = Annotated[bool, Field(description="Do it again, even if it is cached.")]
+Factory = Annotated[bool, Field(description="Also Vital's factory presets, if Vital is installed here.")]
+Html = Annotated[AbsolutePath | None, FILE, Field(description="Also write an HTML page to look at and listen to.")]
+Refresh = Annotated[bool, Field(description="Do it again even if it is cached.")]
 
 
 def default_data_dir() -> Path:
-    """The one place for shards, caches and results, whatever the working directory.
+    """Find the one place for shards, caches and results, whatever the working directory.
 
     The checkout's `data/`; where the package was installed without one, the user's data directory.
     """
@@ -83,7 +79,7 @@ class Command(BaseModel):
 class Rendering(Command):
     """A command that renders."""
 
-    workers: Count = Field(CORES, ge=1, le=1024, description="Renders at a time; by default one for each core.")
+    workers: Count = Field(CORES, ge=1, le=1024, description="Renders at a time; by default one per core.")
 
 
 class Cached(Command):
@@ -105,21 +101,18 @@ class FlowCommand(Cached):
 
     keep: Annotated[bool, CommandOnly()] = Field(
         True,
-        description="Let a Prefect server that is started for this run stay for the next ones, 15 idle minutes.",
+        description="Leave a Prefect server that this run starts to the next ones, for 15 idle minutes.",
     )
 
 
 class Common(FlowCommand, Rendering):
-    """What means the same to every command that has it, and can be set for all of them at once."""
+    """What means the same for every command that has it, and can be set for all of them at once."""
 
     model_config = ConfigDict(extra="ignore")
 
 
-Parsed = TypeVar("Parsed", bound=Command)
-
-
 def settable(model: type[Command]) -> Settable:
-    """Say where else a command's settings come from."""
+    """Say where a command's settings can be set besides its flags."""
     shared = frozenset(Common.model_fields.keys() & model.model_fields.keys())
     return Settable(model, _table_of(model.command), shared, frozenset(map(_table_of, HOMES)))
 
@@ -127,39 +120,3 @@ def settable(model: type[Command]) -> Settable:
 def _table_of(command: str) -> str:
     """The command's table in the settings file; "" for generate, whose settings are in none."""
     return "" if command == "generate" else command
-
-
-def _on_stderr(line: str) -> None:
-    sys.stderr.write(f"synthcore: {line}\n")
-
-
-def help_of(model: type[Command]) -> str:
-    """Tell what a command is for, and its flags."""
-    return helptext(settable(model), model.command, model.examples, model.groups)
-
-
-def parse(model: type[Parsed], arguments: list[str], say: Callable[[str], object] = _on_stderr) -> Parsed:
-    """Build a command's settings from its command line.
-
-    Parameters
-    ----------
-    model : type
-        The command's.
-    arguments : list of str
-        The words behind the command.
-    say : callable, optional
-        Given a line for each spelling that goes with the next version.
-
-    Raises
-    ------
-    SpecError
-        A flag, variable or line of `synthcore.toml` is unknown or out of range; one line says which and why. Where
-        something is missing, another shows how the command is used.
-    """
-    configuration.require_known_names([settable(one) for one in models()])
-    given = commandline.read(model, arguments, model.command, say)
-    try:
-        return model(**commandline.nested(given))
-    except ValidationError as error:
-        usage_line = usage(settable(model), model.command, model.examples)
-        raise SpecError(commandline.complaint(error, settable(model), given, usage_line)) from error

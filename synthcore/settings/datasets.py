@@ -1,4 +1,4 @@
-"""The settings of commands that take a dataset: look at it, verify it, take something out of it, make it again."""
+"""The settings of commands that take a dataset: inspect, verify, compute-weights, export, recipe and render."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class Inspect(Command):
     row: Rows = Field(
         (), description="Describe rows in words instead: 3, or 3,5-8,-1; negative ones count from the end."
     )
-    all: bool = Field(False, description="With --row: what can't be heard as well, marked.")
+    all: bool = Field(False, description="With --row: also what can't be heard, marked as such.")
     html: Html = None
 
     @model_validator(mode="after")
     def _of_all_rows(self) -> Inspect:
         if self.all and not self.row:
-            raise clash("{all} is about a row: name it with {row}, or leave it out", "all", "row")
+            raise clash("{all} needs a row: name it with {row}, or leave it out", "all", "row")
         if self.other and self.row:
-            raise clash("{row} is one of one dataset: leave it out, or the other dataset", "row")
+            raise clash("{row} takes one dataset: leave it out, or the other dataset", "row")
         if self.html and self.row:
             raise clash("{html} is a page of the whole dataset: leave it out, or {row}", "html", "row")
         return self
@@ -60,11 +60,11 @@ class Inspect(Command):
 class Verify(Rendering):
     """Render rows again from their stored labels alone, and compare bit for bit.
 
-    Exits with 1 when a row differs, and names it. On another type of machine than the file was made on, where
-    bits may differ, the difference is measured against a tolerance instead.
+    Exits with 1 when a row differs, and names it. On another type of machine than the file was made on, bits may
+    differ: there, the difference is held against a tolerance.
 
-    With --activity it holds the rules by which controls are called inactive against the synth: each control is moved
-    alone, and the row rendered before and after. Exits with 1 when an inactive one changed a bit.
+    With --activity, it tests the rules that call controls inactive: each control is moved alone, and the row rendered
+    before and after. Exits with 1 when moving an inactive one changed a bit.
     """
 
     command = "verify"
@@ -83,21 +83,21 @@ class Verify(Rendering):
     controls: Count = Field(
         20,
         ge=1,
-        description="With --activity: how many controls of a row, of the active and of the inactive ones.",
+        description="With --activity: how many active and how many inactive controls per row.",
     )
 
     @property
-    def rows_asked(self) -> int | None:
-        """How many rows; None for all."""
+    def rows_requested(self) -> int | None:
+        """How many rows to verify; None for all."""
         return None if self.all else self.rows
 
 
 class ComputeWeights(FlowCommand, Rendering):
     """Measure how much each control moves the sound, and write it into the dataset as weights for a training loss.
 
-    Of rows drawn from the dataset, each control that can be heard is moved a step both ways, or to other options, and
+    In rows drawn from the dataset, each control that can be heard is moved a step both ways, or to other options, and
     the sounds are compared with synthcore.distance. Running the same command again measures nothing; a larger n-base
-    goes on from what is there.
+    continues from what is there.
     """
 
     command = "compute-weights"
@@ -115,11 +115,10 @@ class ComputeWeights(FlowCommand, Rendering):
 
 
 class Export(Command):
-    """Write rows of a dataset as a .wav, the very samples in 32-bit float, and a .vital preset that plays them.
+    """Write rows of a dataset as a .wav, the exact samples in 32-bit float, and a .vital preset that plays them.
 
-    The preset has the keys and types of one that Vital 1.0 saved, and says so: later ones bring it to their own
-    numbers. Read again with synthcore ingest it is the same patch, with the same audio. It was not tried in Vital
-    itself.
+    The preset has the keys and types of one saved by Vital 1.0, and says so: later versions convert it. Read again with
+    synthcore ingest, it is the same patch with the same audio. It has not been tried in Vital itself.
     """
 
     command = "export"
@@ -129,14 +128,14 @@ class Export(Command):
     row: Annotated[Rows, Positional(formerly=("--row",))] = Field(
         min_length=1, description="Which rows: 3, or 3,5-8,-1; negative ones count from the end."
     )
-    output: Annotated[AbsolutePath, DIR] = Field(description="Folder for the files; made if need be.")
+    output: Annotated[AbsolutePath, DIR] = Field(description="Folder for the files; created if it is missing.")
 
 
 class WriteRecipe(Command):
-    """Write a dataset without its audio, and without the wavetables, LFO shapes, samples and curves of other people.
+    """Write a dataset without its audio, and without other people's wavetables, LFO shapes, samples and curves.
 
     What is left can be shared freely: labels, measurements, hashes and where each preset is from. Whoever has the
-    presets makes the audio again with synthcore render.
+    presets can make the audio again with synthcore render.
     """
 
     command = "recipe"
@@ -157,6 +156,4 @@ class RenderRecipe(Rendering):
 
     file: Annotated[Path, Positional(), FILE] = Field(description="The recipe.")
     output: NewFile
-    assets: CommunityDirs = Field(
-        (), description="Folder of presets, or catalog that discover-wt made. Can be given again."
-    )
+    assets: CommunityDirs = Field((), description="Folder of presets, or a catalog from discover-wt. Repeatable.")

@@ -1,4 +1,4 @@
-"""The settings of generate: what is made, which is the spec's, and where and how, which changes no row."""
+"""The settings of generate: the spec, which says what is made, and where and how, which changes no row."""
 
 from __future__ import annotations
 
@@ -24,58 +24,62 @@ from synthcore.settings.common import (
 from synthcore.spec import DatasetSpec, Digest
 from synthcore.storage import MergeMode
 
-#: Steps that are cached, by the name under which they are done again.
+#: Steps that are cached, as --refresh names them.
 Step = Literal["clone", "ingest", "render", "merge", "weights", "all"]
 
 
 class RunSettings(BaseModel):
-    """How it is done; none of this changes a row."""
+    """How a dataset is made; none of this changes a row."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    rows_per_shard: Count = Field(192, ge=1, le=100_000, description="Rows in a shard, the unit of work.")
-    merge: MergeMode = Field("copy", description="Copy the audio, or only refer to the shards.")
-    chunk_rows: Count = Field(1, ge=1, le=4096, description="Rows of audio in an HDF5 chunk of the output.")
-    render_timeout: Seconds = Field(5.0, gt=0, description="Wall-clock time of a render, then it is tried again.")
-    retries: Count = Field(2, ge=0, le=100, description="How often a shard that failed is tried again.")
-    overwrite: bool = Field(False, description="Replace an output of another spec, or longer one.")
+    rows_per_shard: Count = Field(192, ge=1, le=100_000, description="Rows per shard, the unit of work.")
+    merge: MergeMode = Field("copy", description="Copy the audio into the output, or only refer to the shards.")
+    chunk_rows: Count = Field(1, ge=1, le=4096, description="Rows per HDF5 chunk of the output's audio.")
+    render_timeout: Seconds = Field(
+        5.0, gt=0, description="Wall-clock limit of a render, after which it is tried again."
+    )
+    retries: Count = Field(2, ge=0, le=100, description="How often a failed shard is tried again.")
+    overwrite: bool = Field(False, description="Replace an output that has another spec, or more rows.")
     runner: Literal["threads", "dask"] = Field("threads", description="Threads of this machine, or a Dask cluster.")
     runner_address: Annotated[str | None, Typed("HOST:PORT", "tcp://10.0.0.5:8786")] = Field(
         None,
         pattern=r"^(\w+://)?\S+:\d+$",
-        description="Dask scheduler, as tcp://host:8786; else one is started.",
+        description="Dask scheduler, such as tcp://host:8786; by default one is started.",
     )
     distribute: Annotated[str | None, Typed("pool:NAME", "pool:render")] = Field(
         None,
         pattern=r"^pool:[^/%&<>]+$",
         description="Let the workers of a Prefect work pool render.",
     )
-    batch: Count = Field(50, ge=1, le=1_000, description="With distribute: shards in each submitted run.")
-    lost_after: Seconds = Field(600.0, gt=0, description="With distribute: a run without a new shard is lost.")
+    batch: Count = Field(50, ge=1, le=1_000, description="With distribute: shards per submitted run.")
+    lost_after: Seconds = Field(
+        600.0, gt=0, description="With distribute: a run that finishes no shard for this long is lost."
+    )
     allow_partial: bool = Field(False, description="Merge even if shards failed; inspect says which.")
     refresh: Annotated[tuple[Step, ...], BeforeValidator(items), Typed("STEP")] = Field(
-        (), description="Do this step again, even if it is cached: clone, ingest, render, merge, weights, or all."
+        (), description="Do this step again even if it is cached: clone, ingest, render, merge, weights, or all."
     )
 
     def refreshes(self, step: Step) -> bool:
-        """Whether a step is to be done again though it is cached."""
+        """Whether a step is to be done again even if it is cached."""
         return step in self.refresh or "all" in self.refresh
 
     @model_validator(mode="after")
     def _copied_where_chunked(self) -> RunSettings:
         if self.merge == "virtual" and self.chunk_rows != 1:
-            raise clash("{chunk_rows} belongs to a copy: a virtual merge leaves the audio in the shards", "chunk_rows")
+            raise clash("{chunk_rows} is for a copy: a virtual merge leaves the audio in the shards", "chunk_rows")
         return self
 
     @model_validator(mode="after")
     def _rendered_in_one_way(self) -> RunSettings:
         if self.runner_address and self.runner != "dask":
-            raise clash("{runner_address} belongs to dask: say dask for {runner}", "runner_address", "runner")
+            raise clash("{runner_address} is for dask: set {runner} to dask", "runner_address", "runner")
         if self.distribute and self.runner != "threads":
             raise clash("{distribute} leaves the rendering to a work pool: leave out {runner}", "distribute", "runner")
         if self.distribute and self.refreshes("render"):
             raise clash(
-                "{distribute} asks for shards that aren't there: leave it out to refresh those that are",
+                "{distribute} renders only shards that are missing: leave it out to render all again",
                 "distribute",
                 "refresh",
             )
@@ -85,8 +89,7 @@ class RunSettings(BaseModel):
 class Generate(FlowCommand, Rendering, DatasetSpec):
     """Make a dataset of (audio, parameters) pairs, or continue one.
 
-    Running the same command again continues where it stopped; a larger -n extends
-    the file.
+    Running the same command again continues where it stopped; a larger -n extends the file.
     """
 
     command = "generate"
@@ -111,21 +114,21 @@ class Generate(FlowCommand, Rendering, DatasetSpec):
     catalog_digest: Annotated[Digest, Hidden()] = Field("", description="Found out by the flow.")
     presets_digest: Annotated[Digest, Hidden()] = Field("", description="Found out by the flow.")
     catalog: Annotated[AbsolutePath | None, FILE] = Field(
-        None, description="Wavetables that discover-wt found, else built in."
+        None, description="Wavetable catalog from discover-wt; by default the built-in one."
     )
     community_dir: CommunityDirs = ()
     factory: Factory = False
-    repos: bool = Field(False, description="Also those that download-presets knows.")
+    repos: bool = Field(False, description="Also the presets of the sources that download-presets knows.")
     approximate: Approximate = False
     output: Annotated[AbsolutePath | None, FILE] = Field(
         None, description="The file to make. By default DATA_DIR/tier1-seed0.h5 or similar."
     )
-    grow_by: Count = Field(0, ge=0, description="Rows to add; n-samples are what a new output begins with.")
-    weights: Count = Field(0, ge=0, description="Measure importance weights at so many rows, last.")
+    grow_by: Count = Field(0, ge=0, description="Rows to add to the output; a new one begins with n-samples.")
+    weights: Count = Field(0, ge=0, description="Measure importance weights at so many rows, at the end.")
     html: Html = None
     dry_run: Annotated[bool, CommandOnly()] = Field(
         False,
-        description="Say what it would take, and make nothing: rows, bytes, minutes on this machine, free disk.",
+        description="Make nothing; say what it would take: rows, bytes, minutes on this machine, free disk.",
     )
     run: RunSettings = Field(default_factory=RunSettings)
 
@@ -155,7 +158,7 @@ class Generate(FlowCommand, Rendering, DatasetSpec):
         return bool(self.community_dir or self.factory or self.repos)
 
     def spec_of(self, catalog_digest: str, presets_digest: str) -> DatasetSpec:
-        """The part that says what the dataset is, with what was found."""
+        """The spec among the settings, with what the flow found out."""
         found = {"catalog_digest": catalog_digest, "presets_digest": presets_digest}
         return DatasetSpec(**{name: getattr(self, name) for name in DatasetSpec.model_fields} | found)
 
@@ -166,6 +169,6 @@ class Generate(FlowCommand, Rendering, DatasetSpec):
 
 
 class RenderShards(Common):
-    """Where and how a worker renders the shards it is given. Its own environment says where, as SYNTHCORE_DATA_DIR."""
+    """Where and how a worker renders its shards. Its own environment says where, as SYNTHCORE_DATA_DIR."""
 
     run: RunSettings = Field(default_factory=RunSettings)

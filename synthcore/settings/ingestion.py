@@ -1,4 +1,4 @@
-"""The settings of commands that bring in what other people made: presets and wavetables."""
+"""The settings of commands that bring in other people's presets and wavetables."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from synthcore.settings.common import (
 class DownloadPresets(FlowCommand):
     """Download the presets of public repositories and archives, each into a folder that says where it is from.
 
-    A source that can't be had is reported, and the others still come. Running the same command again downloads only
-    what changed. Other sources than the known ones can be listed in ./synthcore.toml, each as a table
+    A source that can't be downloaded is reported, and the others still are. Running the same command again downloads
+    only what changed. Other sources than the known ones can be listed in ./synthcore.toml, each as a table
     [[download-presets.sources]] with url, ref, licence and sha256, or given as JSON.
     """
 
@@ -47,10 +47,10 @@ class DownloadPresets(FlowCommand):
 
 
 class DiscoverWavetables(FlowCommand):
-    """Make a wavetable catalog of what is built in, and of what Vital's folders and the ones given hold.
+    """Make a catalog of the built-in wavetables, and of those in Vital's folders and in the folders and files given.
 
     A .wav is a wavetable if it is 1 to 257 whole frames, of as many samples as its clm chunk says, or else of 2,048.
-    Finding nothing is no failure: then the catalog is the built-in one. Nothing but the catalog is written.
+    Finding nothing isn't an error: the catalog is then the built-in one. Nothing but the catalog is written.
     """
 
     command = "discover-wt"
@@ -59,11 +59,9 @@ class DiscoverWavetables(FlowCommand):
     output: Annotated[AbsolutePath | None, FILE] = Field(
         None, description="The catalog to make. By default DATA_DIR/catalog.json."
     )
-    extra_dir: Annotated[Paths, DIR] = Field(
-        (), description="Folder to search besides Vital's own. Can be given again."
-    )
+    extra_dir: Annotated[Paths, DIR] = Field((), description="Folder to search besides Vital's own. Repeatable.")
     extra_file: Annotated[Paths, FILE] = Field(
-        (), description="File to read: .vital, .vitalbank, .vitaltable, .wav or .zip. Can be given again."
+        (), description="File to read: .vital, .vitalbank, .vitaltable, .wav or .zip. Repeatable."
     )
     refresh: Refresh = False
 
@@ -76,8 +74,8 @@ class DiscoverWavetables(FlowCommand):
 class Ingest(FlowCommand, Rendering):
     """Read presets that people wrote (.vital, .vitalbank, zip) into one file of patches, each sound once.
 
-    Whatever the synth wouldn't survive is refused before it gets there, and named with its reason. Beside the file
-    lies a report of every preset as JSON.
+    Whatever would crash the synth is refused before it gets there, and listed with its reason. A report of every preset
+    is written beside the file, as JSON.
     """
 
     command = "ingest"
@@ -90,7 +88,7 @@ class Ingest(FlowCommand, Rendering):
     output: Annotated[AbsolutePath | None, FILE] = Field(
         None, description="The file to make. By default DATA_DIR/presets.h5."
     )
-    check: bool = Field(False, description="Render each preset and its patch, and say how near they are.")
+    check: bool = Field(False, description="Render each preset and its patch, and say how close they are.")
     approximate: Approximate = False
     refresh: Refresh = False
 

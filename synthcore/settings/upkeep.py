@@ -1,4 +1,4 @@
-"""The settings of commands that look after this machine: its cache, its Prefect server, its shell."""
+"""The settings of commands that look after a machine: its cache, its Prefect server, its shell."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from synthcore.settings.common import FILE, AbsolutePath, Cached, Command
 
 
 class CacheCommand(Cached):
-    """List what lies in the data directory, remove what no run would find again, or read every shard.
+    """List what is in the data directory, remove what no run would find again, or check every shard.
 
     list says size, age and spec of what is cached, and whether a run would find it. prune removes half-written files,
-    shards that no record knows, and records of what is gone; never a dataset, nor a shard that one refers to. verify
+    shards without a record, and records of what is gone; never a dataset, nor a shard that one refers to. verify
     exits with 1 when a shard is damaged; a run that needs it renders it again.
     """
 
@@ -24,7 +24,7 @@ class CacheCommand(Cached):
     examples = {"dry_run": "prune --dry-run", "older_than": "prune --older-than 7d"}
 
     action: Annotated[Literal["list", "prune", "verify"], Positional()] = Field(description="What to do.")
-    older_than: Hours = Field(1.0, ge=0, description="prune: spare what is younger; a bare number is in hours.")
+    older_than: Hours = Field(1.0, ge=0, description="prune: keep what is newer; a bare number is in hours.")
     spec: Annotated[str, Typed("FINGERPRINT", "3fa9c1")] = Field(
         "", pattern="^[0-9a-f]*$", description="prune: also every shard of this spec; list shows fingerprints."
     )
@@ -37,8 +37,8 @@ class CacheCommand(Cached):
 class Doctor(Cached):
     """Say what is wrong with this installation or a data directory, and what to do.
 
-    It looks at the system, the packages, the synth (which renders a note twice), Prefect and its server, and reads
-    every shard that is remembered. Exits with 1 when something stands in the way of a run.
+    It checks the system, the packages, the synth (which renders a note twice), Prefect and its server, and every
+    cached shard. Exits with 1 when something stands in the way of a run.
     """
 
     command = "doctor"
@@ -47,14 +47,14 @@ class Doctor(Cached):
     repair: bool = Field(
         False,
         description="Remove what is provably stale: files that a killed run left half-written, damaged shards, "
-        "records of what is gone. A run makes again what it needs of them.",
+        "records of what is gone. A run that needs them makes them again.",
     )
 
 
 class Deploy(Command):
-    """Write our deployments into a folder of yours, for Prefect's own deploy to read.
+    """Write our deployments into a folder of yours, where prefect deploy reads them.
 
-    Workers that run them need synthcore installed, and no checkout of it. Relative paths begin in that folder.
+    Workers that run them need synthcore installed, but no checkout of it. Relative paths start in that folder.
     """
 
     command = "deploy"
@@ -67,22 +67,22 @@ class Deploy(Command):
     )
     output: Annotated[AbsolutePath, FILE] = Field(
         Path(),
-        description="The file to write, or the folder for it. There, a prefect.yaml that is not the same is left as it "
-        "is, and synthcore-prefect.yaml written.",
+        description="The file to write, or the folder for it. A different prefect.yaml there is left alone, and "
+        "synthcore-prefect.yaml written beside it.",
     )
 
 
 class Up(Command):
     """Keep a Prefect server, all deployments and workers running in the background; down ends them.
 
-    A server that answers at the port already is used, and left alone by down. What is running already stays as it is.
+    A server that already answers at the port is used, and left alone by down. What is already running stays as it is.
     """
 
     command = "up"
     examples = {"port": "--port 4201"}
 
     port: Annotated[int, Typed("PORT")] = Field(
-        4200, ge=1, le=65_535, description="Port of the Prefect server, on this machine alone."
+        4200, ge=1, le=65_535, description="Port of the Prefect server, for this machine alone."
     )
 
 
@@ -96,7 +96,7 @@ class Down(Command):
 
 
 class Completion(Command):
-    """Print a script that makes a shell complete commands, flags and what they can be. Its first lines say where to.
+    """Print a script that makes a shell complete commands, flags and their values. Its first lines say where it goes.
 
     It is made for this version: print it again after an update.
     """

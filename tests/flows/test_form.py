@@ -67,7 +67,7 @@ def test_the_form_of_a_flow_shows_the_settings_of_its_command(command: str) -> N
     stated = model.model_json_schema()["properties"]
     assert form.keys() == model.model_fields.keys() - NO_PARAMETERS
     for name in form.keys() - {FLOWS[command][1]} - Common.model_fields.keys():
-        limits = {key: value for key, value in stated[name].items() if key not in ("title", "default", "$ref")}
+        limits = {key: value for key, value in stated[name].items() if key not in ("title", "default", "$ref", "items")}
         assert {key: form[name].get(key) for key in limits} == limits
         assert form[name]["default"] == stated[name].get("default", form[name]["default"])
 

@@ -31,7 +31,7 @@ from synthcore.ingest import archives, download
 from synthcore.ingest.download import DownloadReport, DownloadResult, IncompleteDownload, Outcome
 from synthcore.ingest.remotes import KNOWN, RemoteSource
 from synthcore.ingest.transfer import Limits, listening
-from synthcore.settings.common import parse
+from synthcore.settings.commands import parse
 from synthcore.settings.generate import Generate
 from synthcore.settings.ingestion import DownloadPresets
 
