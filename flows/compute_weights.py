@@ -15,7 +15,6 @@ environment.prepare()  # Prefect reads its surroundings once, when it is importe
 
 from prefect import flow
 from prefect.runtime import flow_run
-
 from synthcore.analysis import importance
 from synthcore.analysis.importance import Probe, ProbeRef
 from synthcore.analysis.weighing import WeightsResult
@@ -27,8 +26,8 @@ from synthcore.flows.running.bar import rows_shown
 from synthcore.flows.running.form import RunDataset, dataset_of, described, settings_from
 from synthcore.flows.running.runners import hand_out, threads
 from synthcore.settings.models import BASES, Bases, ComputeWeights, DataDir, Refresh, Workers
+from synthcore.tasks.artifacts import show_progress, show_text, start_progress
 from synthcore.tasks.logs import show_logs
-from synthcore.tasks.report import show_progress, show_text, start_progress
 from synthcore.tasks.weights import measure_probe, store_weights
 
 

@@ -19,7 +19,6 @@ environment.prepare()  # Prefect reads its surroundings once, when it is importe
 from prefect import flow
 from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner
-
 from synthcore.base.errors import DamagedShard, SpecError
 from synthcore.base.places import require_places
 from synthcore.base.quantities import count
@@ -69,9 +68,9 @@ from synthcore.spec import (
     WavetablesFromTier,
 )
 from synthcore.storage.refs import DatasetRef, Gap, ShardRef
+from synthcore.tasks.artifacts import draw_picture, link_page, list_findings, list_shards, show_picture, summarize
 from synthcore.tasks.logs import show_logs
 from synthcore.tasks.merge import merge_shards
-from synthcore.tasks.report import draw_picture, link_page, list_findings, list_shards, show_picture, summarize
 from synthcore.tasks.shards import outcome, render_shard
 
 SPEC, RUN = DatasetSpec(), RunSettings()  # the defaults are theirs

@@ -13,15 +13,14 @@ environment.prepare()  # Prefect reads its surroundings once, when it is importe
 
 from prefect import flow
 from prefect.runtime import flow_run
-
 from synthcore.analysis.comparison import Comparison
 from synthcore.analysis.inspection import Inspection
 from synthcore.analysis.words import RowWords
 from synthcore.flows.running.form import RunDataset, dataset_of, described, settings_from
 from synthcore.settings.models import Html, Inspect, InWhole, OtherFile, RowsInWords
 from synthcore.storage.refs import DatasetRef
+from synthcore.tasks.artifacts import draw_picture, link_page, list_findings, show_picture, show_text
 from synthcore.tasks.inspection import compare_files, describe_row, inspect_file, write_page
-from synthcore.tasks.report import draw_picture, link_page, list_findings, show_picture, show_text
 
 
 def run_name() -> str:

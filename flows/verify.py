@@ -13,7 +13,6 @@ environment.prepare()  # Prefect reads its surroundings once, when it is importe
 
 from prefect import flow
 from prefect.runtime import flow_run
-
 from synthcore.engine.lending import at_most
 from synthcore.flows.running.form import RunDataset, dataset_of, described, settings_from
 from synthcore.settings.models import (
@@ -25,7 +24,7 @@ from synthcore.settings.models import (
     Verify,
     Workers,
 )
-from synthcore.tasks.report import show_text
+from synthcore.tasks.artifacts import show_text
 from synthcore.tasks.verification import verify_rows
 from synthcore.verification.rerendering import Unverified, Verdict
 from synthcore.verification.trials import ActivityVerdict

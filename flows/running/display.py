@@ -10,14 +10,13 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from synthcore.base import progress
 from synthcore.estimates.pace import Meter
 from synthcore.estimates.work import Work
 from synthcore.flows.running.environment import is_reachable
 from synthcore.pipeline.shard import ShardPlan
 from synthcore.pipeline.tally import Tally
-from synthcore.tasks.report import show_progress, start_progress
+from synthcore.tasks.artifacts import show_progress, start_progress
 
 #: How often the artifact moves: often enough to be live, and a few dozen requests in a run of minutes.
 SECONDS = 3.0
