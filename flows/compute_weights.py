@@ -15,6 +15,7 @@ environment.prepare()  # Prefect reads its surroundings once, when it is importe
 
 from prefect import flow
 from prefect.runtime import flow_run
+
 from synthcore.analysis import importance
 from synthcore.analysis.importance import Probe, ProbeRef
 from synthcore.analysis.weighing import WeightsResult
@@ -27,6 +28,7 @@ from synthcore.flows.running.form import RunDataset, dataset_of, described, sett
 from synthcore.flows.running.runners import hand_out, threads
 from synthcore.settings.models import BASES, Bases, ComputeWeights, DataDir, Refresh, Workers
 from synthcore.tasks.artifacts import show_progress, show_text, start_progress
+from synthcore.tasks.intact import redo_lost
 from synthcore.tasks.logs import show_logs
 from synthcore.tasks.weights import measure_probe, store_weights
 
@@ -49,7 +51,7 @@ def compute_weights(
 
     Returns
     -------
-    Weighed
+    WeightsResult
         The weights, by control.
 
     Raises
@@ -68,11 +70,12 @@ def compute_weights(
     require_places(settings.data_dir)
     probes = importance.plan(settings.output, settings.n_base)
     with rows_shown("weighing", sum(len(p.rows) for p in probes)), at_most(settings.workers):
-        measured = measure(probes, settings, refresh=settings.refresh)
-        lost = [i for i, ref in enumerate(measured) if not ref.is_intact(settings.data_dir)]
-        again = measure([probes[i] for i in lost], settings, refresh=True) if lost else []
-    for i, ref in zip(lost, again, strict=True):
-        measured[i] = ref
+        measured = redo_lost(
+            probes,
+            measure(probes, settings, refresh=settings.refresh),
+            is_lost=lambda ref: not ref.is_intact(settings.data_dir),
+            redo=lambda lost: measure(lost, settings, refresh=True),
+        )
     environment.require_server()
     weighed = store_weights(settings.output, measured, settings.data_dir)
     show_text("weights", weighed.headline, weighed.to_text())

@@ -19,6 +19,7 @@ environment.prepare()  # Prefect reads its surroundings once, when it is importe
 from prefect import flow
 from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner
+
 from synthcore.base.errors import DamagedShard, SpecError
 from synthcore.base.places import require_places
 from synthcore.base.quantities import count
@@ -69,8 +70,9 @@ from synthcore.spec import (
 )
 from synthcore.storage.refs import DatasetRef, Gap, ShardRef
 from synthcore.tasks.artifacts import draw_picture, link_page, list_findings, list_shards, show_picture, summarize
+from synthcore.tasks.intact import redo_lost, run_intact
 from synthcore.tasks.logs import show_logs
-from synthcore.tasks.merge import merge_shards
+from synthcore.tasks.merge import Layout, merge_shards
 from synthcore.tasks.shards import outcome, render_shard
 
 SPEC, RUN = DatasetSpec(), RunSettings()  # the defaults are theirs
@@ -264,11 +266,12 @@ def render_shards(
 ) -> list[ShardRef | Gap]:
     """Render every shard that is not rendered yet, and those whose files are gone. One that fails leaves a gap."""
     made = render(plans, settings, runner, display, refresh=settings.run.refreshes("render"))
-    lost = [i for i, one in enumerate(made) if is_lost(one, settings.data_dir)]
-    again = render_again([plans[i] for i in lost], settings, runner, display)
-    for i, one in zip(lost, again, strict=True):
-        made[i] = one
-    return made
+    return redo_lost(
+        plans,
+        made,
+        is_lost=lambda one: is_lost(one, settings.data_dir),
+        redo=lambda lost: render_again(lost, settings, runner, display),
+    )
 
 
 def render(
@@ -301,7 +304,7 @@ def render_again(
     """Render shards that were cached, but whose files are gone or damaged."""
     for plan in lost:
         display.shard_lost(plan)
-    return render(lost, settings, runner, display, refresh=True) if lost else []
+    return render(lost, settings, runner, display, refresh=True)
 
 
 def merge(
@@ -316,18 +319,17 @@ def merge(
     """Merge the shards. Reading every byte may find one damaged: it is rendered again, alone."""
     named = {plan.name: plan for plan in plans}
     place = {ref.name: i for i, ref in enumerate(shards)}
-    refresh = settings.run.refreshes("merge")
+    join = merge_shards.with_options(result_storage=settings.results_dir, refresh_cache=settings.run.refreshes("merge"))
     while True:
         display.merging()
-        join = merge_shards.with_options(result_storage=settings.results_dir, refresh_cache=refresh)
         try:
-            dataset = join(
+            return run_intact(
+                join,
                 shards,
                 settings.output_path,
                 settings.data_dir,
                 spec,
-                settings.run.merge,
-                settings.run.chunk_rows,
+                Layout(settings.run.merge, settings.run.chunk_rows),
                 gaps,
             )
         except DamagedShard as damaged:
@@ -336,10 +338,6 @@ def merge(
                 raise
             mended, _ = split_outcomes(render_again([plan], settings, runner, display), allow_partial=False)
             shards[place[plan.name]] = mended[0]
-            continue
-        if refresh or dataset.is_intact():
-            return dataset
-        refresh = True  # it was cached, but the file is gone or changed
 
 
 if __name__ == "__main__":

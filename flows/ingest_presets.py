@@ -39,6 +39,7 @@ from synthcore.settings.models import (
     Workers,
 )
 from synthcore.tasks.ingest import make_collection
+from synthcore.tasks.intact import run_intact
 from synthcore.tasks.logs import show_logs
 from synthcore.vital.factory import factory_folders
 
@@ -91,11 +92,10 @@ def ingest_presets(
 
 
 def collect(folders: list[Path], found: Survey, settings: Ingest) -> Ingested:
-    """Make the collection, unless it is there; once more if it was made, but is gone or changed."""
-    arguments = (folders, found, settings.output_path, settings.check, settings.approximate, settings.workers)
+    """Make the collection, unless it is there."""
     task = make_collection.with_options(result_storage=settings.results_dir, refresh_cache=settings.refresh)
-    made: Ingested = task(*arguments)
-    return made if made.is_intact() else task.with_options(refresh_cache=True)(*arguments)
+    options = (settings.output_path, settings.check, settings.approximate, settings.workers)
+    return run_intact(task, folders, found, *options)
 
 
 @contextlib.contextmanager
