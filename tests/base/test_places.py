@@ -47,8 +47,8 @@ def test_a_data_directory_that_cannot_be_made_costs_one_line_before_a_server_is_
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # were it asked, that would be the complaint
     before = everything(folder)
     assert main([command, *COMMANDS[command], "--data-dir", "FILE/data"]) == 2
-    said = capsys.readouterr().err
-    assert re.fullmatch(r"synthcore: can't write in \S+/FILE: Not a directory; .*SYNTHCORE_DATA_DIR\n", said)
+    output = capsys.readouterr().err
+    assert re.fullmatch(r"synthcore: can't write in \S+/FILE: Not a directory; .*SYNTHCORE_DATA_DIR\n", output)
     assert everything(folder) == before
 
 
@@ -89,7 +89,8 @@ def test_a_named_folder_for_temporary_files_that_is_passed_over_is_said(
 
 def test_a_user_without_a_home_is_told_so(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME")
-    code = "import pwd; pwd.getpwuid = {}.__getitem__\nfrom synthcore.flows import environment; environment.prepare()"
+    code = "import pwd; pwd.getpwuid = {}.__getitem__\n"
+    code += "from synthcore.flows.running import environment; environment.prepare()"
     done = fresh(code, check=False)
     assert "SpecError: this user has no home folder; name one in HOME" in done.stderr.splitlines()[-1]
 
