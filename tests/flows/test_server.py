@@ -33,8 +33,8 @@ def test_commands_share_one_server_until_down_or_their_folder_ends_it(cli: Any, 
     done = cli.run("discover-wt", "--data-dir", "data", env=alone)
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith(f"Prefect server: {one.api.removesuffix('/api')}\n")
-    told = cli.json("doctor", "--data-dir", "data", env=alone)["findings"]
-    (found,) = [finding["what"] for finding in told if finding["check"] == "server"]
+    findings = cli.json("doctor", "--data-dir", "data", env=alone)["findings"]
+    (found,) = [finding["what"] for finding in findings if finding["check"] == "server"]
     assert found.startswith(f"the server that commands share at {one.api.removesuffix('/api')} (process {one.pid})")
 
     os.kill(one.pid, signal.SIGKILL)
@@ -63,7 +63,7 @@ def test_a_server_ends_when_idle_and_one_of_a_run_alone_with_the_run(
     assert shared.process is not None
     assert shared.process.wait() == 0
     assert server.running(tmp_path) is None
-    code = "from synthcore.flows import server; from pathlib import Path; print(server.alone(Path.cwd()).pid)"
+    code = "from synthcore.flows.running import server; from pathlib import Path; print(server.alone(Path.cwd()).pid)"
     pid = int(fresh(code).stdout)
     wait_until(lambda: not is_alive(pid), seconds=60)
 
@@ -80,7 +80,7 @@ def test_who_asks_keeps_the_server_from_being_idle() -> None:
         assert app.idle_seconds == 0
         raise ConnectionError
 
-    app = serve.Attended(answer)
+    app = serve.IdleTimer(answer)
     app._last -= 100
     assert app.idle_seconds > 99
     with pytest.raises(ConnectionError):
