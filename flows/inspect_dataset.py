@@ -13,6 +13,7 @@ environment.prepare()  # Prefect reads its surroundings once, when it is importe
 
 from prefect import flow
 from prefect.runtime import flow_run
+
 from synthcore.analysis.comparison import Comparison
 from synthcore.analysis.inspection import Inspection
 from synthcore.analysis.words import RowWords

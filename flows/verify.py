@@ -13,6 +13,7 @@ environment.prepare()  # Prefect reads its surroundings once, when it is importe
 
 from prefect import flow
 from prefect.runtime import flow_run
+
 from synthcore.engine.lending import at_most
 from synthcore.flows.running.form import RunDataset, dataset_of, described, settings_from
 from synthcore.settings.models import (

@@ -186,7 +186,7 @@ def run_ingest(settings: Ingest, load: Load) -> int:
     if total["accepted"]:
         return 0
     others = f"; --approximate takes {total['approximate']}, which Vital plays differently" * bool(total["approximate"])
-    return complain(f"there is no preset in it that could be accepted{others}", FAILED)
+    return complain(f"none of the presets could be accepted{others}", FAILED)
 
 
 def run_compute_weights(settings: ComputeWeights, load: Load) -> int:

@@ -132,7 +132,7 @@ def test_the_server_that_someone_has_named_is_used(
     (tmp_path / file).write_text(text)
     assert environment.named_api()[0] == "http://x/api"
     with pytest.raises(SynthcoreError, match="no Prefect server answers at http://x/api, which .* names; start it"):
-        environment.prepare()
+        environment.prepare(keep=False)
     if file.startswith("home"):  # what `synthcore up` wrote there is not the user's choice
         environment.started_file().parent.mkdir()
         environment.started_file().write_text(json.dumps({"api": "http://x/api"}))
