@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from synthcore.flows.running.command import Act, exit_code_of, run
-from synthcore.flows.running.flow_commands import from_flow
+from synthcore.flows.running.flow_commands import with_flow
 from synthcore.flows.running.local_commands import (
     run_cache,
     run_deploy,
@@ -22,7 +22,7 @@ from synthcore.flows.running.local_commands import (
 )
 
 if TYPE_CHECKING:  # --version and --help do without
-    from synthcore.settings.models import Completion
+    from synthcore.settings.upkeep import Completion
 
 USAGE = """usage: synthcore COMMAND ...
 
@@ -79,16 +79,17 @@ def _run(words: list[str]) -> int:
 
         near = meant(words[0], COMMANDS) or f"; there are {', '.join(COMMANDS)}"
         raise SynthcoreError(f"there is no command {words[0]!r}{near}")
-    return run(words[0], *COMMANDS[words[0]], words[1:])
+    return run(words[0], COMMANDS[words[0]], words[1:])
 
 
 def run_completion(settings: Completion) -> int:
     """Print a script for a shell."""
     import json
 
-    from synthcore.settings import completion, models
+    from synthcore.settings import completion
+    from synthcore.settings.commands import models
 
-    script = completion.script(settings.shell, {name: getattr(models, model) for name, (model, _) in COMMANDS.items()})
+    script = completion.script(settings.shell, {model.command: model for model in models()})
     sys.stdout.write(json.dumps({"shell": settings.shell, "script": script}) + "\n" if settings.as_json else script)
     return 0
 
@@ -123,24 +124,24 @@ def _compute_weights() -> Callable[..., Any]:
     return compute_weights
 
 
-#: Each command: the name of its settings, which are imported when they are wanted, and what it does.
-COMMANDS: dict[str, tuple[str, Act]] = {
-    "generate": from_flow("generate", _generate),
-    "inspect": ("Inspect", run_inspect),
-    "verify": ("Verify", run_verify),
-    "discover-wt": from_flow("discover-wt", _discover_wavetables),
-    "download-presets": from_flow("download-presets", _download_presets),
-    "ingest": from_flow("ingest", _ingest_presets),
-    "compute-weights": from_flow("compute-weights", _compute_weights),
-    "recipe": ("WriteRecipe", run_recipe),
-    "render": ("RenderRecipe", run_render),
-    "export": ("Export", run_export),
-    "cache": ("CacheCommand", run_cache),
-    "doctor": ("Doctor", run_doctor),
-    "deploy": ("Deploy", run_deploy),
-    "up": ("Up", run_up),
-    "down": ("Down", run_down),
-    "completion": ("Completion", run_completion),
+#: What each command does. Its settings have their home in `synthcore.settings.commands`.
+COMMANDS: dict[str, Act] = {
+    "generate": with_flow("generate", _generate),
+    "inspect": run_inspect,
+    "verify": run_verify,
+    "discover-wt": with_flow("discover-wt", _discover_wavetables),
+    "download-presets": with_flow("download-presets", _download_presets),
+    "ingest": with_flow("ingest", _ingest_presets),
+    "compute-weights": with_flow("compute-weights", _compute_weights),
+    "recipe": run_recipe,
+    "render": run_render,
+    "export": run_export,
+    "cache": run_cache,
+    "doctor": run_doctor,
+    "deploy": run_deploy,
+    "up": run_up,
+    "down": run_down,
+    "completion": run_completion,
 }
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """Compute importance weights: plan_probes -> measure_probe (mapped, retried, cached) -> store_weights -> a page.
 
-`python flows/compute_weights.py --help` tells its flags; `synthcore compute-weights` is the same.
+`python flows/compute_weights.py --help` lists its flags; `synthcore compute-weights` is the same.
 """
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from synthcore.flows.running import environment
@@ -24,9 +23,9 @@ from synthcore.base.places import require_places
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
 from synthcore.flows.running.bar import rows_shown
-from synthcore.flows.running.form import RunDataset, dataset_of, described, settings_from
+from synthcore.flows.running.form import dataset_of, parameters_of
 from synthcore.flows.running.runners import hand_out, threads
-from synthcore.settings.models import BASES, Bases, ComputeWeights, DataDir, Refresh, Workers
+from synthcore.settings.datasets import ComputeWeights
 from synthcore.tasks.artifacts import show_progress, show_text, start_progress
 from synthcore.tasks.intact import redo_lost
 from synthcore.tasks.logs import show_logs
@@ -39,14 +38,8 @@ def run_name() -> str:
 
 
 @flow(name="compute-weights", flow_run_name=run_name)
-@described
-def compute_weights(
-    output: RunDataset = None,
-    n_base: Bases = BASES,
-    refresh: Refresh = False,
-    workers: Workers | None = None,
-    data_dir: DataDir | None = None,
-) -> WeightsResult:
+@parameters_of(ComputeWeights, dataset="output")
+def compute_weights(settings: ComputeWeights) -> WeightsResult:
     """Measure how much each control moves the sound, and write it into the dataset.
 
     Returns
@@ -57,16 +50,13 @@ def compute_weights(
     Raises
     ------
     DatasetError
-        The file is no dataset with rows and audio, or can't be written.
+        The file is not a dataset with rows and audio, or can't be written.
     EngineMismatch
         The synth here has other controls than the dataset's.
     Accident
-        A render met with accidents again and again.
+        A render met with accident after accident (a kill, a time-out, a lost process).
     """
     show_logs()
-    # Where the command's own setting says, which beats the common one.
-    data_dir = settings_from(ComputeWeights, {"output": Path(), "data_dir": data_dir}).data_dir
-    settings = settings_from(ComputeWeights, {**locals(), "output": dataset_of(output, data_dir)})
     require_places(settings.data_dir)
     probes = importance.plan(settings.output, settings.n_base)
     with rows_shown("weighing", sum(len(p.rows) for p in probes)), at_most(settings.workers):
@@ -77,9 +67,9 @@ def compute_weights(
             redo=lambda lost: measure(lost, settings, refresh=True),
         )
     environment.require_server()
-    weighed = store_weights(settings.output, measured, settings.data_dir)
-    show_text("weights", weighed.headline, weighed.to_text())
-    return weighed
+    result = store_weights(settings.output, measured, settings.data_dir)
+    show_text("weights", result.headline, result.to_text())
+    return result
 
 
 def measure(probes: list[Probe], settings: ComputeWeights, *, refresh: bool) -> list[ProbeRef]:
@@ -87,7 +77,7 @@ def measure(probes: list[Probe], settings: ComputeWeights, *, refresh: bool) -> 
     artifact = start_progress(f"{len(probes)} probes")
     task: Any = measure_probe.with_options(result_storage=settings.results_dir, refresh_cache=refresh)
     measured: dict[str, ProbeRef] = {}
-    with threads(settings.workers) as runner, interruptible():  # the runner waits for renders under way
+    with threads(settings.workers) as runner, interruptible():  # ends the renders that the runner would wait for
         for probe, future in hand_out(probes, runner, task, data_dir=settings.data_dir):
             measured[probe.key] = future.result()  # raises what went wrong, while the others are being stopped
             if future.state.name == "Cached":

@@ -1,6 +1,6 @@
-"""Make a wavetable catalog: places to search -> catalog_wavetables (cached) -> where it is and what is in it.
+"""Make a wavetable catalog: places to search -> catalog_wavetables (cached) -> where it is, and what is in it.
 
-`python flows/discover_wavetables.py --help` tells its flags; `synthcore discover-wt` is the same.
+`python flows/discover_wavetables.py --help` lists its flags; `synthcore discover-wt` is the same.
 """
 
 from __future__ import annotations
@@ -17,25 +17,19 @@ from synthcore.base.places import require_places
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
 from synthcore.engine.turns import CORES
-from synthcore.flows.running.form import described, settings_from
+from synthcore.flows.running.form import parameters_of
 from synthcore.ingest.wavetables import CatalogRef, places_to_search
 from synthcore.pipeline.continuing import require_writable
-from synthcore.settings.models import CatalogOutput, DataDir, DiscoverWavetables, ExtraDirs, ExtraFiles, Refresh
+from synthcore.settings.ingestion import DiscoverWavetables
 from synthcore.tasks.catalog import catalog_wavetables
 from synthcore.tasks.intact import run_intact
 from synthcore.vital.folders import vital_folders
 
 
 @flow(name="discover-wavetables", flow_run_name="discover wavetables")
-@described
-def discover_wavetables(
-    output: CatalogOutput = None,
-    extra_dir: ExtraDirs = (),
-    extra_file: ExtraFiles = (),
-    refresh: Refresh = False,
-    data_dir: DataDir | None = None,
-) -> CatalogRef:
-    """Make a catalog of the built-in wavetables, and of those in Vital's folders and the ones given.
+@parameters_of(DiscoverWavetables)
+def discover_wavetables(settings: DiscoverWavetables) -> CatalogRef:
+    """Make a catalog of the built-in wavetables, and of those in Vital's folders and in the folders and files given.
 
     Returns
     -------
@@ -45,13 +39,12 @@ def discover_wavetables(
     Raises
     ------
     SpecError
-        A folder or file given isn't there, or the catalog can't be written.
+        A folder or file is missing, or the catalog can't be written.
     SynthcoreError
         The disk is full.
     Accident
-        The synth met with accidents again and again.
+        The synth met with accident after accident (a kill, a time-out, a lost process).
     """
-    settings = settings_from(DiscoverWavetables, locals())
     require_places(settings.data_dir)
     require_writable(settings.output_path)
     places = places_to_search(vital_folders(), wished=(*settings.extra_dir, *settings.extra_file))

@@ -1,6 +1,6 @@
-"""Download presets: for each source, ask which version there is -> download_source (cached) -> report.
+"""Download presets: for each source, ask for its version -> download_source (cached) -> report.
 
-`python flows/download_presets.py --help` tells its flags; `synthcore download-presets` is the same.
+`python flows/download_presets.py --help` lists its flags; `synthcore download-presets` is the same.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from synthcore.flows.running import environment
 
@@ -19,27 +18,17 @@ from rich.console import Console
 from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
 from synthcore.base.places import require_places
-from synthcore.flows.running.form import described, settings_from
+from synthcore.flows.running.form import parameters_of
 from synthcore.ingest import transfer
 from synthcore.ingest.download import DownloadReport, require_writable
-from synthcore.ingest.remotes import KNOWN, RemoteSource, Sources
-from synthcore.ingest.transfer import Limits
-from synthcore.settings.models import DataDir, DownloadPresets, PresetsDir, Refresh, Strict
+from synthcore.ingest.remotes import RemoteSource
+from synthcore.settings.ingestion import DownloadPresets
 from synthcore.tasks.download import download_source, fetch
-
-LIMITS = Limits()  # the defaults are its own
 
 
 @flow(name="download-presets", flow_run_name="download presets to {output}")
-@described
-def download_presets(
-    output: PresetsDir = Path("presets/community"),
-    sources: Sources = KNOWN,
-    strict: Strict = False,
-    refresh: Refresh = False,
-    limits: Limits = LIMITS,
-    data_dir: DataDir | None = None,
-) -> DownloadReport:
+@parameters_of(DownloadPresets)
+def download_presets(settings: DownloadPresets) -> DownloadReport:
     """Download the presets of public repositories and archives, each into a folder that says where it is from.
 
     Returns
@@ -50,11 +39,10 @@ def download_presets(
     Raises
     ------
     SpecError
-        A parameter makes no sense, or the folder can't be written.
+        A parameter is out of range, or the folder can't be written.
     IncompleteDownload
         Every source failed, or one did and `strict` is set.
     """
-    settings = settings_from(DownloadPresets, locals())
     require_places(settings.data_dir)
     require_writable(settings.output)
 
@@ -71,7 +59,7 @@ def download_presets(
 
 @contextlib.contextmanager
 def shown(source: RemoteSource) -> Iterator[None]:
-    """Say what is about to be downloaded and under which licence; on a terminal, show how far it is."""
+    """Say what is about to be downloaded and under which licence; on a terminal, show its progress."""
     console = Console(stderr=True)
     console.print(f"{source.address} (licence: {source.licence})", markup=False, highlight=False, soft_wrap=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn())

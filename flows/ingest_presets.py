@@ -1,6 +1,6 @@
 """Ingest presets: survey the folders -> make_collection (cached) -> report.
 
-`python flows/ingest_presets.py --help` tells its flags; `synthcore ingest` is the same.
+`python flows/ingest_presets.py --help` lists its flags; `synthcore ingest` is the same.
 """
 
 from __future__ import annotations
@@ -23,21 +23,11 @@ from synthcore.base import progress
 from synthcore.base.places import require_places
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
-from synthcore.flows.running.form import described, settings_from
+from synthcore.flows.running.form import parameters_of
 from synthcore.ingest.collecting import Survey, survey
 from synthcore.ingest.report import Ingested
 from synthcore.pipeline.continuing import require_writable
-from synthcore.settings.models import (
-    Approximate,
-    Check,
-    CollectionFile,
-    DataDir,
-    Factory,
-    Ingest,
-    PresetDirs,
-    Refresh,
-    Workers,
-)
+from synthcore.settings.ingestion import Ingest
 from synthcore.tasks.ingest import make_collection
 from synthcore.tasks.intact import run_intact
 from synthcore.tasks.logs import show_logs
@@ -46,23 +36,14 @@ from synthcore.vital.factory import factory_folders
 
 def run_name() -> str:
     """Name a run after the folders it reads, such as "ingest community"."""
-    wishes = flow_run.parameters
-    named = [Path(folder).name for folder in wishes["folders"]] + ["factory"] * bool(wishes["factory"])
+    parameters = flow_run.parameters
+    named = [Path(folder).name for folder in parameters["folders"]] + ["factory"] * bool(parameters["factory"])
     return f"ingest {', '.join(named)}"
 
 
 @flow(name="ingest-presets", flow_run_name=run_name)
-@described
-def ingest_presets(
-    folders: PresetDirs = (),
-    factory: Factory = False,
-    output: CollectionFile = None,
-    check: Check = False,
-    approximate: Approximate = False,
-    refresh: Refresh = False,
-    workers: Workers | None = None,
-    data_dir: DataDir | None = None,
-) -> Ingested:
+@parameters_of(Ingest)
+def ingest_presets(settings: Ingest) -> Ingested:
     """Read presets that people wrote into one file of patches, each sound once.
 
     Returns
@@ -73,14 +54,13 @@ def ingest_presets(
     Raises
     ------
     SpecError
-        A parameter makes no sense, a folder isn't there, or the output can't be written.
+        A parameter is out of range, a folder is missing, or the output can't be written.
     Accident
-        A preset met with accidents again and again.
+        A preset met with accident after accident (a kill, a time-out, a lost process).
     SynthcoreError
         The disk is full.
     """
     show_logs()
-    settings = settings_from(Ingest, locals())
     require_places(settings.data_dir)
     require_writable(settings.output_path)
     searched = [*settings.folders, *(factory_folders() if settings.factory else [])]
@@ -92,7 +72,7 @@ def ingest_presets(
 
 
 def collect(folders: list[Path], found: Survey, settings: Ingest) -> Ingested:
-    """Make the collection, unless it is there."""
+    """Make the collection, or find it cached; make it again where its file is gone or changed."""
     task = make_collection.with_options(result_storage=settings.results_dir, refresh_cache=settings.refresh)
     options = (settings.output_path, settings.check, settings.approximate, settings.workers)
     return run_intact(task, folders, found, *options)

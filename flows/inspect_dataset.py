@@ -1,6 +1,6 @@
 """Inspect a dataset: inspect_file (or write_page) -> text, table and picture in the UI, and a link to the page.
 
-`python flows/inspect_dataset.py --help` tells its flags; `synthcore inspect` says the same without a server.
+`python flows/inspect_dataset.py --help` lists its flags; `synthcore inspect` does the same without a server.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from prefect.runtime import flow_run
 from synthcore.analysis.comparison import Comparison
 from synthcore.analysis.inspection import Inspection
 from synthcore.analysis.words import RowWords
-from synthcore.flows.running.form import RunDataset, dataset_of, described, settings_from
-from synthcore.settings.models import Html, Inspect, InWhole, OtherFile, RowsInWords
+from synthcore.flows.running.form import dataset_of, parameters_of
+from synthcore.settings.datasets import Inspect
 from synthcore.storage.refs import DatasetRef
 from synthcore.tasks.artifacts import draw_picture, link_page, list_findings, show_picture, show_text
 from synthcore.tasks.inspection import compare_files, describe_row, inspect_file, write_page
@@ -30,14 +30,8 @@ def run_name() -> str:
 
 
 @flow(name="inspect", flow_run_name=run_name)
-@described
-def inspect_dataset(
-    file: RunDataset = None,
-    other: OtherFile = None,
-    row: RowsInWords = (),
-    all: InWhole = False,  # noqa: A002  the flag's name
-    html: Html = None,
-) -> Inspection | list[RowWords] | Comparison:
+@parameters_of(Inspect, dataset="file")
+def inspect_dataset(settings: Inspect) -> Inspection | list[RowWords] | Comparison:
     """Say what is in a dataset, or in one of its rows, or how two datasets differ.
 
     Returns
@@ -48,15 +42,14 @@ def inspect_dataset(
     Raises
     ------
     DatasetError
-        The file is no dataset, or has no such row.
+        The file is not a dataset, or has no such row.
     SpecError
-        The page can't be written, or is asked of one row.
+        The page can't be written, or is requested for single rows.
     """
-    settings = settings_from(Inspect, {**locals(), "file": dataset_of(file)})
     if settings.row:
-        told = [describe_row(settings.file, row, settings.all) for row in settings.row]
-        show_text("inspection", str(settings.file), "\n".join(words.to_text() for words in told))
-        return told
+        rows = [describe_row(settings.file, row, settings.all) for row in settings.row]
+        show_text("inspection", str(settings.file), "\n".join(words.to_text() for words in rows))
+        return rows
     if settings.other:
         compared = compare_files(settings.file, settings.other, settings.html)
         show_text("comparison", f"{settings.file} and {settings.other}", compared.to_text())

@@ -1,7 +1,7 @@
 """Render a batch of shards: find the data directory -> render_shard (mapped, retried, cached).
 
-`generate --distribute pool:NAME` submits such runs; workers of the pool carry them out. What they make is found by
-the run that asked in the data directory that all share.
+`generate --distribute pool:NAME` submits such runs; workers of the pool carry them out. The run that submitted them
+finds what they make in the data directory that all share.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pydantic import Field
 from synthcore.base.errors import IncompleteDataset
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
-from synthcore.flows import generate
 from synthcore.flows.running.display import Display
 from synthcore.flows.running.distribution import INCOMPLETE
 from synthcore.flows.running.form import described
 from synthcore.flows.running.runners import task_runner
+from synthcore.flows.running.shard_renderer import ShardRenderer
 from synthcore.pipeline.batch import Batch, find
 from synthcore.pipeline.gaps import split_outcomes
-from synthcore.settings.models import RenderShards, RunSettings
+from synthcore.settings.generate import RenderShards, RunSettings
 
 
 @flow(name="render-shards")
@@ -38,16 +38,18 @@ def render_shards(
     data_dir: Annotated[
         Path,
         Field(
-            description="Where the run that asks has its data directory. A worker that mounts it elsewhere says so by "
+            description="The data directory of the run that submits this one. A worker that mounts it elsewhere sets "
             "SYNTHCORE_DATA_DIR."
         ),
     ],
-    data_mark: Annotated[str, Field(description="What that directory says of itself.")],
-    run: Annotated[RunSettings, Field(description="How it is done.")],
+    data_mark: Annotated[
+        str, Field(description="The mark in that directory, by which it is known wherever it is mounted.")
+    ],
+    run: Annotated[RunSettings, Field(description="How shards are rendered.")],
 ) -> State[None]:
     """Render some shards of a dataset, for a run that distributes its work.
 
-    Ends in the state `Incomplete` where shards failed for good; they fail alone.
+    Ends in the state `Incomplete` if shards failed for good; the others are rendered all the same.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def render_shards(
     plans = batch.plans(settings.data_dir)
     try:
         with task_runner(settings) as runner, Display(plans) as display, interruptible(), at_most(settings.workers):
-            made = generate.render_shards(plans, settings, runner, display)
+            made = ShardRenderer(settings, runner, display).render(plans)
         split_outcomes(made, allow_partial=False)
     except IncompleteDataset as incomplete:
         return Failed(name=INCOMPLETE, message=str(incomplete))

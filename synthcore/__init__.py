@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from synthcore.flows.inspect_dataset import inspect_dataset as inspect
     from synthcore.flows.verify import verify
     from synthcore.playback import render, render_many
-    from synthcore.settings.models import RunSettings
+    from synthcore.settings.generate import RunSettings
     from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
     from synthcore.storage.dataset import Dataset
     from synthcore.vital.controls import Registry
@@ -35,7 +35,7 @@ _HOMES = {
     "DatasetSpec": "synthcore.spec",
     "Patch": "synthcore.vital.patch",
     "Registry": "synthcore.vital.controls",
-    "RunSettings": "synthcore.settings.models",
+    "RunSettings": "synthcore.settings.generate",
     "SynthcoreError": "synthcore.base.errors",
     "compute_weights": "synthcore.flows.running.calls",
     "discover_wavetables": "synthcore.flows.running.calls",

@@ -1,6 +1,6 @@
 """What a dataset is: every choice that changes its bytes, and nothing that doesn't.
 
-A dataset is a pure function of its spec. Where and how it is made is `synthcore.settings.models`.
+A dataset is a pure function of its spec. Where and how it is made: `synthcore.settings.generate`.
 """
 
 from __future__ import annotations
@@ -11,29 +11,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from synthcore.base.hashing import content_hash
 from synthcore.base.messages import clash
-from synthcore.base.quantities import COUNT, Count, Hertz, N, Seconds, Typed, WholeSeconds, items, note, number
+from synthcore.base.quantities import Count, Hertz, Seconds, Typed, WholeSeconds, items, note, number
 from synthcore.engine.rendering import RenderFormat
 
-# The types that specs, flow parameters and flags share: range, choices and help, written once.
-Tier = Annotated[
-    Literal[1, 2, 3],
-    BeforeValidator(number),
-    Field(description="How much of the synth varies: 1 = 82 controls, 2 = all 448, 3 = modulation as well."),
-]
-Rows = Annotated[int, Field(ge=1, description="Rows in the dataset; each patch makes one a note."), COUNT, N]
-Seed = Annotated[int, Field(ge=0, lt=2**32, description="Another seed, another dataset."), COUNT, N]
-FixedModulation = Annotated[bool, Field(description="At tier 2: 8 fixed routes, each on or off.")]
-VariationCount = Annotated[
-    int, Field(ge=0, le=10_000_000, description="Patches to make by changing and mixing presets."), COUNT, N
-]
-WavetablesFromTier = Annotated[
-    Literal[1, 2],
-    BeforeValidator(number),
-    Field(description="The lowest tier that varies the wavetables."),
-]
 Digest = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 Note = Annotated[int, Field(ge=0, le=127), BeforeValidator(note)]
-#: What a row of the priors can be meant for: a tier, or tier 2 with its fixed modulation.
+#: What a row of the priors can be for: a tier, or tier 2 with fixed modulation.
 Kind = Literal["tier-1", "tier-2", "tier-2-fixed", "tier-3"]
 
 
@@ -50,7 +33,7 @@ class AudioSpec(_Frozen):
     )
     velocity: Count = Field(100, ge=1, le=127, description="MIDI velocity of every note.")
     note_seconds: Seconds = Field(1.5, ge=0.01, le=60, description="How long the note is held.")
-    render_seconds: Seconds = Field(2.0, ge=0.01, le=60, description="How long is recorded.")
+    render_seconds: Seconds = Field(2.0, ge=0.01, le=60, description="How long the recording is.")
 
     @field_validator("notes")
     @classmethod
@@ -72,30 +55,34 @@ class AudioSpec(_Frozen):
 
 
 class AcceptanceSpec(_Frozen):
-    """Which candidates are refused."""
+    """Which candidates (patches that are rendered to see whether they make a row) are refused."""
 
     min_rms_dbfs: Annotated[float, Typed("DB")] = Field(
         -50.0, ge=-200, lt=0, description="A note quieter than this is silent."
     )
     max_peak: Annotated[float, Typed("PEAK")] = Field(0.99, gt=0, le=10, description="A note with a higher peak clips.")
-    cpu_seconds: WholeSeconds = Field(20, ge=1, le=3_600, description="CPU time of one render; 0.4 are normal.")
+    cpu_seconds: WholeSeconds = Field(20, ge=1, le=3_600, description="CPU time limit of a render; 0.4 is normal.")
 
 
 class DatasetSpec(_Frozen):
     """One dataset.
 
-    `n_samples` is how much of it: specs that differ only there share their beginning. It counts the synthetic rows;
-    those made from presets come in front of them.
+    `n_samples` is how much of it: specs that differ in nothing else share their beginning. It counts the synthetic
+    rows; those made from presets come in front of them.
     """
 
-    tier: Tier = 1
-    n_samples: Rows = 1_000
-    seed: Seed = 0
-    fixed_modulation: FixedModulation = False
-    wavetables_from_tier: WavetablesFromTier = 1
+    tier: Annotated[Literal[1, 2, 3], BeforeValidator(number)] = Field(
+        1, description="How much of the synth varies: 1 = 82 controls, 2 = all 448, 3 = modulation as well."
+    )
+    n_samples: Count = Field(1_000, ge=1, description="Rows in the dataset; each patch makes one per note.")
+    seed: Count = Field(0, ge=0, lt=2**32, description="Another seed, another dataset.")
+    fixed_modulation: bool = Field(False, description="At tier 2: 8 fixed modulation routes, each on or off.")
+    wavetables_from_tier: Annotated[Literal[1, 2], BeforeValidator(number)] = Field(
+        1, description="The lowest tier that varies the wavetables."
+    )
     catalog_digest: Digest = Field("", description="The wavetable catalog, by digest; the built-in one if empty.")
     presets_digest: Digest = Field("", description="The collection of presets, by digest; none if empty.")
-    variations: VariationCount = 0
+    variations: Count = Field(0, ge=0, le=10_000_000, description="Patches to make by changing and mixing presets.")
     audio: AudioSpec = Field(default_factory=AudioSpec)
     acceptance: AcceptanceSpec = Field(default_factory=AcceptanceSpec)
 
@@ -113,7 +100,7 @@ class DatasetSpec(_Frozen):
 
     @property
     def varied_oscillators(self) -> int:
-        """How many oscillators, from the first on, play other wavetables than the init preset's."""
+        """How many oscillators, counted from the first, play other wavetables than the init preset's."""
         if self.tier < self.wavetables_from_tier:
             return 0
         return 2 if self.tier == 1 else 3
@@ -131,12 +118,12 @@ class DatasetSpec(_Frozen):
 
     @property
     def patches(self) -> int:
-        """Patches that `n_samples` rows need; the last may be cut."""
+        """Patches that `n_samples` rows need; the last one may lack some notes."""
         return -(-self.n_samples // len(self.audio.notes))
 
     @property
     def render_format(self) -> RenderFormat:
-        """What a zygote is started for."""
+        """What a zygote (the warm process that renders are forked from) is started for."""
         return RenderFormat(
             **self.audio.model_dump(),
             min_rms_dbfs=self.acceptance.min_rms_dbfs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import task
 
-from synthcore.settings.models import Verify
+from synthcore.settings.datasets import Verify
 from synthcore.storage.dataset import Dataset, damage_named
 from synthcore.verification import rerendering
 from synthcore.verification.rerendering import Verdict
@@ -14,7 +14,7 @@ from synthcore.verification.trials import ActivityVerdict, try_activity
 @task(name="verify_rows", task_run_name="verify {settings.file}")
 def verify_rows(settings: Verify) -> Verdict | ActivityVerdict:
     """Render rows again from their labels and compare bit for bit, or move their controls."""
-    rows, workers = settings.rows_asked, settings.workers
+    rows, workers = settings.rows_requested, settings.workers
     with damage_named(settings.file), Dataset(settings.file) as dataset:
         if settings.activity:
             return try_activity(dataset, rows, controls=settings.controls, workers=workers)

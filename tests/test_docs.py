@@ -12,8 +12,8 @@ import h5py
 import pytest
 
 from synthcore.flows.cli import COMMANDS
-from synthcore.settings import models
-from synthcore.settings.models import Generate, parse
+from synthcore.settings.commands import model_of, parse
+from synthcore.settings.generate import Generate
 
 ROOT = Path(__file__).parent.parent
 README, GUIDE = ROOT / "README.md", ROOT / "docs" / "guide.md"
@@ -97,7 +97,7 @@ def test_every_command_of_readme_and_guide_is_understood() -> None:
     assert {name for name, _ in commands} - {"--help"} == set(COMMANDS)
     for name, flags in commands:
         if name != "--help":
-            parse(getattr(models, COMMANDS[name][0]), flags.split())
+            parse(model_of(name), flags.split())
 
 
 def test_the_environment_variables_of_the_guide_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def test_rows_need_so_many_patches_of_two_notes(rows, patches):
         ({"tier": 3}, "tier-3"),
     ],
 )
-def test_the_recipe_follows_from_the_tier(spec, kind):
+def test_the_kind_follows_from_the_tier(spec, kind):
     assert DatasetSpec(**spec).kind == kind
 
 
@@ -106,7 +106,7 @@ def test_fixed_modulation_is_of_tier_2_alone(tier):
 
 
 @pytest.mark.parametrize(
-    ("audio", "said"),
+    ("audio", "message"),
     [
         ({"notes": (-1,)}, "greater than or equal to 0"),
         ({"notes": (60, 128)}, "less than or equal to 127"),
@@ -122,8 +122,8 @@ def test_fixed_modulation_is_of_tier_2_alone(tier):
         ({"pitch": 3}, "Extra inputs"),
     ],
 )
-def test_audio_that_cannot_be_recorded_is_refused(audio, said):
-    with pytest.raises(ValidationError, match=said):
+def test_audio_that_cannot_be_recorded_is_refused(audio, message):
+    with pytest.raises(ValidationError, match=message):
         AudioSpec(**audio)
 
 

@@ -1,6 +1,6 @@
 """The flows as Python calls them: `synthcore.generate(...)`. Each is imported when it is called or looked into.
 
-So `from synthcore import generate` imports no Prefect and asks no server. Called within another flow, it is a subflow.
+So `from synthcore import generate` doesn't import Prefect or call a server. Called in another flow, it is a subflow.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class LazyFlow:
-    """Stands for a flow, and does all that the flow does: `generate(...)`, `generate.with_options(...)`."""
+    """Stands in for a flow, with all that the flow has: `generate(...)`, `generate.with_options(...)`."""
 
     _module: str
     _name: str

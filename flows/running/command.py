@@ -57,15 +57,13 @@ def exit_code_of(command: str, work: Callable[[], int]) -> int:
         return complain(f"can't use {error.filename}: {error.strerror}; name another place", SynthcoreError.exit_code)
 
 
-def run(command: str, model_name: str, act: Act, words: list[str]) -> int:
+def run(command: str, act: Act, words: list[str]) -> int:
     """Read a command's flags and do what they ask for; or print its help.
 
     Parameters
     ----------
     command : str
-        As it is typed.
-    model_name : str
-        Of its settings, which are imported only now.
+        As it is typed. Its settings are imported only now.
     act : callable
         What it does.
     words : list of str
@@ -73,14 +71,14 @@ def run(command: str, model_name: str, act: Act, words: list[str]) -> int:
     """
     from pydantic_core import PydanticSerializationError
 
-    from synthcore.settings import models as settings
+    from synthcore.settings.commands import help_of, model_of, parse
 
-    model = getattr(settings, model_name)
+    model = model_of(command)
     if {"-h", "--help"} & set(itertools.takewhile(lambda word: word != "--", words)):
-        sys.stdout.write(settings.help_of(model))
+        sys.stdout.write(help_of(model))
         return 0
     try:
-        code = act(settings.parse(model, words, lambda line: say(f"synthcore: {line}")))
+        code = act(parse(model, words, lambda line: say(f"synthcore: {line}")))
     except PydanticSerializationError as error:
         if KeyboardInterrupt.__name__ not in str(error):  # what pydantic makes of a Ctrl-C while it is at work
             raise
@@ -134,7 +132,7 @@ def prefect_ready(*, keep: bool | None = None) -> Iterator[None]:
     try:
         from synthcore.flows.running import environment
         from synthcore.flows.running.form import settings_from
-        from synthcore.settings.models import Common
+        from synthcore.settings.common import Common
 
         say(environment.prepare(keep=settings_from(Common, {}).keep if keep is None else keep))
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and server with it

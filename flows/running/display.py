@@ -41,7 +41,7 @@ class Display:
     """Follows one run. Rows are counted as they are rendered, or by the shard when it was cached."""
 
     def __init__(self, plans: list[ShardPlan], work: Work | None = None) -> None:
-        self.tally = Tally(plans, asked=work.rows_asked if work else None)
+        self.tally = Tally(plans, asked=work.rows_requested if work else None)
         self._work = work  # until its estimate has been shown
         self._meter = Meter(work.settings.workers) if work else None
         self._listed_at = -LINE_SECONDS
@@ -133,14 +133,14 @@ class Display:
         """Say once what a run will take, as soon as that can be estimated: before it, or from its first seconds."""
         if self._work is None or self._meter is None:
             return
-        from synthcore.estimates.estimate import foretold  # only now: a short run never needs it
+        from synthcore.estimates.estimate import forecast  # only now: a short run never needs it
 
         paces = self._work.known_paces()
         if self._meter.seconds >= FIRST_SECONDS:
             paces = dict.fromkeys(paces, self._meter.pace("run"))
         elif not paces or None in paces.values():
             return
-        for line in foretold(self._work, paces):
+        for line in forecast(self._work, paces):
             self.say(line, style="")
         self._work = None
 

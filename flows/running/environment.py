@@ -25,7 +25,7 @@ from synthcore.base.masking import masked
 from synthcore.base.places import Obstacle, reason_against, require_none
 from synthcore.flows.running import server
 from synthcore.flows.running.form import settings_from
-from synthcore.settings.models import Common
+from synthcore.settings.common import Common
 
 ANSWER_SECONDS = 10.0  #: on a busy machine, a server takes seconds for what otherwise takes milliseconds
 RESTART_SECONDS = 30.0  #: a server takes 13 to 20 s to start
@@ -91,8 +91,8 @@ def _choose(keep: bool | None) -> tuple[str, str]:
     global _ours, _named
     require_none(home_obstacles(brings_server=False))
     named, where = named_api()
+    _named = (named, where) if named else None
     if named:
-        _named = named, where
         return _line(named), ""
     if (kept := kept_api()) and is_healthy(kept):
         os.environ["PREFECT_API_URL"] = kept

@@ -23,15 +23,9 @@ from synthcore.flows.running.command import (
 from synthcore.pipeline.laps import began
 
 if TYPE_CHECKING:  # --version and --help do without
-    from synthcore.settings.models import (
-        ComputeWeights,
-        DiscoverWavetables,
-        DownloadPresets,
-        Generate,
-        Ingest,
-        Inspect,
-        Verify,
-    )
+    from synthcore.settings.datasets import ComputeWeights, Inspect, Verify
+    from synthcore.settings.generate import Generate
+    from synthcore.settings.ingestion import DiscoverWavetables, DownloadPresets, Ingest
     from synthcore.spec import DatasetSpec
 
 Load = Callable[[], Callable[..., Any]]  #: imports a flow
@@ -39,13 +33,12 @@ Load = Callable[[], Callable[..., Any]]  #: imports a flow
 
 def run_file(command: str, flow: Callable[..., Any]) -> int:
     """Run the flow of a file, `python flows/NAME.py FLAGS`, as its command does; return the exit code."""
-    return exit_code_of(command, lambda: run(command, *from_flow(command, lambda: flow), sys.argv[1:]))
+    return exit_code_of(command, lambda: run(command, with_flow(command, lambda: flow), sys.argv[1:]))
 
 
-def from_flow(command: str, load: Load) -> tuple[str, Act]:
-    """Make a command of a flow: the name of its settings, and what it does."""
-    model_name, act = FLOW_COMMANDS[command]
-    return model_name, lambda settings: act(settings, load)
+def with_flow(command: str, load: Load) -> Act:
+    """What a command does, given the way to import its flow."""
+    return lambda settings: FLOW_COMMANDS[command](settings, load)
 
 
 def run_generate(settings: Generate, load: Load) -> int:
@@ -201,13 +194,13 @@ def run_compute_weights(settings: ComputeWeights, load: Load) -> int:
     return 0
 
 
-#: By command: the name of its settings, and what it does. `inspect` and `verify` run a flow only from their files.
-FLOW_COMMANDS: dict[str, tuple[str, Callable[[Any, Load], int]]] = {
-    "generate": ("Generate", run_generate),
-    "inspect": ("Inspect", run_inspect),
-    "verify": ("Verify", run_verify),
-    "discover-wt": ("DiscoverWavetables", run_discover_wavetables),
-    "download-presets": ("DownloadPresets", run_download_presets),
-    "ingest": ("Ingest", run_ingest),
-    "compute-weights": ("ComputeWeights", run_compute_weights),
+#: What each command does. `inspect` and `verify` run a flow only from their files.
+FLOW_COMMANDS: dict[str, Callable[[Any, Load], int]] = {
+    "generate": run_generate,
+    "inspect": run_inspect,
+    "verify": run_verify,
+    "discover-wt": run_discover_wavetables,
+    "download-presets": run_download_presets,
+    "ingest": run_ingest,
+    "compute-weights": run_compute_weights,
 }

@@ -11,18 +11,8 @@ if TYPE_CHECKING:  # --version and --help do without
     from pathlib import Path
 
     from synthcore.analysis.inspection import Inspection
-    from synthcore.settings.models import (
-        CacheCommand,
-        Deploy,
-        Doctor,
-        Down,
-        Export,
-        Inspect,
-        RenderRecipe,
-        Up,
-        Verify,
-        WriteRecipe,
-    )
+    from synthcore.settings.datasets import Export, Inspect, RenderRecipe, Verify, WriteRecipe
+    from synthcore.settings.upkeep import CacheCommand, Deploy, Doctor, Down, Up
     from synthcore.storage.dataset import Dataset
 
 
@@ -105,12 +95,12 @@ def run_verify(settings: Verify) -> int:
         if settings.activity:
             with rows_shown("moving controls", 2 * settings.controls * rows):
                 verdict = trials.try_activity(
-                    dataset, settings.rows_asked, controls=settings.controls, workers=settings.workers
+                    dataset, settings.rows_requested, controls=settings.controls, workers=settings.workers
                 )
         else:
             with rows_shown("verifying", rows):
                 verdict = rerendering.verify(
-                    dataset, settings.rows_asked, tolerance_db=settings.tolerance_db, workers=settings.workers
+                    dataset, settings.rows_requested, tolerance_db=settings.tolerance_db, workers=settings.workers
                 )
     tell(verdict, as_json=settings.as_json)
     return 0 if verdict.holds else FAILED

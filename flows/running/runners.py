@@ -11,7 +11,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from synthcore.base.errors import SpecError
-from synthcore.settings.models import Generate, RenderShards
+from synthcore.settings.generate import Generate, RenderShards
 
 #: Shards that a runner has at a time: more than a cluster usually has cores, and few enough to be no burden on the
 #: scheduler or on this process. 10,000 planned shards are 10,000 plans, not 10,000 live futures.

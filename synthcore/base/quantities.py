@@ -214,10 +214,7 @@ def _refusal(complaint: str, **context: str) -> PydanticCustomError:
     return PydanticCustomError("quantity", "{complaint}", {"complaint": complaint, **context})
 
 
-#: For types with limits: it has to come after them, or else the JSON schema loses them.
-COUNT = BeforeValidator(count)
-N = Typed("N")
-Count = Annotated[int, COUNT, N]
+Count = Annotated[int, BeforeValidator(count), Typed("N")]
 Hertz = Annotated[int, BeforeValidator(hertz), Typed("HZ")]
 Seconds = Annotated[float, BeforeValidator(seconds), Typed("SECONDS")]
 WholeSeconds = Annotated[int, BeforeValidator(seconds), Typed("SECONDS")]

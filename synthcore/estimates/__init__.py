@@ -1,1 +1,1 @@
-"""Estimates: what of time and disk a run will take on this machine, said before it begins."""
+"""Estimates: how much time and disk space a run will take on this machine, before it begins."""

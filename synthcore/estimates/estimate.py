@@ -1,6 +1,6 @@
 """What a dataset will take, before it is made: rows, shards, bytes, time, and room on disk.
 
-The pace at which this machine renders is `synthcore.estimates.pace`'s. All else follows from the plan of the run.
+How fast this machine renders is up to `synthcore.estimates.pace`. All else follows from the plan of the run.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from synthcore.estimates.room import TYPICAL_RATIO, Bytes, Room, require_fits, r
 from synthcore.estimates.times import Times
 from synthcore.estimates.work import Assets, Paces, Work, looked_at
 from synthcore.pipeline.tally import counted, duration
-from synthcore.settings.models import Generate
+from synthcore.settings.generate import Generate
 from synthcore.sources.base import Source
 
-LONG_SECONDS = 60.0  #: a run of more is worth three lines
+LONG_SECONDS = 60.0  #: a longer run is worth three lines
 
 
 class Estimate(BaseModel):
@@ -25,21 +25,21 @@ class Estimate(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    rows: int  # asked for
+    rows: int  # requested
     rows_to_render: int
-    rows_extra: int  # that whole shards hold more than was asked for
+    rows_extra: int  # that whole shards hold beyond those requested
     patches: int
     shards: int
     shards_there: int
     shards_to_render: int
     shard_bytes: int  # to be written
-    output_bytes: int  # as it is asked for
+    output_bytes: int  # merged as requested
     output_bytes_by_copy: int
     output_bytes_virtual: int
     rooms: tuple[Room, ...]
     seconds: float | None
     seconds_low: float | None
-    seconds_alone: float | None  # if nobody else used the machine, as somebody does
+    seconds_alone: float | None  # if nothing else used the machine; None where nothing seems to
     seconds_high: float | None
     render_seconds: float | None
     merge_seconds: float
@@ -48,7 +48,7 @@ class Estimate(BaseModel):
     row_bytes: float
     acceptance: float | None
     faults: dict[str, int]
-    measured: str  # at what
+    measured: str  # from what the times were measured
     workers: int
     output: str
     steps: tuple[str, ...]  # what would be done
@@ -56,7 +56,7 @@ class Estimate(BaseModel):
 
     @classmethod
     def of(cls, work: Work, paces: Paces, assets: Mapping[Source, Assets], notes: tuple[str, ...] = ()) -> Estimate:
-        """Add up what a dataset takes, of what was measured."""
+        """Add up what a dataset takes, from what was measured."""
         settings, notes_of = work.settings, work.spec.audio.notes
         row_bytes = work.row_bytes(paces, TYPICAL_RATIO)
         needed = Bytes.of(work, row_bytes, paces, assets)
@@ -64,10 +64,10 @@ class Estimate(BaseModel):
         candidates, faults = times.verdicts()
         rendered = sum(plan.rows for plan in work.missing)
         return cls(
-            rows=work.rows_asked,
+            rows=work.rows_requested,
             rows_to_render=rendered,
-            rows_extra=sum(plan.rows for plan in work.plans) - work.rows_asked,
-            patches=-(-work.rows_asked // len(notes_of)),
+            rows_extra=sum(plan.rows for plan in work.plans) - work.rows_requested,
+            patches=-(-work.rows_requested // len(notes_of)),
             shards=len(work.plans),
             shards_there=len(work.there),
             shards_to_render=len(work.missing),
@@ -124,13 +124,13 @@ class Estimate(BaseModel):
 
     @property
     def space(self) -> str:
-        """What it writes, and where there is room for it."""
+        """What it writes, and how much room there is."""
         shards, output = size(self.shard_bytes), size(self.output_bytes)
         free = " and ".join(f"{size(room.free)} free in {room.place}" for room in self.rooms)
         return f"{shards} of shards, {output} in {Path(self.output).name}; {free}"
 
     def lines(self) -> Iterator[str]:
-        """Say it at the start of a run."""
+        """Say it at the start of a run, in three lines."""
         yield self.headline
         yield self.time
         yield self.space
@@ -149,20 +149,20 @@ class Estimate(BaseModel):
             *(("disk", room.to_text()) for room in self.rooms),
             *(("note", note) for note in self.notes),
         ]
-        told = "".join(f"  {name:9} {text}\n" for name, text in lines if text)
+        figures = "".join(f"  {name:9} {text}\n" for name, text in lines if text)
         steps = "".join(f"  {step}\n" for step in self.steps)
-        return f"{self.output}\n{told}\nwithout --dry-run:\n{steps}"
+        return f"{self.output}\n{figures}\nwithout --dry-run:\n{steps}"
 
 
 def estimate(settings: Generate) -> Estimate:
-    """Say what a run would take. Renders for some seconds where nothing is known; writes nothing else down.
+    """Estimate what a run would take. Renders for some seconds where nothing is known, and writes only that down.
 
     Raises
     ------
     SpecError
         It doesn't fit on the disk, or the output can't be continued.
     DatasetError
-        The catalog is none.
+        The catalog is not one.
     Accident
         Nothing could be rendered.
     """
@@ -173,8 +173,8 @@ def estimate(settings: Generate) -> Estimate:
     return found
 
 
-def foretold(work: Work, paces: Paces) -> Iterator[str]:
-    """What is said of a run that has begun: three lines of a long one, of another how long it takes."""
+def forecast(work: Work, paces: Paces) -> Iterator[str]:
+    """Say what a run that has begun will take: three lines for a long one, one line for another."""
     found = Estimate.of(work, paces, {})
     if found.is_long:
         yield from Estimate.of(work, paces, work.assets()).lines()
@@ -204,7 +204,7 @@ def _steps(work: Work) -> Iterator[str]:
 
 
 def _notes(work: Work, times: Times) -> Iterator[str]:
-    """What a reader has to know besides."""
+    """What a reader has to know besides the figures."""
     candidates, faults = times.verdicts()
     if work.settings.run.distribute or work.settings.run.runner == "dask":
         yield "how fast other workers are isn't known: the time is what this machine alone would take"

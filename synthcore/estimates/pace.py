@@ -1,7 +1,7 @@
-"""How fast this machine renders, and how large rows become: measured on real candidates, never supposed.
+"""How fast this machine renders, and how large rows become: measured on real candidates, never assumed.
 
 A pace comes from the shards that are there already, from a rehearsal of a few seconds, kept in the data directory,
-or from the first seconds of a run. Owns no arithmetic of what follows from it: that is `synthcore.estimates.estimate`.
+or from the first seconds of a run. What follows from it is up to `synthcore.estimates.estimate`.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from synthcore.pipeline.shard import ShardPlan, ShardWork
 from synthcore.sources.base import PRESET_SOURCES, Candidate, Supply
 from synthcore.storage.refs import ShardRef
 
-VERSION = 1  #: Raise it when the same rehearsal would be kept as something else.
-REHEARSAL_SECONDS = 7.0  #: of all rehearsals of an estimate together, from the first finished candidates on
-#: That processes may take to start, and the last candidates to end: 1 to 2 s, far more where others use the machine.
+VERSION = 1  #: Raise it when the same rehearsal would give another pace.
+REHEARSAL_SECONDS = 7.0  #: for all rehearsals of an estimate together, from the first finished candidates on
+#: For processes to start and the last candidates to end: 1 to 2 s, far more where others use the machine.
 MORE_SECONDS = 10.0
-ENOUGH = 240  #: candidates after which a rehearsal knows more than its machine's mood changes
-RENDER_SECONDS = 5.0  #: wall clock for one render of a rehearsal
-#: Of a worker's time, so much is the synth's CPU time: 0.78 at tier 1, 0.83 at tiers 2 and 3 (docs/measurements.md).
+ENOUGH = 240  #: candidates, after which a rehearsal is more exact than the machine is steady
+RENDER_SECONDS = 5.0  #: wall-clock limit of one render of a rehearsal
+#: The synth's CPU time in a worker's time: 0.78 at tier 1, 0.83 at tiers 2 and 3 (docs/measurements.md).
 SHARE_OF_SYNTH = 0.8
-#: Twice the standard error of a mean over n candidates is this by the root of n, as costs differ by 0.7 of the mean.
+#: Twice the standard error of a mean over n candidates, times the root of n: costs differ by 0.7 of the mean.
 SPREAD = 1.4
-LEAST_ERROR = 0.1  #: what a machine's pace changes by from minute to minute
+LEAST_ERROR = 0.1  #: how much a machine's pace changes from minute to minute
 
 Measured = Literal["shards", "rehearsal", "run"]
 
 
 class Pace(BaseModel):
-    """What rendering one source of a dataset was seen to take here, all workers at work."""
+    """What rendering one source of a dataset took here, with all workers busy."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,7 +57,7 @@ class Pace(BaseModel):
     candidates: int
     accepted: int
     per_second: float  # candidates, of all workers together
-    cpu_seconds: float  # of the synth, for a candidate
+    cpu_seconds: float  # of the synth, per candidate
     row_bytes: float  # of a row's compressed audio; 0 if none was accepted
     faults: dict[str, int] = {}
 
@@ -68,19 +68,19 @@ class Pace(BaseModel):
 
     @property
     def error(self) -> float:
-        """How far a time may be off, as a share of it: twice the standard error, and the machine's own changes."""
+        """How far a time may be off, as a share of it: twice the standard error, or what machines vary by."""
         return float(max(LEAST_ERROR, SPREAD / self.candidates**0.5))
 
 
 class Meter:
     """Measures a pace by listening to what becomes of candidates.
 
-    The first of each worker say nothing of the pace: they waited for a process to start.
+    The first candidate of each worker doesn't count: it waited for a process to start.
 
     Parameters
     ----------
     workers : int
-        How many render side by side.
+        How many renders run side by side.
     clock : callable
         Gives seconds.
     """
@@ -113,9 +113,9 @@ class Meter:
         return self._last - self._since
 
     def pace(self, measured: Measured) -> Pace | None:
-        """What was measured; None if nothing was yet.
+        """The pace so far; None if nothing was measured yet.
 
-        While there is only the first of each worker, it is what they took of the CPU that says how long one takes.
+        While there is only the first candidate of each worker, the CPU time says how long one takes.
         """
         with self._lock:
             if not self.candidates:
@@ -133,10 +133,10 @@ class Meter:
             )
 
 
-def shards_there(plans: Sequence[ShardPlan], data_dir: Path, results_dir: Path) -> dict[int, ShardRef]:
-    """The shards that a run would find rendered, by index: what it remembers of them is there, and so is the file.
+def find_shards(plans: Sequence[ShardPlan], data_dir: Path, results_dir: Path) -> dict[int, ShardRef]:
+    """Find the shards that a run would find rendered, by index: both the record and the file are there.
 
-    Whether a file is what it was isn't looked at: that takes a run.
+    Whether a file has changed isn't checked: a run does that.
     """
     found = {}
     for plan in plans:
@@ -148,13 +148,13 @@ def shards_there(plans: Sequence[ShardPlan], data_dir: Path, results_dir: Path) 
     return found
 
 
-def of_shards(refs: Sequence[ShardRef], row_bytes: float, workers: int) -> Pace | None:
-    """What the shards of one source tell of it; None if this machine rendered none of them.
+def pace_of_shards(refs: Sequence[ShardRef], row_bytes: float, workers: int) -> Pace | None:
+    """Work out the pace of a source from its shards; None if this machine rendered none of them.
 
     Parameters
     ----------
     row_bytes : float
-        What was found out of the size of a row.
+        The size of a row in these shards.
     """
     own = [ref for ref in refs if ref.synth_cpu_seconds and ref.worker.split(" ")[0] == platform.node()]
     if not own:
@@ -176,12 +176,12 @@ def of_shards(refs: Sequence[ShardRef], row_bytes: float, workers: int) -> Pace 
 
 
 def alone(cpu_seconds: float, workers: int) -> float:
-    """Candidates a second where nobody else uses the machine, if the synth takes so long for one."""
+    """Candidates per second where nothing else uses the machine, if the synth takes so long for one."""
     return min(workers, CORES) * SHARE_OF_SYNTH / max(cpu_seconds, 1e-6)
 
 
-def kept(plan: ShardPlan, workers: int, data_dir: Path) -> Pace | None:
-    """What a rehearsal of the same kind of shards measured here before; None if none did, or its file is damaged."""
+def read_pace(plan: ShardPlan, workers: int, data_dir: Path) -> Pace | None:
+    """Read what an earlier rehearsal of such shards measured here; None without one, or where its file is damaged."""
     try:
         return Pace.model_validate_json(_path(plan, workers, data_dir).read_bytes())
     except (OSError, ValueError):
@@ -197,8 +197,8 @@ class Rehearsal:
     patches: int
 
 
-def rehearsed(rehearsals: Sequence[Rehearsal], workers: int, data_dir: Path) -> list[Pace | None]:
-    """Render the first patches of each source for some seconds, and keep what that tells.
+def rehearse(rehearsals: Sequence[Rehearsal], workers: int, data_dir: Path) -> list[Pace | None]:
+    """Render the first patches of each source for some seconds, and keep the paces.
 
     Returns
     -------
@@ -210,7 +210,7 @@ def rehearsed(rehearsals: Sequence[Rehearsal], workers: int, data_dir: Path) -> 
         for rehearsal in rehearsals:
             pace = _rehearse(rehearsal, workers, REHEARSAL_SECONDS / len(rehearsals))
             if pace:
-                with contextlib.suppress(SynthcoreError):  # where there is no room, it is measured again next time
+                with contextlib.suppress(SynthcoreError):  # a full disk: it is measured again next time
                     _keep(pace, _path(rehearsal.plan, workers, data_dir))
             found.append(pace)
     return found
@@ -241,9 +241,9 @@ def _rehearse(rehearsal: Rehearsal, workers: int, seconds: float) -> Pace | None
 
 
 def _parts(plan: ShardPlan, patches: int, number: int) -> list[ShardPlan]:
-    """Cut what there is to be rendered into parts that are rendered side by side."""
+    """Cut what there is to render into parts that are rendered side by side."""
     if plan.source not in PRESET_SOURCES:
-        patches = number * ENOUGH  # whatever was asked for: there are always more to draw
+        patches = number * ENOUGH  # however few are requested: there are always more to draw
     size = -(-patches // number)
     return [
         plan.model_copy(update={"first_patch": plan.first_patch + done, "patches": min(size, patches - done)})
@@ -252,7 +252,7 @@ def _parts(plan: ShardPlan, patches: int, number: int) -> list[ShardPlan]:
 
 
 class _Nowhere:
-    """Where rows go that nobody keeps."""
+    """Drops rows: a rehearsal keeps none."""
 
     def append(self, candidate: Candidate, rows: tuple[RenderedRow, ...], assets: Mapping[str, bytes]) -> None:
         pass
@@ -267,7 +267,7 @@ def _keep(pace: Pace, path: Path) -> None:
 
 
 def _path(plan: ShardPlan, workers: int, data_dir: Path) -> Path:
-    """Named by all that a pace depends on: not by the seed, which draws others of the same kind."""
+    """Named by all that a pace depends on. Not by the seed: it draws others of the same kind."""
     spec = plan.spec.model_copy(update={"seed": 0})
-    made_of: list[Any] = [VERSION, plan.source, spec.fingerprint, plan.origin, platform.node(), CORES, workers]
-    return data_dir / "paces" / f"{content_hash(made_of)}.json"
+    key_parts: list[Any] = [VERSION, plan.source, spec.fingerprint, plan.origin, platform.node(), CORES, workers]
+    return data_dir / "paces" / f"{content_hash(key_parts)}.json"

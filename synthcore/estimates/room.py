@@ -1,4 +1,4 @@
-"""Room on disk: what a run would write, where, and whether it fits. What certainly doesn't fit is refused."""
+"""Room on disk: what a run would write, where, and whether it fits. What certainly won't fit is refused."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.base.errors import SpecError
 from synthcore.estimates.work import Assets, Paces, Work
-from synthcore.settings.models import Generate
+from synthcore.settings.generate import Generate
 from synthcore.sources.base import PRESET_SOURCES, Source
 
-#: Bytes of a file besides audio and assets: its header, and what a row's labels come to, compressed.
+#: Bytes of a file besides audio and assets: its header, and the labels of a row, compressed.
 HEADER_BYTES, LABEL_BYTES = 320_000, 600
-TYPICAL_RATIO = 0.7  #: of a row's audio, compressed: what most rows come to
-#: What hardly any rows stay under together, of the part of the audio in which the note is held.
+TYPICAL_RATIO = 0.7  #: to which a row's audio is usually compressed
+#: Rows on average hardly ever get smaller than this, of the part of the audio in which the note is held.
 LEAST_RATIO = 0.3
 
 
@@ -37,12 +37,12 @@ class Room(BaseModel):
         return self.needed <= self.free
 
     def to_text(self) -> str:
-        """Say it in a line."""
+        """Say it in one line."""
         return f"{size(self.needed)} of {size(self.free)} that are free in {self.place} ({self.what})"
 
 
 def rooms(data_dir: Path, data_bytes: int, output: Path, output_bytes: int) -> list[Room]:
-    """The file systems that shards and the output go to: one, with both added up, if they share it."""
+    """Find the file systems that shards and output go to: one, with both added up, if they share it."""
     data, file = _existing(data_dir), _existing(output.parent)
     if data.stat().st_dev == file.stat().st_dev:
         needed = data_bytes + output_bytes
@@ -79,33 +79,32 @@ class Bytes(BaseModel):
                 shards += assets[plan.source].of_shard if plan.source in assets else 0
         if work.is_merged:
             return cls(shards=round(shards), by_copy=0, virtual=0)
-        taken = work.rows_asked / sum(plan.rows for plan in work.plans)
+        taken = work.rows_requested / sum(plan.rows for plan in work.plans)
         virtual = taken * labels + HEADER_BYTES + held.total()
         return cls(shards=round(shards), by_copy=round(virtual + taken * audio), virtual=round(virtual))
 
     def output(self, mode: str) -> int:
-        """Bytes of the output, merged in one of both ways."""
+        """Bytes of the output, merged in one of the two ways."""
         return self.virtual if mode == "virtual" else self.by_copy
 
-    def rooms(self, settings: Generate, mode: str = "") -> list[Room]:
+    def rooms(self, settings: Generate) -> list[Room]:
         """Where it goes."""
-        output = self.output(mode or settings.run.merge)
-        return rooms(settings.data_dir, self.shards, settings.output_path, output)
+        return rooms(settings.data_dir, self.shards, settings.output_path, self.output(settings.run.merge))
 
 
 def may_be_too_large(settings: Generate) -> bool:
-    """Whether it is worth to look closer: uncompressed, shards and output might not fit."""
+    """Whether a closer look is worth it: uncompressed, shards and output might not fit."""
     audio = settings.spec_of("", "").render_format.row_bytes * (settings.grow_by or settings.n_samples)
     return any(room.needed > room.free for room in rooms(settings.data_dir, audio, settings.output_path, audio))
 
 
 def require_possible(work: Work) -> str:
-    """Refuse what certainly doesn't fit on the disk, from what is known without rendering; say what likely doesn't.
+    """Refuse what certainly won't fit on the disk, from what is known without rendering; say what likely won't.
 
     Raises
     ------
     SpecError
-        It says what is needed and free, and what would help.
+        It says what is needed, what is free, and what would help.
     """
     paces = work.known_paces()
     audio = work.spec.audio
@@ -116,7 +115,7 @@ def require_possible(work: Work) -> str:
 
 
 def require_fits(work: Work, at_least: Bytes, likely: Bytes) -> None:
-    """Refuse what doesn't fit even if it takes no more than this; what it likely takes is what is said.
+    """Refuse a run that won't fit even if it takes only `at_least`; the message says what it `likely` takes.
 
     Raises
     ------
@@ -128,7 +127,7 @@ def require_fits(work: Work, at_least: Bytes, likely: Bytes) -> None:
 
 
 def _remedies(work: Work, needed: Bytes) -> Iterator[str]:
-    """What would take less, with numbers."""
+    """What would take less room, with numbers."""
     settings = work.settings
     if settings.run.merge == "copy" and needed.by_copy:
         virtual = size(needed.shards + needed.virtual)
@@ -139,7 +138,7 @@ def _remedies(work: Work, needed: Bytes) -> Iterator[str]:
 
 
 def shortage(places: Sequence[Room]) -> str:
-    """Say what doesn't fit; nothing if all does."""
+    """Say what doesn't fit; "" if everything does."""
     return "; ".join(
         f"{room.what} need {size(room.needed)}, and {size(room.free)} are free in {room.place}"
         for room in places

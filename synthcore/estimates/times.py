@@ -1,4 +1,4 @@
-"""How long each step of a run takes, by the pace at which its candidates were seen to be rendered."""
+"""How long each step of a run takes, at the pace at which its candidates were rendered."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from synthcore.estimates.work import Paces, Work
 from synthcore.sources.base import PRESET_SOURCES, Source
 from synthcore.vital.controls import installed
 
-STARTING_SECONDS = 2.0  #: until every worker renders, and from the last one's end until its shard is on the disk
-COPIED, READ = 500e6, 1e9  #: bytes a second of a merge: half of what was measured (docs/scale.md)
-MOVE_IN_ROWS = 0.8  #: what moving a control takes, of the time of a row, which has its share of refused candidates
+STARTING_SECONDS = 2.0  #: until every worker renders, and from the last render until its shard is on the disk
+COPIED, READ = 500e6, 1e9  #: bytes per second of a merge: half of what was measured (docs/scale.md)
+MOVE_IN_ROWS = 0.8  #: the time to move a control, in times of a row, which include refused candidates
 COUNTED_BASES = 4  #: patches whose controls are counted
-BUSY = 1.4  #: times as fast as it was measured, alone: then somebody else used the machine
+BUSY = 1.4  #: if it would be this many times as fast alone, something else used the machine
 
 
 class Times:
@@ -31,19 +31,19 @@ class Times:
         self.weights = self._weights()
 
     def total(self, factor: float) -> float | None:
-        """Seconds of the whole run, where rendering takes so many times of what is expected."""
+        """Seconds of the whole run, if rendering takes `factor` times what is expected."""
         if self.render is None or self.weights is None:
             return None
         return round((self.render + self.weights) * factor + self.merge, 1)
 
     @property
     def least(self) -> float | None:
-        """Seconds that it takes at least."""
+        """The least seconds that it takes."""
         return self.alone or self.total(1 / (1 + self.error))
 
     @property
     def alone(self) -> float | None:
-        """Seconds that it would take if nobody else used the machine; None where nobody seems to."""
+        """Seconds that it would take if nothing else used the machine; None where nothing seems to."""
         workers = self.work.settings.workers
         gains = [alone(pace.cpu_seconds, workers) / pace.per_second for pace in self.paces.values() if pace]
         return self.total(1 / min(gains)) if gains and min(gains) > BUSY else None
@@ -56,7 +56,7 @@ class Times:
         return sum(pace.candidates for pace in self.paces.values() if pace), faults
 
     def measured(self) -> str:
-        """What the times were measured at."""
+        """From what the times were measured."""
         words = {
             "shards": "as shards that are there took",
             "rehearsal": "from a rehearsal",
@@ -82,14 +82,14 @@ class Times:
         return patches / pace.acceptance / pace.per_second if pace.accepted else None
 
     def _weights(self) -> float | None:
-        """Moves of the controls that can be heard in some patches, at the pace of rows."""
+        """Time to move the controls that can be heard, counted in some patches, at the pace of rows."""
         settings, spec = self.work.settings, self.work.spec
         if not settings.weights:
             return 0.0
         pace = next((pace for pace in self.paces.values() if pace and pace.accepted), None)
         if pace is None:
             return None
-        bases = min(settings.weights, self.work.rows_asked)
+        bases = min(settings.weights, self.work.rows_requested)
         rows_per_second = pace.per_second * pace.acceptance * len(spec.audio.notes)
         return bases * moves_of_a_base(self.work) * MOVE_IN_ROWS / rows_per_second
 

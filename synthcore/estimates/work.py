@@ -1,4 +1,4 @@
-"""The work that a wish means: what is to be rendered, what of it is there, and what is known of the rest."""
+"""The work of a run: what is to be rendered, what of it is there already, and what is known of the rest."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import NamedTuple
 from synthcore.base.errors import DatasetError, SynthcoreError
 from synthcore.base.places import of_output, require_none
 from synthcore.engine.lending import warm_up
-from synthcore.estimates.pace import Pace, Rehearsal, kept, of_shards, rehearsed, shards_there
+from synthcore.estimates.pace import Pace, Rehearsal, find_shards, pace_of_shards, read_pace, rehearse
 from synthcore.pipeline import library
 from synthcore.pipeline.continuing import grown, require_continuable
 from synthcore.pipeline.shard import ShardPlan, plan_shards
-from synthcore.settings.models import Generate
+from synthcore.settings.generate import Generate
 from synthcore.sources.base import PRESET_SOURCES, SOURCES, Source, Supply
 from synthcore.sources.collection import Collection
 from synthcore.sources.presets import PresetSource
@@ -31,7 +31,7 @@ from synthcore.vital.catalog import Catalog, builtin
 from synthcore.vital.controls import installed
 
 Paces = Mapping[Source, Pace | None]
-SAMPLED = 8  #: assets that are compressed to learn what the others take
+SAMPLED = 8  #: assets that are compressed to estimate the others
 
 
 class Assets(NamedTuple):
@@ -43,16 +43,16 @@ class Assets(NamedTuple):
 
 @dataclass(frozen=True)
 class Work:
-    """A dataset that is asked for, and what of it is there already.
+    """A dataset to make, and what of it is there already.
 
     Attributes
     ----------
     supply : callable
-        Gives where the candidates of a plan come from.
+        Gives the source of a plan's candidates.
     there : mapping of int to ShardRef
         Finished shards, by the index of their plan.
     is_merged : bool
-        Whether the output is there, and holds all that is asked for.
+        Whether the output is there, with all the rows requested.
     """
 
     settings: Generate
@@ -67,9 +67,9 @@ class Work:
     def of(
         cls, settings: Generate, spec: DatasetSpec, plans: Sequence[ShardPlan], supply: Callable[[ShardPlan], Supply]
     ) -> Work:
-        """Look at what is there."""
+        """Find out what is there."""
         refreshes = settings.run.refreshes("render")
-        there = {} if refreshes else shards_there(plans, settings.data_dir, settings.results_dir)
+        there = {} if refreshes else find_shards(plans, settings.data_dir, settings.results_dir)
         is_whole = len(there) == len(plans) and not settings.run.refreshes("merge")
         return cls(settings, spec, plans, supply, there, is_whole and _holds(settings.output_path, spec))
 
@@ -80,12 +80,12 @@ class Work:
 
     @cached_property
     def sources(self) -> list[Source]:
-        """Those of which something is to be rendered, in order. For importance weights, something of all is."""
+        """The sources of which something is to be rendered, in order: with importance weights, all of them."""
         rendered = {plan.source for plan in (self.plans if self.settings.weights else self.missing)}
         return [source for source in SOURCES if source in rendered]
 
     @property
-    def rows_asked(self) -> int:
+    def rows_requested(self) -> int:
         """Rows of the dataset, if no preset is refused."""
         given = sum(plan.rows for plan in self.plans if plan.source in PRESET_SOURCES)
         return given + self.spec.n_samples + self.spec.variations * len(self.spec.audio.notes)
@@ -99,46 +99,46 @@ class Work:
         return [plan for plan in self.plans if plan.source == source]
 
     def known_paces(self) -> Paces:
-        """What shards that are there tell of each source, or else an earlier rehearsal."""
+        """The pace of each source, from its finished shards or else from an earlier rehearsal."""
         return {source: self._known(source) for source in self.sources}
 
     def paces(self) -> Paces:
-        """The same, and what a rehearsal tells of those that nothing is known of."""
+        """The same, with a rehearsal for each source of which nothing is known."""
         known = self.known_paces()
         unknown = [source for source, pace in known.items() if pace is None]
         rehearsals = []
         for source in unknown:
             plans = self.to_render(source) or self.planned(source)
             rehearsals.append(Rehearsal(plans[0], self.supply(plans[0]), sum(plan.patches for plan in plans)))
-        found = rehearsed(rehearsals, self.settings.workers, self.settings.data_dir)
+        found = rehearse(rehearsals, self.settings.workers, self.settings.data_dir)
         return {**known, **dict(zip(unknown, found, strict=True))}
 
     def stored(self, source: Source) -> StoredBytes | None:
-        """What a shard of a source that is there holds; None without one."""
+        """What a finished shard of a source holds; None without one."""
         ref = next((self.there[plan.index] for plan in self.planned(source) if plan.index in self.there), None)
         return stored_bytes(self.settings.data_dir / ref.name) if ref else None
 
     def assets(self) -> dict[Source, Assets]:
-        """What the wavetables and shapes of each source take, compressed; shards that are there say it best."""
+        """What the wavetables and shapes of each source take, compressed; from its shards where there are some."""
         for plan in self.plans:
             if plan.source not in self._assets:
                 self._assets[plan.source] = _assets_of(plan, self.supply(plan), self.stored(plan.source))
         return self._assets
 
     def row_bytes(self, paces: Paces, ratio: float) -> dict[Source, float]:
-        """Bytes of a row's audio, as measured; where nothing was, `ratio` of what it is before it is compressed."""
+        """Bytes of a row's audio as measured, or else `ratio` of its size before it is compressed."""
         sources = {plan.source for plan in self.plans}
         known = {source: pace.row_bytes for source, pace in paces.items() if pace}
-        told = {source: stored.row for source in sources if (stored := self.stored(source))}
+        from_shards = {source: stored.row for source in sources if (stored := self.stored(source))}
         unknown = dict.fromkeys(sources, ratio * self.spec.render_format.row_bytes)
-        return unknown | {source: found for source, found in (known | told).items() if found}
+        return unknown | {source: found for source, found in (known | from_shards).items() if found}
 
     def _known(self, source: Source) -> Pace | None:
         plans = self.planned(source)
         refs = [self.there[plan.index] for plan in plans if plan.index in self.there]
         stored, workers = self.stored(source), self.settings.workers
-        told = of_shards(refs, stored.row, workers) if stored else None
-        return told or kept(plans[0], workers, self.settings.data_dir)
+        pace = pace_of_shards(refs, stored.row, workers) if stored else None
+        return pace or read_pace(plans[0], workers, self.settings.data_dir)
 
 
 def looked_at(settings: Generate) -> tuple[Work, tuple[str, ...]]:
@@ -155,7 +155,7 @@ def looked_at(settings: Generate) -> tuple[Work, tuple[str, ...]]:
     SpecError
         The output can't be continued or written.
     DatasetError
-        The catalog is none.
+        The catalog is not one.
     """
     catalog = Catalog.load(settings.catalog) if settings.catalog else builtin()
     presets, notes = _presets_there(settings)
@@ -193,14 +193,14 @@ def _presets_there(settings: Generate) -> tuple[Collection | None, tuple[str, ..
 
 
 def _holds(output: Path, spec: DatasetSpec) -> bool:
-    """Whether an output is there with as many rows as are asked for."""
+    """Whether an output is there, of this spec and with all its rows."""
     with contextlib.suppress(SynthcoreError), Dataset(output) as dataset:
         return dataset.spec == spec
     return False
 
 
 def _assets_of(plan: ShardPlan, supply: Supply, stored: StoredBytes | None) -> Assets:
-    """Compress a few of the assets that a shard's first candidates play."""
+    """Compress a few of the assets that a shard's candidates play."""
     played: dict[str, bytes] = {}
     for index in range(plan.first_patch, plan.first_patch + plan.patches):
         candidate = supply.candidate(index, 0)
@@ -213,10 +213,10 @@ def _assets_of(plan: ShardPlan, supply: Supply, stored: StoredBytes | None) -> A
 
 
 def get_ready(settings: Generate, spec: DatasetSpec | None) -> None:
-    """Refuse what can't be made here, as the flow does, whose refusals are failed runs; start renderers, if need be.
+    """Refuse what can't be made here, before the flow does, which leaves a failed run; start renderers if needed.
 
-    To be called beside something else that takes a while, in a thread of its own. It imports nothing: two threads that
-    import may each find what the other has imported in part.
+    Called in a thread of its own, beside something else that takes a while. It imports nothing: of two threads that
+    import, each may find what the other has imported half-way.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Charts: histograms as SVG that takes its colours from the page, and silhouettes of a control's bins.
 
-No text from a file gets into a chart, only numbers and our own words.
+A chart holds only numbers and our own words, never a text from a file.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from synthcore.analysis.axes import Axis, short
 
 BINS = 48
-#: Of a chart, in its own units, of which one is about a pixel.
+#: Of a chart, in units of about a pixel.
 WIDTH, HEIGHT = 300, 164
 LEFT, TOP, RIGHT, BOTTOM = 38, 8, 292, 124
-STRIP_HEIGHT = 12  #: of a silhouette, in its own units; what was to be expected is half of it
+STRIP_HEIGHT = 12  #: of a silhouette; the expected number is at half of it
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What was measured on rows: its words, and finite values, shape (n,), at least one of them.
+    """What was measured on rows: finite values, shape (n,), at least one, and what to call them.
 
-    `name` is an identifier, of its own on the page; `mark` is where to draw a line.
+    `name` is a unique identifier on the page; a line is drawn at `mark`.
     """
 
     name: str
@@ -39,16 +39,16 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """One histogram: its words, its picture, and in a sentence what it shows."""
+    """One histogram: its title, its picture, and in a sentence what it shows."""
 
     name: str
     title: str
     svg: Markup
-    said: str
+    caption: str
 
 
 def draw_histograms(measures: Sequence[Measure]) -> list[Histogram]:
-    """Draw how often values occur: the same measure of one or several datasets, on the same axes."""
+    """Draw how often values occur: one measure of one or several datasets, on the same axes."""
     across = Axis.over(np.concatenate([measure.values for measure in measures]), is_log=measures[0].is_log)
     found = [_percent(measure.values, across) for measure in measures]
     up = Axis(0.0, max(1e-3, *(float(percent.max()) for percent in found)))
@@ -56,14 +56,14 @@ def draw_histograms(measures: Sequence[Measure]) -> list[Histogram]:
 
 
 def _percent(values: NDArray[np.floating], across: Axis) -> NDArray[np.floating]:
-    """How many of the values are in each of `BINS` bins, in percent of all."""
+    """Count the values in each of `BINS` bins, in percent of all."""
     shares: NDArray[np.floating] = np.histogram(values, across.edges(BINS))[0] * (100.0 / len(values))
     return shares
 
 
 def _draw(measure: Measure, percent: NDArray[np.floating], across: Axis, up: Axis) -> Histogram:
     low, middle, high = (short(float(q)) for q in np.quantile(measure.values, (0.05, 0.5, 0.95)))
-    said = f"Median {middle} {measure.unit}; 5 to 95 %: {low} to {high} {measure.unit}."
+    caption = f"Median {middle} {measure.unit}; 5 to 95 %: {low} to {high} {measure.unit}."
     parts = [
         *(_line("grid", LEFT, _y(up, tick), RIGHT, _y(up, tick)) for tick in up.ticks()),
         *(_text("end", LEFT - 6, _y(up, tick) + 4, f"{short(tick)} %") for tick in up.ticks()),
@@ -76,8 +76,8 @@ def _draw(measure: Measure, percent: NDArray[np.floating], across: Axis, up: Axi
     if measure.mark is not None and across.low <= measure.mark <= across.high:
         parts.append(_line("mark", _x(across, measure.mark), TOP, _x(across, measure.mark), BOTTOM))
     frame = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>')
-    label = f"Histogram. {measure.title}: {said}"
-    return Histogram(measure.name, measure.title, frame.format(WIDTH, HEIGHT, label, Markup("").join(parts)), said)
+    label = f"Histogram. {measure.title}: {caption}"
+    return Histogram(measure.name, measure.title, frame.format(WIDTH, HEIGHT, label, Markup("").join(parts)), caption)
 
 
 def _x(across: Axis, value: float) -> float:
@@ -104,7 +104,7 @@ def _text(anchor: str, x: float, y: float, words: str) -> Markup:
 
 
 def silhouette(ratios: list[float]) -> str:
-    """The outline of a control's bins as an SVG path, a unit wide each; what exceeds twice the expected is cut off."""
+    """Outline a control's bins as an SVG path, one unit wide each, and cut off at twice the expected number."""
     heights = [round(STRIP_HEIGHT - min(ratio, 2.0) * STRIP_HEIGHT / 2, 1) for ratio in ratios]
     steps = "".join(f"V{height:g}h1" for height in heights)
     return f"M0 {STRIP_HEIGHT}{steps}V{STRIP_HEIGHT}z"

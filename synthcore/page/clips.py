@@ -1,4 +1,4 @@
-"""Clips: rows to listen to, as compressed audio and a spectrogram, both as addresses that hold their content."""
+"""Clips: rows to listen to, as compressed audio and a spectrogram, both as data: addresses."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from synthcore.analysis.spectrogram import SHOWN_SECONDS
 from synthcore.page.details import Details, describe
 from synthcore.storage.dataset import Dataset
 
-#: What every browser plays, at a tenth of the size of 16-bit samples; FLAC at the sample rates that MP3 hasn't got.
+#: Every browser plays MP3, at a tenth of the size of 16-bit samples. Sample rates that it lacks become FLAC.
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 WIDTH, HEIGHT = 256, 96  #: of a spectrogram
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One row to listen to. The texts are people's: anything can be in them."""
+    """One row to listen to. Its source and name are people's: anything can be in them."""
 
     row: int
     note: int
     source: str
     name: str
-    patch: str  # its hash
+    patch: str  # hash
     rms_dbfs: float
     seconds: float
     sound: str  # data: address
@@ -38,13 +38,13 @@ class Clip:
 def make_clip(dataset: Dataset, row: int) -> Clip:
     """Make a row audible and visible."""
     audio, rate = dataset.column("audio", [row])[0], dataset.spec.audio.sample_rate
-    said = {name: dataset.column(name, [row])[0] for name in ("midi_note", "source", "preset_name", "preset_hash")}
+    fields = {name: dataset.column(name, [row])[0] for name in ("midi_note", "source", "preset_name", "preset_hash")}
     return Clip(
         row=row,
-        note=int(said["midi_note"]),
-        source=said["source"].decode(),
-        name=said["preset_name"].decode(errors="replace"),
-        patch=said["preset_hash"].decode(),
+        note=int(fields["midi_note"]),
+        source=fields["source"].decode(),
+        name=fields["preset_name"].decode(errors="replace"),
+        patch=fields["preset_hash"].decode(),
         rms_dbfs=float(dataset.column("rms_dbfs", [row])[0]),
         seconds=min(audio.shape[1] / rate, SHOWN_SECONDS),
         sound=encode_sound(audio[:, : round(SHOWN_SECONDS * rate)], rate),

@@ -1,4 +1,4 @@
-"""Content: all that a page shows, gathered once, so that the template only has to lay it out."""
+"""Content: all that a page shows, gathered in one place, so that the template only lays it out."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from synthcore.page.charts import Histogram, Measure, draw_histograms, silhouett
 from synthcore.page.clips import Clip, make_clip
 from synthcore.storage.dataset import Dataset
 
-#: Rows that are heard for a page. Of more, this many, evenly spaced: a page takes a minute whatever the dataset.
+#: Rows at most that are listened to for a page, evenly spaced: it takes a minute whatever the dataset.
 HEARD = 2_048
 ROWS = 24  #: in the grid
 PAIRS = 4  #: of nearest rows that can be listened to
-LISTED = 15  #: of wavetables, modulation sources, destinations; the rest is added up
+LISTED = 15  #: wavetables, modulation sources or destinations; the rest is added up
 #: Controls of one module belong together: all of osc_1, of filter_fx, of the chorus.
 MODULE = re.compile(r"(?:osc|env|lfo|random)_\d|filter_(?:\d|fx)|[a-z]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One line of a ranked list: what, how many, and how much of the whole that is. The name can be people's."""
+    """One line of a ranked list. The name can be people's."""
 
     name: str
     count: int
     share: float
-    bar: float  # its length, the largest's being 1; 0 for what is added up
+    bar: float  # length, 1 for the largest; 0 for what is added up
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Weight:
     name: str
     value: float
     error: float
-    bar: float  # its length, the largest's being 1
+    bar: float  # length, 1 for the largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class CoveredControl:
     name: str
     outline: str  # an SVG path, a unit wide for each bin
     bins: int
-    lowest: float  # the emptiest bin, as a share of what was to be expected
+    lowest: float  # the emptiest bin, as a share of the expected number
     thin: float
     missing: list[str]
 
@@ -99,24 +99,24 @@ class Content:
 
 
 def rows_heard(rows: int) -> int:
-    """How many rows `gather` tells `synthcore.base.progress` of, of a dataset with audio."""
+    """How many rows `gather` reports to `synthcore.base.progress` for a dataset with audio."""
     return min(rows, HEARD) + min(rows, ROWS)
 
 
 def gather(dataset: Dataset) -> Content:
-    """Read and measure what is shown. Memory and time have a bound that doesn't depend on the number of rows.
+    """Read and measure what is shown.
 
-    Nearly so: labels of all rows are read once, in batches.
+    Memory and time hardly depend on the number of rows: only the labels of all rows are read, once and in batches.
     """
-    heard = measure_audio(dataset, HEARD)
-    found = inspection.inspect(dataset, heard)
+    audio = measure_audio(dataset, HEARD)
+    found = inspection.inspect(dataset, audio)
     return Content(
         inspection=found,
         title=dataset.path.name,
         hours=0.0 if dataset.is_recipe else len(dataset) * dataset.spec.audio.render_seconds / 3600,
         clips=_make_clips(dataset),
         pairs=[] if dataset.is_recipe else _make_pairs(dataset, found),
-        histograms=[drawn for measure in _measure(dataset, heard) for drawn in draw_histograms([measure])],
+        histograms=[drawn for measure in _measure(dataset, audio) for drawn in draw_histograms([measure])],
         modules=_by_module(found),
         sources=_ranked(found.sources, found.rows),
         splits=_ranked(found.splits, found.rows),
@@ -130,11 +130,11 @@ def gather(dataset: Dataset) -> Content:
 def gather_both(first: Dataset, second: Dataset) -> ComparedContent:
     """Read and measure what is shown of two datasets, as `gather` does of one."""
     both = (first, second)
-    heard = (measure_audio(first, HEARD), measure_audio(second, HEARD))
-    comparison = compare(first, second, heard)
+    audio = (measure_audio(first, HEARD), measure_audio(second, HEARD))
+    comparison = compare(first, second, audio)
     measures = [
         {measure.name: measure for measure in _measure(dataset, of_it)}
-        for dataset, of_it in zip(both, heard, strict=True)
+        for dataset, of_it in zip(both, audio, strict=True)
     ]
     sides = [
         Side(
@@ -166,7 +166,7 @@ def _rank_modulation(usage: Usage) -> dict[str, list[Share]]:
 
 
 def _make_clips(dataset: Dataset) -> list[Clip]:
-    """Rows drawn at random, by the digest: the same dataset has the same page."""
+    """Make clips of rows drawn at random, seeded by the digest: the same dataset has the same page."""
     if dataset.is_recipe:
         return []
     chance = np.random.default_rng(int(dataset.digest[:16], 16))
@@ -180,7 +180,7 @@ def _make_clips(dataset: Dataset) -> list[Clip]:
 
 
 def _make_pairs(dataset: Dataset, found: Inspection) -> list[tuple[float, Clip, Clip]]:
-    """The nearest pairs. A row is shown once: of many that are nearly the same, one pair is enough."""
+    """Make clips of the nearest pairs. No row is shown twice: of many that are nearly the same, one pair is enough."""
     pairs: list[tuple[float, Clip, Clip]] = []
     shown: set[int] = set()
     for pair in found.duplicates.pairs:
@@ -190,14 +190,14 @@ def _make_pairs(dataset: Dataset, found: Inspection) -> list[tuple[float, Clip, 
     return pairs
 
 
-def _measure(dataset: Dataset, heard: AudioMeasurements) -> list[Measure]:
-    """What there are numbers of: loudness and peak of all rows, the rest of those heard."""
-    nearest = heard.nearest_db[np.isfinite(heard.nearest_db)]
+def _measure(dataset: Dataset, audio: AudioMeasurements) -> list[Measure]:
+    """The measures to draw: loudness and peak of all rows, the others of the rows that were listened to."""
+    nearest = audio.nearest_db[np.isfinite(audio.nearest_db)]
     measures = [
         Measure("rms", "Loudness", "dBFS", dataset.column("rms_dbfs")),
         Measure("peak", "Peak", "of full scale", dataset.column("peak")),
-        Measure("centroid", "Spectral centroid", "Hz", heard.centroids_hz, is_log=True),
-        Measure("sound", "Duration of sound", "s", heard.sound_seconds),
+        Measure("centroid", "Spectral centroid", "Hz", audio.centroids_hz, is_log=True),
+        Measure("sound", "Duration of sound", "s", audio.sound_seconds),
         Measure("nearest", "Nearest row of another patch", "dB", nearest, mark=NEAR_DB),
     ]
     return [measure for measure in measures if len(measure.values)]
@@ -221,7 +221,7 @@ def _by_module(found: Inspection) -> dict[str, list[CoveredControl]]:
 
 
 def _named(counts: dict[str, int], names: dict[str, str]) -> dict[str, int]:
-    """Call contents by their names; where several share one, or have none, with the beginning of the hash as well."""
+    """Count by name; where several share a name, or have none, with the beginning of the hash as well."""
     called = [names[digest] for digest in counts]
     return {
         (name if name and called.count(name) == 1 else f"{name or 'unnamed'} {digest[:8]}"): count
@@ -239,7 +239,7 @@ def _weigh(dataset: Dataset) -> list[Weight]:
 
 
 def _ranked(counts: dict[str, int], whole: int) -> list[Share]:
-    """The largest, and the rest in one line."""
+    """Rank the largest, with the rest in one line."""
     ranked = sorted(counts.items(), key=lambda item: -item[1])
     largest = max([1, *counts.values()])
     shares = [Share(name, count, count / max(1, whole), count / largest) for name, count in ranked[:LISTED]]

@@ -1,4 +1,4 @@
-"""Details: what one needs to make a row at the synth, and to take it there: its knobs, its wavetables, a command."""
+"""Details: what it takes to make a row in the synth: its knobs, its wavetables, and the command that exports it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ WIDTH, HEIGHT = 128, 48  #: of a waveform
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """What an oscillator that is on begins from. The name is people's."""
+    """The wavetable of an oscillator that is on. The name is people's."""
 
     oscillator: int
     name: str
     frame: float
-    last: int  # of its frames, which begin at 0
-    outline: str  # an SVG path, WIDTH by HEIGHT; empty where only Vital knows the waveform
+    last: int  # of its frames, counted from 0
+    outline: str  # an SVG path, WIDTH by HEIGHT; "" where only Vital knows the waveform
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """One row, to be followed at the synth."""
+    """How to make one row in the synth."""
 
     words: words.RowWords
     waves: list[Wave]
-    command: str  # that exports it
+    command: str  # exports it
 
 
 def describe(dataset: Dataset, row: int) -> Details:
@@ -66,5 +66,5 @@ def _waves(dataset: Dataset, row: int) -> list[Wave]:
 
 
 def _short(path: Path) -> str:
-    """Write a path the way one would type it here."""
+    """Shorten a path to what one would type here."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

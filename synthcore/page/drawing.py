@@ -1,7 +1,7 @@
-"""Drawing a wavetable: the waveform that an oscillator begins from, before its warps.
+"""Drawing a wavetable: the waveform that an oscillator starts from, before its warps.
 
-Only tables that hold their waveforms are drawn. What Vital computes (of recordings, of drawn lines, by filters and
-folders) it alone knows how to.
+Only tables that hold their waveforms are drawn. What Vital computes (from recordings or drawn lines, by filters or
+folders), it alone knows.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from synthcore.vital.wavetable import count_frames
 
 HOLDS_WAVES = "Wave Source"
-STEPS = 0  #: the interpolation style that stays on a keyframe until the next
+STEPS = 0  #: the interpolation style that holds a keyframe until the next one
 
 
 def waveform(canonical: bytes, frame: float) -> NDArray[np.float32] | None:
-    """The waveform of a frame, mixed of the keyframes around it as the synth does.
+    """Mix the waveform of a frame from the keyframes around it, as the synth does.
 
     Parameters
     ----------
     canonical : bytes
         The wavetable in its canonical form.
     frame : float
-        0 to 256; past the last keyframe it is that one.
+        0 to 256; past the last keyframe, it is that one.
 
     Returns
     -------
@@ -51,12 +51,12 @@ def waveform(canonical: bytes, frame: float) -> NDArray[np.float32] | None:
 
 
 def frames_of(canonical: bytes) -> int:
-    """How many frames a wavetable in its canonical form has, 1 to 257."""
+    """Count the frames of a wavetable in its canonical form, 1 to 257."""
     return count_frames(json.loads(canonical))
 
 
 def outline(wave: NDArray[np.float32], width: int, height: int) -> str:
-    """A waveform as an SVG path, one point a unit of width; its own peak is at half the height from the middle."""
+    """Draw a waveform as an SVG path, one point per unit of width, with its peak at the edge of the height."""
     points = wave[np.linspace(0, len(wave) - 1, width + 1).astype(int)]
     heights = ((1 - points / (np.abs(points).max() or 1)) * (height / 2)).round(1)
     return "M" + "L".join(f"{x} {y:g}" for x, y in enumerate(heights.tolist()))

@@ -1,4 +1,4 @@
-"""Writing: the template filled in, and put where it was asked for."""
+"""Writing: the template is filled in and written to a file."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from synthcore.page.content import Content, gather, gather_both
 from synthcore.pipeline.continuing import require_writable
 from synthcore.storage.dataset import Dataset
 
-#: How every page begins: what begins otherwise is no page of ours, and isn't replaced.
+#: How every page of ours begins. Any other file is left alone.
 BEGINNING = "<!DOCTYPE html>\n<!-- synthcore inspect -->"
 
-PEOPLE, REFUSED = 12, 200  #: authors of one place, and refused presets, that are named
-WEIGHTS = 40  #: that are shown at once; the others when asked for
+PEOPLE, REFUSED = 12, 200  #: authors of one place, and refused presets, that are named at most
+WEIGHTS = 40  #: shown at once; the others are folded away
 
 
 def require_replaceable(output: Path) -> None:
-    """Refuse an output that can't be written, or that is there and no page. A page is replaced: it can be made again.
+    """Refuse an output that can't be written, or a file that isn't a page. A page is replaced: it can be made again.
 
     Raises
     ------
@@ -38,16 +38,16 @@ def require_replaceable(output: Path) -> None:
         return
     with output.open("rb") as file:
         if file.read(len(BEGINNING)) != BEGINNING.encode():
-            raise SpecError(f"{output} exists and is no page that inspect wrote; name another file with --html")
+            raise SpecError(f"{output} exists and isn't a page that inspect wrote; name another file with --html")
 
 
 def write_page(dataset: Dataset, output: Path) -> Inspection:
-    """Write a dataset's page, and give back what it says in numbers. The file appears only when it is whole.
+    """Write a dataset's page; return its numbers. The file appears only when it is whole.
 
     Raises
     ------
     SpecError
-        The output can't be written, or is there and no page.
+        The output can't be written, or is a file that isn't a page.
     """
     require_replaceable(output)
     content = gather(dataset)
@@ -62,7 +62,7 @@ def write_comparison(first: Dataset, second: Dataset, output: Path) -> Compariso
     Raises
     ------
     SpecError
-        The output can't be written, or is there and no page.
+        The output can't be written, or is a file that isn't a page.
     """
     require_replaceable(output)
     content = gather_both(first, second)
@@ -72,7 +72,7 @@ def write_comparison(first: Dataset, second: Dataset, output: Path) -> Compariso
 
 
 def to_html(content: Content) -> str:
-    """Fill the template. Whatever comes from a dataset is escaped, and no script but ours could run."""
+    """Fill the template. Whatever comes from a dataset is escaped, and only our own script can run."""
     script = Markup((files(__package__) / "page.js").read_text())
     return _fill(
         "page.html",

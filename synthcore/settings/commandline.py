@@ -1,7 +1,7 @@
 """The command line of a settings model: which flags it has, and how words become settings.
 
-A flag is named after its setting (`note_seconds`: --note-seconds), whatever group that is in. Words are only told
-apart here; what they mean, the model says, as of variables and of the file.
+A flag is named after its setting (`note_seconds`: --note-seconds), whatever group that is in. Words are only sorted
+here; what they mean is up to the model, as it is for variables and the file.
 """
 
 from __future__ import annotations
@@ -22,22 +22,27 @@ from synthcore.base.messages import explain, group_fields, typed
 from synthcore.base.spelling import meant
 from synthcore.settings.configuration import Settable, origin
 
-SHORT = {"n_samples": "-n", "output": "-o"}  #: of every command that has them
-NAMES = {"as_json": "json"}  #: of settings whose flags are named otherwise
+SHORT = {"n_samples": "-n", "output": "-o"}  #: flags of one letter, for every command that has the setting
+NAMES = {"as_json": "json"}  #: settings whose flags have another name
 Say = Callable[[str], object]
-_A_FLAG = re.compile(r"-{1,2}[^-\d\s]")  # and -1 or -1,3 is a value
+_A_FLAG = re.compile(r"-{1,2}[^-\d\s]")  # -1 and -1,3 are values
 
 
 @dataclass(frozen=True, slots=True)
 class Positional:
-    """Says of a setting that its value stands by itself on the command line, without a flag."""
+    """Marks a setting whose value stands by itself on the command line, without a flag."""
 
-    formerly: tuple[str, ...] = ()  #: flags that did it before, and still do for one version
+    formerly: tuple[str, ...] = ()  #: its flags in the last version, which still work in this one
 
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """Says of a setting that it is no one's to give: a flow finds it out."""
+    """Marks a setting that nobody sets: a flow finds it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOnly:
+    """Marks a setting that the command has and its flow hasn't."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class Flag:
 
     @property
     def positional(self) -> Positional | None:
-        """How it stands by itself, if it does."""
+        """Its mark, if it stands by itself."""
         return next((one for one in self.field.metadata if isinstance(one, Positional)), None)
 
     @property
@@ -69,12 +74,12 @@ class Flag:
 
     @property
     def is_list(self) -> bool:
-        """Whether it can be given again."""
+        """Whether it can be repeated."""
         return get_origin(self.field.annotation) is tuple
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """What it can be, if that is a short list."""
+        """Its possible values, if they are a short list."""
         annotation = get_args(self.field.annotation)[0] if self.is_list else self.field.annotation
         return tuple(map(str, get_args(annotation))) if get_origin(annotation) is Literal else ()
 
@@ -87,7 +92,7 @@ class Flag:
 
     @property
     def shown(self) -> str:
-        """How it is typed, such as `--tier 1|2|3`; a switch in the way that changes something."""
+        """How it is typed, such as `--tier 1|2|3`; a switch in the direction that changes something."""
         if self.positional:
             return self.metavar
         if self.is_switch:
@@ -96,7 +101,7 @@ class Flag:
 
     @property
     def formerly(self) -> tuple[str, ...]:
-        """Spellings of it that go with the next version."""
+        """Spellings that the next version drops."""
         if self.positional:
             return self.positional.formerly
         dotted = f"--{'.'.join(self.keys).replace('_', '-')}"
@@ -104,7 +109,7 @@ class Flag:
 
 
 def flags(model: type[BaseModel]) -> list[Flag]:
-    """Each flag of a command, its groups' included, in the order of the model."""
+    """List the flags of a command, those of groups included, in the order of the model."""
     found = []
     for name, field in model.model_fields.items():
         if group := group_fields(field):
@@ -115,7 +120,7 @@ def flags(model: type[BaseModel]) -> list[Flag]:
 
 
 def read(model: type[BaseModel], words: list[str], command: str, say: Say) -> dict[Keys, Any]:
-    """Tell apart the words behind a command.
+    """Sort the words behind a command.
 
     Returns
     -------
@@ -125,7 +130,7 @@ def read(model: type[BaseModel], words: list[str], command: str, say: Say) -> di
     Raises
     ------
     SpecError
-        There is no such flag, or it lacks its value, or a word is left over.
+        A flag is unknown or lacks its value, or a word is left over.
     """
     known = flags(model)
     positionals = [flag for flag in known if flag.positional]
@@ -140,7 +145,7 @@ def read(model: type[BaseModel], words: list[str], command: str, say: Say) -> di
         if not _A_FLAG.match(word):
             alone.append(word)
             continue
-        name, value = _taken_apart(word)
+        name, value = _split_flag(word)
         if name not in spellings:
             raise SpecError(f"{command} has no flag {name}{meant(name, _offered(spellings))}")
         flag, on = spellings[name]
@@ -149,13 +154,15 @@ def read(model: type[BaseModel], words: list[str], command: str, say: Say) -> di
             raise SpecError(f"{name} takes no value, and was given {value!r}")
         if name in flag.formerly:
             instead = " ".join(["synthcore", command, *(p.metavar for p in positionals)])
-            say(f"{name} goes with the next version: write {instead if flag.positional else flag.name} instead")
+            say(
+                f"{name} will be removed in the next version: write {instead if flag.positional else flag.name} instead"
+            )
     _put_alone(given, positionals, alone, command)
     return given
 
 
 def nested(given: Mapping[Keys, Any]) -> dict[str, Any]:
-    """Put what was given into the groups of the model."""
+    """Put flat settings into the groups of the model."""
     values: dict[str, Any] = {}
     for keys, value in given.items():
         inside = values
@@ -166,11 +173,11 @@ def nested(given: Mapping[Keys, Any]) -> dict[str, Any]:
 
 
 def complaint(error: ValidationError, settable: Settable, given: Mapping[Keys, Any], usage: str) -> str:
-    """Say what is wrong with settings, each named as whoever set it knows it; or what is missing, and the usage."""
+    """Say what is wrong with settings, each named the way it was set; or what is missing, and the usage."""
     known = {flag.keys: flag for flag in flags(settable.model)}
     missing = [one for one in error.errors() if one["type"] in ("missing", "needs")]
     if missing:
-        words = [_asked_for(known, one) for one in missing]
+        words = [_missing_text(known, one) for one in missing]
         command = usage.removeprefix("usage: synthcore ").split(" ")[0]
         return f"{command} needs {' and '.join(words)}\n{usage}"
 
@@ -182,7 +189,7 @@ def complaint(error: ValidationError, settable: Settable, given: Mapping[Keys, A
     return explain(error, settable.model, place)
 
 
-def _asked_for(known: Mapping[Keys, Flag], missing: ErrorDetails) -> str:
+def _missing_text(known: Mapping[Keys, Flag], missing: ErrorDetails) -> str:
     if missing["type"] == "needs":
         return missing["msg"]
     return known[tuple(map(str, missing["loc"]))].shown
@@ -201,8 +208,8 @@ def _offered(spellings: Mapping[str, tuple[Flag, bool]]) -> list[str]:
     return [name for name, (flag, _) in spellings.items() if name not in flag.formerly and len(name) > 2]
 
 
-def _taken_apart(word: str) -> tuple[str, str | None]:
-    """A flag and the value in the same word: --tier=2, -n2."""
+def _split_flag(word: str) -> tuple[str, str | None]:
+    """Split a flag from the value in the same word: --tier=2, -n2."""
     if word.startswith("--"):
         name, equals, value = word.partition("=")
         return name, value if equals else None

@@ -1,4 +1,4 @@
-"""What makes a shell complete commands, flags and what a flag can be: a script that starts nothing when it is asked."""
+"""Shell completion of commands, flags and their values: a script that starts no process to complete a word."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from synthcore.settings.commandline import Flag, flags
 
-#: Of flags that take a path, by what they show: the shell completes these itself.
+#: Metavars of flags that take a path, which the shell completes by itself.
 PATHS = ("FILE", "DIR")
 
 
@@ -18,9 +18,9 @@ def script(shell: str, models: Mapping[str, type[BaseModel]]) -> str:
     Parameters
     ----------
     shell : str
-        Which.
+        bash, zsh or fish.
     models : mapping
-        The commands, and the settings of each.
+        The settings of each command, by its name.
     """
     written: dict[str, Callable[[Mapping[str, type[BaseModel]]], str]] = {"bash": _bash, "zsh": _zsh, "fish": _fish}
     return written[shell](models)
@@ -31,13 +31,13 @@ def _flags_of(model: type[BaseModel]) -> list[Flag]:
 
 
 def _names(flag: Flag) -> list[str]:
-    """How a flag is offered: a switch by what it changes."""
+    """How a flag is offered: a switch in the direction that changes something."""
     long = flag.shown if flag.is_switch else flag.name
     return [flag.short, long] if flag.short else [long]
 
 
 def _alone(model: type[BaseModel]) -> str:
-    """What can stand by itself behind a command, such as list, prune or verify; "" where that is a file."""
+    """The words that can stand by themselves behind a command, such as list or prune; "" where that is a file."""
     return " ".join(choice for flag in flags(model) if flag.positional for choice in flag.choices)
 
 
@@ -87,8 +87,8 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def _says(flag: Flag) -> str:
-    """A description in one line, without what zsh takes for its own signs."""
+def _summary(flag: Flag) -> str:
+    """A description in one line, without zsh's special characters."""
     text = " ".join((flag.field.description or "").split()).partition(". ")[0].rstrip(".")
     return text.translate(str.maketrans("[]:\\", "()--"))
 
@@ -130,9 +130,9 @@ if [ "$funcstack[1]" = _synthcore ]; then _synthcore "$@"; else compdef _synthco
 def _zsh_spec(flag: Flag, name: str) -> str:
     again = "*" if flag.is_list else ""
     if flag.is_switch:
-        return f"{name}[{_says(flag)}]"
+        return f"{name}[{_summary(flag)}]"
     values = f"({' '.join(flag.choices)})" if flag.choices else "_files" if flag.metavar in PATHS else ""
-    return f"{again}{name}[{_says(flag)}]:{flag.metavar.replace(':', ' ')}:{values}"
+    return f"{again}{name}[{_summary(flag)}]:{flag.metavar.replace(':', ' ')}:{values}"
 
 
 def _fish(models: Mapping[str, type[BaseModel]]) -> str:
@@ -151,5 +151,5 @@ def _fish(models: Mapping[str, type[BaseModel]]) -> str:
             short = f" -s {flag.short[1:]}" if flag.short else ""
             takes = "" if flag.is_switch else f" -x -a '{' '.join(flag.choices)}'" if flag.choices else " -r"
             long = _names(flag)[-1].removeprefix("--")
-            lines.append(f"complete -c synthcore {seen}{short} -l {long}{takes} -d {_quoted(_says(flag))}")
+            lines.append(f"complete -c synthcore {seen}{short} -l {long}{takes} -d {_quoted(_summary(flag))}")
     return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
-"""What is set before a command is typed: variables of the environment, and `synthcore.toml` in the current folder.
+"""What is set before a command is typed: environment variables, and `synthcore.toml` in the current folder.
 
-What is said of one command alone (SYNTHCORE_INGEST_CHECK, the table [ingest]) beats what is said of all commands that
-share it (SYNTHCORE_DATA_DIR, the top of the file), and a variable beats the file. The rest of the top is generate's.
+A setting of one command (SYNTHCORE_INGEST_CHECK, the table [ingest]) beats the same one for all commands that share it
+(SYNTHCORE_DATA_DIR, the top of the file), and a variable beats the file. The rest of the top is generate's.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ PREFIX = "SYNTHCORE_"
 
 @dataclass(frozen=True, slots=True)
 class Settable:
-    """A model that can be set beforehand: where its own settings are, and which it shares with others."""
+    """A model that variables and the file can set: where its own settings are, and which ones it shares."""
 
     model: type[BaseModel]
     table: str  #: in the file; "" for the top
     shared: Collection[str]
-    tables: Collection[str]  #: of all commands: no other's is read
+    tables: Collection[str]  #: of all commands; those of the others are skipped
 
     def variable(self, keys: Keys) -> str:
         """Name the variable of one setting."""
@@ -44,7 +44,7 @@ class Settable:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """What one place says, and how it calls that."""
+    """What one place sets, and what it calls each setting."""
 
     values: Mapping[str, Any]
     where: str
@@ -58,7 +58,7 @@ class _Layer:
 
 
 def configured(settable: Settable, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Put under what was given what the environment and the file say, group by group."""
+    """Complete what was given with what the environment and the file set, group by group."""
     values: dict[str, Any] = {}
     for layer in reversed([given, *(layer.values for layer in _layers(settable))]):
         values = _over(values, layer)
@@ -66,17 +66,17 @@ def configured(settable: Settable, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def origin(settable: Settable, keys: Keys) -> str | None:
-    """Name the variable or the line of the file that says what a setting is; None if none does."""
+    """Name the variable or the line of the file that sets a setting; None if neither does."""
     return next((layer.names(keys) for layer in _layers(settable) if _says(layer.values, keys)), None)
 
 
 def require_known_names(settables: Sequence[Settable]) -> None:
-    """Refuse what is no command's setting, in the environment and the file, whichever command is run.
+    """Refuse names in the environment and the file that no command has, whichever command is run.
 
     Raises
     ------
     SpecError
-        It names the first, and what may have been meant.
+        It names the first one, and what may have been meant.
     """
     variables = {one.variable(keys) for one in settables for keys in paths(one.model)}
     known = {one.in_file(keys) for one in settables for keys in paths(one.model)}
@@ -88,7 +88,7 @@ def require_known_names(settables: Sequence[Settable]) -> None:
 
 
 def paths(model: type[BaseModel]) -> Iterator[Keys]:
-    """Each setting of a model, and those of its groups: ("tier",), ("audio",), ("audio", "notes")."""
+    """List the settings of a model and of its groups: ("tier",), ("audio",), ("audio", "notes")."""
     for name, field in model.model_fields.items():
         yield (name,)
         yield from ((name, inner) for inner in group_fields(field))
@@ -99,12 +99,12 @@ def _prefix(table: str) -> str:
 
 
 def _variables() -> dict[str, str]:
-    """Ours, by their names in capitals; an empty one says nothing."""
+    """Our variables, by their names in capitals; an empty one counts as unset."""
     return {name.upper(): text for name, text in os.environ.items() if name.upper().startswith(PREFIX)}
 
 
 def _layers(settable: Settable) -> Iterator[_Layer]:
-    """What is said beforehand, the weightiest first."""
+    """All that is set beforehand, what beats the others first."""
     table, shared = settable.table, settable.shared
     yield _Layer(_of_environment(settable.model, table), "", table)
     common = _of_environment(settable.model, "")
@@ -146,7 +146,7 @@ def _settings_file() -> dict[str, Any]:
 
 
 def _part_of_file(settable: Settable) -> dict[str, Any]:
-    """What the file says of one command alone."""
+    """What the file sets for one command alone."""
     file, table = _settings_file(), settable.table
     if not table:
         return {name: value for name, value in file.items() if name not in settable.tables}
@@ -162,7 +162,7 @@ def _require_known(name: str, known: set[str], where: str) -> None:
 
 
 def _paths_set(settable: Settable) -> Iterator[Keys]:
-    """Each setting, as `paths`, that the file says."""
+    """The settings that the file sets, as `paths` lists them."""
     groups = {keys[0] for keys in paths(settable.model) if len(keys) > 1}
     for name, value in _part_of_file(settable).items():
         yield (name,)
@@ -177,7 +177,7 @@ def _nested(keys: Keys, value: Any) -> dict[str, Any]:
 
 
 def _over(values: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Put values over others, inside of groups as well."""
+    """Put values over others, also inside groups."""
     merged = dict(values)
     for name, value in more.items():
         below = merged.get(name)

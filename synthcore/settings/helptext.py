@@ -1,4 +1,4 @@
-"""What `synthcore COMMAND --help` says, from the command's model: first what is used most, and an example of each."""
+"""What `synthcore COMMAND --help` says, made from the command's model: the most used flags first, with examples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMN = 25  #: where descriptions begin
 
 
 def usage(settable: Settable, command: str, examples: Mapping[str, str]) -> str:
-    """Give the usage line: what is needed, what is used most, and ... for the rest."""
+    """Make the usage line: what is needed, what is used most, and ... for the rest."""
     known = flags(settable.model)
     needed = [flag for flag in known if flag.positional or flag.field.is_required()]
     parts = [_needed(flag) for flag in needed]
@@ -31,7 +31,7 @@ def usage(settable: Settable, command: str, examples: Mapping[str, str]) -> str:
 
 
 def helptext(settable: Settable, command: str, examples: Mapping[str, str], groups: Mapping[str, Sequence[str]]) -> str:
-    """Give the whole help of a command.
+    """Make the whole help of a command.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ def helptext(settable: Settable, command: str, examples: Mapping[str, str], grou
     command : str
         Such as generate.
     examples : mapping
-        Of the flags that are shown first, by dotted name: how they are used.
+        The flags to show first, by dotted name, and an example of each.
     groups : mapping
-        Headings, and the settings below each by dotted name; a group of the model by its own. What is in none is last.
+        The settings under each heading, by dotted name, or by the name of a group. The others come last.
     """
     known = flags(settable.model)
     first = _first(known, examples)
@@ -79,7 +79,7 @@ def _needed(flag: Flag) -> str:
 def _block(
     heading: str, members: Sequence[Flag], settable: Settable, examples: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """One group: its flags, and how they are called elsewhere."""
+    """One group: its flags, and their names elsewhere."""
     if not members:
         return
     lines = [f"{heading}:"] if heading else []
@@ -101,7 +101,7 @@ def _entry(flag: Flag, example: str) -> list[str]:
 
 
 def _elsewhere(members: Sequence[Flag], settable: Settable) -> list[str]:
-    """The variables of some flags, and how `synthcore.toml` calls them."""
+    """The variables of some flags, and their names in `synthcore.toml`."""
     variables = " ".join(settable.variable(flag.keys) for flag in members)
     tables: dict[str, list[str]] = {}
     for flag in members:
@@ -118,7 +118,7 @@ def _listed(label: str, names: str) -> list[str]:
 
 
 def _default(flag: Flag) -> str:
-    """A default as a person would write it; "" where there is none, or the description tells what comes of it."""
+    """A default as a person would write it; "" where there is none, or where the description says it."""
     default: Any = flag.field.default
     if default in (PydanticUndefined, None, "", ()) or isinstance(default, bool):
         return ""

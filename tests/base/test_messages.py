@@ -13,12 +13,13 @@ from synthcore.flows import cli
 from synthcore.flows.running.form import settings_from
 from synthcore.ingest.remotes import RemoteSource
 from synthcore.ingest.transfer import Limits
-from synthcore.settings import models as settings
-from synthcore.settings.models import DownloadPresets, Generate, RunSettings, Verify, parse
+from synthcore.settings.commands import models, parse
+from synthcore.settings.datasets import Verify
+from synthcore.settings.generate import Generate, RunSettings
+from synthcore.settings.ingestion import DownloadPresets
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 
-MODELS = [getattr(settings, model) for model, _ in cli.COMMANDS.values()]
-MODELS += [AudioSpec, AcceptanceSpec, RunSettings, Limits, RemoteSource, DatasetSpec]
+MODELS: list[type[BaseModel]] = [*models(), AudioSpec, AcceptanceSpec, RunSettings, Limits, RemoteSource, DatasetSpec]
 #: What no setting takes, or only some.
 ODD = [
     None,
@@ -79,7 +80,7 @@ def test_every_type_of_error_that_our_models_raise_has_words(tmp_path, monkeypat
         (["--seed", "4294967296"], "--seed: must be less than 4294967296, not 4294967296"),
         (["--render-timeout", "0"], "--render-timeout: must be more than 0, not 0"),
         (["--distribute", "render"], "--distribute: 'render' is not pool:NAME, such as pool:render"),
-        (["--merge", "virtual", "--chunk-rows", "2"], "--chunk-rows belongs to a copy: "),
+        (["--merge", "virtual", "--chunk-rows", "2"], "--chunk-rows is for a copy: "),
         (
             ["--runner", "dask", "--distribute", "pool:x"],
             "--distribute leaves the rendering to a work pool: leave",

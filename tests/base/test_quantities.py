@@ -10,7 +10,10 @@ import pytest
 from synthcore.base import quantities, spelling
 from synthcore.base.errors import SpecError
 from synthcore.flows.running.form import settings_from
-from synthcore.settings.models import CacheCommand, Export, Generate, Inspect, parse
+from synthcore.settings.commands import parse
+from synthcore.settings.datasets import Export, Inspect
+from synthcore.settings.generate import Generate
+from synthcore.settings.upkeep import CacheCommand
 from synthcore.spec import AudioSpec, DatasetSpec
 
 ROOT_SAYS = "n_samples = '20k'\n[audio]\nnotes = ['C4', 61, 'Bb2']\nnote_seconds = '500ms'\nsample_rate = '44.1k'\n"
@@ -82,9 +85,9 @@ def test_rows_that_make_no_sense_are_named(rows, says):
 def test_the_former_spellings_work_and_say_what_to_write():
     notices: list[str] = []
     assert parse(Export, ["x.h5", "--row", "1,3", "--row", "-1", "-o", "out"], notices.append).row == (1, 3, -1)
-    assert notices == ["--row goes with the next version: write synthcore export FILE ROWS instead"] * 2
+    assert notices == ["--row will be removed in the next version: write synthcore export FILE ROWS instead"] * 2
     assert parse(Generate, ["--run.retries=1", "--as-json"], notices.append).run.retries == 1
     assert notices[2:] == [
-        "--run.retries goes with the next version: write --retries instead",
-        "--as-json goes with the next version: write --json instead",
+        "--run.retries will be removed in the next version: write --retries instead",
+        "--as-json will be removed in the next version: write --json instead",
     ]

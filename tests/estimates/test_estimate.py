@@ -13,14 +13,15 @@ import pytest
 from synthcore.base.errors import SpecError
 from synthcore.base.progress import Progress
 from synthcore.estimates import pace, room
-from synthcore.estimates.estimate import LONG_SECONDS, Estimate, estimate, foretold
+from synthcore.estimates.estimate import LONG_SECONDS, Estimate, estimate, forecast
 from synthcore.estimates.pace import Meter, Pace
 from synthcore.estimates.work import Work, looked_at
 from synthcore.flows.cli import main
 from synthcore.pipeline.laps import Laps, began
 from synthcore.pipeline.shard import plan_shards
 from synthcore.pipeline.tally import Tally
-from synthcore.settings.models import Generate, parse
+from synthcore.settings.commands import parse
+from synthcore.settings.generate import Generate
 from synthcore.spec import DatasetSpec
 from synthcore.storage.collection import write_collection
 from synthcore.vital.controls import installed
@@ -74,7 +75,7 @@ def remember(made: Any, data_dir: Path) -> None:
 
 
 def test_a_dry_run_needs_no_prefect_and_writes_what_it_measured_alone(fresh: Any, tmp_path: Path) -> None:
-    code = "from synthcore import pace; pace.ENOUGH, pace.REHEARSAL_SECONDS = 12, 60\n"
+    code = "from synthcore.estimates import pace; pace.ENOUGH, pace.REHEARSAL_SECONDS = 12, 60\n"
     code += "from synthcore.flows.cli import main; sys.exit(main(sys.argv[1:]))"
     wishes = ("generate", "-n", 20, *SHORT, "-o", "new/out.h5", "--data-dir", "data", "--dry-run")
     done = fresh(code, *wishes, "--json", without=("prefect",))
@@ -283,13 +284,13 @@ def planned(wish: Any, *flags: object) -> Work:
     return looked_at(wish(*flags, "--workers", 2))[0]
 
 
-def test_a_long_run_is_foretold_in_three_lines_and_another_in_one(wish: Any) -> None:
-    long = [*foretold(planned(wish, "-n", 2000), {"synthetic": measured(0.5)})]
+def test_a_long_run_is_forecast_in_three_lines_and_another_in_one(wish: Any) -> None:
+    long = [*forecast(planned(wish, "-n", 2000), {"synthetic": measured(0.5)})]
     assert long[0] == "2,000 rows and 4 that whole shards add in 334 shards"
     assert re.match(r"about 5 min \(\d+ min to \d+ min\) on this machine: \d\.\d rows/s with 2 workers", long[1])
     assert "free in" in long[2]
     assert len(long) == 3
-    (line,) = foretold(planned(wish, "-n", 60), {"synthetic": measured(0.5)})
+    (line,) = forecast(planned(wish, "-n", 60), {"synthetic": measured(0.5)})
     assert line.startswith("60 rows in 10 shards; about 12 s")
     assert Estimate.of(planned(wish, "-n", 60), {"synthetic": measured(0.5)}, {}).seconds < LONG_SECONDS  # type: ignore[operator]
 
@@ -342,7 +343,8 @@ def test_without_a_terminal_each_shard_has_a_line_and_the_last_line_says_where_t
 
 BESIDE_PREFECT = """
 from synthcore.pipeline import library
-from synthcore.settings.models import Generate, parse
+from synthcore.settings.commands import parse
+from synthcore.settings.generate import Generate
 from synthcore.estimates.work import get_ready
 settings = parse(Generate, ["-n", "3", "--data-dir", "data", "-o", "out.h5"])
 spec = settings.spec_of(library.given_catalog(None, settings.data_dir), "")

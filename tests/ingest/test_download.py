@@ -30,7 +30,9 @@ from synthcore.ingest import archives, download, repositories
 from synthcore.ingest.download import Downloaded, DownloadReport, IncompleteDownload, Outcome
 from synthcore.ingest.remotes import KNOWN, RemoteSource
 from synthcore.ingest.transfer import Limits, listening
-from synthcore.settings.models import DownloadPresets, Generate, parse
+from synthcore.settings.commands import parse
+from synthcore.settings.generate import Generate
+from synthcore.settings.ingestion import DownloadPresets
 
 PRESET = b'{"settings": {}}\n'
 QUICK = Limits(timeout=60, max_megabytes=2, max_files=1000)

@@ -20,12 +20,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from synthcore.analysis.axes import short
 from synthcore.analysis.words import describe
 from synthcore.base.errors import SpecError
 from synthcore.flows.cli import main
 from synthcore.page import content
 from synthcore.page import details as page_details
-from synthcore.page.charts import Measure, draw_histograms, silhouette
+from synthcore.page.charts import TOP, Measure, draw_histograms, silhouette
 from synthcore.page.clips import encode_sound
 from synthcore.page.writing import BEGINNING, require_replaceable, write_page
 from synthcore.storage.dataset import Dataset
@@ -219,9 +220,19 @@ def test_a_histogram_takes_its_colours_from_the_page_and_holds_no_address() -> N
     assert 'class="mark"' in drawn.svg
     for foreign in ("http", "#", "xmlns", "<style", "font"):
         assert foreign not in drawn.svg, foreign
-    for one in (np.array([3.0]), np.array([0.0]), np.array([-5.0, -5.0])):
-        draw_histograms([Measure("y", "One", "dB", one)])
-    draw_histograms([Measure("z", "Silence", "Hz", np.zeros(3), is_log=True)])
+
+
+@pytest.mark.parametrize("values", [[3.0], [0.0], [-5.0, -5.0]])
+def test_equal_values_are_one_full_bar(values: list[float]) -> None:
+    (drawn,) = draw_histograms([Measure("y", "One", "dB", np.array(values))])
+    assert drawn.svg.count(f"V{TOP}H") == 1
+    assert drawn.caption.startswith(f"Median {short(values[0])} dB; 5 to 95 %: ")
+
+
+def test_silence_has_a_histogram_without_bars() -> None:
+    (drawn,) = draw_histograms([Measure("z", "Silence", "Hz", np.zeros(3), is_log=True)])
+    assert f"V{TOP}H" not in drawn.svg
+    assert drawn.caption == "Median 0 Hz; 5 to 95 %: 0 to 0 Hz."
 
 
 def test_the_same_measure_of_two_datasets_is_drawn_on_the_same_axes() -> None:
@@ -229,7 +240,7 @@ def test_the_same_measure_of_two_datasets_is_drawn_on_the_same_axes() -> None:
         [Measure("x", "Loudness", "dBFS", values) for values in (np.full(9, -40.0), np.linspace(-10.0, 0.0, 40))]
     )
     assert re.findall(r"<text[^>]*>[^<]+", one.svg) == re.findall(r"<text[^>]*>[^<]+", other.svg)
-    assert one.said == "Median \N{MINUS SIGN}40 dBFS; 5 to 95 %: \N{MINUS SIGN}40 to \N{MINUS SIGN}40 dBFS."
+    assert one.caption == "Median \N{MINUS SIGN}40 dBFS; 5 to 95 %: \N{MINUS SIGN}40 to \N{MINUS SIGN}40 dBFS."
 
 
 def test_each_row_says_how_to_make_it_at_the_synth(tier_3: Any, forge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +302,7 @@ def test_the_command_writes_a_page_and_replaces_its_own(
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ("--html DATASET", "DATASET exists and is no page that inspect wrote; name another file with --html"),
+        ("--html DATASET", "DATASET exists and isn't a page that inspect wrote; name another file with --html"),
         ("--html .", "is a folder; name a file"),
         ("--html DATASET/page.html", "can't write in"),
         ("--html page.html --row 3", "--html is a page of the whole dataset: leave it out, or --row"),
@@ -313,7 +324,7 @@ def test_bad_places_cost_one_line(
 
 def test_a_page_is_the_only_thing_that_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine.html").write_text("<!DOCTYPE html>\n<p>mine")
-    with pytest.raises(SpecError, match="no page that inspect wrote"):
+    with pytest.raises(SpecError, match="isn't a page that inspect wrote"):
         require_replaceable(tmp_path / "mine.html")
 
 

@@ -14,24 +14,16 @@ from synthcore.base.messages import explain
 from synthcore.flows import cli
 from synthcore.flows.running.form import settings_from
 from synthcore.ingest.transfer import Limits
-from synthcore.settings import models as settings
 from synthcore.settings.commandline import flags
-from synthcore.settings.models import (
-    Common,
-    Generate,
-    Inspect,
-    RenderShards,
-    RunSettings,
-    Verify,
-    default_data_dir,
-    help_of,
-    parse,
-    settable,
-)
+from synthcore.settings.commands import help_of, model_of, parse
+from synthcore.settings.common import Common, default_data_dir, settable
+from synthcore.settings.datasets import Inspect, Verify
+from synthcore.settings.generate import Generate, RenderShards, RunSettings
+from synthcore.settings.homes import HOMES
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 from tests.conftest import ROOT
 
-MODELS: dict[str, Any] = {name: getattr(settings, model) for name, (model, _) in cli.COMMANDS.items()}
+MODELS: dict[str, Any] = {name: model_of(name) for name in HOMES}
 COMMANDS = tuple(MODELS.values())
 PARTS = (AudioSpec, AcceptanceSpec, RunSettings)
 GROUPS = {"audio", "acceptance", "run", "limits"}  # explained by their own fields and docstrings
@@ -55,17 +47,17 @@ def test_a_flag_beats_the_environment_which_beats_the_file(monkeypatch):
     write_toml("tier = 3\nseed = 3\nn_samples = 3\n")
     monkeypatch.setenv("SYNTHCORE_TIER", "2")
     monkeypatch.setenv("SYNTHCORE_SEED", "2")
-    said = parse(Generate, ["--tier", "1"])
-    assert (said.tier, said.seed, said.n_samples) == (1, 2, 3)
+    found = parse(Generate, ["--tier", "1"])
+    assert (found.tier, found.seed, found.n_samples) == (1, 2, 3)
 
 
 def test_the_same_holds_inside_of_a_part(monkeypatch):
     write_toml("[audio]\nsample_rate = 8003\nvelocity = 3\nrender_seconds = 3.0\n[run]\nretries = 3\n")
     monkeypatch.setenv("SYNTHCORE_AUDIO__SAMPLE_RATE", "8002")
     monkeypatch.setenv("SYNTHCORE_AUDIO__VELOCITY", "2")
-    said = parse(Generate, ["--sample-rate", "8001"])
-    assert (said.audio.sample_rate, said.audio.velocity, said.audio.render_seconds) == (8001, 2, 3.0)
-    assert said.run.retries == 3
+    found = parse(Generate, ["--sample-rate", "8001"])
+    assert (found.audio.sample_rate, found.audio.velocity, found.audio.render_seconds) == (8001, 2, 3.0)
+    assert found.run.retries == 3
 
 
 def test_the_file_of_the_folder_one_is_in_counts(tmp_path, monkeypatch):
@@ -86,20 +78,20 @@ def test_long_and_short_flags_say_the_same():
 
 
 def test_switches_take_no_value():
-    said = parse(Generate, ["--tier", "2", "--fixed-modulation", "--overwrite", "--json"])
-    assert said.fixed_modulation
-    assert said.run.overwrite
-    assert said.as_json
+    found = parse(Generate, ["--tier", "2", "--fixed-modulation", "--overwrite", "--json"])
+    assert found.fixed_modulation
+    assert found.run.overwrite
+    assert found.as_json
 
 
 def test_the_commands_of_a_file_take_its_name():
     assert parse(Inspect, ["x.h5", "--row", "3"]).row == (3,)
-    said = parse(Verify, ["x.h5", "--all"])
-    assert (said.file, said.all, said.rows) == (Path("x.h5"), True, 10)
+    found = parse(Verify, ["x.h5", "--all"])
+    assert (found.file, found.all, found.rows) == (Path("x.h5"), True, 10)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--teir", "1"], r"^generate has no flag --teir; did you mean --tier\?$"),
         (["--tier", "4"], "^--tier: must be 1, 2 or 3, not 4$"),
@@ -118,14 +110,14 @@ def test_the_commands_of_a_file_take_its_name():
         (["x.h5"], "x.h5"),
     ],
 )
-def test_a_flag_that_makes_no_sense_is_named_in_one_line(arguments, said):
-    with pytest.raises(SpecError, match=said) as refused:
+def test_a_flag_that_makes_no_sense_is_named_in_one_line(arguments, message):
+    with pytest.raises(SpecError, match=message) as refused:
         parse(Generate, arguments)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("teir = 1\n", r"^synthcore\.toml sets teir, which is not a setting; did you mean tier\?$"),
         ("tier = 4\n", r"^synthcore\.toml: tier: must be 1, 2 or 3, not 4$"),
@@ -133,9 +125,9 @@ def test_a_flag_that_makes_no_sense_is_named_in_one_line(arguments, said):
         ("[audio]\nnotes = [60, 200]\n", r"^synthcore\.toml: audio\.notes: must be at most 127, not 200$"),
     ],
 )
-def test_a_line_of_the_file_that_makes_no_sense_is_named(text, said):
+def test_a_line_of_the_file_that_makes_no_sense_is_named(text, message):
     write_toml(text)
-    with pytest.raises(SpecError, match=said):
+    with pytest.raises(SpecError, match=message):
         parse(Generate, [])
 
 
@@ -197,8 +189,22 @@ VALUES["keep"] = VALUES["as_json"]
 
 
 def said_by(name: str, *flags: str) -> dict[str, str]:
-    said = parse(MODELS[name], [*NEEDED.get(name, []), *flags])
-    return {field: str(getattr(said, field)).lower() for field in Common.model_fields if hasattr(said, field)}
+    found = parse(MODELS[name], [*NEEDED.get(name, []), *flags])
+    return {field: str(getattr(found, field)).lower() for field in Common.model_fields if hasattr(found, field)}
+
+
+def test_every_command_has_its_settings_and_they_know_its_name():
+    assert HOMES.keys() == cli.COMMANDS.keys()
+    assert {name: model.command for name, model in MODELS.items()} == {name: name for name in HOMES}
+
+
+def test_a_command_imports_no_other_commands_settings(fresh):
+    code = """
+from synthcore.settings.commands import help_of, model_of
+help_of(model_of("generate"))
+print(*(name for name in ("datasets", "ingestion", "upkeep") if f"synthcore.settings.{name}" in sys.modules))
+"""
+    assert fresh(code).stdout == "\n"
 
 
 def test_every_command_says_whether_it_answers_in_json():
@@ -262,9 +268,9 @@ def test_a_flow_that_is_asked_for_nothing_uses_what_its_worker_shares(model: Any
     parameters = {name: value for name, value in needed.items() if name in model.model_fields}
     if "row" in parameters and model is Inspect:
         del parameters["row"]
-    said = settings_from(model, parameters | {n: None for n in ("data_dir", "workers") if n in model.model_fields})
-    assert str(getattr(said, "data_dir", "/worker")) == "/worker"
-    assert getattr(said, "workers", 3) == 3
+    found = settings_from(model, parameters | {n: None for n in ("data_dir", "workers") if n in model.model_fields})
+    assert str(getattr(found, "data_dir", "/worker")) == "/worker"
+    assert getattr(found, "workers", 3) == 3
 
 
 def test_what_a_flow_is_asked_from_python_is_refused_in_one_line():
@@ -341,9 +347,9 @@ def test_the_data_directory_does_not_depend_on_where_one_is(tmp_path, monkeypatc
 
 def test_paths_are_absolute_and_know_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    said = parse(Generate, ["--data-dir", "~/data", "-o", "x.h5"])
-    assert said.data_dir == tmp_path / "home" / "data"
-    assert said.output_path == tmp_path / "x.h5"
+    found = parse(Generate, ["--data-dir", "~/data", "-o", "x.h5"])
+    assert found.data_dir == tmp_path / "home" / "data"
+    assert found.output_path == tmp_path / "x.h5"
 
 
 @pytest.mark.parametrize(

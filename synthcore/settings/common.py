@@ -1,0 +1,122 @@
+"""What the settings of all commands share: where they come from, and the settings that several have.
+
+One model serves them all, and the parameters of the command's flow too, so each default and description is written
+once. A flag beats the environment (`SYNTHCORE_TIER`, `SYNTHCORE_RUN__MERGE`), which beats `synthcore.toml` in the
+current folder. What several commands share (`Common`) can be set for all of them, as SYNTHCORE_DATA_DIR or at the top
+of the file; what is set for one command, as SYNTHCORE_INGEST_DATA_DIR or in its table [ingest], beats that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import platformdirs
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+from synthcore.base.quantities import Count, Typed, whole_items
+from synthcore.engine.turns import CORES
+from synthcore.settings import configuration
+from synthcore.settings.commandline import CommandOnly
+from synthcore.settings.configuration import Settable
+from synthcore.settings.homes import HOMES
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+FILE, DIR = Typed("FILE"), Typed("DIR")
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Paths = Annotated[tuple[AbsolutePath, ...], BeforeValidator(whole_items)]
+
+# What several commands have, but not all.
+CommunityDirs = Annotated[Paths, DIR, Field(description="Folder of presets; their rows come first. Repeatable.")]
+Approximate = Annotated[bool, Field(description="Also presets that Vital plays differently from vita.")]
+Factory = Annotated[bool, Field(description="Also Vital's factory presets, if Vital is installed here.")]
+Html = Annotated[AbsolutePath | None, FILE, Field(description="Also write an HTML page to look at and listen to.")]
+Refresh = Annotated[bool, Field(description="Do it again even if it is cached.")]
+
+
+def default_data_dir() -> Path:
+    """Find the one place for shards, caches and results, whatever the working directory.
+
+    The checkout's `data/`; where the package was installed without one, the user's data directory.
+    """
+    checkout = Path(__file__).resolve().parents[2]
+    if (checkout / "pyproject.toml").is_file():
+        return checkout / "data"
+    return Path(platformdirs.user_data_path("synthcore"))
+
+
+class Command(BaseModel):
+    """What every command has: how it answers, and where its settings come from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
+
+    command: ClassVar[str] = ""  #: the word behind synthcore
+    examples: ClassVar[Mapping[str, str]] = {}  #: of the flags that --help shows first
+    groups: ClassVar[Mapping[str, Sequence[str]]] = {}  #: of the others, by heading
+
+    as_json: Annotated[bool, CommandOnly()] = Field(
+        False, description="Print JSON on stdout, everything else on stderr."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_what_is_set_beforehand(cls, given: Any) -> Any:
+        return configuration.configured(settable(cls), given) if isinstance(given, dict) else given
+
+
+class Rendering(Command):
+    """A command that renders."""
+
+    workers: Count = Field(CORES, ge=1, le=1024, description="Renders at a time; by default one per core.")
+
+
+class Cached(Command):
+    """A command that uses a data directory."""
+
+    data_dir: Annotated[AbsolutePath, DIR] = Field(
+        default_factory=default_data_dir,
+        description="Folder for shards, caches and results. By default the checkout's data/, else your data folder.",
+    )
+
+    @property
+    def results_dir(self) -> Path:
+        """Where Prefect keeps what tasks returned: JSON, beside the shards that it refers to."""
+        return self.data_dir / "results"
+
+
+class FlowCommand(Cached):
+    """A command that runs a flow."""
+
+    keep: Annotated[bool, CommandOnly()] = Field(
+        True,
+        description="Leave a Prefect server that this run starts to the next ones, for 15 idle minutes.",
+    )
+
+
+class Common(FlowCommand, Rendering):
+    """What means the same for every command that has it, and can be set for all of them at once."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+def settable(model: type[Command]) -> Settable:
+    """Say where a command's settings can be set besides its flags."""
+    shared = frozenset(Common.model_fields.keys() & model.model_fields.keys())
+    return Settable(model, _table_of(model.command), shared, frozenset(map(_table_of, HOMES)))
+
+
+def _table_of(command: str) -> str:
+    """The command's table in the settings file; "" for generate, whose settings are in none."""
+    return "" if command == "generate" else command
