@@ -26,7 +26,6 @@ import contextlib
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -35,12 +34,14 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import Server, descendants, is_alive, kill_a_render, wait_until
+from benchmarks.soak_disturbances import BrokenLaw, damage, hindered, require
+from benchmarks.soak_scenario import Scenario
 from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
@@ -51,115 +52,19 @@ RESULTS = Path(__file__).parent / "results" / "soak.json"
 LIMITS = {"rss_mb": 100.0, "descriptors": 8, "threads": 8, "children": 0}
 WARM = 3
 RUN_PATIENCE = 900.0  #: seconds for a run: Dask alone gives a worker that falls silent five minutes
-AUDIO = {"sample_rate": 22050, "note_seconds": 0.25, "render_seconds": 0.4}
 
-#: The long-lived process: one flow for each line that it reads; it says the digest, and what it holds.
+#: The long-lived process: runs one flow for each line that it reads, and prints the digest and what it holds.
 CALM = """
-import gc, json, os, pathlib, subprocess, sys, threading
-from synthcore.flows.running import environment
-environment.prepare()
-from synthcore.flows.generate import generate
+import gc, json, sys, threading, psutil
+from synthcore import generate
+process = psutil.Process()
 for line in sys.stdin:
     digest = generate(**json.loads(line)).digest
     gc.collect()
-    status = dict(row.split(":", 1) for row in pathlib.Path("/proc/self/status").read_text().splitlines())
-    children = subprocess.run(["pgrep", "-P", str(os.getpid())], capture_output=True, text=True).stdout.split()
-    held = {"rss_mb": int(status["VmRSS"].split()[0]) / 1e3, "descriptors": len(os.listdir("/proc/self/fd")),
-            "threads": threading.active_count(), "children": len(children)}
+    held = {"rss_mb": process.memory_info().rss / 1e6, "descriptors": process.num_fds(),
+            "threads": threading.active_count(), "children": len(process.children())}
     print("made", json.dumps({"digest": digest, "held": held}), flush=True)
 """
-
-
-#: Low limits: what is limited, and from where to where. Below them Python can't import what it needs to say anything.
-LOW = {
-    "files": (resource.RLIMIT_NOFILE, 64, 256),
-    "memory": (resource.RLIMIT_DATA, 200 << 20, 4 << 30),
-    "disk": (resource.RLIMIT_FSIZE, 20 << 10, 400 << 10),
-}
-HINDRANCES = (*LOW, "locked output", "locked shard")
-
-#: Another program: it holds a file as who writes into it does, and changes nothing.
-HOLDER = """
-import fcntl, sys
-with open(sys.argv[1], "rb") as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-class BrokenLaw(Exception):
-    """What must never happen happened."""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a round makes, and how often it is disturbed."""
-
-    seed: int
-    tier: int
-    rows: int
-    notes: tuple[int, ...]
-    rows_per_shard: int
-    variations: int
-    presets: bool
-    merge: str
-    chunk_rows: int
-    runner: str
-    workers: int
-    weights: int
-    endings: tuple[str, ...]
-    hindrance: str
-
-    @classmethod
-    def of(cls, seed: int) -> Wish:
-        """Draw one."""
-        chance = random.Random(seed)
-        presets = chance.random() < 0.3
-        merge = chance.choice(["copy", "copy", "virtual"])
-        return cls(
-            seed=seed,
-            tier=chance.choice([1, 2, 3]),
-            rows=chance.randrange(12, 61),
-            notes=tuple(sorted(chance.sample([36, 48, 60, 72], chance.choice([1, 2, 3])))),
-            rows_per_shard=chance.choice([3, 6, 12, 24]),
-            variations=chance.choice([0, 4, 8]) if presets else 0,
-            presets=presets,
-            merge=merge,
-            chunk_rows=chance.choice([1, 1, 8]) if merge == "copy" else 1,
-            runner=chance.choice(["threads", "threads", "threads", "dask"]),
-            workers=chance.choice([1, 2]),
-            weights=chance.choice([0] * 9 + [1]),
-            endings=tuple(chance.choices(["SIGKILL", "SIGINT", "SIGTERM", "server"], k=chance.choice([0, 1, 2]))),
-            hindrance=chance.choice([*HINDRANCES, *[""] * len(HINDRANCES)]),
-        )
-
-    def parameters(self, presets: Path, data: Path, output: Path) -> dict[str, Any]:
-        """For the flow, called from Python."""
-        how = {"rows_per_shard": self.rows_per_shard, "merge": self.merge, "chunk_rows": self.chunk_rows}
-        return {
-            "tier": self.tier,
-            "n_samples": self.rows,
-            "seed": self.seed,
-            "workers": 2,
-            "variations": self.variations,
-            "community_dir": [str(presets)] if self.presets else [],
-            "weights": self.weights,
-            "audio": {**AUDIO, "notes": self.notes},
-            "run": how,
-            "data_dir": str(data),
-            "output": str(output),
-        }
-
-    def flags(self, presets: Path) -> list[str]:
-        """For the command line."""
-        flags: list[object] = ["--tier", self.tier, "-n", self.rows, "--seed", self.seed, "--workers", self.workers]
-        flags += [word for note in self.notes for word in ("--notes", note)]
-        flags += [word for name, value in AUDIO.items() for word in (f"--{name.replace('_', '-')}", value)]
-        flags += ["--rows-per-shard", self.rows_per_shard, "--merge", self.merge, "--chunk-rows", self.chunk_rows]
-        flags += ["--community-dir", presets, "--variations", self.variations] if self.presets else []
-        flags += ["--weights", self.weights] if self.weights else []
-        return [str(flag) for flag in [*flags, "--runner", self.runner, "-o", "out.h5", "--data-dir", "data"]]
 
 
 @dataclass
@@ -180,7 +85,7 @@ class Soak:
     def undisturbed(self, parameters: dict[str, Any]) -> str:
         """Run a flow in the long-lived process; return the digest."""
         if self.calm.stdin is None or self.calm.stdout is None:
-            raise RuntimeError("a process asked to have pipes has none")
+            raise RuntimeError("a process started with pipes has none")
         self.calm.stdin.write(json.dumps(parameters) + "\n")
         self.calm.stdin.flush()
         giving_up = threading.Timer(RUN_PATIENCE, self.calm.kill)
@@ -194,42 +99,44 @@ class Soak:
         raise BrokenLaw("the long-lived process ended")
 
     def round(self, seed: int) -> None:
-        """Make one dataset calmly and once more under fire, and hold the laws against it."""
-        wish, started = Wish.of(seed), time.monotonic()
+        """Make one dataset undisturbed and once more under fire, and check the laws."""
+        scenario, started = Scenario.of(seed), time.monotonic()
         place = self.folder / f"round-{seed}"
         (place / "tmp").mkdir(parents=True)
         done: Counter[str] = Counter()
-        expected = self.undisturbed(wish.parameters(self.presets, place / "calm", place / "calm.h5"))
-        report = self._under_fire(wish, place, done)
+        expected = self.undisturbed(scenario.parameters(self.presets, place / "calm", place / "calm.h5"))
+        report = self._under_fire(scenario, place, done)
         require(report["digest"] == expected, f"digest {report['digest']}, undisturbed {expected}")
         verdict = self._command(place, "verify", "out.h5", "--all")
         require(verdict["exact"] == report["rows"], f"of {report['rows']} rows, {verdict['exact']} are exact")
-        self._require_prefix(wish, place)
+        self._require_prefix(scenario, place)
         self._command(place, "cache", "prune", "--data-dir", "data", "--older-than", "0")
         left = [p.name for p in place.rglob(".*") if p.suffix in (".tmp", ".claim")]
         left += [str(p) for p in (place / "tmp").rglob("*") if p.is_file() and "dask" not in str(p)]
         require(not left, f"left behind: {', '.join(left)}")
         shutil.rmtree(place)
-        self.rounds.append({**asdict(wish), "disturbed": dict(done), "seconds": round(time.monotonic() - started, 1)})
+        self.rounds.append(
+            {**asdict(scenario), "disturbed": dict(done), "seconds": round(time.monotonic() - started, 1)}
+        )
         held = self.held[-1]
         print(
-            f"round {seed}: tier {wish.tier}, {report['rows']} rows, {wish.runner}, {wish.merge}; "
+            f"round {seed}: tier {scenario.tier}, {report['rows']} rows, {scenario.runner}, {scenario.merge}; "
             f"{', '.join(f'{what} {times}' for what, times in done.items()) or 'undisturbed'}; laws hold; "
             f"{held['rss_mb']:.0f} MB, {held['descriptors']:.0f} descriptors; {time.monotonic() - started:.0f} s",
             flush=True,
         )
 
-    def _under_fire(self, wish: Wish, place: Path, done: Counter[str]) -> dict[str, Any]:
+    def _under_fire(self, scenario: Scenario, place: Path, done: Counter[str]) -> dict[str, Any]:
         """Run the command until it ends well, ending it now and then; return its report."""
-        chance = random.Random(wish.seed)
-        if wish.hindrance:
-            done[wish.hindrance] += 1
-            self._hindered(replace(wish, runner="threads"), place)
-        for ending in (*wish.endings, ""):
-            report = self._attempt(wish, place, ending, chance, done)
+        chance = random.Random(scenario.seed)
+        if scenario.hindrance:
+            done[scenario.hindrance] += 1
+            self._hindered(replace(scenario, runner="threads"), place)
+        for ending in (*scenario.endings, ""):
+            report = self._attempt(scenario, place, ending, chance, done)
             if report is None and not ending and "--refresh merge" in log_of(place):  # what it refers to was damaged
                 done["refresh"] += 1
-                report = self._command(place, "generate", *wish.flags(self.presets), "--refresh", "merge")
+                report = self._command(place, "generate", *scenario.flags(self.presets), "--refresh", "merge")
             if ending == "server":
                 self.doomed.start()
             if report is not None:
@@ -237,36 +144,37 @@ class Soak:
             damage(place, chance, done)
         raise BrokenLaw(f"a run that nothing ended didn't end well: {log_of(place)}")
 
-    def _hindered(self, wish: Wish, place: Path) -> None:
-        """Run the command once with something in its way, and hold that it did well or said in one line why not."""
+    def _hindered(self, scenario: Scenario, place: Path) -> None:
+        """Run the command once with something in its way, and require that it succeeded or said in one line why not."""
         with (
-            hindered(wish, place) as limit,
-            (place / "said.txt").open("w") as said,
+            hindered(scenario.hindrance, scenario.seed, place) as limit,
+            (place / "output.txt").open("w") as output,
             (place / "log.txt").open("w") as log,
         ):
-            words = ("generate", *wish.flags(self.presets), "--json")
-            process = self._start(place, *words, stdout=said, stderr=log, preexec_fn=limit)
+            words = ("generate", *scenario.flags(self.presets), "--json")
+            process = self._start(place, *words, stdout=output, stderr=log, preexec_fn=limit)
             code = process.wait(RUN_PATIENCE)
-        told = (place / "log.txt").read_text()
-        require(code in (0, 1, 2), f"with {wish.hindrance} in its way, a run exited with {code}: {log_of(place)}")
+        log_text = (place / "log.txt").read_text()
+        require(code in (0, 1, 2), f"with {scenario.hindrance} in its way, a run exited with {code}: {log_of(place)}")
         require(
-            "Traceback" not in told, f"with {wish.hindrance} in its way, a run ended in a traceback: {told[-2000:]}"
+            "Traceback" not in log_text,
+            f"with {scenario.hindrance} in its way, a run ended in a traceback: {log_text[-2000:]}",
         )
-        require(not code or told.splitlines()[-1].startswith("synthcore: "), f"no line says why: {log_of(place)}")
+        require(not code or log_text.splitlines()[-1].startswith("synthcore: "), f"no line says why: {log_of(place)}")
         half = [path.name for path in place.rglob(".*") if path.suffix in (".tmp", ".claim")]
-        require(not half, f"with {wish.hindrance} in its way, a run left {', '.join(half)}")
+        require(not half, f"with {scenario.hindrance} in its way, a run left {', '.join(half)}")
 
     def _attempt(
-        self, wish: Wish, place: Path, ending: str, chance: random.Random, done: Counter[str]
+        self, scenario: Scenario, place: Path, ending: str, chance: random.Random, done: Counter[str]
     ) -> dict[str, Any] | None:
         """Run the command once, with kills of renders on the way; None where the run was ended before it was done."""
-        with (place / "said.txt").open("w+") as said, (place / "log.txt").open("a") as log:
-            process = self._start(place, "generate", *wish.flags(self.presets), "--json", stdout=said, stderr=log)
+        with (place / "output.txt").open("w+") as output, (place / "log.txt").open("a") as log:
+            process = self._start(place, "generate", *scenario.flags(self.presets), "--json", stdout=output, stderr=log)
             goal, family = chance.randrange(0, 4), {process.pid}
             kills = chance.choice([0, 0, 2, 4])
             ends = {1, 130, -signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL}
             ends |= {2} if ending == "server" else set()  # it was gone before the run had looked for it
-            ends |= {2} if wish.merge == "virtual" else set()  # a shard that it refers to was damaged
+            ends |= {2} if scenario.merge == "virtual" else set()  # a shard that it refers to was damaged
             patience = time.monotonic() + RUN_PATIENCE
             while process.poll() is None:
                 family |= set(descendants(process.pid))
@@ -283,27 +191,27 @@ class Soak:
                 require(time.monotonic() < patience, f"a run didn't end: {log_of(place)}")
                 time.sleep(0.2)
             wait_until(lambda: not any(is_alive(pid) for pid in family), "every process of a run is gone")
-            said.seek(0)
+            output.seek(0)
             if process.returncode == 0:
-                report: dict[str, Any] = json.loads(said.read())
+                report: dict[str, Any] = json.loads(output.read())
                 return report
         require(process.returncode in ends, log_of(place))
         return None
 
-    def _require_prefix(self, wish: Wish, place: Path) -> None:
-        fewer = wish.parameters(self.presets, place / "data", place / "fewer.h5") | {"weights": 0}
-        self.undisturbed(fewer | {"n_samples": max(1, wish.rows // 2)})
+    def _require_prefix(self, scenario: Scenario, place: Path) -> None:
+        fewer = scenario.parameters(self.presets, place / "data", place / "fewer.h5") | {"weights": 0}
+        self.undisturbed(fewer | {"n_samples": max(1, scenario.rows // 2)})
         with Dataset(place / "fewer.h5") as some, Dataset(place / "out.h5") as every:
             for column in ("audio_sha256", "preset_hash", "continuous", "categorical"):
                 begins = some.column(column) == every.column(column, slice(0, len(some)))
                 require(bool(begins.all()), f"{column} of fewer rows isn't the beginning of more")
 
     def _command(self, place: Path, *words: str) -> dict[str, Any]:
-        with (place / "said.txt").open("w+") as said, (place / "log.txt").open("a") as log:
-            process = self._start(place, *words, "--json", stdout=said, stderr=log)
+        with (place / "output.txt").open("w+") as output, (place / "log.txt").open("a") as log:
+            process = self._start(place, *words, "--json", stdout=output, stderr=log)
             require(process.wait(RUN_PATIENCE) == 0, f"{words[0]} exited with {process.returncode}: {log_of(place)}")
-            said.seek(0)
-            answer: dict[str, Any] = json.loads(said.read())
+            output.seek(0)
+            answer: dict[str, Any] = json.loads(output.read())
             return answer
 
     def _start(self, place: Path, *words: str, **streams: Any) -> subprocess.Popen[bytes]:
@@ -313,71 +221,13 @@ class Soak:
         return subprocess.Popen(command, cwd=place, env={**os.environ, **own}, start_new_session=True, **streams)
 
 
-@contextlib.contextmanager
-def hindered(wish: Wish, place: Path) -> Iterator[Callable[[], None] | None]:
-    """Put something in the way of a run; gives what its process must call first."""
-    if wish.hindrance in LOW:
-        what, least, most = LOW[wish.hindrance]
-        size = random.Random(wish.seed).randrange(least, most)
-        yield lambda: resource.setrlimit(what, (size, size))
-        return
-    calm = place / "calm.h5"
-    if wish.hindrance == "locked shard":
-        calm = next((place / "calm" / "shards").rglob("[0-9a-f]*.h5"))
-    file = place / ("out.h5" if wish.hindrance == "locked output" else Path("data") / calm.relative_to(place / "calm"))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(calm, file)
-    with held(file):
-        yield None
-        changed = wish.hindrance == "locked output" and file.read_bytes() != calm.read_bytes()
-        require(not changed, "a locked output was changed")
-
-
-@contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Have another program hold the lock of a file."""
-    command = [sys.executable, "-c", HOLDER, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        try:
-            require(holder.stdout is not None and holder.stdout.readline() == "held\n", "a file can't be locked")
-            yield
-        finally:
-            holder.communicate()
-
-
-def damage(place: Path, chance: random.Random, done: Counter[str]) -> None:
-    """Now and then, do to one shard what a disk might, while no run is under way."""
-    shards = sorted((place / "data" / "shards").rglob("[0-9a-f]*.h5"))
-    if not shards or chance.random() < 0.5:
-        return
-    victim, how = chance.choice(shards), chance.choice(["flipped", "cut", "gone", "record"])
-    content = bytearray(victim.read_bytes())
-    if how == "flipped":
-        content[chance.randrange(len(content))] ^= 1
-        victim.write_bytes(content)
-    elif how == "cut":
-        victim.write_bytes(content[: chance.randrange(len(content))])
-    elif how == "gone":
-        victim.unlink()
-    else:
-        for record in (place / "data" / "results").glob("shard-*"):
-            record.write_bytes(record.read_bytes()[:20])
-    done[how] += 1
-
-
-def require(holds: bool, otherwise: str) -> None:
-    """Raise `BrokenLaw` unless something holds."""
-    if not holds:
-        raise BrokenLaw(otherwise)
-
-
 def log_of(place: Path) -> str:
-    """The last that commands said."""
+    """The last lines of the commands' log."""
     return " / ".join((place / "log.txt").read_text().splitlines()[-3:])
 
 
 def write_presets(folder: Path) -> None:
-    """Make some presets up."""
+    """Write some made-up presets."""
     folder.mkdir()
     registry = installed()
     sampler = SyntheticSource(DatasetSpec(tier=3, seed=77), registry)
@@ -387,7 +237,7 @@ def write_presets(folder: Path) -> None:
 
 
 def require_no_leak(held: list[dict[str, float]]) -> None:
-    """Hold the long-lived process against its limits."""
+    """Check the long-lived process against its limits."""
     for name, limit in LIMITS.items():
         if len(held) > WARM:
             more = held[-1][name] - held[WARM - 1][name]
@@ -435,13 +285,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--rounds", type=int, default=sys.maxsize)
     parser.add_argument("--seed", type=int, default=None, help="of the first round; the next has the next")
-    asked = parser.parse_args()
-    first = random.SystemRandom().randrange(10**6) if asked.seed is None else asked.seed
+    arguments = parser.parse_args()
+    first = random.SystemRandom().randrange(10**6) if arguments.seed is None else arguments.seed
     folder = Path(tempfile.mkdtemp(prefix="synthcore-soak-"))
-    broken, seed, until = "", first, time.monotonic() + 60 * asked.minutes
+    broken, seed, until = "", first, time.monotonic() + 60 * arguments.minutes
     with soaking(folder) as soak:
         try:
-            for seed in range(first, first + asked.rounds):
+            for seed in range(first, first + arguments.rounds):
                 soak.round(seed)
                 require_no_leak(soak.held)
                 if time.monotonic() > until:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from synthcore.flows.running.command import Act, exit_code_of, run
-from synthcore.flows.running.flow_commands import from_flow
+from synthcore.flows.running.flow_commands import with_flow
 from synthcore.flows.running.local_commands import (
     run_cache,
     run_deploy,
@@ -87,9 +87,9 @@ def run_completion(settings: Completion) -> int:
     import json
 
     from synthcore.settings import completion
-    from synthcore.settings.commands import model_of
+    from synthcore.settings.commands import models
 
-    script = completion.script(settings.shell, {name: model_of(name) for name in COMMANDS})
+    script = completion.script(settings.shell, {model.command: model for model in models()})
     sys.stdout.write(json.dumps({"shell": settings.shell, "script": script}) + "\n" if settings.as_json else script)
     return 0
 
@@ -124,15 +124,15 @@ def _compute_weights() -> Callable[..., Any]:
     return compute_weights
 
 
-#: What each command does.
+#: What each command does. Its settings have their home in `synthcore.settings.commands`.
 COMMANDS: dict[str, Act] = {
-    "generate": from_flow("generate", _generate),
+    "generate": with_flow("generate", _generate),
     "inspect": run_inspect,
     "verify": run_verify,
-    "discover-wt": from_flow("discover-wt", _discover_wavetables),
-    "download-presets": from_flow("download-presets", _download_presets),
-    "ingest": from_flow("ingest", _ingest_presets),
-    "compute-weights": from_flow("compute-weights", _compute_weights),
+    "discover-wt": with_flow("discover-wt", _discover_wavetables),
+    "download-presets": with_flow("download-presets", _download_presets),
+    "ingest": with_flow("ingest", _ingest_presets),
+    "compute-weights": with_flow("compute-weights", _compute_weights),
     "recipe": run_recipe,
     "render": run_render,
     "export": run_export,

@@ -26,8 +26,9 @@ from synthcore.flows.running.bar import rows_shown
 from synthcore.flows.running.form import dataset_of, parameters_of
 from synthcore.flows.running.runners import hand_out, threads
 from synthcore.settings.datasets import ComputeWeights
+from synthcore.tasks.artifacts import show_progress, show_text, start_progress
+from synthcore.tasks.intact import redo_lost
 from synthcore.tasks.logs import show_logs
-from synthcore.tasks.report import show_progress, show_text, start_progress
 from synthcore.tasks.weights import measure_probe, store_weights
 
 
@@ -59,11 +60,12 @@ def compute_weights(settings: ComputeWeights) -> WeightsResult:
     require_places(settings.data_dir)
     probes = importance.plan(settings.output, settings.n_base)
     with rows_shown("weighing", sum(len(p.rows) for p in probes)), at_most(settings.workers):
-        measured = measure(probes, settings, refresh=settings.refresh)
-        lost = [i for i, ref in enumerate(measured) if not ref.is_intact(settings.data_dir)]
-        again = measure([probes[i] for i in lost], settings, refresh=True) if lost else []
-    for i, ref in zip(lost, again, strict=True):
-        measured[i] = ref
+        measured = redo_lost(
+            probes,
+            measure(probes, settings, refresh=settings.refresh),
+            is_lost=lambda ref: not ref.is_intact(settings.data_dir),
+            redo=lambda lost: measure(lost, settings, refresh=True),
+        )
     environment.require_server()
     result = store_weights(settings.output, measured, settings.data_dir)
     show_text("weights", result.headline, result.to_text())

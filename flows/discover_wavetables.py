@@ -22,6 +22,7 @@ from synthcore.ingest.wavetables import CatalogRef, places_to_search
 from synthcore.pipeline.continuing import require_writable
 from synthcore.settings.ingestion import DiscoverWavetables
 from synthcore.tasks.catalog import catalog_wavetables
+from synthcore.tasks.intact import run_intact
 from synthcore.vital.folders import vital_folders
 
 
@@ -50,10 +51,7 @@ def discover_wavetables(settings: DiscoverWavetables) -> CatalogRef:
 
     catalog = catalog_wavetables.with_options(result_storage=settings.results_dir, refresh_cache=settings.refresh)
     with interruptible(), at_most(CORES):
-        made = catalog(places, settings.output_path, CORES)
-        if not made.is_intact():  # it was cached, but the file is gone or changed
-            made = catalog.with_options(refresh_cache=True)(places, settings.output_path, CORES)
-    return made
+        return run_intact(catalog, places, settings.output_path, CORES)
 
 
 if __name__ == "__main__":

@@ -43,9 +43,10 @@ from synthcore.settings.generate import Generate
 from synthcore.sources.collection import Collection
 from synthcore.spec import DatasetSpec
 from synthcore.storage.refs import DatasetRef, Gap, ShardRef
+from synthcore.tasks.artifacts import draw_picture, link_page, list_findings, list_shards, show_picture, summarize
+from synthcore.tasks.intact import run_intact
 from synthcore.tasks.logs import show_logs
-from synthcore.tasks.merge import merge_shards
-from synthcore.tasks.report import draw_picture, link_page, list_findings, list_shards, show_picture, summarize
+from synthcore.tasks.merge import Layout, merge_shards
 
 #: The first parameters, in the order in which callers give them by position and the form shows them.
 FIRST = (
@@ -221,18 +222,17 @@ def merge(
     """Merge the shards. Reading every byte may find a damaged one, which alone is rendered again."""
     named = {plan.name: plan for plan in plans}
     place = {ref.name: i for i, ref in enumerate(shards)}
-    refresh = settings.run.refreshes("merge")
+    join = merge_shards.with_options(result_storage=settings.results_dir, refresh_cache=settings.run.refreshes("merge"))
     while True:
         renderer.display.merging()
-        join = merge_shards.with_options(result_storage=settings.results_dir, refresh_cache=refresh)
         try:
-            dataset = join(
+            return run_intact(
+                join,
                 shards,
                 settings.output_path,
                 settings.data_dir,
                 spec,
-                settings.run.merge,
-                settings.run.chunk_rows,
+                Layout(settings.run.merge, settings.run.chunk_rows),
                 gaps,
             )
         except DamagedShard as damaged:
@@ -241,10 +241,6 @@ def merge(
                 raise
             mended, _ = split_outcomes(renderer.render_again([plan]), allow_partial=False)
             shards[place[plan.name]] = mended[0]
-            continue
-        if refresh or dataset.is_intact():
-            return dataset
-        refresh = True  # it was cached, but the file is gone or changed
 
 
 def weigh(dataset: DatasetRef, settings: Generate) -> int:

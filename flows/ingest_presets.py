@@ -29,6 +29,7 @@ from synthcore.ingest.report import IngestResult
 from synthcore.pipeline.continuing import require_writable
 from synthcore.settings.ingestion import Ingest
 from synthcore.tasks.ingest import make_collection
+from synthcore.tasks.intact import run_intact
 from synthcore.tasks.logs import show_logs
 from synthcore.vital.folders import factory_folders
 
@@ -71,11 +72,10 @@ def ingest_presets(settings: Ingest) -> IngestResult:
 
 
 def collect(folders: list[Path], found: Survey, settings: Ingest) -> IngestResult:
-    """Make the collection, unless it is there; once more if it was made, but is gone or changed."""
-    arguments = (folders, found, settings.output_path, settings.check, settings.approximate, settings.workers)
+    """Make the collection, or find it cached; make it again where its file is gone or changed."""
     task = make_collection.with_options(result_storage=settings.results_dir, refresh_cache=settings.refresh)
-    made: IngestResult = task(*arguments)
-    return made if made.is_intact() else task.with_options(refresh_cache=True)(*arguments)
+    options = (settings.output_path, settings.check, settings.approximate, settings.workers)
+    return run_intact(task, folders, found, *options)
 
 
 @contextlib.contextmanager

@@ -20,8 +20,8 @@ from synthcore.analysis.words import RowWords
 from synthcore.flows.running.form import dataset_of, parameters_of
 from synthcore.settings.datasets import Inspect
 from synthcore.storage.refs import DatasetRef
+from synthcore.tasks.artifacts import draw_picture, link_page, list_findings, show_picture, show_text
 from synthcore.tasks.inspection import compare_files, describe_row, inspect_file, write_page
-from synthcore.tasks.report import draw_picture, link_page, list_findings, show_picture, show_text
 
 
 def run_name() -> str:

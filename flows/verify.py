@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from synthcore.engine.lending import at_most
 from synthcore.flows.running.form import dataset_of, parameters_of
 from synthcore.settings.datasets import Verify
-from synthcore.tasks.report import show_text
+from synthcore.tasks.artifacts import show_text
 from synthcore.tasks.verification import verify_rows
 from synthcore.verification.rerendering import Unverified, Verdict
 from synthcore.verification.trials import ActivityVerdict

@@ -1,4 +1,4 @@
-"""Searching for wavetables, as a task: the same files again, no search."""
+"""Searching for wavetables, as a task: cached as long as the files are the same."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from synthcore.tasks.shards import heals
 
 @guarded
 def catalog_key(_: Any, parameters: dict[str, Any]) -> str:
-    """Fingerprint of every file that would be read, and where the catalog goes; never of names of folders or times."""
-    made_of = [discovery.contents_fingerprint(parameters["places"]), str(parameters["output"])]
-    return f"catalog-{content_hash(made_of)}"
+    """The hash of every file that would be read, and of where the catalog goes; never of folders' names or times."""
+    key_parts = [discovery.contents_fingerprint(parameters["places"]), str(parameters["output"])]
+    return f"catalog-{content_hash(key_parts)}"
 
 
 @task(
@@ -31,5 +31,5 @@ def catalog_key(_: Any, parameters: dict[str, Any]) -> str:
     retry_condition_fn=heals,
 )
 def catalog_wavetables(places: list[Path], output: Path, workers: int) -> CatalogRef:
-    """Search folders and files for wavetables, or find the catalog made of them already."""
+    """Search folders and files for wavetables, and write a catalog of them."""
     return discovery.catalog_wavetables(places, output, workers)

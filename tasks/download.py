@@ -1,4 +1,4 @@
-"""Downloading presets, as a task: nothing new at the source, nothing done."""
+"""Downloading presets, as a task: cached as long as the source has no new version."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from synthcore.ingest import download
 from synthcore.ingest.download import DownloadResult, Outcome
 from synthcore.ingest.remotes import RemoteSource
 from synthcore.ingest.transfer import Limits
+from synthcore.tasks.intact import run_or_find
 from synthcore.tasks.records import guarded
 
 
 @guarded
 def download_key(_: Any, parameters: dict[str, Any]) -> str | None:
-    """Fingerprint of the version that the source has now, and where it goes; None where no version is known."""
+    """The hash of the version that the source has now, and of where it goes; None if no version is known."""
     source, version = parameters["source"], parameters["version"]
-    made_of = json.dumps([source.url, source.licence, version, str(parameters["folder"])])
-    return f"download-{hashlib.sha256(made_of.encode()).hexdigest()}" if version else None
+    # By the JSON that earlier keys were made of, which isn't canonical_json's.
+    key_parts = json.dumps([source.url, source.licence, version, str(parameters["folder"])])
+    return f"download-{hashlib.sha256(key_parts.encode()).hexdigest()}" if version else None
 
 
 @task(
@@ -38,21 +40,13 @@ def download_source(source: RemoteSource, version: str, folder: Path, limits: Li
 
 
 def fetch(source: RemoteSource, output: Path, limits: Limits, downloading: Task[..., DownloadResult]) -> Outcome:
-    """Bring one source up to date by the task `downloading`, and say what became of it.
-
-    A failure is an outcome too.
-    """
+    """Bring one source up to date by the task `downloading`; return what became of it, be it a failure."""
     folder = output / source.folder_name
     known = {"url": source.address, "licence": source.licence, "folder": str(folder)}
     try:
         version = download.find_version(source, limits)
-        arguments = (source, version, folder, limits)
-        state: Any = downloading(*arguments, return_state=True)
-        downloaded: DownloadResult = state.result()
-        is_cached = state.name == "Cached"
-        if is_cached and not downloaded.is_intact():
-            downloaded, is_cached = downloading.with_options(refresh_cache=True)(*arguments), False
+        downloaded, is_found = run_or_find(downloading, source, version, folder, limits)
     except DownloadError as error:
         return Outcome(**known, state="failed", reason=str(error))
     found = downloaded.model_dump(include={"commit", "files", "bytes"})
-    return Outcome(**known, **found, state="unchanged" if is_cached else "downloaded")
+    return Outcome(**known, **found, state="unchanged" if is_found else "downloaded")

@@ -19,10 +19,10 @@ from synthcore.vital.controls import installed
 
 @guarded
 def ingest_key(_: Any, parameters: dict[str, Any]) -> str:
-    """Fingerprint of what was found, what is asked of it, and where the file lies."""
-    asked = [parameters[name] for name in ("check", "approximate")]
-    made_of = [parameters["survey"].fingerprint, *asked, str(parameters["output"])]
-    return f"ingest-{content_hash(made_of)}"
+    """The hash of the files found, of the options, and of where the collection goes."""
+    options = [parameters[name] for name in ("check", "approximate")]
+    key_parts = [parameters["survey"].fingerprint, *options, str(parameters["output"])]
+    return f"ingest-{content_hash(key_parts)}"
 
 
 @task(
@@ -37,11 +37,11 @@ def ingest_key(_: Any, parameters: dict[str, Any]) -> str:
 )
 def make_collection(
     folders: list[Path],
-    survey: Survey,  # noqa: ARG001  the survey is the key
+    survey: Survey,  # noqa: ARG001  only the cache key needs it
     output: Path,
     check: bool,
     approximate: bool,
     workers: int,
 ) -> IngestResult:
-    """Read presets into a collection, or find it made already."""
+    """Read presets into a collection."""
     return ingest.make_collection(folders, output, installed(), check=check, workers=workers, approximate=approximate)

@@ -30,13 +30,13 @@ def describe_row(file: Path, row: int, everything: bool) -> RowWords:
 
 @task(name="write_page", task_run_name="write page")
 def write_page(file: Path, output: Path) -> Inspection:
-    """Write a dataset's page, and give back what it says."""
+    """Write a dataset's page, and return the inspection that it shows."""
     with damage_named(file), Dataset(file) as dataset:
         return writing.write_page(dataset, output)
 
 
 @task(name="compare_files", task_run_name="compare {file} with {other}")
 def compare_files(file: Path, other: Path, output: Path | None) -> Comparison:
-    """Say how two datasets differ; with an output, write a page of it as well."""
+    """Compare two datasets; with an output, write a page as well."""
     with damage_named(file), Dataset(file) as first, damage_named(other), Dataset(other) as second:
         return writing.write_comparison(first, second, output) if output else comparison.compare(first, second)

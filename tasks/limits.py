@@ -11,9 +11,9 @@ from prefect.exceptions import ObjectNotFound
 
 @cache
 def of_this_machine() -> list[str]:
-    """Names of the limits to heed, asked for once in a process: `render-HOST`, or none if nobody made it.
+    """Names of the limits that apply here, read once in a process: `render-HOST`, or none if nobody created it.
 
-    A concurrency limit, and not one by tag: of a process that is killed, its places are free again after minutes.
+    A global concurrency limit rather than one by tag: the slots of a process that is killed are free after minutes.
     """
     name = f"render-{socket.gethostname()}"
     try:

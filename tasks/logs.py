@@ -1,4 +1,4 @@
-"""What synthcore logs, in Prefect's UI beside what Prefect logs."""
+"""What synthcore logs, shown in Prefect's UI beside Prefect's own logs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prefect.logging.handlers import APILogHandler
 
 
 def show_logs() -> None:
-    """Send what synthcore logs in this process to the run that it belongs to. Calling it again does nothing."""
+    """Send what synthcore logs in this process to the run it belongs to. Calling it again does nothing."""
     logger = logging.getLogger("synthcore")
     if any(isinstance(handler, APILogHandler) for handler in logger.handlers):
         return
@@ -20,5 +20,5 @@ def show_logs() -> None:
 
 
 def _is_of_a_run(_: logging.LogRecord) -> bool:
-    """Whether Prefect can know the run: of a line without one it makes a warning."""
+    """Whether Prefect can tell which run a line belongs to: without one, it warns."""
     return FlowRunContext.get() is not None or TaskRunContext.get() is not None

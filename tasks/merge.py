@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import task
 
-from synthcore.base.hashing import canonical_json
+from synthcore.base.hashing import content_hash
 from synthcore.engine.machine import engine
 from synthcore.pipeline import library
 from synthcore.sources import splits as families
@@ -19,17 +18,25 @@ from synthcore.tasks.records import guarded
 from synthcore.vital import activity
 
 
+class Layout(NamedTuple):
+    """How rows lie in the merged file."""
+
+    mode: MergeMode
+    chunk_rows: int  #: of a chunk of audio
+
+
 @guarded
 def merge_key(_: Any, parameters: dict[str, Any]) -> str:
-    """Fingerprint of what goes into the file, how, and where the file lies."""
+    """The hash of what goes into the file, how, and of where the file lies."""
     shards = [[ref.name, ref.digest] for ref in parameters["shards"]]
-    # A view of the shards says where they lie.
-    referred = str(parameters["data_dir"]) if parameters["mode"] == "virtual" else ""
-    how = [str(parameters["output"]), parameters["mode"], parameters["chunk_rows"], referred]
+    # A virtual dataset refers to its shards by path.
+    layout = parameters["layout"]
+    referred = str(parameters["data_dir"]) if layout.mode == "virtual" else ""
+    how = [str(parameters["output"]), layout.mode, layout.chunk_rows, referred]
     spec = parameters["spec"]
-    rules = [activity.activity_rules().digest, families.VERSION]  # by which columns are made when merging
-    made_of = canonical_json([shards, how, spec.fingerprint, spec.n_samples, engine().fingerprint, rules])
-    return f"merge-{hashlib.sha256(made_of.encode()).hexdigest()}"
+    rules = [activity.activity_rules().digest, families.VERSION]  # by which merging derives columns
+    key_parts = [shards, how, spec.fingerprint, spec.n_samples, engine().fingerprint, rules]
+    return f"merge-{content_hash(key_parts)}"
 
 
 @task(
@@ -44,10 +51,9 @@ def merge_shards(
     output: Path,
     data_dir: Path,
     spec: DatasetSpec,
-    mode: MergeMode,
-    chunk_rows: int,
+    layout: Layout,
     gaps: list[Gap],
 ) -> DatasetRef:
-    """Join shards into the file the user named, or find it there already."""
+    """Join shards into the file the user named."""
     context = library.merge_context(spec, data_dir)
-    return merge.merge_shards(shards, output, context, mode=mode, chunk_rows=chunk_rows, gaps=gaps)
+    return merge.merge_shards(shards, output, context, mode=layout.mode, chunk_rows=layout.chunk_rows, gaps=gaps)

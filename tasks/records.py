@@ -1,8 +1,8 @@
-"""What Prefect remembers of tasks that ran with a data directory: the records of their results.
+"""The records in which Prefect keeps the results of tasks, in a data directory.
 
-A record names what is to read it, and Prefect obeys: one that says `pickle` is unpickled, and of one that says `json`
-every `__class__` is imported and called, `subprocess.getoutput` as well. A data directory may come from a stranger. So
-nothing of a record reaches Prefect unless it is such as our own tasks write.
+A record names what is to read it, and Prefect obeys: one that says `pickle` is unpickled, and in one that says `json`
+every `__class__` is imported and called, `subprocess.getoutput` included. A data directory may come from a stranger.
+So no record reaches Prefect unless it has the form that our own tasks write.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import functools
 import json
 import logging
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from prefect.filesystems import LocalFileSystem
 from prefect.results import ResultStore
 from prefect.serializers import JSONSerializer
 from prefect.utilities.importtools import to_qualified_name
+from pydantic import BaseModel
 
 from synthcore.analysis.importance import ProbeRef
 from synthcore.base.atomic import atomic_path
@@ -37,8 +37,8 @@ CacheKey = Callable[[Any, dict[str, Any]], str | None]
 #: All that a task may return and keep, besides plain text: models that hold text and numbers, and do nothing.
 RESULTS = (ShardRef, DatasetRef, IngestResult, ProbeRef, CatalogRef, DownloadResult)
 _NAMES = {to_qualified_name(model) for model in RESULTS}
-#: What results were called when their modules lay elsewhere: what was cached then is cached still.
-FORMER_NAMES = {
+#: The names that results had while their modules lay elsewhere: what was cached under them stays cached.
+FORMER_NAMES: dict[str, type[BaseModel]] = {
     "synthcore.storage.merge.ShardRef": ShardRef,
     "synthcore.storage.merge.DatasetRef": DatasetRef,
     "synthcore.presets.report.Ingested": IngestResult,
@@ -46,13 +46,14 @@ FORMER_NAMES = {
     "synthcore.wavetables.discovery.CatalogRef": CatalogRef,
     "synthcore.presets.download.Downloaded": DownloadResult,
 }
-_FORMER_NAME = re.compile("|".join(rf'(?<=\\"__class__\\": \\"){re.escape(name)}(?=\\")' for name in FORMER_NAMES))
 _SERIALIZER = JSONSerializer().model_dump(mode="json")
 LARGEST_RECORD = 1 << 26  #: bytes; a picture takes 100 kB, a report of 100,000 presets 20 MB
+#: What reading a record that isn't ours may raise.
+_MALFORMED = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 def guarded(key_of: CacheKey) -> CacheKey:
-    """Make a cache key under which Prefect finds nothing but a record of ours: any other is removed, and so a miss."""
+    """Make a cache key under which Prefect finds only a record of ours: any other is removed, which makes it a miss."""
 
     @functools.wraps(key_of)
     def guard(context: Any, parameters: dict[str, Any]) -> str | None:
@@ -69,61 +70,77 @@ def guarded(key_of: CacheKey) -> CacheKey:
 
 
 def rename_results(path: Path) -> None:
-    """Call the results in a record what they are called now."""
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_RECORD:
+    """Give the results in a record the present names of their classes."""
+    try:
+        text = _text_of(path)
+        if not any(name in text for name in FORMER_NAMES):
+            return
+        record = json.loads(text, object_pairs_hook=_unambiguous)
+        record["result"] = json.dumps(json.loads(record["result"], object_hook=_under_present_name))
+    except _MALFORMED:  # then it isn't ours, and is_ours says so
         return
-    text = path.read_text(errors="replace")
-    renamed = _FORMER_NAME.sub(lambda found: to_qualified_name(FORMER_NAMES[found[0]]), text)
-    if renamed != text:
-        with atomic_path(path) as temporary:
-            temporary.write_text(renamed)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(record))
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a record is such as our tasks write, so that Prefect may read it."""
-    return _holds(path, _is_harmless)
+    """Whether a record has the form that our tasks write, so that Prefect may read it."""
+    return _holds(path, lambda result: json.loads(result, object_hook=_refuse_foreign_class))
 
 
 def is_failure(path: Path) -> bool:
-    """Whether a record holds the error with which a task failed or was stopped. Nothing ever reads it again."""
-    return _holds(path, lambda result: "__exc_type__" in json.loads(result))
+    """Whether a record holds the error with which a task failed or was stopped. It is never read again."""
+    return _holds(path, lambda result: json.loads(result)["__exc_type__"])
 
 
-def _holds(path: Path, test: Callable[[str], bool]) -> bool:
-    """Whether a record has the form of ours, and its result stands the test; one that can't be read doesn't."""
+def _holds(path: Path, read: Callable[[str], object]) -> bool:
+    """Whether a record has the form of ours, and its result can be read by `read`."""
     try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_RECORD:
-            return False
-        record = json.loads(path.read_bytes(), object_pairs_hook=_unambiguous)
+        record = json.loads(_text_of(path), object_pairs_hook=_unambiguous)
         if record.keys() != {"metadata", "result"} or record["metadata"]["serializer"] != _SERIALIZER:
             return False
-        return test(record["result"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        read(record["result"])
+    except _MALFORMED:
         return False
-
-
-def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a key that is said twice: Prefect's parser need not choose the one that this one does."""
-    said = dict(pairs)
-    if len(said) < len(pairs):
-        raise ValueError("a key is said twice")
-    return said
-
-
-def _is_harmless(result: str) -> bool:
-    json.loads(result, object_hook=_harmless)  # refuses what isn't
     return True
 
 
-def _harmless(value: dict[str, Any]) -> dict[str, Any]:
+def _text_of(path: Path) -> str:
+    """Read a record.
+
+    Raises
+    ------
+    ValueError
+        It isn't a file of its own, or too large, or not UTF-8.
+    """
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_RECORD:
+        raise ValueError("not a record of ours")
+    return path.read_text(encoding="utf-8")
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object with a key twice: Prefect's parser may choose another value than this one."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a key appears twice")
+    return fields
+
+
+def _refuse_foreign_class(value: dict[str, Any]) -> dict[str, Any]:
     """Refuse what would make Prefect call anything but one of our models."""
     if "__exc_type__" in value or ("__class__" in value and value["__class__"] not in _NAMES):
-        raise ValueError("it names a class that is none of our results")
+        raise ValueError("it names a class that isn't one of our results")
     return value
 
 
+def _under_present_name(value: dict[str, Any]) -> dict[str, Any]:
+    """Rename the class of a result whose module has moved."""
+    model = FORMER_NAMES.get(value.get("__class__", ""))
+    return {**value, "__class__": to_qualified_name(model)} if model else value
+
+
 def read_records(data_dir: Path, results_dir: Path) -> Records:
-    """Read every record of the tasks whose results are files, and tell those of failures apart."""
+    """Read every record of the tasks whose results are files; list those of failures apart."""
     shards: dict[str, ShardRef] = {}
     datasets: dict[str, DatasetRef] = {}
     collections: set[str] = set()
@@ -142,12 +159,13 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
         except (OSError, ValueError):  # pydantic's errors and JSON's are ValueErrors
             unreadable.append(file)
             continue
-        if isinstance(result, ShardRef):
-            shards[file] = result
-        elif isinstance(result, DatasetRef):
-            datasets[file] = result
-        elif isinstance(result, IngestResult):
-            collections.add(result.collection)
-        elif isinstance(result, ProbeRef):
-            probes.add(result.name)
+        match result:
+            case ShardRef():
+                shards[file] = result
+            case DatasetRef():
+                datasets[file] = result
+            case IngestResult():
+                collections.add(result.collection)
+            case ProbeRef():
+                probes.add(result.name)
     return Records(shards, datasets, tuple(unreadable), frozenset(collections), frozenset(probes), tuple(failures))

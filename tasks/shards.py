@@ -23,12 +23,12 @@ from synthcore.tasks.records import guarded
 
 @guarded
 def shard_key(_: Any, parameters: dict[str, Any]) -> str:
-    """The content fingerprint: never the number of rows, the neighbours or a path."""
+    """The fingerprint of the shard's content: never of the dataset's size, of other shards or of a path."""
     return str(parameters["plan"].record)
 
 
 async def heals(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
-    """Only accidents heal by trying again."""
+    """Whether trying again helps: only after an accident."""
     return isinstance(await state.aresult(raise_on_failure=False), Accident)
 
 
@@ -48,12 +48,18 @@ def render_shard(plan: ShardPlan, data_dir: Path, render_timeout: float) -> Shar
     with shard.claimed(plan, data_dir) as made_elsewhere:
         if made_elsewhere:
             return made_elsewhere
-        with concurrency(of_this_machine()):  # not while waiting: who renders the shard may need the place
+        with concurrency(of_this_machine()):  # not while waiting: whoever renders the shard may need the slot
             ref = shard.render_shard(plan, data_dir, render_timeout)
     return ref.model_copy(update={"tries": task_run.run_count})
 
 
 def outcome(plan: ShardPlan, future: PrefectFuture[ShardRef]) -> ShardRef | Gap:
-    """What became of a shard: it is there, or it failed for good. Raises what ails every shard."""
+    """What became of a shard: it was made, or it failed for good.
+
+    Raises
+    ------
+    BaseException
+        An error that affects the whole run, see `gaps.as_gap`.
+    """
     result: Any = future.result(raise_on_failure=False)
     return result if isinstance(result, ShardRef) else gaps.as_gap(plan, result)

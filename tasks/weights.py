@@ -20,7 +20,7 @@ from synthcore.tasks.shards import heals
 
 @guarded
 def probe_key(_: Any, parameters: dict[str, Any]) -> str:
-    """The fingerprint of what is measured: never the file or the row that it is in."""
+    """The fingerprint of what is measured: never of the file or the row that it is in."""
     return f"weights-{parameters['plan'].key}"
 
 
@@ -35,7 +35,7 @@ def probe_key(_: Any, parameters: dict[str, Any]) -> str:
     retry_condition_fn=heals,
 )
 def measure_probe(plan: Probe, data_dir: Path) -> ProbeRef:
-    """Move the controls of a few rows, or find them moved already."""
+    """Move the controls of a few rows, and measure how much the sound changes."""
     show_logs()
     with concurrency(of_this_machine()):
         return importance.measure(plan, data_dir)

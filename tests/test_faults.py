@@ -52,8 +52,9 @@ KILLED = """
 import json, resource, signal, sys
 from pathlib import Path
 from synthcore.pipeline.library import merge_context
-from synthcore.pipeline.shard import ShardPlan, ShardRef, render_shard
+from synthcore.pipeline.shard import ShardPlan, render_shard
 from synthcore.storage.merge import merge_shards
+from synthcore.storage.refs import ShardRef
 
 what, limit, data_dir, output, plan, shards = sys.argv[1:]
 plan, data_dir = ShardPlan.model_validate_json(plan), Path(data_dir)
@@ -108,7 +109,7 @@ def test_a_shard_that_another_run_made_is_known_from_its_file(each_tier: Any) ->
 
 
 def test_who_waited_is_told_that_the_file_was_made(tmp_path: Path) -> None:
-    path, told = tmp_path / "shards" / "x.h5", []
+    path, seen = tmp_path / "shards" / "x.h5", []
     holds, waits = threading.Event(), threading.Event()
 
     def wait(_: float) -> None:
@@ -117,7 +118,7 @@ def test_who_waited_is_told_that_the_file_was_made(tmp_path: Path) -> None:
 
     def second() -> None:
         with claimed(path, wait) as is_made:
-            told.append(is_made)
+            seen.append(is_made)
 
     waiting = threading.Thread(target=second)
     with claimed(path) as is_made:
@@ -127,7 +128,7 @@ def test_who_waited_is_told_that_the_file_was_made(tmp_path: Path) -> None:
         path.write_bytes(b"made")
     holds.set()
     waiting.join()
-    assert told == [True]
+    assert seen == [True]
     assert list(path.parent.iterdir()) == [path]
     with claimed(path) as is_made:  # it was there before: who asks wants it anew
         assert not is_made
@@ -271,8 +272,8 @@ def report_of(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 @slow
 def test_of_two_runs_at_once_each_shard_is_rendered_by_one(cli: Any, undisturbed: tuple[Path, str]) -> None:
-    asked = ("generate", "-n", ROWS, "--data-dir", "data", *SHORT, "--workers", 1, "--json")
-    both = [cli.start(*asked, "-o", f"{name}.h5") for name in ("one", "two")]
+    command = ("generate", "-n", ROWS, "--data-dir", "data", *SHORT, "--workers", 1, "--json")
+    both = [cli.start(*command, "-o", f"{name}.h5") for name in ("one", "two")]
     reports = [report_of(process) for process in both]
     assert [report["digest"] for report in reports] == [undisturbed[1]] * 2
     assert sum(SHARDS - report["shards_cached"] for report in reports) == SHARDS
@@ -284,12 +285,12 @@ def test_of_two_runs_at_once_each_shard_is_rendered_by_one(cli: Any, undisturbed
 def test_a_run_takes_over_what_another_was_rendering_when_it_was_killed(
     cli: Any, undisturbed: tuple[Path, str]
 ) -> None:
-    asked = ("generate", "-n", ROWS, "--data-dir", "data", *SHORT, "--workers", 1, "--json")
-    first = cli.start(*asked, "-o", "one.h5")
+    command = ("generate", "-n", ROWS, "--data-dir", "data", *SHORT, "--workers", 1, "--json")
+    first = cli.start(*command, "-o", "one.h5")
     # With the third file there, the first has long been written down as a result.
     cli.wait_until(lambda: len(shard_files(cli.folder)) >= 3 and list(cli.folder.rglob(".*.claim")), seconds=120)
     first.send_signal(signal.SIGSTOP)  # it holds what it has begun, and nothing more is finished
-    second = cli.start(*asked, "-o", "two.h5")
+    second = cli.start(*command, "-o", "two.h5")
     cli.wait_until(lambda: "Prefect server" in second.stderr.readline(), seconds=120)
     first.kill()
     first.communicate()
@@ -403,11 +404,11 @@ import sys
 from synthcore.storage import merge
 join, victims = merge.merge_shards, []
 
-def damaging(shards, output, **how):
+def damaging(shards, output, context, **how):
     if not victims:
-        victims.append(how["data_dir"] / shards[1].name)
+        victims.append(context.data_dir / shards[1].name)
         victims[0].unlink()
-    return join(shards, output, **how)
+    return join(shards, output, context, **how)
 
 merge.merge_shards = damaging
 from synthcore.flows.cli import main
@@ -487,14 +488,14 @@ def test_full_shared_memory_costs_one_line_and_only_who_needs_it(cli: Any, rende
 
 @slow
 def test_a_disk_that_is_full_for_the_catalog_costs_one_line(cli: Any, preset_folder: Path) -> None:
-    asked = ("discover-wt", "--extra-dir", preset_folder, "-o", "catalog.json", "--data-dir", "data")
-    done = cli.run(*asked, preexec_fn=functools.partial(files_at_most, 20_000))
+    command = ("discover-wt", "--extra-dir", preset_folder, "-o", "catalog.json", "--data-dir", "data")
+    done = cli.run(*command, preexec_fn=functools.partial(files_at_most, 20_000))
     assert done.returncode == 2, done.stderr
     assert "can't write" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (cli.folder / "catalog.json").exists()
     assert not left_over(cli.folder)
-    assert cli.json(*asked)["wavetables"] > 0
+    assert cli.json(*command)["wavetables"] > 0
 
 
 @slow
@@ -504,8 +505,8 @@ def test_a_read_only_place_costs_one_line_and_its_content_stays(cli: Any, render
     (cli.folder / "out").mkdir()
     old = cli.folder / "out" / "old.h5"
     old.write_bytes(b"kept")
-    asked = ("generate", "-n", ROWS + 12, "--data-dir", "data", "-o", "out/new.h5", *SHORT)
-    done = cli.run(*asked, within=after_mounting(f"mount --bind {what} {what} && mount -o remount,ro,bind {what}"))
+    command = ("generate", "-n", ROWS + 12, "--data-dir", "data", "-o", "out/new.h5", *SHORT)
+    done = cli.run(*command, within=after_mounting(f"mount --bind {what} {what} && mount -o remount,ro,bind {what}"))
     assert done.returncode == 2, done.stderr
     assert re.search(r"(?i)can't write .*read-only file system", done.stderr.splitlines()[-1]), done.stderr
     assert "Traceback" not in done.stderr

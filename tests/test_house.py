@@ -145,16 +145,29 @@ def test_a_flow_of_the_package_is_the_flow_itself(name):
 
 
 def test_a_program_that_has_prefect_already_keeps_the_server_that_it_has(fresh, monkeypatch):
-    """Prefect wouldn't hear of another one, and a subflow belongs where its parent is."""
+    """Prefect wouldn't notice another one, and a subflow belongs where its parent is."""
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     code = """
 import prefect
 from synthcore import verify
 print(verify.name)
+from synthcore.flows.running import environment
+print(environment.prepare())
+environment.require_answer()
 """
-    assert fresh(code).stdout == "verify\n"
-    refused = fresh(code.replace("import prefect\n", ""), check=False)
-    assert "no Prefect server answers at http://127.0.0.1:9/api" in refused.stderr
+    assert fresh(code).stdout == "verify\nPrefect server: that of this process\n"
+
+
+def test_a_server_that_does_not_answer_fails_the_call_of_a_flow_and_not_its_import(fresh, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    code = """
+from synthcore import verify
+print(verify.name)
+verify("x.h5")
+"""
+    refused = fresh(code, check=False)
+    assert refused.stdout == "verify\n"
+    assert "SynthcoreError: no Prefect server answers at http://127.0.0.1:9/api" in refused.stderr.splitlines()[-1]
 
 
 def test_what_the_package_lacks_is_said():

@@ -25,7 +25,6 @@ from tests.flows.test_operation import Shell, free_port
 
 if TYPE_CHECKING:  # what mypy tells who calls us
     assert_type(synthcore.generate(tier=1, n_samples=12), Summary)
-    synthcore.generate(rows=12)  # type: ignore[call-overload]
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("flows", "tasks")  #: folders of theirs, the flows in the first

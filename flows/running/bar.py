@@ -1,4 +1,4 @@
-"""A bar of rows on a terminal, for commands that are no flow."""
+"""A progress bar of rows on a terminal."""
 
 from __future__ import annotations
 

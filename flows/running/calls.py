@@ -18,7 +18,11 @@ class LazyFlow:
     _name: str
 
     def __call__(self, *arguments: Any, **parameters: Any) -> Any:
-        return self._import()(*arguments, **parameters)
+        flow = self._import()
+        from synthcore.flows.running.environment import require_answer
+
+        require_answer()
+        return flow(*arguments, **parameters)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._import(), name)

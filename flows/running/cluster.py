@@ -1,6 +1,6 @@
-"""Dask: the runner, and what each process of its cluster needs. Imported only by who asks for Dask.
+"""Dask: the runner, and what each process of its cluster needs. Imported only for `--runner dask`.
 
-A crash of the synth never reaches a Dask worker: renders happen in processes of their own, there as here.
+A crash of the synth never reaches a Dask worker: renders run in processes of their own, there as here.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from prefect_dask.task_runners import DaskTaskRunner
 from synthcore.base.errors import RenderError
 from synthcore.engine.lending import at_most
 
-LOOK_UPS = 4  #: at a time
+LOOK_UPS = 4  #: cached shards looked up at a time
 
 
 class Bound(WorkerPlugin):
-    """Lets each worker process render as many candidates at a time as Dask gave it threads, and warms no zygote more.
+    """Lets each worker process render as many candidates at a time as Dask gave it threads, with as many zygotes.
 
-    A shard alone would use two. Without a bound, a worker of eight threads would render sixteen at a time.
+    A zygote is a warm process that renders are forked from. Each shard would use two: without a bound, a worker of
+    eight threads would render sixteen candidates at a time.
     """
 
     name = "synthcore-bound"
@@ -35,7 +36,7 @@ class Bound(WorkerPlugin):
         self._is_ours = is_ours
 
     def setup(self, worker: Worker) -> None:
-        if self._is_ours:  # Ctrl-C in the terminal is meant for the run, which ends its cluster
+        if self._is_ours:  # Ctrl-C in the terminal is for the run, which then ends its cluster
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._bound = at_most(worker.state.nthreads)
         self._bound.__enter__()
@@ -45,13 +46,13 @@ class Bound(WorkerPlugin):
 
 
 class ShardRunner(DaskTaskRunner):
-    """Prefect's runner for Dask, with `Bound` on every worker, also on those that join later.
+    """Prefect's runner for Dask, with `Bound` on every worker, including those that join later.
 
-    A shard whose file is there is looked up by a thread of this process, in 10 ms: to ask a worker takes 100 to 300.
+    A shard whose file exists is looked up by a thread of this process, in 10 ms: a worker takes 100 to 300.
     """
 
     def __enter__(self) -> Self:
-        super().__enter__()  # type: ignore[no-untyped-call]  # Prefect has given it no types
+        super().__enter__()  # type: ignore[no-untyped-call]  # Prefect declares no types
         self.client.register_plugin(Bound(is_ours=self.address is None))
         self._here: ThreadPoolTaskRunner[Any] = self._exit_stack.enter_context(ThreadPoolTaskRunner(LOOK_UPS))
         self._submitter = self._exit_stack.enter_context(ThreadPoolExecutor(1))
@@ -61,20 +62,20 @@ class ShardRunner(DaskTaskRunner):
         """Submit a shard's task, to the cluster or to a thread."""
         if (parameters["data_dir"] / parameters["plan"].name).exists() and not task.refresh_cache:
             return self._here.submit(task, parameters, *links, **named_links)
-        # In a thread: where Ctrl-C meets pydantic, which serialises the task, it becomes an error of pydantic's.
+        # In a thread: Ctrl-C while pydantic serialises the task would become an error of pydantic's.
         submit, context = super().submit, copy_context()
         return self._submitter.submit(context.run, submit, task, parameters, *links, **named_links).result()
 
 
 def dask_runner(address: str | None, workers: int) -> DaskTaskRunner:
-    """Run on the cluster at this address, or on one of this machine for this run alone.
+    """Run on the cluster at this address, or on one on this machine for this run alone.
 
     Parameters
     ----------
     address : str or None
-        Of the scheduler.
+        The scheduler's.
     workers : int
-        Processes of the cluster of this machine; each renders one candidate at a time.
+        Processes of the cluster on this machine; each renders one candidate at a time.
 
     Raises
     ------
@@ -89,7 +90,7 @@ def dask_runner(address: str | None, workers: int) -> DaskTaskRunner:
 
 
 def _require_shared_memory() -> None:
-    """Refuse a machine on which processes can't share a lock, as Dask's do: it would fail with three tracebacks."""
+    """Refuse a machine on which processes can't share a lock, as Dask's must: it would fail with three tracebacks."""
     try:
         multiprocessing.get_context("spawn").Lock()
     except OSError as error:

@@ -63,7 +63,7 @@ def run(command: str, act: Act, words: list[str]) -> int:
     Parameters
     ----------
     command : str
-        As it is typed.
+        As it is typed. Its settings are imported only now.
     act : callable
         What it does.
     words : list of str

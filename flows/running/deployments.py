@@ -1,4 +1,4 @@
-"""Our deployments in a project of someone's own: one file beside their flows, which `prefect deploy` reads.
+"""Our deployments for a project of someone's own: one file beside their flows, which `prefect deploy` reads.
 
 It is this project's own prefect.yaml, with one work pool instead of two. Nothing of theirs is overwritten.
 """
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.base.atomic import atomic_path, disk_errors_of
 from synthcore.base.errors import SynthcoreError
-from synthcore.flows.running.operation import SHIPPED
+from synthcore.flows.running.registration import SHIPPED
 
 NAME, BESIDE_THEIRS = "prefect.yaml", "synthcore-prefect.yaml"
 

@@ -17,17 +17,17 @@ from synthcore.estimates.work import Work
 from synthcore.flows.running.environment import is_reachable
 from synthcore.pipeline.shard import ShardPlan
 from synthcore.pipeline.tally import Tally
-from synthcore.tasks.report import show_progress, start_progress
+from synthcore.tasks.artifacts import show_progress, start_progress
 
-#: How often the artifact moves: often enough to be live, and a few dozen requests in a run of minutes.
+#: How often the artifact is updated: often enough to look live, yet only a few dozen requests in a run of minutes.
 SECONDS = 3.0
-#: Without a terminal, each of so many shards has a line; of more, one every few seconds.
+#: Without a terminal, each of up to so many shards gets a line; beyond, there is one every few seconds.
 LISTED, LINE_SECONDS = 100, 5.0
-FIRST_SECONDS = 3.0  #: of rendering, from which the rest can be told
+FIRST_SECONDS = 3.0  #: of rendering, from which the rest can be estimated
 
 
 class Warnings(logging.Handler):
-    """Tells people what synthcore warns of. In Prefect's UI it is among the run's logs."""
+    """Shows synthcore's warnings above the bar. In Prefect's UI they are among the run's logs."""
 
     def __init__(self, display: Display) -> None:
         super().__init__(logging.WARNING)
@@ -42,9 +42,9 @@ class Display:
 
     def __init__(self, plans: list[ShardPlan], work: Work | None = None) -> None:
         self.tally = Tally(plans, requested=work.rows_requested if work else None)
-        self._work = work  # whose estimate is still to be said
+        self._work = work  # until its estimate has been shown
         self._meter = Meter(work.settings.workers) if work else None
-        self._said_at = -LINE_SECONDS
+        self._listed_at = -LINE_SECONDS
         self._artifact = start_progress(self.tally.to_text())
         console = Console(stderr=True)
         self._bar = Progress(
@@ -60,9 +60,9 @@ class Display:
         self._task = self._bar.add_task("rendering", total=self.tally.requested, speed_text="", verdicts="")
         self._listening = progress.listening(self._count)
         self._warnings = Warnings(self)
-        self._has_noticed = False
+        self._has_shown_notice = False
         self._over = threading.Event()
-        # In the run's context, whose connection to the server it uses.
+        # In the run's context, as it uses the run's connection to the server.
         self._publisher = threading.Thread(target=contextvars.copy_context().run, args=(self._publish,), daemon=True)
 
     def __enter__(self) -> Display:
@@ -79,7 +79,7 @@ class Display:
         self._bar.stop()
         logging.getLogger("synthcore").removeHandler(self._warnings)
         self._listening.__exit__(kind, error, trace)
-        if error is None or isinstance(error, Exception):  # who interrupts a run doesn't wait for its last words
+        if error is None or isinstance(error, Exception):  # an interrupted run doesn't wait for the last update
             self._publisher.join()
             self._show()
 
@@ -96,14 +96,14 @@ class Display:
         self._move()
 
     def shard_lost(self, plan: ShardPlan) -> None:
-        """Take back a finished shard: its file is gone or damaged, and it will be rendered again."""
+        """Uncount a finished shard: its file is gone or damaged, and it will be rendered again."""
         self.say(f"{plan.name} is gone or damaged: rendering shard {plan.index} again")
         self.tally.shard_lost(plan)
         self._bar.update(self._task, description="rendering")
         self._move()
 
     def say(self, line: str, style: str = "yellow") -> None:
-        """Tell people what they should know, above the bar."""
+        """Print a line above the bar."""
         self._bar.console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def merging(self) -> None:
@@ -112,8 +112,8 @@ class Display:
 
     def _count(self, event: progress.Progress) -> None:
         if event.notice:
-            if not self._has_noticed:
-                self._has_noticed = True
+            if not self._has_shown_notice:
+                self._has_shown_notice = True
                 self.say(event.notice)
             return
         self.tally.count(event)
@@ -122,18 +122,18 @@ class Display:
         self._move()
 
     def _list(self, plan: ShardPlan) -> None:
-        """Say that a shard is rendered, where no bar shows it; of many, one every few seconds."""
+        """Print a line for a rendered shard; of many, one every few seconds."""
         now, tally = time.monotonic(), self.tally
         is_last = tally.shards_done == tally.shards
-        if tally.shards <= LISTED or is_last or now - self._said_at >= LINE_SECONDS:
-            self._said_at = now
+        if tally.shards <= LISTED or is_last or now - self._listed_at >= LINE_SECONDS:
+            self._listed_at = now
             self.say(tally.of_shard(plan), style="")
 
-    def _foretell(self) -> None:
-        """Say once what a run will take, as soon as it is known: before it begins, or from its first seconds."""
+    def _show_estimate(self) -> None:
+        """Say once what a run will take, as soon as that can be estimated: before it, or from its first seconds."""
         if self._work is None or self._meter is None:
             return
-        from synthcore.estimates.estimate import forecast  # only now: a short run does without
+        from synthcore.estimates.estimate import forecast  # only now: a short run never needs it
 
         paces = self._work.known_paces()
         if self._meter.seconds >= FIRST_SECONDS:
@@ -154,9 +154,9 @@ class Display:
         )
 
     def _publish(self) -> None:
-        self._foretell()
+        self._show_estimate()
         while not self._over.wait(SECONDS):
-            self._foretell()
+            self._show_estimate()
             self._show()
 
     def _show(self) -> None:

@@ -1,8 +1,8 @@
 """Distributing a run: batches of its shards become runs of the deployment `render-shards/POOL`.
 
-Workers put shards and results into the data directory, which all of them share. So a shard is finished when its file
-has its name, and afterwards the run that asked finds all of them cached. Which runs there are is kept by the server,
-each under a key made of what it renders: whoever asks for the same again, after a crash say, attaches to them.
+Workers write shards and results into the data directory that all of them share. So a shard is finished when its file
+exists, and afterwards the run that distributed them finds all of them cached. The server keeps each run under a key
+made of what it renders: whoever submits the same again, after a crash say, attaches to the runs that exist.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from synthcore.settings.generate import Generate, RunSettings
 from synthcore.spec import DatasetSpec
 
 FLOW = "render-shards"
-INCOMPLETE = "Incomplete"  #: the name of the state of a run of which some shards failed, alone
+INCOMPLETE = "Incomplete"  #: the name of the final state of a run some of whose shards failed
 POLL_SECONDS = 2.0
 UNDER_WAY = {StateType.PENDING, StateType.RUNNING, StateType.CANCELLING}
-PAGE = 200  #: flow runs that the server tells of at a time
+PAGE = 200  #: flow runs read from the server at a time
 
 
 def distribute(plans: list[ShardPlan], spec: DatasetSpec, settings: Generate, display: Display) -> None:
-    """Let the workers of a pool render every shard that is not there, and wait for them.
+    """Have the workers of a pool render every missing shard, and wait for them.
 
     Raises
     ------
@@ -50,26 +50,26 @@ def distribute(plans: list[ShardPlan], spec: DatasetSpec, settings: Generate, di
     """
     run = settings.run
     pool = str(run.distribute).removeprefix("pool:")
-    batches = cut(plans, spec, run.rows_per_shard, run.batch)
     with get_client(sync_client=True) as client:
-        desk = RunSubmitter(client, pool, settings)
-        errands = [
-            BatchRun(batch, plans[batch.first : batch.first + batch.shards], settings.data_dir) for batch in batches
+        submitter = RunSubmitter(client, pool, settings)
+        under_way = [
+            BatchRun(batch, plans[batch.first : batch.first + batch.shards], settings.data_dir)
+            for batch in cut(plans, spec, run.rows_per_shard, run.batch)
         ]
-        errands = [errand for errand in errands if errand.missing]
-        for errand in errands:
-            desk.submit(errand)
-        if errands and not has_workers(client, pool):
+        under_way = [one for one in under_way if one.missing]
+        for one in under_way:
+            submitter.submit(one)
+        if under_way and not has_workers(client, pool):
             display.say(f"no worker serves the pool {pool}; start one: prefect worker start --pool {pool}")
-        while errands:
-            states = desk.states_of(errands)
-            errands = [errand for errand in errands if not _is_done(errand, states[errand.run_id], desk, display)]
-            if errands:
+        while under_way:
+            states = submitter.states_of(under_way)
+            under_way = [one for one in under_way if not _is_done(one, states[one.run_id], submitter, display)]
+            if under_way:
                 time.sleep(POLL_SECONDS)
 
 
 class BatchRun:
-    """A batch, the run that renders it, and the shards of it that are still to come."""
+    """A batch, the flow run that renders it, and those of its shards that are still missing."""
 
     def __init__(self, batch: Batch, plans: list[ShardPlan], data_dir: Path) -> None:
         self.batch = batch
@@ -77,81 +77,82 @@ class BatchRun:
         self.missing = {path: plan for path, plan in files.items() if not path.exists()}
         self.run_id = UUID(int=0)
         self.attempt = 0
-        self.lost = 0
-        self.heard_at = time.monotonic()
-        self._stood: StateType | None = None
+        self.times_lost = 0
+        self.alive_at = time.monotonic()  #: when it last showed a sign of life
+        self._state: StateType | None = None
 
-    def stands(self, state: StateType | None) -> None:
-        """Note how its run stands; a change is a sign of life, and so is waiting for a worker."""
-        if state != self._stood or state not in UNDER_WAY:
-            self._stood, self.heard_at = state, time.monotonic()
+    def note_state(self, state: StateType | None) -> None:
+        """Note the run's state; a change is a sign of life, and so is waiting for a worker."""
+        if state != self._state or state not in UNDER_WAY:
+            self._state, self.alive_at = state, time.monotonic()
 
-    def find_new(self) -> list[ShardPlan]:
-        """The shards that have come since the last look."""
+    def find_finished(self) -> list[ShardPlan]:
+        """The shards that were finished since the last look."""
         found = [self.missing.pop(path) for path in list(self.missing) if path.exists()]
         if found:
-            self.heard_at = time.monotonic()
+            self.alive_at = time.monotonic()
         return found
 
 
 class RunSubmitter:
-    """Where runs of the deployment are asked for, and asked about."""
+    """Submits runs of the pool's deployment, and reads their states."""
 
     def __init__(self, client: SyncPrefectClient, pool: str, settings: Generate) -> None:
         self.client, self.pool = client, pool
         self.retries, self.lost_after = settings.run.retries, settings.run.lost_after
         self.deployment = self._find_deployment()
         how = RunSettings(render_timeout=settings.run.render_timeout, retries=settings.run.retries)
-        self._same: dict[str, Any] = {
+        self._shared: dict[str, Any] = {
             "data_dir": str(settings.data_dir),
             "data_mark": mark(settings.data_dir),
             "run": how.model_dump(mode="json"),
         }
 
-    def submit(self, errand: BatchRun) -> None:
-        """Ask for a run, or attach to one that was asked for before and isn't over."""
-        batch = errand.batch
+    def submit(self, batch_run: BatchRun) -> None:
+        """Submit a run, or attach to one that was submitted before and isn't over."""
+        batch = batch_run.batch
         while True:
             run = self.client.create_flow_run_from_deployment(
                 self.deployment.id,
                 name=f"{batch.name} of {batch.spec.kind} seed {batch.spec.seed}",
-                parameters={"batch": batch.model_dump(mode="json"), **self._same},
-                idempotency_key=f"{self.pool}-{self._same['data_mark']}-{batch.key}-{errand.attempt}",
+                parameters={"batch": batch.model_dump(mode="json"), **self._shared},
+                idempotency_key=f"{self.pool}-{self._shared['data_mark']}-{batch.key}-{batch_run.attempt}",
                 tags=[f"spec-{batch.spec.fingerprint[:12]}"],
             )
             if run.state is None or not run.state.is_final():
                 break
-            errand.attempt += 1  # that one is over, and shards are missing
-        errand.run_id, errand.heard_at = run.id, time.monotonic()
+            batch_run.attempt += 1  # that one is over, and shards are missing
+        batch_run.run_id, batch_run.alive_at = run.id, time.monotonic()
 
-    def submit_again(self, errand: BatchRun, why: str) -> None:
-        """Ask once more for the shards of a run that was lost.
+    def resubmit(self, batch_run: BatchRun, why: str) -> None:
+        """Submit the shards of a lost run once more.
 
         Raises
         ------
         Accident
             It was lost too often.
         """
-        errand.lost += 1
-        if errand.lost > self.retries:
-            raise Accident(f"{errand.batch.name} were lost {errand.lost} times on the pool {self.pool}; last: {why}")
-        errand.attempt += 1
-        self.submit(errand)
+        batch_run.times_lost += 1
+        if batch_run.times_lost > self.retries:
+            times = batch_run.times_lost
+            raise Accident(f"{batch_run.batch.name} were lost {times} times on the pool {self.pool}; last: {why}")
+        batch_run.attempt += 1
+        self.submit(batch_run)
 
-    def give_up(self, errand: BatchRun) -> str:
-        """Write down that nothing has been heard of a run."""
+    def give_up(self, batch_run: BatchRun) -> str:
+        """Mark a run as crashed that shows no sign of life; return why."""
         why = f"no shard was finished for {self.lost_after:g} s"
-        self.client.set_flow_run_state(errand.run_id, Crashed(message=why), force=True)
+        self.client.set_flow_run_state(batch_run.run_id, Crashed(message=why), force=True)
         return why
 
-    def states_of(self, errands: list[BatchRun]) -> dict[UUID, State[Any] | None]:
-        """How the runs stand."""
-        ids = [errand.run_id for errand in errands]
+    def states_of(self, batch_runs: list[BatchRun]) -> dict[UUID, State[Any] | None]:
+        """The state of each run, by its id; None if the server no longer knows it."""
+        ids = [one.run_id for one in batch_runs]
         runs: list[FlowRun] = []
         for start in range(0, len(ids), PAGE):
-            these = FlowRunFilter(id=FlowRunFilterId(any_=ids[start : start + PAGE]))
-            # The server takes no null, not even where the client says that it may be left out.
-            runs += self.client.read_flow_runs(flow_run_filter=these, sort=FlowRunSort.ID_DESC, limit=PAGE)
+            page = FlowRunFilter(id=FlowRunFilterId(any_=ids[start : start + PAGE]))
+            # The server rejects a null sort, though the client allows it to be left out.
+            runs += self.client.read_flow_runs(flow_run_filter=page, sort=FlowRunSort.ID_DESC, limit=PAGE)
         known = {run.id: run.state for run in runs}
         return {run_id: known.get(run_id) for run_id in ids}
 
@@ -169,32 +170,32 @@ class RunSubmitter:
 
 
 def has_workers(client: SyncPrefectClient, pool: str) -> bool:
-    """Whether a worker is there to take a pool's runs."""
+    """Whether a worker is online that takes a pool's runs."""
     workers = client.read_workers_for_work_pool(pool, offset=0, limit=PAGE)
     return any(worker.status == WorkerStatus.ONLINE for worker in workers)
 
 
-def _is_done(errand: BatchRun, state: State[Any] | None, desk: RunSubmitter, display: Display) -> bool:
-    """Look after one errand."""
-    kind, said = (state.type, str(state.message)) if state else (None, "the server knows it no more")
-    errand.stands(kind)
-    for plan in errand.find_new():  # after the state was asked for: what a finished run has made is there
+def _is_done(batch_run: BatchRun, state: State[Any] | None, submitter: RunSubmitter, display: Display) -> bool:
+    """Count what one run has finished, and resubmit it if it was lost; say whether it is done."""
+    kind, message = (state.type, str(state.message)) if state else (None, "the server no longer knows it")
+    batch_run.note_state(kind)
+    for plan in batch_run.find_finished():  # after the state was read: what a finished run has made is there
         display.shard_done(plan, is_cached=False)
     is_over = state is None or state.is_final()
-    is_quiet = kind in UNDER_WAY and time.monotonic() - errand.heard_at > desk.lost_after
-    if not errand.missing:
+    is_quiet = kind in UNDER_WAY and time.monotonic() - batch_run.alive_at > submitter.lost_after
+    if not batch_run.missing:
         if is_quiet:
-            desk.give_up(errand)
-        return is_over or is_quiet  # not before: it writes down what it made
-    if state and state.name == INCOMPLETE:  # those that failed are tried here once more, and then written down
-        display.say(f"{errand.batch.name}: {said}")
+            submitter.give_up(batch_run)
+        return is_over or is_quiet  # not before: it still records what it made
+    if state and state.name == INCOMPLETE:  # its failed shards are tried once more here, and then recorded as gaps
+        display.say(f"{batch_run.batch.name}: {message}")
         return True
     if kind == StateType.FAILED:
-        raise RenderError(f"{errand.batch.name} failed on the pool {desk.pool}: {said}")
+        raise RenderError(f"{batch_run.batch.name} failed on the pool {submitter.pool}: {message}")
     if kind in (StateType.CANCELLED, StateType.CANCELLING):
-        raise Interrupted(f"{errand.batch.name} were cancelled; run the same command again to continue")
+        raise Interrupted(f"{batch_run.batch.name} were cancelled; run the same command again to continue")
     if is_quiet:
-        said = desk.give_up(errand)
+        message = submitter.give_up(batch_run)
     if is_over or is_quiet:
-        desk.submit_again(errand, said)
+        submitter.resubmit(batch_run, message)
     return False

@@ -1,15 +1,16 @@
-"""The doctor's visit: installation, Prefect server, data directory. Prefect itself may be what is broken."""
+"""What `synthcore doctor` examines: installation, Prefect server, data directory. Prefect itself may be broken."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import os
-import subprocess
 import urllib.request
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+
+import psutil
 
 from synthcore.base.masking import masked
 from synthcore.flows.running import environment, operation, server
@@ -19,9 +20,9 @@ from synthcore.pipeline.doctor import Diagnosis, Finding
 
 
 def diagnose(data_dir: Path, results_dir: Path, *, repairs: bool) -> Diagnosis:
-    """Look at everything; first remove what is provably stale, if that is asked."""
-    visits = [("Prefect", _prefect), ("Prefect home", _home), ("server", _server)]
-    findings = [*doctor.installation(), *doctor.examine(visits), *doctor.room(data_dir)]
+    """Examine everything; with `repairs`, first remove what is provably stale."""
+    checks = [("Prefect", _prefect), ("Prefect home", _home), ("server", _server)]
+    findings = [*doctor.installation(), *doctor.examine(checks), *doctor.room(data_dir)]
     repaired: list[str] = []
 
     def look() -> Iterator[Finding]:
@@ -32,7 +33,7 @@ def diagnose(data_dir: Path, results_dir: Path, *, repairs: bool) -> Diagnosis:
         yield from doctor.contents(data_dir, records)
 
     is_started = not any(f.state == "problem" for f in findings if f.check == "Prefect home")
-    if is_started and os.access(data_dir, os.R_OK | os.X_OK):  # else it has been said why not
+    if is_started and os.access(data_dir, os.R_OK | os.X_OK):  # else a finding says why not
         findings += doctor.examine([("shards", look)])
     return Diagnosis(findings=tuple(findings), repaired=tuple(repaired))
 
@@ -49,7 +50,7 @@ def _prefect() -> Iterator[Finding]:
 
 
 def _home() -> Iterator[Finding]:
-    """Whether Prefect can read its home, and write there where a run has to bring a server."""
+    """Whether Prefect can read its home, and write there where a run has to start a server."""
     hindered = [*doctor.hindrances("Prefect home", "problem", environment.home_obstacles(brings_server=not _api()))]
     yield from hindered or [Finding(check="Prefect home", state="ok", what=f"{environment.prefect_home()} can be used")]
 
@@ -62,7 +63,7 @@ def _api() -> str | None:
 
 
 def _server() -> Iterator[Finding]:
-    """Which server a run would use, and whether it is one that it can use."""
+    """Which server a run would use, and whether it can."""
     (named, where), kept = environment.named_api(), environment.kept_api()
     api = named or kept
     if named and not environment.answers(named):
@@ -71,7 +72,7 @@ def _server() -> Iterator[Finding]:
     elif api and environment.is_healthy(api):
         yield from _same_version(api)
     elif named:
-        what = f"a server answers at {masked(named)}, and wants to know who asks"
+        what = f"a server answers at {masked(named)}, but asks for a login"
         yield Finding(check="server", state="ok", what=what)
     elif kept:
         what = f"the server that synthcore up started at {kept} doesn't answer"
@@ -109,16 +110,14 @@ def _same_version(api: str) -> Iterator[Finding]:
 
 
 def _orphans() -> Iterator[Finding]:
-    """Servers that killed runs have left: Prefect's own doesn't watch for its run's end.
+    """Servers that killed runs have left behind: one that Prefect starts for a run doesn't notice the run's end.
 
     They are not ended here: a server that somebody started in the background looks the same.
     """
-    listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
-    rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
     left = [
-        pid
-        for pid, parent, *command in rows
-        if parent == "1" and "prefect.server.api.server:create_app" in str(command)
+        str(process.pid)
+        for process in psutil.process_iter(["ppid", "cmdline"])
+        if process.info["ppid"] == 1 and "prefect.server.api.server:create_app" in (process.info["cmdline"] or ())
     ]
     if left:
         what = f"Prefect servers without the run that started them, or in the background: {len(left)}"

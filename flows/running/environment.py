@@ -1,7 +1,7 @@
-"""The surroundings Prefect reads when it is imported. Call `prepare` before importing prefect.
+"""The environment that Prefect reads when it is imported. Call `prepare` before importing prefect.
 
 A run uses the server that somebody named or that `synthcore up` keeps; otherwise a small one of ours
-(`synthcore.flows.running.server`), which is there for the next command as well.
+(`synthcore.flows.running.server`), which stays for the next command.
 """
 
 from __future__ import annotations
@@ -27,28 +27,30 @@ from synthcore.flows.running import server
 from synthcore.flows.running.form import settings_from
 from synthcore.settings.common import Common
 
-ANSWER_SECONDS = 10.0  #: a busy machine's server takes seconds for what takes milliseconds otherwise
+ANSWER_SECONDS = 10.0  #: on a busy machine, a server takes seconds for what otherwise takes milliseconds
 RESTART_SECONDS = 30.0  #: a server takes 13 to 20 s to start
 WATCH_SECONDS = 0.1  #: how soon it is noticed that the server of a run has ended
 _ours: server.Server | None = None  #: the server of ours that this process uses
-#: Prefect has read its surroundings already: in somebody's own program, in a flow of theirs, or in a worker's run.
-PREFECT_WAS_HERE = "prefect" in sys.modules
-_chosen = ""  #: what `prepare` has said
-_found_healthy = threading.Event()  #: the server was found here, and asked how it is
+#: Prefect has read its environment already: in somebody's own program, in a flow of theirs, or in a worker's run.
+PREFECT_WAS_IMPORTED = "prefect" in sys.modules
+_chosen = ""  #: what `prepare` has chosen, for people
+_named: tuple[str, str] | None = None  #: the server chosen, if the user has named it, and where
+_found_healthy = threading.Event()  #: set if the server was found running, and answers
 
 
 def prepare(*, keep: bool | None = None) -> str:
-    """Choose the Prefect server: the one named, else what `synthcore up` keeps, else a small one of ours, started here.
+    """Choose the Prefect server: the one named, else the one `synthcore up` keeps, else a small one, started here.
 
-    One that happens to run on this machine may be anybody's: it is used only if it is named.
+    One that merely happens to run on this machine may be anybody's: it is used only if it is named.
 
-    It may not be ready yet when this returns, so that Prefect is imported meanwhile; see `require_ready`.
+    The server may not be ready when this returns: Prefect can be imported meanwhile, see `require_ready`.
 
     Parameters
     ----------
     keep : bool, optional
-        Whether a server that has to be started stays for the commands that follow; what a command says. A program that
-        imports a flow leaves it to the settings, and where it has Prefect already, to Prefect.
+        Whether a server that has to be started stays for the commands that follow. None, as in a program that imports
+        a flow, leaves it to the settings; and the choice of server to Prefect, if it has been imported already. Then
+        the server named isn't called yet: see `require_answer`.
 
     Returns
     -------
@@ -58,28 +60,39 @@ def prepare(*, keep: bool | None = None) -> str:
     Raises
     ------
     SynthcoreError
-        The server named doesn't answer, or Prefect's home can't be used.
+        Prefect's home can't be used, or the server named doesn't answer.
     """
     global _chosen
     disable_telemetry()
-    if keep is None and PREFECT_WAS_HERE:
+    if keep is None and PREFECT_WAS_IMPORTED:
         return "Prefect server: that of this process"
-    if _chosen:  # a command has chosen, and then each flow that it imports
-        return _chosen
-    _chosen, began = _choose(keep)
-    return began or _chosen
+    line, began = (_chosen, "") if _chosen else _choose(keep)  # a command chooses, and then each flow that it imports
+    if keep is not None:
+        require_answer()
+    _chosen = line
+    return began or line
+
+
+def require_answer() -> None:
+    """Refuse to go on if `prepare` has chosen a server that the user named, and it doesn't answer.
+
+    Raises
+    ------
+    SynthcoreError
+        It doesn't.
+    """
+    if _named and not answers(_named[0]):
+        api, where = masked(_named[0]), _named[1]
+        raise SynthcoreError(f"no Prefect server answers at {api}, which {where} names; start it, or unset it there")
 
 
 def _choose(keep: bool | None) -> tuple[str, str]:
-    """Say which server it is, and that it is being started, if it is."""
-    global _ours
+    """Choose a server; return a line that names it, and one that says it was just started, or "" if it wasn't."""
+    global _ours, _named
     require_none(home_obstacles(brings_server=False))
     named, where = named_api()
+    _named = (named, where) if named else None
     if named:
-        if not answers(named):
-            raise SynthcoreError(
-                f"no Prefect server answers at {masked(named)}, which {where} names; start it, or unset it there"
-            )
         return _line(named), ""
     if (kept := kept_api()) and is_healthy(kept):
         os.environ["PREFECT_API_URL"] = kept
@@ -102,7 +115,7 @@ def _line(api: str) -> str:
 def named_api() -> tuple[str | None, str]:
     """The server that the user has named, and where: in the environment, a file of this folder, or Prefect's profile.
 
-    What `synthcore up` has written into the profile is not the user's choice: it may be dead by now.
+    What `synthcore up` wrote into the profile is not the user's choice: that server may have died.
     """
     if named := os.environ.get("PREFECT_API_URL"):
         return named, "PREFECT_API_URL"
@@ -118,7 +131,7 @@ def named_api() -> tuple[str | None, str]:
 def _toml(file: Path) -> Any:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # Prefect complains of it, if it reads it
+    except (OSError, ValueError):  # Prefect reports it, if it reads the file
         return {}
 
 
@@ -129,7 +142,7 @@ def _within(table: Any, *names: str) -> Any:
 
 
 def disable_telemetry() -> None:
-    """Switch Prefect's usage statistics off, unless the user has switched them on."""
+    """Switch off Prefect's usage statistics, unless the user has switched them on."""
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
@@ -140,18 +153,18 @@ def prefect_home() -> Path:
     Raises
     ------
     SpecError
-        This user has no home, without which Prefect doesn't start.
+        This user has no home folder, without which Prefect doesn't start.
     """
     try:
         own = Path.home()
-    except RuntimeError as error:  # of a user that the system doesn't know, as in a container
+    except RuntimeError as error:  # a user unknown to the system, as in a container
         raise SpecError("this user has no home folder; name one in HOME") from error
     named = os.environ.get("PREFECT_HOME")
     return Path(named).expanduser().absolute() if named else own / ".prefect"
 
 
 def home_obstacles(*, brings_server: bool) -> Iterator[Obstacle]:
-    """What keeps Prefect from starting here, or, with a server of its own, from writing its database."""
+    """What keeps Prefect from starting here, or a server that is started here from writing its database."""
     home, todo = prefect_home(), "name another folder in PREFECT_HOME, or in HOME, where it is by default"
     try:
         (home / "profiles.toml").stat()
@@ -165,7 +178,7 @@ def home_obstacles(*, brings_server: bool) -> Iterator[Obstacle]:
 
 
 def started_file() -> Path:
-    """Where `synthcore up` writes down what it started: one server to a Prefect home, as that has one database."""
+    """Where `synthcore up` records what it started: one server for each Prefect home, which has one database."""
     return prefect_home() / "synthcore" / "started.json"
 
 
@@ -178,11 +191,12 @@ def kept_api() -> str | None:
 
 
 def require_ready() -> None:
-    """Wait until the server of ours answers, or try whether the one named lets us in.
+    """Wait until the server of ours answers, or check that the one named lets us in.
 
     Raises
     ------
     SynthcoreError
+        The server can't be used.
     """
     if _ours:
         _ours.require_ready(server.log_of(prefect_home()))
@@ -199,17 +213,18 @@ def require_ready() -> None:
 
 
 def is_reachable() -> bool:
-    """Whether the server that is named answers; one that the run brought is taken to."""
+    """Whether the server in use answers. Without an address, Prefect starts one itself, which is assumed to."""
     api = os.environ.get("PREFECT_API_URL")
     return not api or is_healthy(api)
 
 
 def require_server() -> None:
-    """Go on only with a server. One that is being started again is waited for.
+    """Go on only if the server answers, after giving one that is being restarted time to.
 
     Raises
     ------
     ServerGone
+        It doesn't.
     """
     until = time.monotonic() + RESTART_SECONDS
     while not is_reachable():
@@ -224,11 +239,12 @@ def require_server() -> None:
 
 @contextlib.contextmanager
 def server_needed() -> Iterator[None]:
-    """Say that the server went away, instead of whatever followed from it; then do what `on_server_gone` says.
+    """Within the block, turn whatever follows from a lost server into one error, and call `on_server_gone`.
 
     Raises
     ------
     ServerGone
+        The server no longer answers.
     """
     try:
         try:
@@ -246,9 +262,9 @@ def server_needed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def own_server_watched(leave: Callable[[ServerGone], object]) -> Iterator[None]:
-    """End the run as soon as the server of ours has ended: Prefect would wait for its answer for minutes.
+    """Call `leave` as soon as the server of ours has ended: Prefect would wait for its answer for minutes.
 
-    It may end before the run where both get a signal, or where memory is short, or by another terminal's `down`.
+    It may end before the run does: when both get a signal, when memory is short, or by another terminal's `down`.
     """
     over = threading.Event()
     if _ours:
@@ -262,17 +278,17 @@ def own_server_watched(leave: Callable[[ServerGone], object]) -> Iterator[None]:
 def _watch(ours: server.Server, over: threading.Event, leave: Callable[[ServerGone], object]) -> None:
     while not over.wait(WATCH_SECONDS):
         if not ours.is_running:
-            said = "the Prefect server of this run was ended, and the run with it; what was made is kept. "
-            leave(ServerGone(f"{said}Run the same command again: it continues"))
+            what = "the Prefect server of this run was ended, and the run with it; what was made is kept. "
+            leave(ServerGone(f"{what}Run the same command again: it continues"))
             return
 
 
-#: How to end at once. Who can't, because the process isn't its own, waits while Prefect tries to report to nobody.
+#: Ends the process at once. Left None where the process isn't ours to end; there, Prefect retries for minutes.
 on_server_gone: Callable[[ServerGone], object] | None = None
 
 
 def answers(api: str) -> bool:
-    """Whether anything answers at this address, if only that we may not come in."""
+    """Whether anything answers at this address, if only to refuse us."""
     try:
         with urllib.request.urlopen(f"{api}/health", timeout=ANSWER_SECONDS):
             return True
@@ -283,9 +299,9 @@ def answers(api: str) -> bool:
 
 
 def is_healthy(api: str) -> bool:
-    """Whether a Prefect server answers at this address. Where there is none, that is known at once."""
+    """Whether a Prefect server answers at this address. Where nothing listens, this returns at once."""
     try:
         with urllib.request.urlopen(f"{api}/health", timeout=ANSWER_SECONDS):
             return True
-    except (OSError, HTTPException):  # nothing answers, or something that is no web server
+    except (OSError, HTTPException):  # nothing answers, or something that isn't a web server
         return False

@@ -33,13 +33,12 @@ Load = Callable[[], Callable[..., Any]]  #: imports a flow
 
 def run_file(command: str, flow: Callable[..., Any]) -> int:
     """Run the flow of a file, `python flows/NAME.py FLAGS`, as its command does; return the exit code."""
-    return exit_code_of(command, lambda: run(command, from_flow(command, lambda: flow), sys.argv[1:]))
+    return exit_code_of(command, lambda: run(command, with_flow(command, lambda: flow), sys.argv[1:]))
 
 
-def from_flow(command: str, load: Load) -> Act:
-    """Make a command of a flow."""
-    act = FLOW_COMMANDS[command]
-    return lambda settings: act(settings, load)
+def with_flow(command: str, load: Load) -> Act:
+    """What a command does, given the way to import its flow."""
+    return lambda settings: FLOW_COMMANDS[command](settings, load)
 
 
 def run_generate(settings: Generate, load: Load) -> int:
@@ -180,7 +179,7 @@ def run_ingest(settings: Ingest, load: Load) -> int:
     if total["accepted"]:
         return 0
     others = f"; --approximate takes {total['approximate']}, which Vital plays differently" * bool(total["approximate"])
-    return complain(f"there is no preset in it that could be accepted{others}", FAILED)
+    return complain(f"none of the presets could be accepted{others}", FAILED)
 
 
 def run_compute_weights(settings: ComputeWeights, load: Load) -> int:

@@ -95,12 +95,12 @@ def run_verify(settings: Verify) -> int:
         if settings.activity:
             with rows_shown("moving controls", 2 * settings.controls * rows):
                 verdict = trials.try_activity(
-                    dataset, settings.rows_asked, controls=settings.controls, workers=settings.workers
+                    dataset, settings.rows_requested, controls=settings.controls, workers=settings.workers
                 )
         else:
             with rows_shown("verifying", rows):
                 verdict = rerendering.verify(
-                    dataset, settings.rows_asked, tolerance_db=settings.tolerance_db, workers=settings.workers
+                    dataset, settings.rows_requested, tolerance_db=settings.tolerance_db, workers=settings.workers
                 )
     tell(verdict, as_json=settings.as_json)
     return 0 if verdict.holds else FAILED

@@ -1,4 +1,4 @@
-"""What runs shards side by side: the one seam for Prefect's task runners, and how shards are handed to them."""
+"""What runs shards side by side: the choice of Prefect's task runner, and how shards are handed to it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from prefect.tasks import Task
 from synthcore.base.errors import SpecError
 from synthcore.settings.generate import Generate, RenderShards
 
-#: Shards that a runner has at a time. More than a cluster usually has cores; few enough to cost neither the scheduler
-#: nor us anything: 10,000 planned shards are 10,000 plans, not 10,000 live futures.
+#: Shards that a runner has at a time: more than a cluster usually has cores, and few enough to be no burden on the
+#: scheduler or on this process. 10,000 planned shards are 10,000 plans, not 10,000 live futures.
 AHEAD = 256
 Plan = TypeVar("Plan")
 
 
 def task_runner(settings: Generate | RenderShards) -> TaskRunner[Any]:
-    """What runs shards side by side. The one seam for another of Prefect's runners.
+    """Make the task runner that the settings name. Another of Prefect's runners would be added here.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def task_runner(settings: Generate | RenderShards) -> TaskRunner[Any]:
 
 
 def threads(workers: int) -> TaskRunner[Any]:
-    """Threads of this machine, for so many renders at a time."""
+    """Make a runner of threads in this process, for so many renders at a time."""
     # One more than render: a finished shard is hashed and flushed while the next one renders.
     return ThreadPoolTaskRunner(max_workers=workers + 1)
 
@@ -45,10 +45,10 @@ def threads(workers: int) -> TaskRunner[Any]:
 def hand_out(
     plans: list[Plan], runner: TaskRunner[Any], task: Task[..., Any], **same: Any
 ) -> Iterator[tuple[Plan, PrefectFuture[Any]]]:
-    """Submit a task for each shard, never more than `AHEAD` at a time, and give each back as soon as it is finished.
+    """Submit a task for each shard, never more than `AHEAD` at a time, and yield each as soon as it is finished.
 
-    A future that was given back is forgotten here. Dask keeps what a future refers to, and makes it again when the
-    worker that has it dies.
+    A future that was yielded is no longer referred to here: as long as one is, Dask keeps its result, and computes it
+    again when the worker that has it dies.
     """
     finished: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
     under_way: dict[PrefectFuture[Any], Plan] = {}

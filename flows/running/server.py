@@ -1,7 +1,8 @@
-"""The Prefect server of those who have none: started once, shared by the commands that follow, gone when idle.
+"""The Prefect server for those who have none: started once, shared by the commands that follow, ended when idle.
 
-It is found by a file whose lock it holds as long as it lives: no process id or port that another program has got since
-is taken for it, and of two commands that need one at once, one starts it. A server may also be one run's alone.
+It is found by a file, its book, whose lock it holds as long as it lives: a process id or port that another program has
+got since is never taken for it, and of two commands that need one at once, one starts it. A server may also be for one
+run alone.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from synthcore.base.atomic import disk_errors_of
 from synthcore.base.errors import SynthcoreError
 
 IDLE_SECONDS = 900.0  #: after which it ends by itself
-START_SECONDS = 120.0  #: for a server on a busy machine that has never started one; 7 s on a quiet one that has
+START_SECONDS = 120.0  #: for the first server of a busy machine; a later one on a quiet machine takes 7
 STOP_SECONDS = 10.0  #: for a server to end by itself; then it is killed
-ENDING_SECONDS = 3.0  #: in which a server that closes its connections ends, if it does
-LOOK_SECONDS = 0.05  #: how soon it is seen that another command has started it
+ENDING_SECONDS = 3.0  #: in which a server ends that has closed its connections, if it does
+POLL_SECONDS = 0.05  #: how soon a server that another command has started is noticed
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Server:
     Attributes
     ----------
     api : str
-        Its address, which listens from the beginning: an answer waits until it is ready.
+        Its address, which accepts requests from the beginning: their answers wait until it is ready.
     pid : int
     process : subprocess.Popen or None
         None if another command started it.
@@ -56,7 +57,7 @@ class Server:
             return self.process.poll() is None
         try:
             os.kill(self.pid, 0)
-        except (ProcessLookupError, PermissionError):  # gone, or its id is a stranger's by now
+        except (ProcessLookupError, PermissionError):  # gone, or its id is now another user's process
             return False
         return True
 
@@ -66,7 +67,7 @@ class Server:
         Raises
         ------
         SynthcoreError
-            It ended, or never answers.
+            It ended, or doesn't answer.
         """
         try:
             with urllib.request.urlopen(f"{self.api}/health", timeout=START_SECONDS):
@@ -74,7 +75,7 @@ class Server:
         except (OSError, HTTPException) as error:
             deadline = time.monotonic() + ENDING_SECONDS
             while self.is_running and time.monotonic() < deadline:
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
             if self.is_running:
                 what = f"the Prefect server at {self.api} doesn't answer: {error}; end it with synthcore down"
             else:
@@ -83,7 +84,7 @@ class Server:
 
 
 def is_database_elsewhere() -> bool:
-    """Whether the environment names another database than that of Prefect's home: then no server is shared."""
+    """Whether the environment names another database than the one in Prefect's home: then no server is shared."""
     return any(f"PREFECT_{part}_DATABASE_CONNECTION_URL" in os.environ for part in ("API", "SERVER"))
 
 
@@ -98,7 +99,7 @@ def shared(home: Path) -> Server:
     Raises
     ------
     SynthcoreError
-        Its folder can't be written, or one is there that doesn't say where.
+        Its folder can't be written, or another program holds the book.
     """
     book = book_of(home)
     with disk_errors_of(book):
@@ -112,12 +113,12 @@ def shared(home: Path) -> Server:
             found = _read(file)
         if found:
             return found
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     raise SynthcoreError(f"another program holds {book}, and no server is found by it; end that program")
 
 
 def alone(home: Path) -> Server:
-    """Start a server for this process alone, with which it ends."""
+    """Start a server for this process alone, which ends with it."""
     log = log_of(home)
     with disk_errors_of(log):
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +134,7 @@ def running(home: Path) -> Server | None:
 
 
 def end(home: Path) -> bool:
-    """End the server that commands share; say whether there was one."""
+    """End the server that commands share; return whether there was one."""
     server = running(home)
     if server is None:
         return False
@@ -143,23 +144,23 @@ def end(home: Path) -> bool:
         deadline = time.monotonic() + STOP_SECONDS
         while time.monotonic() < deadline:
             if running(home) != server:
-                return True  # and never kill who has its id since
-            time.sleep(LOOK_SECONDS)
+                return True  # another process may have its id by now
+            time.sleep(POLL_SECONDS)
     return True
 
 
 def book_of(home: Path) -> Path:
-    """The file by which the shared server is found. A home may be shared by machines and versions, a server may not."""
+    """The file by which the shared server is found. Machines and versions may share a home, but not a server."""
     return home / "synthcore" / f"server-{socket.gethostname()}-{metadata.version('prefect')}.json"
 
 
 def log_of(home: Path) -> Path:
-    """What servers of ours say."""
+    """The log of servers of ours."""
     return home / "synthcore" / "shared-server.log"
 
 
 def _start(home: Path, log: Path, book: int | None = None) -> Server:
-    """Start one out of reach of this terminal's Ctrl-C."""
+    """Start one in a session of its own, which this terminal's Ctrl-C doesn't reach."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen()
@@ -168,14 +169,14 @@ def _start(home: Path, log: Path, book: int | None = None) -> Server:
     if book is not None:
         command += ["--book", str(book), "--idle", str(IDLE_SECONDS)]
         descriptors.append(book)
-    with listening, log.open("w") as said:
+    with listening, log.open("w") as output:
         process = subprocess.Popen(
             command,
             pass_fds=descriptors,
             cwd=home,
             stdin=subprocess.PIPE if book is None else subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
     return Server(f"http://127.0.0.1:{port}/api", process.pid, process)
@@ -192,7 +193,7 @@ def _opened(book: Path) -> Iterator[int]:
 
 
 def _lock(file: int) -> bool:
-    """Hold the book, unless a server does."""
+    """Lock the book, unless a server holds it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -201,7 +202,7 @@ def _lock(file: int) -> bool:
 
 
 def _read(file: int) -> Server | None:
-    """What the book says; None while it is being written."""
+    """Read the book; None while it is being written."""
     try:
         return Server(**json.loads(os.pread(file, 4096, 0)))
     except (ValueError, TypeError):
@@ -209,6 +210,6 @@ def _read(file: int) -> Server | None:
 
 
 def _last_line(log: Path) -> str:
-    """What the server said in the end, besides that it ended."""
+    """The last line of a log that says why the server ended, not merely that it did."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return ([line for line in lines if not line.startswith(("ERROR:", "("))] or ["it said nothing"])[-1]

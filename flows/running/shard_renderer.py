@@ -13,6 +13,7 @@ from synthcore.pipeline.gaps import is_lost, stop_if_all_failed
 from synthcore.pipeline.shard import ShardPlan
 from synthcore.settings.generate import Generate, RenderShards
 from synthcore.storage.refs import Gap, ShardRef
+from synthcore.tasks.intact import redo_lost
 from synthcore.tasks.shards import outcome, render_shard
 
 
@@ -27,17 +28,13 @@ class ShardRenderer:
     def render(self, plans: list[ShardPlan]) -> list[ShardRef | Gap]:
         """Render every shard that is not rendered yet, and those whose files are gone."""
         made = self._render(plans, refresh=self.settings.run.refreshes("render"))
-        lost = [i for i, one in enumerate(made) if is_lost(one, self.settings.data_dir)]
-        again = self.render_again([plans[i] for i in lost])
-        for i, one in zip(lost, again, strict=True):
-            made[i] = one
-        return made
+        return redo_lost(plans, made, is_lost=lambda one: is_lost(one, self.settings.data_dir), redo=self.render_again)
 
     def render_again(self, lost: list[ShardPlan]) -> list[ShardRef | Gap]:
         """Render shards that were cached, but whose files are gone or damaged."""
         for plan in lost:
             self.display.shard_lost(plan)
-        return self._render(lost, refresh=True) if lost else []
+        return self._render(lost, refresh=True)
 
     def _render(self, plans: list[ShardPlan], *, refresh: bool) -> list[ShardRef | Gap]:
         """Run a task for each shard; cached ones are there already, unless refreshed."""

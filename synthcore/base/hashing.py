@@ -22,7 +22,7 @@ def content_hash(value: Any) -> str:
 
 
 def checksum(content: mmap.mmap) -> str:
-    """XXH3-128 of bytes, in hex: finds damage at ten times the speed of SHA-256, which would be half of a merge."""
+    """XXH3-128 of bytes, in hex: finds damage ten times faster than SHA-256, which would take half of a merge."""
     return xxhash.xxh3_128_hexdigest(content)
 
 
@@ -30,6 +30,6 @@ def file_checksum(path: Path) -> str:
     """`checksum` of a file's bytes."""
     digest = xxhash.xxh3_128()
     with path.open("rb", buffering=0) as file:
-        while block := file.read(1 << 20):  # by blocks: a mapped shard would count as memory
+        while block := file.read(1 << 20):  # by blocks: a memory-mapped shard would count as this process's memory
             digest.update(block)
     return digest.hexdigest()

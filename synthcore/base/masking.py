@@ -1,6 +1,6 @@
-"""Secrets in addresses: where an address is written down, said or logged, it is written without them.
+"""Secrets in addresses: wherever an address is stored, printed or logged, they are masked.
 
-An address as such is used by whoever downloads from it, and by nobody else.
+The address itself is used only to download from it.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ from __future__ import annotations
 import re
 
 MASK = "***"
-# A user with a password, or any user over http, which is how tokens are given; the user of an ssh address is no secret.
+# A user with a password, or any user over http, which is how tokens are given; the user of an ssh address isn't secret.
 _USER = re.compile(r"(?i)\b(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^/\s?#'\"<>]*)@")
-# A parameter whose name says that it is one, or whose value is long enough to be one. The one rule errs on the safe
-# side: `code=12` is masked, and `id=12` is not.
+# A parameter whose name suggests a secret, or whose value is long enough to be one. It errs on the safe side: `code=12`
+# is masked, `id=12` is not.
 _PARAMETER = re.compile(r"(?P<name>[?&;#][^=&;#\s'\"<>]*=)(?P<value>[^&;#\s'\"<>]+)")
-_TELLING = re.compile(r"(?i)tok|key|secret|sig|pass|pwd|auth|cred|code|jwt|sess|access")
-LONG = 20  #: characters, from which on any value may be a secret
+_SUSPICIOUS = re.compile(r"(?i)tok|key|secret|sig|pass|pwd|auth|cred|code|jwt|sess|access")
+LONG = 20  #: characters; a value of so many may be a secret
 
 
 def masked(text: str) -> str:
-    """Take the secrets out of every address in a text.
+    """Mask the secrets in every address in a text.
 
     >>> masked("https://me:hunter2@example.org/a.zip?id=7&token=abc")
     'https://***@example.org/a.zip?id=7&token=***'
@@ -32,5 +32,5 @@ def _mask_user(found: re.Match[str]) -> str:
 
 
 def _mask_parameter(found: re.Match[str]) -> str:
-    is_secret = _TELLING.search(found["name"]) or len(found["value"]) >= LONG
+    is_secret = _SUSPICIOUS.search(found["name"]) or len(found["value"]) >= LONG
     return f"{found['name']}{MASK}" if is_secret else found[0]

@@ -16,10 +16,10 @@ from synthcore.base.quantities import Typed
 from synthcore.base.spelling import meant
 
 Path = tuple[str, ...]  #: of a setting in its model: ("audio", "notes")
-Place = Callable[[Path], str]  #: how whoever is told knows a setting
-LONGEST = 100  #: characters of what was given that are repeated
+Place = Callable[[Path], str]  #: names a setting as the reader knows it: as a flag, say
+LONGEST = 100  #: characters of a value that are quoted
 
-#: By pydantic's type of error: what follows the place. `given` is what was given, the rest is pydantic's context.
+#: By pydantic's type of error: what follows the setting's name. `given` is the value, the rest is pydantic's context.
 SENTENCES = {
     "int_type": "{given} is not a whole number",
     "int_parsing": "{given} is not a whole number",
@@ -53,12 +53,12 @@ SENTENCES = {
 
 
 def clash(sentence: str, *names: str) -> PydanticCustomError:
-    """Make an error of settings that don't go together; `{name}` stands for a setting as its user knows it."""
+    """Make an error of settings that don't go together; `{name}` stands for a setting as the reader knows it."""
     return PydanticCustomError("clash", sentence, {"sentence": sentence} | {name: name for name in names})
 
 
 def needs(what: str) -> PydanticCustomError:
-    """Make an error of settings one of which must be given."""
+    """Make an error of settings of which one must be given."""
     return PydanticCustomError("needs", "{what}", {"what": what})
 
 
@@ -68,7 +68,7 @@ def dotted(path: Path) -> str:
 
 
 def explain(error: ValidationError, model: type[BaseModel], place: Place = dotted) -> str:
-    """Put pydantic's findings into one line: where, what, and what was given.
+    """Put pydantic's findings into one line: which setting, what is wrong, and what was given.
 
     Parameters
     ----------
@@ -77,11 +77,11 @@ def explain(error: ValidationError, model: type[BaseModel], place: Place = dotte
     model : type
         The model that refused: it knows how its settings are written.
     place : callable, optional
-        How whoever is told knows a setting; by default as Python does.
+        Names a setting as the reader knows it; by default as Python does.
     """
     found = error.errors(include_url=False)
     places = [one["loc"] for one in found]
-    outer = {loc[:i] for loc in places for i in range(len(loc))}  # a list lacks what is wrong with one of its items
+    outer = {loc[:i] for loc in places for i in range(len(loc))}  # a list "lacks" an item that is merely wrong
     lines = (_line(one, model, place) for one in found if one["loc"] not in outer or not one["loc"])
     return "; ".join(dict.fromkeys(lines))
 
@@ -95,7 +95,7 @@ def field_of(model: type[BaseModel], path: Path) -> FieldInfo | None:
 
 
 def group_fields(field: FieldInfo | None) -> dict[str, FieldInfo]:
-    """The settings of a setting that is a group of them; none if it is no group."""
+    """The settings in a group of settings; none if the field isn't a group."""
     annotation: Any = field.annotation if field else None
     is_group = isinstance(annotation, type) and issubclass(annotation, BaseModel)
     return dict(annotation.model_fields) if is_group else {}
@@ -120,11 +120,11 @@ def _line(found: ErrorDetails, model: type[BaseModel], place: Place) -> str:
 
 
 def _own(found: ErrorDetails) -> str:
-    """Take the words of our own validators, which say what was given where it helps."""
-    said = found["msg"].removeprefix("Value error, ").replace("{", "{{").replace("}", "}}")
+    """Take the words of our own validators, and quote the value where they don't."""
+    text = found["msg"].removeprefix("Value error, ").replace("{", "{{").replace("}", "}}")
     if found["type"] == "quantity":
-        return f"{{given}} {said}"
-    return f"{said}, not {{given}}" if isinstance(found["input"], str | int | float) else said
+        return f"{{given}} {text}"
+    return f"{text}, not {{given}}" if isinstance(found["input"], str | int | float) else text
 
 
 def _words(found: ErrorDetails, model: type[BaseModel], path: Path) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def _words(found: ErrorDetails, model: type[BaseModel], path: Path) -> dict[str,
     near: list[str] = re.split(r", | or ", choices)
     if found["type"] == "extra_forbidden":
         near, given = list(group_fields(model.model_fields.get(path[0]))) if len(path) > 1 else [], path[-1]
-    is_whole = found["loc"] == path  # else a part of it is wrong, and is written otherwise
+    is_whole = found["loc"] == path  # else only a part of it is wrong, which is written differently
     written = typed(field_of(model, path)) if is_whole else None
     written = written or Typed(f"of the form {context.get('pattern')}")
     form = written.metavar + f", such as {written.example}" * bool(written.example)

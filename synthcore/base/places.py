@@ -1,4 +1,4 @@
-"""Places that a run writes to besides its output, tried before anything long begins: trying changes nothing there."""
+"""Places that a run writes to, tried before anything long begins. Trying changes nothing there."""
 
 from __future__ import annotations
 
@@ -16,32 +16,37 @@ WRITTEN = ("shards", "results")
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """What keeps a place from being written, and what to do."""
+    """What keeps a place from being written to, and what to do."""
 
     what: str
     todo: str
 
 
 def require_places(data_dir: Path) -> None:
-    """Refuse a data directory that can't be written or made, or a machine without a place for temporary files."""
+    """Refuse a data directory that can't be written or created, or a machine without a place for temporary files.
+
+    Raises
+    ------
+    SpecError
+    """
     require_none(of_data(data_dir))
     require_none(of_temporary_files())
 
 
 def require_none(obstacles: Iterable[Obstacle]) -> None:
-    """Refuse to go on where there is an obstacle.
+    """Refuse to go on if there is an obstacle.
 
     Raises
     ------
     SpecError
-        It names the first.
+        There is one; the message names the first.
     """
     for obstacle in obstacles:
         raise SpecError(f"{obstacle.what}; {obstacle.todo}")
 
 
 def of_data(data_dir: Path) -> Iterator[Obstacle]:
-    """What keeps a data directory from being written or made."""
+    """What keeps a data directory from being written or created."""
     reasons = (reason_against(folder) for folder in (data_dir, *(data_dir / name for name in WRITTEN)))
     if reason := next(filter(None, reasons), None):
         todo = "make it writable, or name another data directory with --data-dir or SYNTHCORE_DATA_DIR"
@@ -49,7 +54,7 @@ def of_data(data_dir: Path) -> Iterator[Obstacle]:
 
 
 def of_output(output: Path) -> Iterator[Obstacle]:
-    """What keeps an output from being written, of one that isn't there yet."""
+    """What keeps an output that doesn't exist yet from being written."""
     if reason := reason_against(output.parent):
         yield Obstacle(reason, "name another file or folder")
 
@@ -63,7 +68,7 @@ def of_temporary_files() -> Iterator[Obstacle]:
 
 
 def of_named_temporary_folder() -> Iterator[Obstacle]:
-    """What keeps the folder that TMPDIR names from being used: another one is taken then, without a word."""
+    """What keeps the folder that TMPDIR names from being used: Python then silently takes another one."""
     named = os.environ.get("TMPDIR")
     if named and (reason := _reason_against(Path(named))):
         yield Obstacle(
@@ -72,7 +77,7 @@ def of_named_temporary_folder() -> Iterator[Obstacle]:
 
 
 def reason_against(folder: Path) -> str | None:
-    """Say why nothing can be written in a folder, or why it can't be made; None if nothing is in the way."""
+    """Why nothing can be written in a folder, or why it can't be created; None if nothing is in the way."""
     for place in (folder, *folder.parents):
         if os.path.lexists(place):
             return _reason_against(place)

@@ -1,4 +1,4 @@
-"""Progress: what has just been rendered, for whoever is listening in this process."""
+"""Progress: what has just been rendered, for listeners in this process."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One candidate is done: the rows it brought, or why it was refused. Or nothing is, and people are told why.
+    """One candidate is done: the rows it gave, or the fault it was refused for. Or none is, and `notice` says why.
 
-    Of the rows' audio, `bytes` are stored; the synth took `cpu_seconds`.
+    The rows' audio takes `bytes` in the file; the synth took `cpu_seconds`.
     """
 
     rows: int
@@ -26,14 +26,14 @@ _listeners: list[Listener] = []
 
 
 def publish(event: Progress) -> None:
-    """Tell every listener. Called from rendering threads."""
+    """Call every listener. Called from rendering threads."""
     for listener in tuple(_listeners):
         listener(event)
 
 
 @contextlib.contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Call `listener`, which must be safe to call from any thread, for the length of the block."""
+    """Call `listener` for each event during the block; it must be safe to call from any thread."""
     _listeners.append(listener)
     try:
         yield

@@ -1,8 +1,7 @@
-"""What people type where a number or a list is wanted: `20k` rows, `C4`, `500ms`, `44.1k` Hz, rows `3,5-8,-1`.
+"""What people type for a number or a list: `20k` rows, `C4`, `500ms`, `44.1k` Hz, rows `3,5-8,-1`.
 
-Each way of writing is one function that gives the number, and a type that settings and specs use, so that flags,
-variables, `synthcore.toml` and flow parameters take the same. What is a number already stays as it is: ranges are the
-settings' own.
+Each notation is one function that reads it, and a type that settings and specs use, so that flags, variables,
+`synthcore.toml` and flow parameters accept the same. A number stays as it is: ranges are for the settings to check.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
 SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "min": Decimal(60), "h": Decimal(3_600), "d": Decimal(86_400)}
 SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 ACCIDENTALS = {"": 0, "#": 1, "b": -1}
-MOST_ROWS = 100_000  #: that can be named at once: so many files in a folder are enough
+MOST_ROWS = 100_000  #: that can be named at once: each may become files in a folder
 
 _COUNT = re.compile(r"([+-]?\d[\d_]*(?:\.\d+)?)\s*([kKmM]?)")
 _HERTZ = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*(k?)(?:[hH][zZ])?")
@@ -53,7 +52,7 @@ def count(given: object) -> Any:
 
 
 def number(given: object) -> Any:
-    """Make of a text that is a number that number, and leave others: a choice of numbers takes no text.
+    """Turn digits into the number they are, and leave anything else: a choice among numbers doesn't accept text.
 
     >>> number("2"), number("two")
     (2, 'two')
@@ -121,7 +120,7 @@ def note(given: object) -> Any:
 
 
 def items(given: object) -> Any:
-    """Take a list apart that was written as text: `48,60`, or JSON; also where it is only a part of one.
+    """Split a list that was written as text: `48,60`, or JSON; also where that is one item of a list.
 
     >>> items("48,60"), items(["48,60", "72"]), items(3)
     (['48', '60'], ['48', '60', '72'], [3])
@@ -130,7 +129,7 @@ def items(given: object) -> Any:
 
 
 def whole_items(given: object) -> Any:
-    """Take a list apart that was written as JSON. Any other text is one item: a path may hold a comma.
+    """Split a list that was written as JSON. Any other text is one item: a path may contain a comma.
 
     >>> whole_items("a,b"), whole_items('["a", "b"]')
     (['a,b'], ['a', 'b'])
@@ -139,7 +138,7 @@ def whole_items(given: object) -> Any:
 
 
 def rows(given: object) -> Any:
-    """Read which rows are meant: numbers and ranges, both ends of which are meant; -1 is the last.
+    """Read a list of rows: numbers, and ranges that include both ends; -1 is the last row.
 
     >>> rows("3,5-8,-1"), rows(7), rows("-3--1")
     ([3, 5, 6, 7, 8, -1], [7], [-3, -2, -1])
@@ -164,12 +163,11 @@ def rows(given: object) -> Any:
 def _span(item: str) -> range:
     found = _ROWS.fullmatch(item.strip())
     if not found:
-        wanted = "is not a list of rows, such as 3 or 3,5-8,-1"
-        raise PydanticCustomError("quantity", "{wanted}", {"wanted": wanted, "given": item})
+        raise _refusal("is not a list of rows, such as 3 or 3,5-8,-1", given=item)
     first, last = int(found[1]), int(found[2] or found[1])
     if last < first or (first < 0 <= last):
-        wanted = "is not a range of rows: its end comes before its beginning, or counts from the other end"
-        raise PydanticCustomError("quantity", "{wanted}", {"wanted": wanted, "given": item})
+        complaint = "is not a range of rows: its end comes before its beginning, or counts from the other end"
+        raise _refusal(complaint, given=item)
     return range(first, last + 1)
 
 
@@ -190,23 +188,30 @@ def _of_text(text: str, split: Callable[[str], list[str]]) -> list[Any]:
     return parsed if isinstance(parsed, list) else [parsed]
 
 
-def _whole(given: object, written: re.Pattern[str], wanted: str) -> object:
+def _whole(given: object, pattern: re.Pattern[str], complaint: str) -> object:
+    """Read a whole number by a pattern of its digits and its unit."""
     if not isinstance(given, str):
         return given
-    found = written.fullmatch(given.strip())
-    number = Decimal(found[1]) * THOUSANDS[found[2].lower()] if found else Decimal("0.5")
-    if number != number.to_integral_value():
-        raise PydanticCustomError("quantity", "{wanted}", {"wanted": wanted})
-    return int(number)
+    if found := pattern.fullmatch(given.strip()):
+        number = Decimal(found[1]) * THOUSANDS[found[2].lower()]
+        if number == number.to_integral_value():
+            return int(number)
+    raise _refusal(complaint)
 
 
-def _time(given: object, unit: str, wanted: str) -> object:
+def _time(given: object, unit: str, complaint: str) -> object:
+    """Read a length of time in a unit; a bare number is in that unit."""
     if not isinstance(given, str):
         return given
     found = _SECONDS.fullmatch(given.strip())
     if not found:
-        raise PydanticCustomError("quantity", "{wanted}", {"wanted": wanted})
+        raise _refusal(complaint)
     return float(Decimal(found[1]) * SECONDS[found[2] or unit] / SECONDS[unit])
+
+
+def _refusal(complaint: str, **context: str) -> PydanticCustomError:
+    """Make an error; of a list, `given` is the item that is wrong."""
+    return PydanticCustomError("quantity", "{complaint}", {"complaint": complaint, **context})
 
 
 Count = Annotated[int, BeforeValidator(count), Typed("N")]

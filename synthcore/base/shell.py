@@ -1,4 +1,4 @@
-"""What one types in a shell to go on: the program, and paths from where one is."""
+"""Commands as one types them in a shell: the program, and paths relative to the current folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def command(*words: str | Path) -> str:
 
 
 def program() -> str:
-    """The program's name, with its path where it wouldn't be found: not everyone has activated the environment."""
+    """The program's name, with its path unless the shell finds it: not everyone has activated the environment."""
     return "synthcore" if shutil.which("synthcore") else typed(Path(sys.executable).with_name("synthcore"))
 
 

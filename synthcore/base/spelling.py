@@ -1,4 +1,4 @@
-"""Names that are nearly right: what someone may have meant."""
+"""Misspelt names: what may have been meant."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """Ask for the nearest of the names there are, to be put behind a sentence; "" if none is near.
+    """Ask whether the nearest known name was meant, as the end of a sentence; "" if none is near.
 
     >>> meant("--teir", ["--tier", "--seed"])
     '; did you mean --tier?'
@@ -16,8 +16,8 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Find the nearest of the names there are, one that goes on as this begins before all others; "" if none is."""
-    import difflib  # takes 5 ms, and nearly nobody misspells
+    """Find the nearest known name, preferably one that `name` is the beginning of; "" if none is near."""
+    import difflib  # takes 5 ms, and hardly anyone needs it
 
     names = list(known)
     begun = [one for one in names if len(name) > 2 and one.startswith(name)]

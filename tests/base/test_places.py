@@ -47,8 +47,8 @@ def test_a_data_directory_that_cannot_be_made_costs_one_line_before_a_server_is_
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # were it asked, that would be the complaint
     before = everything(folder)
     assert main([command, *COMMANDS[command], "--data-dir", "FILE/data"]) == 2
-    said = capsys.readouterr().err
-    assert re.fullmatch(r"synthcore: can't write in \S+/FILE: Not a directory; .*SYNTHCORE_DATA_DIR\n", said)
+    output = capsys.readouterr().err
+    assert re.fullmatch(r"synthcore: can't write in \S+/FILE: Not a directory; .*SYNTHCORE_DATA_DIR\n", output)
     assert everything(folder) == before
 
 

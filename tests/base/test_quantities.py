@@ -83,11 +83,11 @@ def test_rows_that_make_no_sense_are_named(rows, says):
 
 
 def test_the_former_spellings_work_and_say_what_to_write():
-    said: list[str] = []
-    assert parse(Export, ["x.h5", "--row", "1,3", "--row", "-1", "-o", "out"], said.append).row == (1, 3, -1)
-    assert said == ["--row will be removed in the next version: write synthcore export FILE ROWS instead"] * 2
-    assert parse(Generate, ["--run.retries=1", "--as-json"], said.append).run.retries == 1
-    assert said[2:] == [
+    notices: list[str] = []
+    assert parse(Export, ["x.h5", "--row", "1,3", "--row", "-1", "-o", "out"], notices.append).row == (1, 3, -1)
+    assert notices == ["--row will be removed in the next version: write synthcore export FILE ROWS instead"] * 2
+    assert parse(Generate, ["--run.retries=1", "--as-json"], notices.append).run.retries == 1
+    assert notices[2:] == [
         "--run.retries will be removed in the next version: write --retries instead",
         "--as-json will be removed in the next version: write --json instead",
     ]

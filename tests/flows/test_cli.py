@@ -193,9 +193,9 @@ def test_a_folder_of_presets_that_is_not_there_is_named_at_once(
 ) -> None:
     wishes = ["-o", str(tmp_path / "x.h5"), "--data-dir", str(tmp_path / "data")]
     assert main(["generate", "--community-dir", str(tmp_path / "nowhere"), *wishes]) == 2
-    said = capsys.readouterr().err
-    assert str(tmp_path / "nowhere") in said
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert str(tmp_path / "nowhere") in output
+    assert output.count("\n") == 1
 
 
 def test_every_setting_is_described() -> None:
@@ -239,11 +239,11 @@ def test_inspect_says_what_needs_no_audio_before_it_hears_any(
         damaged.seek(place)
         damaged.write(b"\xff" * size)
     assert main(["inspect", str(file)]) == 2
-    said = capsys.readouterr()
-    assert said.out.startswith("forged.h5: 15 rows of tier 1, 8 patches\n")
-    assert f"synthcore inspect {file} --row 0\n" in said.out
-    assert "how the rows sound" not in said.out
-    assert len(said.err.splitlines()) == 1
+    output = capsys.readouterr()
+    assert output.out.startswith("forged.h5: 15 rows of tier 1, 8 patches\n")
+    assert f"synthcore inspect {file} --row 0\n" in output.out
+    assert "how the rows sound" not in output.out
+    assert len(output.err.splitlines()) == 1
     assert main(["inspect", str(file), "--json"]) == 2
     assert capsys.readouterr().out == ""
 
@@ -262,8 +262,8 @@ code = cli.main(["inspect", sys.argv[1]])
 sys.stdout, text = sys.__stdout__, sys.stdout.getvalue()
 print(code, first[0][1], first[0][0].splitlines()[0], first[0][0] in text, "how the rows sound" in text, sep="|")
 """
-    said = fresh(code, tier_1.path).stdout
-    assert said == "0|set()|tier-1.h5: 15 rows of tier 1, 8 patches|True|True\n"
+    output = fresh(code, tier_1.path).stdout
+    assert output == "0|set()|tier-1.h5: 15 rows of tier 1, 8 patches|True|True\n"
 
 
 def test_verify_exits_with_1_and_names_the_row_that_differs(
@@ -292,8 +292,8 @@ def test_a_file_whose_header_is_damaged_costs_one_line(
     forgeries.registry(file, lambda config: config.clear())
     before = file.read_bytes()
     assert main(command.replace("FILE", str(file)).split()) == 2
-    said = capsys.readouterr().err
-    assert re.fullmatch(r"synthcore: .*forged\.h5 is damaged .*\n", said)
+    output = capsys.readouterr().err
+    assert re.fullmatch(r"synthcore: .*forged\.h5 is damaged .*\n", output)
     assert (file.read_bytes(), list(elsewhere.glob("out.h5"))) == (before, [])
 
 
@@ -302,9 +302,9 @@ def test_names_in_a_file_command_no_terminal(tier_1: Any, forge: Any, capsys: py
     with h5py.File(file, "r+") as opened:
         opened["schema"].attrs["content_digest"] = "[/x] \x1b]0;o\x07"
     assert main(["inspect", str(file)]) == 0
-    said = capsys.readouterr().out
-    assert "[/x] \N{REPLACEMENT CHARACTER}]0;o\N{REPLACEMENT CHARACTER}" in said
-    assert not {"\x1b", "\x07"} & set(said)
+    output = capsys.readouterr().out
+    assert "[/x] \N{REPLACEMENT CHARACTER}]0;o\N{REPLACEMENT CHARACTER}" in output
+    assert not {"\x1b", "\x07"} & set(output)
     with h5py.File(file, "r+") as opened:
         opened["schema"].attrs["version"] = "\x1b[2J"
     assert main(["inspect", str(file)]) == 2

@@ -70,9 +70,9 @@ next, in {tmp_path}, with a Prefect server running:
 def test_deployments_of_somebody_else_are_left_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "prefect.yaml").write_text("name: theirs\n")
     assert main(["deploy", "-o", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
-    assert "prefect.yaml there is yours, and stays as it is" in said
-    assert "prefect deploy --all --prefect-file synthcore-prefect.yaml\n" in said
+    output = capsys.readouterr().out
+    assert "prefect.yaml there is yours, and stays as it is" in output
+    assert "prefect deploy --all --prefect-file synthcore-prefect.yaml\n" in output
     assert main(["deploy", "-o", str(tmp_path)]) == 0  # the same again
     assert main(["deploy", "-o", str(tmp_path), "--pool", "other"]) == 2
     assert main(["deploy", "-o", str(tmp_path / "prefect.yaml")]) == 2

@@ -94,11 +94,11 @@ def test_a_run_that_is_ended_with_the_server_it_brought_says_so_in_one_line(
 ) -> None:
     """Process managers end both; `timeout` ends the run's group, in which the server is not."""
     shutil.copy(tier_1.path, cli.folder / "x.h5")
-    asked: dict[str, tuple[object, ...]] = {
+    arguments: dict[str, tuple[object, ...]] = {
         "generate": ("-n", 6000, "-o", "out.h5", *SHORT),
         "compute-weights": ("x.h5", "--n-base", 9),
     }
-    process = cli.start(command, *asked[command], "--data-dir", "data", env={"PREFECT_API_URL": ""})
+    process = cli.start(command, *arguments[command], "--data-dir", "data", env={"PREFECT_API_URL": ""})
 
     def running(what: str) -> list[int]:
         return [pid for pid, line in descendants(process.pid).items() if what in line]
@@ -113,10 +113,10 @@ def test_a_run_that_is_ended_with_the_server_it_brought_says_so_in_one_line(
         os.killpg(process.pid, signal.SIGTERM)
     else:
         os.kill(server, signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=60)
     assert process.returncode in (1, 130)
-    assert "Traceback" not in said
-    last = [line for line in said.splitlines() if line.startswith("synthcore: ")]
+    assert "Traceback" not in output
+    last = [line for line in output.splitlines() if line.startswith("synthcore: ")]
     assert len(last) == 1
     assert re.search("the Prefect server of this run was ended|interrupted", last[0])
     cli.wait_until(lambda: not any(is_alive(pid) for pid in family), seconds=60)

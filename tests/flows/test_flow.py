@@ -39,7 +39,7 @@ SHORT += ("--note-seconds", 0.25, "--render-seconds", 0.4, "--rows-per-shard", 1
 SHARDS = 5
 
 
-def made_of(cli: Any, *flags: object, data: str = "data", output: str = "out.h5", rows: int = ROWS) -> dict[str, Any]:
+def generate(cli: Any, *flags: object, data: str = "data", output: str = "out.h5", rows: int = ROWS) -> dict[str, Any]:
     return cli.json("generate", "-n", rows, "--data-dir", data, "-o", output, *SHORT, *flags)
 
 
@@ -47,7 +47,7 @@ def made_of(cli: Any, *flags: object, data: str = "data", output: str = "out.h5"
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, cli_in: Callable[[Path], Any]) -> tuple[Path, dict[str, Any]]:
     """A run that nothing happened to: its folder, and what it reported."""
     cli = cli_in(tmp_path_factory.mktemp("undisturbed"))
-    return cli.folder, made_of(cli, "--workers", 2)
+    return cli.folder, generate(cli, "--workers", 2)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_run_makes_the_rows_and_says_so(undisturbed: tuple[Path, dict[str, Any
 
 
 def test_the_same_command_again_renders_nothing(cli: Any, copied: dict[str, Any]) -> None:
-    made_of(cli)  # the output has another path here: merged once more
+    generate(cli)  # the output has another path here: merged once more
     since = time.time()
     again = cli.run("generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT)
     assert f"nothing rendered: all {SHARDS} shards were cached" in again.stdout
@@ -108,13 +108,13 @@ def test_cached_shards_serve_another_directory_and_later_versions(cli: Any, copi
         text = record.read_text()
         assert now in text
         record.write_text(text.replace(now, then))
-    report = made_of(cli)
+    report = generate(cli)
     assert all(now in record.read_text() for record in records)
     assert (report["shards_cached"], report["digest"]) == (SHARDS, copied["digest"])
 
 
 def test_the_number_of_workers_and_the_directory_change_no_byte(warm: Any, undisturbed: tuple[Path, Any]) -> None:
-    report = made_of(warm, "--workers", 1)
+    report = generate(warm, "--workers", 1)
     assert (report["shards_cached"], report["digest"]) == (0, undisturbed[1]["digest"])
 
 
@@ -128,14 +128,14 @@ def test_a_shard_rendered_alone_is_the_one_of_a_run(undisturbed: tuple[Path, Any
 
 @pytest.mark.parametrize("rows_per_shard", [48, 96, 192])
 def test_the_size_of_shards_changes_no_byte(warm: Any, undisturbed: tuple[Path, Any], rows_per_shard: int) -> None:
-    report = made_of(warm, "--rows-per-shard", rows_per_shard)
+    report = generate(warm, "--rows-per-shard", rows_per_shard)
     assert report["digest"] == undisturbed[1]["digest"]
 
 
 def test_more_rows_extend_the_output_and_render_only_new_shards(cli: Any, copied: dict[str, Any]) -> None:
-    made_of(cli)
+    generate(cli)
     since = time.time()
-    report = made_of(cli, rows=ROWS + 24)
+    report = generate(cli, rows=ROWS + 24)
     assert (report["rows"], report["shards"], report["shards_cached"]) == (ROWS + 24, SHARDS + 2, SHARDS)
     assert task_states(cli.api, since)["shard", "Cached"] == SHARDS
     with Dataset(cli.folder / "out.h5") as dataset:
@@ -143,7 +143,7 @@ def test_more_rows_extend_the_output_and_render_only_new_shards(cli: Any, copied
 
 
 def test_fewer_rows_or_another_spec_leave_an_output_alone(cli: Any, copied: dict[str, Any]) -> None:
-    made_of(cli)
+    generate(cli)
     before = (cli.folder / "out.h5").read_bytes()
     for flags, why in (
         (("-n", ROWS - 1), f"has {ROWS} synthetic rows"),
@@ -154,12 +154,12 @@ def test_fewer_rows_or_another_spec_leave_an_output_alone(cli: Any, copied: dict
         assert why in done.stderr
         assert "--overwrite" in done.stderr
     assert (cli.folder / "out.h5").read_bytes() == before
-    assert made_of(cli, "--overwrite", rows=ROWS - 1)["rows"] == ROWS - 1
+    assert generate(cli, "--overwrite", rows=ROWS - 1)["rows"] == ROWS - 1
 
 
 def test_a_shard_that_is_gone_is_rendered_again_alone(cli: Any, copied: dict[str, Any]) -> None:
     shard_files(cli.folder)[0].unlink()
-    report = made_of(cli)
+    report = generate(cli)
     assert (report["shards_cached"], report["digest"]) == (SHARDS - 1, copied["digest"])
 
 
@@ -168,20 +168,20 @@ def test_a_flipped_bit_is_found_while_merging_and_that_shard_rendered_again(cli:
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
     victim.write_bytes(content)
-    report = made_of(cli)
+    report = generate(cli)
     assert (report["shards_cached"], report["digest"]) == (SHARDS - 1, copied["digest"])
     assert cli.json("verify", "out.h5", "--all")["exact"] == ROWS
 
 
 def test_an_output_that_is_gone_is_merged_again(cli: Any, copied: dict[str, Any]) -> None:
-    made_of(cli)
+    generate(cli)
     (cli.folder / "out.h5").unlink()
-    report = made_of(cli)
+    report = generate(cli)
     assert (report["shards_cached"], report["digest"]) == (SHARDS, copied["digest"])
 
 
 def test_a_virtual_merge_refers_to_the_shards(cli: Any, copied: dict[str, Any]) -> None:
-    report = made_of(cli, "--merge", "virtual", output="virtual.h5")
+    report = generate(cli, "--merge", "virtual", output="virtual.h5")
     assert report["digest"] == copied["digest"]
     assert report["bytes"] < copied["bytes"] / 3  # the wavetables are in both
     assert cli.json("verify", "virtual.h5", "--all")["exact"] == ROWS
@@ -237,7 +237,7 @@ def test_a_run_that_is_ended_leaves_no_process_and_is_continued(
         assert {e["state"] for e in kept if e["kind"] == "record"} <= {"unreachable"}  # of tasks that were stopped
     assert not (cli.folder / "out.h5").exists()
     cli.wait_until(lambda: not any(is_alive(pid) for pid in family), seconds=60)
-    report = made_of(cli)
+    report = generate(cli)
     assert report["shards_cached"] >= 1
     assert report["digest"] == undisturbed[1]["digest"]
 
@@ -255,7 +255,7 @@ def test_a_full_disk_costs_one_line_and_nothing_is_half_written(cli: Any, copied
     assert "Traceback" not in done.stderr
     assert not (cli.folder / "out.h5").exists()
     assert not list(cli.folder.rglob("*.tmp"))
-    assert made_of(cli)["digest"] == copied["digest"]
+    assert generate(cli)["digest"] == copied["digest"]
 
 
 def test_a_spec_that_accepts_nearly_nothing_stops_with_its_faults(cli: Any) -> None:
@@ -268,9 +268,7 @@ def test_a_spec_that_accepts_nearly_nothing_stops_with_its_faults(cli: Any) -> N
 
 def test_the_flow_is_called_from_python_with_flat_and_nested_parameters(cli: Any) -> None:
     code = """
-from synthcore.flows.generate import generate
-from synthcore.settings.generate import RunSettings
-from synthcore.spec import AudioSpec
+from synthcore import AudioSpec, RunSettings, generate
 audio = AudioSpec(sample_rate=22050, notes=(60,), note_seconds=0.25, render_seconds=0.4)
 summary = generate(tier=2, n_samples=4, output="here/out.h5", seed=3, workers=1, data_dir="data", audio=audio,
                    run=RunSettings(rows_per_shard=2))
@@ -325,8 +323,8 @@ def test_without_a_server_a_run_brings_its_own(cli: Any, undisturbed: tuple[Path
 
 @pytest.mark.parametrize("flags", [(), ("--tier", 2), ("--tier", 2, "--fixed-modulation"), ("--tier", 3)])
 def test_growing_keeps_the_beginning_and_every_row_verifies(warm: Any, flags: tuple[object, ...]) -> None:
-    short = made_of(warm, *flags, data="a", output="short.h5", rows=24)
-    long = made_of(warm, *flags, "--rows-per-shard", 48, data="b", output="long.h5", rows=48)
+    short = generate(warm, *flags, data="a", output="short.h5", rows=24)
+    long = generate(warm, *flags, "--rows-per-shard", 48, data="b", output="long.h5", rows=48)
     assert short["digest"] != long["digest"]
     with Dataset(warm.folder / "short.h5") as one, Dataset(warm.folder / "long.h5") as other:
         for column in ("audio_sha256", "preset_hash", "continuous", "categorical", "modulation_slots", "audio"):
@@ -405,7 +403,7 @@ def test_wavetables_are_drawn_from_the_catalog_that_is_named(
     (cli.folder / "mine" / "own.vital").write_text(json.dumps(document))
     found = cli.json("discover-wt", "--extra-dir", "mine", "-o", "catalog.json", "--data-dir", "data")
     assert found["wavetables"] > len(builtin())
-    report = made_of(cli, "--catalog", "catalog.json", rows=24)
+    report = generate(cli, "--catalog", "catalog.json", rows=24)
     assert report["spec"]["catalog_digest"] == found["digest"]
     assert cli.json("verify", "out.h5", "--all")["exact"] == 24
 

@@ -16,8 +16,8 @@ from tests.conftest import ROOT
 from tests.flows.test_flow import SHORT, post
 
 FILES = [path for path in sorted((ROOT / "flows").glob("*.py")) if "run_file(" in path.read_text()]
-#: What each is asked for, and whether it can be done: nothing is downloaded here.
-ASKED: dict[str, tuple[int, tuple[object, ...]]] = {
+#: The arguments of each, and its exit code: nothing can be downloaded here.
+ARGUMENTS: dict[str, tuple[int, tuple[object, ...]]] = {
     "compute_weights": (0, ("x.h5", "--n-base", 1, "--data-dir", "data")),
     "discover_wavetables": (0, ("-o", "catalog.json", "--data-dir", "data")),
     "download_presets": (1, ("-o", "presets", "--sources", "http://127.0.0.1:9/x.zip", "--data-dir", "data")),
@@ -43,13 +43,13 @@ def run_file(cli: Any, tier_1: Any, preset_folder: Path) -> Callable[..., Any]:
     shutil.copy(tier_1.path, cli.folder / "x.h5")
     (cli.folder / "presets").mkdir()
     shutil.copy(next(preset_folder.glob("sound*.vital")), cli.folder / "presets")
-    return lambda file, *arguments: cli.run(*arguments, program=(str(file),))
+    return lambda file, *arguments, **how: cli.run(*arguments, program=(str(file),), **how)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
 def test_a_flow_file_runs_the_flow_that_is_in_it(run_file: Callable[..., Any], prefect_api: str, file: Path) -> None:
-    code, arguments = ASKED[file.stem]
+    code, arguments = ARGUMENTS[file.stem]
     before = {run["id"] for run in runs_of(prefect_api, flow_of(file))}
     done = run_file(file, *arguments, "--json")
     assert done.returncode == code, done.stderr
@@ -69,6 +69,13 @@ def test_a_flow_file_ends_as_its_command_does_where_rows_differ(
     assert json.loads(done.stdout)["differing_rows"] == [2]
     assert "Traceback" not in done.stderr
     assert runs_of(prefect_api, "verify")[0]["state_type"] == "FAILED"
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_answer_costs_a_flow_file_one_line(run_file: Callable[..., Any]) -> None:
+    done = run_file(ROOT / "flows" / "verify.py", "x.h5", env={"PREFECT_API_URL": "http://127.0.0.1:9/api"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"synthcore: no Prefect server answers at http://127.0.0.1:9/api, .*\n", done.stderr)
 
 
 @pytest.mark.slow

@@ -23,8 +23,9 @@ from typing import Any
 import h5py
 import pytest
 
+from benchmarks.processes import descendants, is_alive
 from synthcore.flows.running.environment import is_healthy
-from synthcore.flows.running.operation import ROOT
+from synthcore.flows.running.programs import ROOT
 from synthcore.storage.dataset import Dataset
 
 pytestmark = pytest.mark.slow
@@ -320,8 +321,8 @@ def test_a_worker_can_be_started_to_run_what_is_due_and_end(shell: Shell) -> Non
 @pytest.mark.parametrize("kind", ["process", "docker", "kubernetes"])
 def test_the_server_takes_the_templates_of_the_pools(shell: Shell, kind: str) -> None:
     template = json.loads((ROOT / "deployments" / f"{kind}.json").read_text())
-    asked = set(re.findall(r"{{ (\w+) }}", json.dumps(template["job_configuration"])))
-    assert asked == set(template["variables"]["properties"])
+    used = set(re.findall(r"{{ (\w+) }}", json.dumps(template["job_configuration"])))
+    assert used == set(template["variables"]["properties"])
     made = shell.ask("work_pools/", {"name": f"a-{kind}", "type": kind, "base_job_template": template})
     assert made["base_job_template"] == template
 
@@ -343,19 +344,18 @@ def test_down_ends_what_up_started_and_nothing_else(shell: Shell, prefect_api: s
     home = shell.folder / "home"
     started = {p["name"]: p["pid"] for p in json.loads((home / "synthcore" / "started.json").read_text())["programs"]}
     assert shell.start("generate/tier1-1k", n_samples=3000, seed=5).returncode == 0
-    wait_for(lambda: "zygote" in " ".join(family(started["worker"]).values()), seconds=120)
-    everything = {**family(started["worker"]), **family(started["server"])}
+    wait_for(lambda: "zygote" in " ".join(descendants(started["worker"]).values()), seconds=120)
+    everything = [pid for name in ("worker", "server") for pid in (started[name], *descendants(started[name]))]
     assert len(everything) >= 4  # the server, the worker, its run and that run's first zygote
 
     assert shell.down() == ["worker", "render-worker", "server"]
     assert not (home / "synthcore" / "tmp").exists()
     with sqlite3.connect(home / "prefect.db") as books:
         ended = dict(books.execute("SELECT state_type, count(*) FROM flow_run GROUP BY state_type"))
-    assert ended["CANCELLED"] == 1
+    assert ended.get("CANCELLED") == 1, ended
     assert not ended.keys() & {"RUNNING", "PENDING", "CANCELLING"}
     assert not [path for path in (shell.folder / "data").rglob("*") if path.suffix in (".claim", ".tmp")]
-    left = processes()
-    assert not {pid: c for pid, c in everything.items() if pid in left and left[pid][1] == c}
+    assert not [pid for pid in everything if is_alive(pid)]
     assert is_healthy(prefect_api)
     assert not is_healthy(shell.api)
     assert "PREFECT_API_URL" not in (home / "profiles.toml").read_text()
@@ -369,17 +369,3 @@ def test_down_ends_what_up_started_and_nothing_else(shell: Shell, prefect_api: s
     assert done.returncode == 0, done.stderr  # on a server of its own
     assert "just started: for this run alone" in done.stderr
     assert shell.down() == []
-
-
-def processes() -> dict[int, tuple[int, str]]:
-    listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
-    rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
-    return {int(pid): (int(parent), rest[0] if rest else "") for pid, parent, *rest in rows}
-
-
-def family(pid: int) -> dict[int, str]:
-    """A process and everything that it started, with their commands."""
-    known, found = processes(), {pid}
-    while more := {child for child, (parent, _) in known.items() if parent in found} - found:
-        found |= more
-    return {member: known[member][1] for member in found if member in known}

@@ -51,9 +51,7 @@ BASE: dict[str, Any] = {
 #: The flow is called in one process for all lines: starting Prefect would take longer than the lines do.
 DRIVER = """
 import json, sys
-from synthcore.flows.running import environment
-environment.prepare()
-from synthcore.flows.generate import generate
+from synthcore import generate
 for line in sys.stdin:
     print("made", generate(**json.loads(line)).digest, flush=True)
 """
@@ -111,7 +109,7 @@ class Runs:
         self.git("add", ".")
         self.git("commit", "-qm", "sounds")
 
-    def said(self) -> str:
+    def digest(self) -> str:
         """The digest of the output; empty if there is none."""
         if not self.output.exists():
             return ""
@@ -129,14 +127,14 @@ class Runs:
         run = {"run": {**RUN, **wishes.pop("run", {})}}
         self.process.stdin.write(json.dumps({**base, **wishes, **run}) + "\n")
         self.process.stdin.flush()
-        said = next((line.split() for line in self.process.stdout if line.startswith("made ")), None)
-        assert said is not None, "the run failed"
+        fields = next((line.split() for line in self.process.stdout if line.startswith("made ")), None)
+        assert fields is not None, "the run failed"
         counts = task_states(self.api, since)
         states = {
             step: state(step, Counter({was: n for (name, was), n in counts.items() if name == word}))
             for step, word in STEPS.items()
         }
-        return said[1], {step: found for step, found in states.items() if found != "absent"}
+        return fields[1], {step: found for step, found in states.items() if found != "absent"}
 
 
 def state(step: str, counts: Counter[str]) -> str:
@@ -158,11 +156,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory, prefect_api: str, preset_fold
 @pytest.fixture
 def made(runs: Runs) -> str:
     """Everything is there, made by the wishes of BASE; its digest."""
-    if runs.made != (runs.said(), runs.size()):  # the line before has left something else
+    if runs.made != (runs.digest(), runs.size()):  # the line before has left something else
         runs.output.unlink(missing_ok=True)
         runs.make()
-        runs.made = runs.said(), runs.size()
-    return runs.said()
+        runs.made = runs.digest(), runs.size()
+    return runs.digest()
 
 
 def touch(runs: Runs) -> None:
@@ -253,7 +251,7 @@ def test_weights_are_measured_only_where_it_matters(runs: Runs, different: str) 
     runs.make(WEIGHED)
     wishes = CHANGES_OF_WEIGHED[different]
     _, states = runs.make(WEIGHED, **wishes)
-    told = lines("With importance weights")[different]
-    assert {step: states[step] for step in told} == told
+    documented = lines("With importance weights")[different]
+    assert {step: states[step] for step in documented} == documented
     with Dataset(runs.folder / wishes.get("output", "weighed.h5")) as dataset:
         assert dataset.weights_status == "complete"

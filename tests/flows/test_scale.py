@@ -110,7 +110,7 @@ def test_ten_thousand_shards_are_never_ten_thousand_futures() -> None:
 # --------------------------------------------------------------------------------------------------------- with servers
 
 
-def made_of(cli: Any, *flags: object, data: object = "data", rows: int = ROWS) -> dict[str, Any]:
+def generate(cli: Any, *flags: object, data: object = "data", rows: int = ROWS) -> dict[str, Any]:
     return cli.json("generate", "-n", rows, "--data-dir", data, "-o", "out.h5", *SHORT, *flags)
 
 
@@ -118,16 +118,16 @@ def made_of(cli: Any, *flags: object, data: object = "data", rows: int = ROWS) -
 def local(tmp_path_factory: pytest.TempPathFactory, cli_in: Callable[[Path], Any]) -> tuple[Path, dict[str, Any]]:
     """A run by threads of one process: its folder, and what it reported."""
     cli = cli_in(tmp_path_factory.mktemp("local"))
-    return cli.folder, made_of(cli)
+    return cli.folder, generate(cli)
 
 
 @slow
 def test_two_processes_of_dask_make_the_dataset_of_one_and_find_it_cached(cli: Any, local: tuple[Path, Any]) -> None:
-    first = made_of(cli, "--runner", "dask", "--workers", 2)
+    first = generate(cli, "--runner", "dask", "--workers", 2)
     assert (first["digest"], first["shards_cached"]) == (local[1]["digest"], 0)
-    again = made_of(cli, "--runner", "dask", "--workers", 2)
+    again = generate(cli, "--runner", "dask", "--workers", 2)
     assert (again["digest"], again["shards_cached"]) == (first["digest"], SHARDS)
-    here = made_of(cli)
+    here = generate(cli)
     assert (here["digest"], here["shards_cached"]) == (first["digest"], SHARDS)
 
 
@@ -228,7 +228,7 @@ def test_ctrl_c_ends_a_run_on_dask_with_its_cluster_and_it_is_continued(cli: Any
     assert process.returncode == 130, err
     assert "Traceback" not in err
     cli.wait_until(lambda: not any(is_alive(pid) for pid in family), seconds=60)
-    report = made_of(cli)
+    report = generate(cli)
     assert report["shards_cached"] >= 1
     assert report["digest"] == local[1]["digest"]
 
@@ -236,7 +236,7 @@ def test_ctrl_c_ends_a_run_on_dask_with_its_cluster_and_it_is_continued(cli: Any
 @slow
 def test_a_runner_without_a_cluster_or_a_pool_without_a_deployment_is_said_in_one_line(cli: Any) -> None:
     flags = ("generate", "-n", 12, "--data-dir", "data", "-o", "out.h5", *SHORT)
-    for wish, code, said in (
+    for wish, code, message in (
         (("--distribute", "pool:none"), 2, "has no deployment render-shards/none, which --distribute needs"),
         (("--distribute", "render"), 2, "distribute"),
         (("--runner-address", "tcp://127.0.0.1:1"), 2, "say dask for --runner"),
@@ -244,7 +244,7 @@ def test_a_runner_without_a_cluster_or_a_pool_without_a_deployment_is_said_in_on
         (("--refresh", "render", "--distribute", "pool:x"), 2, "leave it out to refresh those that are"),
     ):
         done = cli.run(*flags, *wish)
-        assert (done.returncode, said in done.stderr.splitlines()[-1]) == (code, True), done.stderr
+        assert (done.returncode, message in done.stderr.splitlines()[-1]) == (code, True), done.stderr
         assert "Traceback" not in done.stderr
 
 
@@ -301,22 +301,22 @@ def test_workers_of_a_pool_share_a_run_that_is_killed_and_restarted_while_one_of
     cli: Any, local: tuple[Path, Any], deploy: Callable[[str], None]
 ) -> None:
     deploy("shared")
-    asked = ("generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT, "--json", "--batch", BATCH)
-    asked += ("--distribute", "pool:shared", "--lost-after", 40, "--retries", 5)
+    command = ("generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT, "--json", "--batch", BATCH)
+    command += ("--distribute", "pool:shared", "--lost-after", 40, "--retries", 5)
 
-    first = cli.start(*asked)
+    first = cli.start(*command)
     cli.wait_until(lambda: len(runs_of(cli, "shared")) == BATCHES, seconds=120)
     kill_family(first.pid)
     first.kill()
     first.communicate()
 
-    second = cli.start(*asked)  # attaches to the runs that the first has asked for
+    second = cli.start(*command)  # attaches to the runs that the first has submitted
     with worker(cli, "shared", "doomed") as doomed, worker(cli, "shared", "steady"):
         cli.wait_until(lambda: bool(renders(doomed.pid)), seconds=180)
         kill_family(doomed.pid)
         out, err = second.communicate(timeout=280)
         assert second.returncode == 0, err
-        # A run that this machine kept waiting for too long was asked for again, and then it ended after all.
+        # A run that this machine kept waiting for too long was submitted again, and then it ended after all.
         cli.wait_until(lambda: not kinds_of(cli, "shared") - {"COMPLETED", "CRASHED"}, seconds=60)
     report = json.loads(out)
     assert (report["digest"], report["shards"]) == (local[1]["digest"], SHARDS)
@@ -324,7 +324,7 @@ def test_workers_of_a_pool_share_a_run_that_is_killed_and_restarted_while_one_of
     assert len(runs_of(cli, "shared")) >= BATCHES
     assert not renders(second.pid)
 
-    again = made_of(cli, "--distribute", "pool:shared", "--batch", BATCH)  # without any worker
+    again = generate(cli, "--distribute", "pool:shared", "--batch", BATCH)  # without any worker
     assert (again["digest"], again["shards_cached"]) == (local[1]["digest"], SHARDS)
 
 
@@ -333,9 +333,11 @@ def test_a_run_of_a_pool_that_fails_or_is_cancelled_or_deleted_ends_the_run_that
     cli: Any, deploy: Callable[[str], None]
 ) -> None:
     deploy("ill")
-    asked = ("generate", "-n", 24, "--data-dir", "data", "-o", "out.h5", *SHORT, "--distribute", "pool:ill")
-    for times, (kind, said) in enumerate((("FAILED", "failed on the pool ill: bad luck"), ("CANCELLED", "cancelled"))):
-        process = cli.start(*asked)
+    command = ("generate", "-n", 24, "--data-dir", "data", "-o", "out.h5", *SHORT, "--distribute", "pool:ill")
+    for times, (kind, message) in enumerate(
+        (("FAILED", "failed on the pool ill: bad luck"), ("CANCELLED", "cancelled"))
+    ):
+        process = cli.start(*command)
         cli.wait_until(lambda times=times: len(runs_of(cli, "ill")) == times + 1, seconds=120)
         (run,) = (run for run in runs_of(cli, "ill") if run["state"]["type"] == "SCHEDULED")
         post(
@@ -344,17 +346,17 @@ def test_a_run_of_a_pool_that_fails_or_is_cancelled_or_deleted_ends_the_run_that
         )
         _, err = process.communicate()
         assert process.returncode == 1
-        assert f"shards 0000 to 0001 {'were ' if kind == 'CANCELLED' else ''}{said}" in err.splitlines()[-1]
+        assert f"shards 0000 to 0001 {'were ' if kind == 'CANCELLED' else ''}{message}" in err.splitlines()[-1]
         assert "no worker serves the pool ill; start one: prefect worker start --pool ill" in " ".join(err.split())
         assert "Traceback" not in err
 
-    process = cli.start(*asked, "--retries", 0)
+    process = cli.start(*command, "--retries", 0)
     cli.wait_until(lambda: len(runs_of(cli, "ill")) == 3, seconds=120)
     (run,) = (run for run in runs_of(cli, "ill") if run["state"]["type"] == "SCHEDULED")
     urllib.request.urlopen(urllib.request.Request(f"{cli.api}/flow_runs/{run['id']}", method="DELETE")).close()
     _, err = process.communicate()
     assert process.returncode == 1
-    assert "were lost 1 times on the pool ill; last: the server knows it no more" in err.splitlines()[-1]
+    assert "were lost 1 times on the pool ill; last: the server no longer knows it" in err.splitlines()[-1]
 
 
 @slow
@@ -362,11 +364,11 @@ def test_a_run_that_made_every_shard_and_then_fell_silent_is_written_down_as_los
     cli: Any, deploy: Callable[[str], None]
 ) -> None:
     deploy("silent")
-    asked = ("generate", "-n", 12, "--data-dir", "data", *SHORT)
-    process = cli.start(*asked, "-o", "out.h5", "--distribute", "pool:silent", "--lost-after", 5)
+    command = ("generate", "-n", 12, "--data-dir", "data", *SHORT)
+    process = cli.start(*command, "-o", "out.h5", "--distribute", "pool:silent", "--lost-after", 5)
     cli.wait_until(lambda: len(runs_of(cli, "silent")) == 1, seconds=120)
     (run,) = runs_of(cli, "silent")
-    made = cli.json(*asked, "-o", "same.h5")
+    made = cli.json(*command, "-o", "same.h5")
     post(f"{cli.api}/flow_runs/{run['id']}/set_state", {"state": {"type": "RUNNING"}, "force": True})
     out, err = process.communicate()
     assert process.returncode == 0, err
@@ -379,8 +381,8 @@ def test_a_batch_of_which_shards_fail_is_tried_again_by_the_run_that_asked(
     cli: Any, deploy: Callable[[str], None]
 ) -> None:
     deploy("partly")
-    asked = ("generate", "-n", 24, "--data-dir", "data", "-o", "out.h5", *SHORT, "--distribute", "pool:partly")
-    process = cli.start(*asked)
+    command = ("generate", "-n", 24, "--data-dir", "data", "-o", "out.h5", *SHORT, "--distribute", "pool:partly")
+    process = cli.start(*command)
     cli.wait_until(lambda: len(runs_of(cli, "partly")) == 1, seconds=120)
     incomplete = {"type": "FAILED", "name": "Incomplete", "message": "2 of 2 shards failed"}
     post(
@@ -444,7 +446,7 @@ def test_a_worker_that_mounts_the_data_directory_elsewhere_works_on_the_same_dat
     script = f'mount --bind {data} {mounted} && mount --bind {cli.folder / "nothing"} {data} && exec "$@"'
     wrapper = ("unshare", "-m", "sh", "-ec", script, "sh")
     with worker(cli, "elsewhere", "other", wrapper, SYNTHCORE_DATA_DIR=str(mounted)):
-        report = made_of(cli, "--distribute", "pool:elsewhere", "--batch", 8, rows=60)
+        report = generate(cli, "--distribute", "pool:elsewhere", "--batch", 8, rows=60)
     assert (report["rows"], report["shards_cached"]) == (60, 0)
     assert not list((cli.folder / "nothing").iterdir())
     with Dataset(cli.folder / "out.h5") as some, Dataset(local[0] / "out.h5") as all_rows:
@@ -455,8 +457,8 @@ def test_a_worker_that_mounts_the_data_directory_elsewhere_works_on_the_same_dat
 def test_two_runs_at_once_share_one_data_directory_under_two_paths(cli: Any, local: tuple[Path, Any]) -> None:
     (cli.folder / "data").mkdir()
     (cli.folder / "link").symlink_to(cli.folder / "data")
-    asked = ("generate", "-n", ROWS, *SHORT, "--json", "--workers", 1)
-    both = [cli.start(*asked, "--data-dir", data, "-o", f"{data}.h5") for data in ("data", "link")]
+    command = ("generate", "-n", ROWS, *SHORT, "--json", "--workers", 1)
+    both = [cli.start(*command, "--data-dir", data, "-o", f"{data}.h5") for data in ("data", "link")]
     reports = []
     for process in both:
         out, err = process.communicate()
@@ -466,4 +468,4 @@ def test_two_runs_at_once_share_one_data_directory_under_two_paths(cli: Any, loc
     assert reports[0]["data_dir"] != reports[1]["data_dir"]
     assert len(list((cli.folder / "data" / "shards").rglob("*.h5"))) == SHARDS
     assert not list(cli.folder.rglob("*.tmp"))
-    assert made_of(cli, data="link")["shards_cached"] == SHARDS
+    assert generate(cli, data="link")["shards_cached"] == SHARDS

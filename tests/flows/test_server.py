@@ -33,8 +33,8 @@ def test_commands_share_one_server_until_down_or_their_folder_ends_it(cli: Any, 
     done = cli.run("discover-wt", "--data-dir", "data", env=alone)
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith(f"Prefect server: {one.api.removesuffix('/api')}\n")
-    told = cli.json("doctor", "--data-dir", "data", env=alone)["findings"]
-    (found,) = [finding["what"] for finding in told if finding["check"] == "server"]
+    findings = cli.json("doctor", "--data-dir", "data", env=alone)["findings"]
+    (found,) = [finding["what"] for finding in findings if finding["check"] == "server"]
     assert found.startswith(f"the server that commands share at {one.api.removesuffix('/api')} (process {one.pid})")
 
     os.kill(one.pid, signal.SIGKILL)
@@ -80,7 +80,7 @@ def test_who_asks_keeps_the_server_from_being_idle() -> None:
         assert app.idle_seconds == 0
         raise ConnectionError
 
-    app = serve.Attended(answer)
+    app = serve.IdleTimer(answer)
     app._last -= 100
     assert app.idle_seconds > 99
     with pytest.raises(ConnectionError):
@@ -132,7 +132,7 @@ def test_the_server_that_someone_has_named_is_used(
     (tmp_path / file).write_text(text)
     assert environment.named_api()[0] == "http://x/api"
     with pytest.raises(SynthcoreError, match="no Prefect server answers at http://x/api, which .* names; start it"):
-        environment.prepare()
+        environment.prepare(keep=False)
     if file.startswith("home"):  # what `synthcore up` wrote there is not the user's choice
         environment.started_file().parent.mkdir()
         environment.started_file().write_text(json.dumps({"api": "http://x/api"}))

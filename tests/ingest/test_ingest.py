@@ -739,5 +739,5 @@ def test_the_command_makes_a_collection_once(cli, folder):
     none = cli.run("ingest", "none", "--data-dir", "data", "-o", "none.h5")
     assert (none.returncode, none.stderr.splitlines()[-1]) == (
         1,
-        "synthcore: there is no preset in it that could be accepted",
+        "synthcore: none of the presets could be accepted",
     )

@@ -34,10 +34,10 @@ def start_progress(what: str) -> UUID:
     return UUID(str(created))
 
 
-def show_progress(artifact: UUID, share: float, what: str) -> None:
-    """Move the bar to a share of 1, and say how far the run is."""
-    with contextlib.suppress(Exception):  # a server that is gone for a moment must not end a run
-        update_progress_artifact(artifact, progress=100.0 * share, description=what)
+def show_progress(artifact: UUID, fraction: float, what: str) -> None:
+    """Move the bar to a fraction of 1, and say how far the run is."""
+    with contextlib.suppress(Exception):  # a server that is unreachable for a moment must not end a run
+        update_progress_artifact(artifact, progress=100.0 * fraction, description=what)
 
 
 def list_shards(rows: list[dict[str, Cell]], shards: int) -> None:
@@ -65,16 +65,16 @@ def list_findings(found: Inspection) -> None:
 
 
 def link_page(page: Path) -> None:
-    """Publish where a page lies. A browser opens such an address only when it is pasted, on the machine it is on."""
+    """Publish a link to a page. Browsers open a file's address only when it is pasted, on the machine that has it."""
     where = f"Page to look at and listen to, on {platform.node()}: {page}"
     create_link_artifact(page.as_uri(), link_text=page.name, key="page", description=where)
 
 
 @guarded
 def picture_key(_: Any, parameters: dict[str, Any]) -> str:
-    """What the dataset holds, and how it is drawn; never where it lies."""
-    made_of = f"{picture.VERSION} {parameters['dataset'].digest}"
-    return f"picture-{hashlib.sha256(made_of.encode()).hexdigest()}"
+    """The hash of what the dataset holds and of how it is drawn; never of where it lies."""
+    key_text = f"{picture.VERSION} {parameters['dataset'].digest}"
+    return f"picture-{hashlib.sha256(key_text.encode()).hexdigest()}"
 
 
 @task(
@@ -85,15 +85,15 @@ def picture_key(_: Any, parameters: dict[str, Any]) -> str:
     result_serializer="json",
 )
 def draw_picture(dataset: DatasetRef) -> str:
-    """Draw a dataset, or find it drawn already: a PNG in base64, of some tens of kilobytes."""
-    with damage_named(Path(dataset.path)):  # it is the first to read what may be in shards
+    """Draw a dataset: a PNG in base64, of some tens of kilobytes."""
+    with damage_named(Path(dataset.path)):  # drawing is the first to read audio, which may lie in shards
         return base64.b64encode(picture.draw(dataset)).decode()
 
 
 def show_picture(png: str) -> None:
-    """Publish a picture, which is part of its page, so that it needs no file server.
+    """Publish a picture within a Markdown page, so that it needs no file server.
 
-    As an image artifact, the page of it would show its address as well: 100,000 characters in one line.
+    Prefect's page of an image artifact would also show its address: 100,000 characters in one line.
     """
     create_markdown_artifact(
         f"![{picture.CAPTION}](data:image/png;base64,{png})", key="picture", description=picture.CAPTION
