@@ -32,9 +32,9 @@ from benchmarks.measure import Measure, read_result, where, write_result
 PAGE = Path(__file__).parent.parent / "docs" / "measurements.md"
 PREFACE = """# Measurements
 
-Written by `make bench`; do not edit. What each figure means is said in its module in `benchmarks/`. Ratios are taken
-within one run, because machines differ; seconds and sizes are here to give an idea. The lines of 1,000 rows are
-recorded runs of the default format: three notes of 2 s at 44.1 kHz. How it scales is [a page of its own](scale.md).
+Written by `make bench`; do not edit. Each figure is explained in its module in `benchmarks/`. Ratios are taken within
+one run, because machines differ; seconds and sizes only give an idea. The entries for 1,000 rows are recorded runs of
+the default format: three notes of 2 s at 44.1 kHz. [Another page](scale.md) says how it scales.
 
 | measure | value | bar | holds | date | machine |
 | --- | --- | --- | --- | --- | --- |

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -27,7 +27,7 @@ from pydantic import BaseModel
 from scipy.stats import qmc
 
 from synthcore.engine import faults
-from synthcore.spec import AcceptanceSpec, AudioSpec, Tier
+from synthcore.spec import AcceptanceSpec, AudioSpec
 from synthcore.vital.catalog import builtin
 from synthcore.vital.controls import Control, Registry, installed
 from synthcore.vital.normalize import to_units, to_values
@@ -46,7 +46,7 @@ FLOORS = {"osc_1_level": 0.3, "osc_2_level": 0.3, "osc_3_level": 0.3, "filter_1_
 class Request(BaseModel):
     """What to make: rows of drawn presets until there are enough, or every note of the presets in a folder."""
 
-    tier: Tier
+    tier: Literal[1, 2, 3]
     rows: int
     workers: int
     output: Path
@@ -74,7 +74,7 @@ class Rendered:
     refused: int
 
 
-class SyntheticSource:
+class Sampler:
     """Presets drawn as the design says: Latin hypercube for the continuous, uniform for the categorical controls."""
 
     def __init__(self, registry: Registry, tier: int, seed: int) -> None:
@@ -214,7 +214,7 @@ def _option(control: Control, value: float) -> int:
 def generate(request: Request) -> dict[str, Any]:
     """Fill one file; say how many rows it has, what was refused, and how long it took."""
     registry = installed()
-    presets: Any = SyntheticSource(registry, request.tier, request.seed)
+    presets: Any = Sampler(registry, request.tier, request.seed)
     if request.presets:
         presets = read_presets(request.presets, registry)
     samples = int(request.audio.render_seconds * request.audio.sample_rate)

@@ -24,7 +24,7 @@ import psutil
 from benchmarks import scale_page
 from benchmarks.costs import WORKERS
 from benchmarks.measure import read_result, where, write_result
-from synthcore.settings.models import RunSettings
+from synthcore.settings.generate import RunSettings
 from synthcore.spec import DatasetSpec
 
 RUNS: dict[str, tuple[object, ...]] = {

@@ -26,7 +26,7 @@ from benchmarks.scale_model import Stages, sleeping_seconds
 from benchmarks.sleeping import PROCESSES
 from benchmarks.storage import known_shards, seconds
 from synthcore.pipeline.library import merge_context
-from synthcore.settings.models import RunSettings
+from synthcore.settings.generate import RunSettings
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage import MergeMode
 from synthcore.storage.dataset import Dataset

@@ -16,29 +16,30 @@ ROWS = (20_000, 100_000, 1_000_000)
 PREFACE = """# Scale
 
 Written by `python -m benchmarks scale` and `python -m benchmarks.record`; do not edit. How long runs take with more
-workers than were there to measure, and what large datasets cost.
+workers than we had for measuring, and what large datasets cost.
 
 ## The model
 
-A shard is a task. Its formulae are `benchmarks/scale_model.py`; in words:
+A dataset is rendered in shards, small files of some 200 rows, and each shard is one task. The formulae are in
+`benchmarks/scale_model.py`; in words:
 
-- *Workers* render side by side. A worker is busy with a shard for its rows times the seconds of a row, plus the
-  latency of a task: from one shard's end to the next one's begin, if there is one worker.
-- What all shards pass through sets a ceiling on rows a second, however many workers there are. The *scheduler* (the
-  flow and Dask's scheduler, one process): the rows of a shard, divided by the CPU seconds a task costs it. The *API*
-  (Prefect's server): likewise. The *file system*: its bytes a second divided by the bytes of a row. And the flow hands
-  out {ahead} shards at a time, so more workers than that find nothing to do.
-- The pace of rendering is the lowest of these and of the workers' own. A run takes what is fixed (its start, and the
-  last shard, for which all others wait), its rows divided by the pace, and the merge: its bytes divided by a rate of
-  its own, for it is one process's work.
-- All of it but what is fixed grows with the rows alike. So which stage saturates is a question of how many workers
-  there are. From how many rows on that is felt is a question of what is fixed: where rendering takes longer.
-- The simulation replaces each render by a sleep, and everything shares one machine. There, a run takes as many waves
-  of sleep and latency as the slots need; or, if that is more, its tasks times the CPU seconds of each, limited by the
-  scheduler, the server, the workers' processes, or all together divided by the cores.
+- *Workers* render side by side. A shard occupies a worker for its rows times the seconds per row, plus the latency of a
+  task: from the end of one shard to the start of the next, with one worker.
+- Whatever all shards pass through limits rows per second, however many workers there are. For the *scheduler* (the flow
+  and Dask's scheduler, one process), the limit is the rows of a shard divided by the CPU seconds that a task costs it;
+  for the *API* (Prefect's server), likewise; for the *file system*, its bytes per second divided by the bytes per row.
+  And the flow submits at most {ahead} shards at a time, so more workers than that have nothing to do.
+- The pace of rendering is the lowest of these limits and of the workers' own. A run takes a fixed time (its start, and
+  the last shard, for which all others wait), plus its rows divided by the pace, plus the merge: its bytes divided by a
+  rate of its own, because one process does it.
+- Everything but the fixed time grows in proportion to the rows. So the number of workers alone decides which stage
+  saturates, while the fixed time decides from how many rows on this is felt: once rendering takes longer.
+- The simulation replaces each render by a sleep, and everything shares one machine. There, a run takes as many rounds
+  of sleep and latency as the slots require or, if that is longer, its tasks times the CPU seconds of each, limited by
+  the scheduler, the server, the workers' processes, or all of them together divided by the cores.
 
-Workers of other machines, their network and a file system that they share were not measured. Nor does the model know
-of a database that slows down as it fills, or of machines that fail.
+We didn't measure workers on other machines, their network, or a file system that they share. Nor does the model cover a
+database that slows down as it fills, or machines that fail.
 
 """
 
@@ -115,7 +116,7 @@ def _saturation(stages: Stages) -> str:
     )
     return f"""## What saturates, in this order
 
-A merge saturates nothing, being last: it is named where it takes as long as rendering.
+A merge comes last, so it saturates nothing; it is listed where it takes as long as rendering.
 
 | stage | from workers | and rows |
 | --- | --- | --- |
@@ -131,7 +132,7 @@ def _checks(checks: list[dict[str, Any]]) -> str:
     )
     return f"""## Simulated
 
-Sleeps in place of renders, in 64 slots of a Dask cluster on this machine, through the flow's own code.
+Sleeps in place of renders, in 64 slots of a Dask cluster on this machine, run by the flow's own code.
 
 | run | tasks | sleep | with nothing but sleep | predicted | simulated | error |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -148,8 +149,8 @@ def _runs(runs: list[dict[str, Any]]) -> str:
     )
     return f"""## Recorded runs
 
-Each was stopped with Ctrl-C on the way, and continued. The time is of all its parts, from command to end; the peaks of
-memory are of the flow's process, and of everything it had started together (shared pages counted in each).
+Each was stopped with Ctrl-C on the way, and continued. Time is the sum of all parts, from command to end; the peaks of
+memory are those of the flow's process, and of everything it had started together (shared pages count in each).
 
 | run | time | stops | refused | file | shards | peak of the flow | of all | digest | date |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -160,7 +161,7 @@ memory are of the flow's process, and of everything it had started together (sha
 def _costs(latest: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str:
     return f"""## What large datasets cost
 
-Core-hours are cores times hours, idle ones included. What is kept is the shards; a file that is merged by copy takes as
-much again. A row's figures are those of [the measurements](measurements.md) and of the recorded runs.
+Core-hours are cores times hours, including idle ones. GB are those of the shards; a file merged by copy takes as much
+again. Figures per row come from [the measurements](measurements.md) and the recorded runs.
 
 {costs.table(latest, runs)}"""

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from synthcore.flows.running import environment
@@ -24,9 +23,9 @@ from synthcore.base.places import require_places
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
 from synthcore.flows.running.bar import rows_shown
-from synthcore.flows.running.form import RunDataset, dataset_of, described, settings_from
+from synthcore.flows.running.form import dataset_of, parameters_of
 from synthcore.flows.running.runners import hand_out, threads
-from synthcore.settings.models import BASES, Bases, ComputeWeights, DataDir, Refresh, Workers
+from synthcore.settings.datasets import ComputeWeights
 from synthcore.tasks.logs import show_logs
 from synthcore.tasks.report import show_progress, show_text, start_progress
 from synthcore.tasks.weights import measure_probe, store_weights
@@ -38,14 +37,8 @@ def run_name() -> str:
 
 
 @flow(name="compute-weights", flow_run_name=run_name)
-@described
-def compute_weights(
-    output: RunDataset = None,
-    n_base: Bases = BASES,
-    refresh: Refresh = False,
-    workers: Workers | None = None,
-    data_dir: DataDir | None = None,
-) -> WeightsResult:
+@parameters_of(ComputeWeights, dataset="output")
+def compute_weights(settings: ComputeWeights) -> WeightsResult:
     """Measure how much each control moves the sound, and write it into the dataset.
 
     Returns
@@ -63,9 +56,6 @@ def compute_weights(
         A render met with accidents again and again.
     """
     show_logs()
-    # Where the command's own setting says, which beats the common one.
-    data_dir = settings_from(ComputeWeights, {"output": Path(), "data_dir": data_dir}).data_dir
-    settings = settings_from(ComputeWeights, {**locals(), "output": dataset_of(output, data_dir)})
     require_places(settings.data_dir)
     probes = importance.plan(settings.output, settings.n_base)
     with rows_shown("weighing", sum(len(p.rows) for p in probes)), at_most(settings.workers):
@@ -96,6 +86,6 @@ def measure(probes: list[Probe], settings: ComputeWeights, *, refresh: bool) -> 
 
 
 if __name__ == "__main__":
-    from synthcore.flows.cli import main
+    from synthcore.flows.running.flow_commands import run_file
 
-    sys.exit(main(["compute-weights", *sys.argv[1:]], as_flow=True))
+    sys.exit(run_file("compute-weights", compute_weights))

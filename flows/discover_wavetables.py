@@ -17,23 +17,17 @@ from synthcore.base.places import require_places
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
 from synthcore.engine.turns import CORES
-from synthcore.flows.running.form import described, settings_from
+from synthcore.flows.running.form import parameters_of
 from synthcore.ingest.wavetables import CatalogRef, places_to_search
 from synthcore.pipeline.continuing import require_writable
-from synthcore.settings.models import CatalogOutput, DataDir, DiscoverWavetables, ExtraDirs, ExtraFiles, Refresh
+from synthcore.settings.ingestion import DiscoverWavetables
 from synthcore.tasks.catalog import catalog_wavetables
 from synthcore.vital.folders import vital_folders
 
 
 @flow(name="discover-wavetables", flow_run_name="discover wavetables")
-@described
-def discover_wavetables(
-    output: CatalogOutput = None,
-    extra_dir: ExtraDirs = (),
-    extra_file: ExtraFiles = (),
-    refresh: Refresh = False,
-    data_dir: DataDir | None = None,
-) -> CatalogRef:
+@parameters_of(DiscoverWavetables)
+def discover_wavetables(settings: DiscoverWavetables) -> CatalogRef:
     """Make a catalog of the built-in wavetables, and of those in Vital's folders and the ones given.
 
     Returns
@@ -50,10 +44,9 @@ def discover_wavetables(
     Accident
         The synth met with accidents again and again.
     """
-    settings = settings_from(DiscoverWavetables, locals())
     require_places(settings.data_dir)
     require_writable(settings.output_path)
-    places = places_to_search(vital_folders(), wished=(*settings.extra_dir, *settings.extra_file))
+    places = places_to_search(vital_folders(), requested=(*settings.extra_dir, *settings.extra_file))
 
     catalog = catalog_wavetables.with_options(result_storage=settings.results_dir, refresh_cache=settings.refresh)
     with interruptible(), at_most(CORES):
@@ -64,6 +57,6 @@ def discover_wavetables(
 
 
 if __name__ == "__main__":
-    from synthcore.flows.cli import main
+    from synthcore.flows.running.flow_commands import run_file
 
-    sys.exit(main(["discover-wt", *sys.argv[1:]], as_flow=True))
+    sys.exit(run_file("discover-wt", discover_wavetables))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from synthcore.flows.running import environment
 
@@ -19,27 +18,17 @@ from rich.console import Console
 from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
 from synthcore.base.places import require_places
-from synthcore.flows.running.form import described, settings_from
+from synthcore.flows.running.form import parameters_of
 from synthcore.ingest import transfer
 from synthcore.ingest.download import DownloadReport, require_writable
-from synthcore.ingest.remotes import KNOWN, RemoteSource, Sources
-from synthcore.ingest.transfer import Limits
-from synthcore.settings.models import DataDir, DownloadPresets, PresetsDir, Refresh, Strict
+from synthcore.ingest.remotes import RemoteSource
+from synthcore.settings.ingestion import DownloadPresets
 from synthcore.tasks.download import download_source, fetch
-
-LIMITS = Limits()  # the defaults are its own
 
 
 @flow(name="download-presets", flow_run_name="download presets to {output}")
-@described
-def download_presets(
-    output: PresetsDir = Path("presets/community"),
-    sources: Sources = KNOWN,
-    strict: Strict = False,
-    refresh: Refresh = False,
-    limits: Limits = LIMITS,
-    data_dir: DataDir | None = None,
-) -> DownloadReport:
+@parameters_of(DownloadPresets)
+def download_presets(settings: DownloadPresets) -> DownloadReport:
     """Download the presets of public repositories and archives, each into a folder that says where it is from.
 
     Returns
@@ -54,7 +43,6 @@ def download_presets(
     IncompleteDownload
         Every source failed, or one did and `strict` is set.
     """
-    settings = settings_from(DownloadPresets, locals())
     require_places(settings.data_dir)
     require_writable(settings.output)
 
@@ -84,6 +72,6 @@ def shown(source: RemoteSource) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    from synthcore.flows.cli import main
+    from synthcore.flows.running.flow_commands import run_file
 
-    sys.exit(main(["download-presets", *sys.argv[1:]], as_flow=True))
+    sys.exit(run_file("download-presets", download_presets))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from synthcore.flows.running import environment
 
@@ -18,7 +18,6 @@ environment.prepare()  # Prefect reads its surroundings once, when it is importe
 
 from prefect import flow
 from prefect.runtime import flow_run
-from prefect.task_runners import TaskRunner
 
 from synthcore.base.errors import DamagedShard, SpecError
 from synthcore.base.places import require_places
@@ -30,51 +29,29 @@ from synthcore.estimates.work import Work
 from synthcore.flows.running.bar import rows_shown
 from synthcore.flows.running.display import Display
 from synthcore.flows.running.distribution import distribute
-from synthcore.flows.running.form import described, settings_from
-from synthcore.flows.running.runners import hand_out, task_runner
+from synthcore.flows.running.form import parameters_of
+from synthcore.flows.running.runners import task_runner
+from synthcore.flows.running.shard_renderer import ShardRenderer
 from synthcore.pipeline import library
 from synthcore.pipeline.continuing import grown, require_continuable
-from synthcore.pipeline.gaps import is_lost, split_outcomes, stop_if_all_failed
+from synthcore.pipeline.gaps import split_outcomes
 from synthcore.pipeline.laps import Laps
 from synthcore.pipeline.shard import ShardPlan, plan_shards, supply
 from synthcore.pipeline.summary import RunStats, Summary
-from synthcore.pipeline.tally import shard_rows, short_count
-from synthcore.settings.models import (
-    Approximate,
-    CatalogFile,
-    CommunityDirs,
-    DataDir,
-    DownloadPresets,
-    Factory,
-    Generate,
-    GrowBy,
-    Html,
-    Output,
-    RenderShards,
-    Repos,
-    RunSettings,
-    Weights,
-    Workers,
-)
+from synthcore.pipeline.tally import Tally, shard_rows, short_count
+from synthcore.settings.generate import Generate
 from synthcore.sources.collection import Collection
-from synthcore.spec import (
-    AcceptanceSpec,
-    AudioSpec,
-    DatasetSpec,
-    FixedModulation,
-    Rows,
-    Seed,
-    Tier,
-    VariationCount,
-    WavetablesFromTier,
-)
+from synthcore.spec import DatasetSpec
 from synthcore.storage.refs import DatasetRef, Gap, ShardRef
 from synthcore.tasks.logs import show_logs
 from synthcore.tasks.merge import merge_shards
 from synthcore.tasks.report import draw_picture, link_page, list_findings, list_shards, show_picture, summarize
-from synthcore.tasks.shards import outcome, render_shard
 
-SPEC, RUN = DatasetSpec(), RunSettings()  # the defaults are theirs
+#: The parameters in front, which are also those that callers give by position.
+FIRST = (
+    *("tier", "n_samples", "output", "seed", "workers", "data_dir", "fixed_modulation", "wavetables_from_tier"),
+    *("catalog", "community_dir", "factory", "repos", "approximate", "variations"),
+)
 
 
 def run_name() -> str:
@@ -84,29 +61,8 @@ def run_name() -> str:
 
 
 @flow(name="generate", flow_run_name=run_name)
-@described
-def generate(
-    tier: Tier = SPEC.tier,
-    n_samples: Rows = SPEC.n_samples,
-    output: Output = None,
-    seed: Seed = SPEC.seed,
-    workers: Workers | None = None,
-    data_dir: DataDir | None = None,
-    fixed_modulation: FixedModulation = SPEC.fixed_modulation,
-    wavetables_from_tier: WavetablesFromTier = SPEC.wavetables_from_tier,
-    catalog: CatalogFile = None,
-    community_dir: CommunityDirs = (),
-    factory: Factory = False,
-    repos: Repos = False,
-    approximate: Approximate = False,
-    variations: VariationCount = SPEC.variations,
-    audio: AudioSpec = SPEC.audio,
-    acceptance: AcceptanceSpec = SPEC.acceptance,
-    grow_by: GrowBy = 0,
-    weights: Weights = 0,
-    html: Html = None,
-    run: RunSettings = RUN,
-) -> Summary:
+@parameters_of(Generate, first=FIRST)
+def generate(settings: Generate) -> Summary:
     """Make a dataset of (audio, parameters) pairs, or continue one.
 
     Returns
@@ -129,7 +85,7 @@ def generate(
     SynthcoreError
         The disk is full.
     """
-    settings, laps = settings_from(Generate, locals()), Laps()
+    laps = Laps()
     show_logs()
     require_places(settings.data_dir)
     catalog_digest = library.given_catalog(settings.catalog, settings.data_dir)
@@ -140,60 +96,21 @@ def generate(
     laps.end("start")
     presets, files = gather_presets(settings)
     laps.end("presets" if settings.has_presets else "start")
-    spec = settings.spec_of(catalog_digest, presets.digest if presets else "")
-    spec = grown(spec, settings.output_path, settings.grow_by)
-    require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
-    plans = plan_shards(spec, settings.run.rows_per_shard, presets)
-    work = Work.of(settings, spec, plans, lambda plan: supply(plan, library.catalog(spec, settings.data_dir), presets))
-    tight = require_possible(work)
-
-    with (
-        environment.server_needed(),
-        task_runner(settings) as runner,
-        Display(plans, work) as display,
-        interruptible(),
-        at_most(settings.workers),
-    ):
-        if tight:
-            display.say(f"{tight}: it may not fit")
-        laps.end("start")
-        if settings.run.distribute:  # afterwards, all shards are there
-            distribute(plans, spec, settings, display)
-        made = render_shards(plans, settings, runner, display)
-        environment.require_server()
-        list_shards(shard_rows(plans, made, display.tally.cached), len(plans))
-        shards, gaps = split_outcomes(made, allow_partial=settings.run.allow_partial)
-        laps.end("render")
-        dataset = merge(plans, shards, gaps, spec, settings, runner, display)
-        laps.end("merge")
-
+    work = plan_work(settings, catalog_digest, presets)
+    made = make_dataset(work, laps)
     stats = RunStats(
-        cached=len(display.tally.cached),
-        rows_rendered=display.tally.rows_rendered,
+        cached=len(made.tally.cached),
+        rows_rendered=made.tally.rows_rendered,
         seconds=laps.parts["render"] + laps.parts["merge"],
         data_dir=settings.data_dir,
-        weights=weigh(dataset, settings),
+        weights=weigh(made.dataset, settings),
         presets=files,
     )
-    summary = Summary.of(spec, dataset, shards, gaps, stats)
+    summary = Summary.of(work.spec, made.dataset, made.shards, made.gaps, stats)
     laps.end("weights" if settings.weights else "rest")
-    summarize(summary)
-    show_picture(draw_picture.with_options(result_storage=settings.results_dir)(dataset))
-    if settings.html:
-        publish_page(dataset, settings.html)
+    publish(summary, made.dataset, settings)
     laps.end("rest")
     return summary.model_copy(update={"parts": laps.parts})
-
-
-def publish_page(dataset: DatasetRef, html: Path) -> None:
-    """Write the page of what was made, and say where it is and what it found."""
-    from synthcore.page.content import rows_heard
-    from synthcore.tasks.inspection import write_page
-
-    with rows_shown("listening", rows_heard(dataset.rows)):
-        found = write_page(Path(dataset.path), html)
-    list_findings(found)
-    link_page(html)
 
 
 def gather_presets(settings: Generate) -> tuple[Collection | None, dict[str, int]]:
@@ -212,17 +129,7 @@ def gather_presets(settings: Generate) -> tuple[Collection | None, dict[str, int
 
     folders = settings.community_dir
     if settings.repos:
-        from synthcore.flows.download_presets import download_presets
-
-        known = DownloadPresets(output=settings.data_dir / "community", data_dir=settings.data_dir)
-        download_presets(
-            output=known.output,
-            sources=known.sources,
-            refresh=settings.run.refreshes("clone"),
-            limits=known.limits,
-            data_dir=known.data_dir,
-        )
-        folders = (*folders, known.output)
+        folders = (*folders, download_known(settings))
     output = library.collection_of(folders, settings.factory, settings.approximate, settings.data_dir)
     library.forget_damaged(output)
     made = ingest_presets(
@@ -241,6 +148,105 @@ def gather_presets(settings: Generate) -> tuple[Collection | None, dict[str, int
     return presets, made.report.totals
 
 
+def download_known(settings: Generate) -> Path:
+    """Download the presets of the known sources, which this machine's settings name; return the folder."""
+    from synthcore.flows.download_presets import download_presets
+    from synthcore.settings.ingestion import DownloadPresets
+
+    known = DownloadPresets(output=settings.data_dir / "community", data_dir=settings.data_dir)
+    download_presets(
+        output=known.output,
+        sources=known.sources,
+        refresh=settings.run.refreshes("clone"),
+        limits=known.limits,
+        data_dir=known.data_dir,
+    )
+    return known.output
+
+
+def plan_work(settings: Generate, catalog_digest: str, presets: Collection | None) -> Work:
+    """Plan the shards of the dataset, which the output must be the beginning of if it is there."""
+    spec = settings.spec_of(catalog_digest, presets.digest if presets else "")
+    spec = grown(spec, settings.output_path, settings.grow_by)
+    require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
+    plans = plan_shards(spec, settings.run.rows_per_shard, presets)
+    catalog = library.catalog(spec, settings.data_dir)
+    return Work.of(settings, spec, plans, lambda plan: supply(plan, catalog, presets))
+
+
+class RunResult(NamedTuple):
+    """A dataset that was made, the shards it was merged from, what it lacks, and the tally of the run."""
+
+    dataset: DatasetRef
+    shards: list[ShardRef]
+    gaps: list[Gap]
+    tally: Tally
+
+
+def make_dataset(work: Work, laps: Laps) -> RunResult:
+    """Render the shards side by side, and merge them."""
+    settings, spec, plans = work.settings, work.spec, list(work.plans)
+    tight = require_possible(work)
+    with (
+        environment.server_needed(),
+        task_runner(settings) as runner,
+        Display(plans, work) as display,
+        interruptible(),
+        at_most(settings.workers),
+    ):
+        if tight:
+            display.say(f"{tight}: it may not fit")
+        laps.end("start")
+        if settings.run.distribute:  # afterwards, all shards are there
+            distribute(plans, spec, settings, display)
+        renderer = ShardRenderer(settings, runner, display)
+        made = renderer.render(plans)
+        environment.require_server()
+        list_shards(shard_rows(plans, made, display.tally.cached), len(plans))
+        shards, gaps = split_outcomes(made, allow_partial=settings.run.allow_partial)
+        laps.end("render")
+        dataset = merge(plans, shards, gaps, spec, settings, renderer)
+        laps.end("merge")
+    return RunResult(dataset, shards, gaps, display.tally)
+
+
+def merge(
+    plans: list[ShardPlan],
+    shards: list[ShardRef],
+    gaps: list[Gap],
+    spec: DatasetSpec,
+    settings: Generate,
+    renderer: ShardRenderer,
+) -> DatasetRef:
+    """Merge the shards. Reading every byte may find one damaged: it is rendered again, alone."""
+    named = {plan.name: plan for plan in plans}
+    place = {ref.name: i for i, ref in enumerate(shards)}
+    refresh = settings.run.refreshes("merge")
+    while True:
+        renderer.display.merging()
+        join = merge_shards.with_options(result_storage=settings.results_dir, refresh_cache=refresh)
+        try:
+            dataset = join(
+                shards,
+                settings.output_path,
+                settings.data_dir,
+                spec,
+                settings.run.merge,
+                settings.run.chunk_rows,
+                gaps,
+            )
+        except DamagedShard as damaged:
+            plan = named.pop(damaged.name, None)
+            if plan is None:  # rendered again already: the disk can't keep it
+                raise
+            mended, _ = split_outcomes(renderer.render_again([plan]), allow_partial=False)
+            shards[place[plan.name]] = mended[0]
+            continue
+        if refresh or dataset.is_intact():
+            return dataset
+        refresh = True  # it was cached, but the file is gone or changed
+
+
 def weigh(dataset: DatasetRef, settings: Generate) -> int:
     """Compute importance weights, if that is asked; return how many rows they are of."""
     if not settings.weights:
@@ -257,90 +263,26 @@ def weigh(dataset: DatasetRef, settings: Generate) -> int:
     return weighed.n_base
 
 
-def render_shards(
-    plans: list[ShardPlan], settings: Generate | RenderShards, runner: TaskRunner[Any], display: Display
-) -> list[ShardRef | Gap]:
-    """Render every shard that is not rendered yet, and those whose files are gone. One that fails leaves a gap."""
-    made = render(plans, settings, runner, display, refresh=settings.run.refreshes("render"))
-    lost = [i for i, one in enumerate(made) if is_lost(one, settings.data_dir)]
-    again = render_again([plans[i] for i in lost], settings, runner, display)
-    for i, one in zip(lost, again, strict=True):
-        made[i] = one
-    return made
+def publish(summary: Summary, dataset: DatasetRef, settings: Generate) -> None:
+    """Show in Prefect's UI what was made, and write the page if one is asked for."""
+    summarize(summary)
+    show_picture(draw_picture.with_options(result_storage=settings.results_dir)(dataset))
+    if settings.html:
+        publish_page(dataset, settings.html)
 
 
-def render(
-    plans: list[ShardPlan],
-    settings: Generate | RenderShards,
-    runner: TaskRunner[Any],
-    display: Display,
-    *,
-    refresh: bool = False,
-) -> list[ShardRef | Gap]:
-    """Render shards side by side; cached ones are there already, unless refreshed."""
-    task: Any = render_shard.with_options(
-        retries=settings.run.retries, result_storage=settings.results_dir, refresh_cache=refresh
-    )
-    made: dict[int, ShardRef | Gap] = {}
-    same = {"data_dir": settings.data_dir, "render_timeout": settings.run.render_timeout}
-    for plan, future in hand_out(plans, runner, task, **same):
-        one = made[plan.index] = outcome(plan, future)  # raises what ails all, while the others are being stopped
-        stop_if_all_failed(list(made.values()))
-        if isinstance(one, ShardRef):
-            display.shard_done(plan, is_cached=future.state.name == "Cached" or not one.tries)
-        else:
-            display.shard_failed()
-    return [made[plan.index] for plan in plans]
+def publish_page(dataset: DatasetRef, html: Path) -> None:
+    """Write the page of what was made, and say where it is and what it found."""
+    from synthcore.page.content import rows_heard
+    from synthcore.tasks.inspection import write_page
 
-
-def render_again(
-    lost: list[ShardPlan], settings: Generate | RenderShards, runner: TaskRunner[Any], display: Display
-) -> list[ShardRef | Gap]:
-    """Render shards that were cached, but whose files are gone or damaged."""
-    for plan in lost:
-        display.shard_lost(plan)
-    return render(lost, settings, runner, display, refresh=True) if lost else []
-
-
-def merge(
-    plans: list[ShardPlan],
-    shards: list[ShardRef],
-    gaps: list[Gap],
-    spec: DatasetSpec,
-    settings: Generate,
-    runner: TaskRunner[Any],
-    display: Display,
-) -> DatasetRef:
-    """Merge the shards. Reading every byte may find one damaged: it is rendered again, alone."""
-    named = {plan.name: plan for plan in plans}
-    place = {ref.name: i for i, ref in enumerate(shards)}
-    refresh = settings.run.refreshes("merge")
-    while True:
-        display.merging()
-        join = merge_shards.with_options(result_storage=settings.results_dir, refresh_cache=refresh)
-        try:
-            dataset = join(
-                shards,
-                settings.output_path,
-                settings.data_dir,
-                spec,
-                settings.run.merge,
-                settings.run.chunk_rows,
-                gaps,
-            )
-        except DamagedShard as damaged:
-            plan = named.pop(damaged.name, None)
-            if plan is None:  # rendered again already: the disk can't keep it
-                raise
-            mended, _ = split_outcomes(render_again([plan], settings, runner, display), allow_partial=False)
-            shards[place[plan.name]] = mended[0]
-            continue
-        if refresh or dataset.is_intact():
-            return dataset
-        refresh = True  # it was cached, but the file is gone or changed
+    with rows_shown("listening", rows_heard(dataset.rows)):
+        found = write_page(Path(dataset.path), html)
+    list_findings(found)
+    link_page(html)
 
 
 if __name__ == "__main__":
-    from synthcore.flows.cli import main
+    from synthcore.flows.running.flow_commands import run_file
 
-    sys.exit(main(["generate", *sys.argv[1:]], as_flow=True))
+    sys.exit(run_file("generate", generate))

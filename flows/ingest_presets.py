@@ -23,24 +23,14 @@ from synthcore.base import progress
 from synthcore.base.places import require_places
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
-from synthcore.flows.running.form import described, settings_from
+from synthcore.flows.running.form import parameters_of
 from synthcore.ingest.collecting import Survey, survey
-from synthcore.ingest.report import Ingested
+from synthcore.ingest.report import IngestResult
 from synthcore.pipeline.continuing import require_writable
-from synthcore.settings.models import (
-    Approximate,
-    Check,
-    CollectionFile,
-    DataDir,
-    Factory,
-    Ingest,
-    PresetDirs,
-    Refresh,
-    Workers,
-)
+from synthcore.settings.ingestion import Ingest
 from synthcore.tasks.ingest import make_collection
 from synthcore.tasks.logs import show_logs
-from synthcore.vital.factory import factory_folders
+from synthcore.vital.folders import factory_folders
 
 
 def run_name() -> str:
@@ -51,22 +41,13 @@ def run_name() -> str:
 
 
 @flow(name="ingest-presets", flow_run_name=run_name)
-@described
-def ingest_presets(
-    folders: PresetDirs = (),
-    factory: Factory = False,
-    output: CollectionFile = None,
-    check: Check = False,
-    approximate: Approximate = False,
-    refresh: Refresh = False,
-    workers: Workers | None = None,
-    data_dir: DataDir | None = None,
-) -> Ingested:
+@parameters_of(Ingest)
+def ingest_presets(settings: Ingest) -> IngestResult:
     """Read presets that people wrote into one file of patches, each sound once.
 
     Returns
     -------
-    Ingested
+    IngestResult
         The file, and what became of each preset.
 
     Raises
@@ -79,7 +60,6 @@ def ingest_presets(
         The disk is full.
     """
     show_logs()
-    settings = settings_from(Ingest, locals())
     require_places(settings.data_dir)
     require_writable(settings.output_path)
     searched = [*settings.folders, *(factory_folders() if settings.factory else [])]
@@ -90,11 +70,11 @@ def ingest_presets(
     return made
 
 
-def collect(folders: list[Path], found: Survey, settings: Ingest) -> Ingested:
+def collect(folders: list[Path], found: Survey, settings: Ingest) -> IngestResult:
     """Make the collection, unless it is there; once more if it was made, but is gone or changed."""
     arguments = (folders, found, settings.output_path, settings.check, settings.approximate, settings.workers)
     task = make_collection.with_options(result_storage=settings.results_dir, refresh_cache=settings.refresh)
-    made: Ingested = task(*arguments)
+    made: IngestResult = task(*arguments)
     return made if made.is_intact() else task.with_options(refresh_cache=True)(*arguments)
 
 
@@ -110,6 +90,6 @@ def shown(found: Survey) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    from synthcore.flows.cli import main
+    from synthcore.flows.running.flow_commands import run_file
 
-    sys.exit(main(["ingest", *sys.argv[1:]], as_flow=True))
+    sys.exit(run_file("ingest", ingest_presets))

@@ -17,8 +17,8 @@ from prefect.runtime import flow_run
 from synthcore.analysis.comparison import Comparison
 from synthcore.analysis.inspection import Inspection
 from synthcore.analysis.words import RowWords
-from synthcore.flows.running.form import RunDataset, dataset_of, described, settings_from
-from synthcore.settings.models import Html, Inspect, InWhole, OtherFile, RowsInWords
+from synthcore.flows.running.form import dataset_of, parameters_of
+from synthcore.settings.datasets import Inspect
 from synthcore.storage.refs import DatasetRef
 from synthcore.tasks.inspection import compare_files, describe_row, inspect_file, write_page
 from synthcore.tasks.report import draw_picture, link_page, list_findings, show_picture, show_text
@@ -30,14 +30,8 @@ def run_name() -> str:
 
 
 @flow(name="inspect", flow_run_name=run_name)
-@described
-def inspect_dataset(
-    file: RunDataset = None,
-    other: OtherFile = None,
-    row: RowsInWords = (),
-    all: InWhole = False,  # noqa: A002  the flag's name
-    html: Html = None,
-) -> Inspection | list[RowWords] | Comparison:
+@parameters_of(Inspect, dataset="file")
+def inspect_dataset(settings: Inspect) -> Inspection | list[RowWords] | Comparison:
     """Say what is in a dataset, or in one of its rows, or how two datasets differ.
 
     Returns
@@ -52,7 +46,6 @@ def inspect_dataset(
     SpecError
         The page can't be written, or is asked of one row.
     """
-    settings = settings_from(Inspect, {**locals(), "file": dataset_of(file)})
     if settings.row:
         told = [describe_row(settings.file, row, settings.all) for row in settings.row]
         show_text("inspection", str(settings.file), "\n".join(words.to_text() for words in told))
@@ -74,6 +67,6 @@ def inspect_dataset(
 
 
 if __name__ == "__main__":
-    from synthcore.flows.cli import main
+    from synthcore.flows.running.flow_commands import run_file
 
-    sys.exit(main(["inspect", *sys.argv[1:]], as_flow=True))
+    sys.exit(run_file("inspect", inspect_dataset))

@@ -21,14 +21,14 @@ from pydantic import Field
 from synthcore.base.errors import IncompleteDataset
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
-from synthcore.flows import generate
 from synthcore.flows.running.display import Display
 from synthcore.flows.running.distribution import INCOMPLETE
 from synthcore.flows.running.form import described
 from synthcore.flows.running.runners import task_runner
+from synthcore.flows.running.shard_renderer import ShardRenderer
 from synthcore.pipeline.batch import Batch, find
 from synthcore.pipeline.gaps import split_outcomes
-from synthcore.settings.models import RenderShards, RunSettings
+from synthcore.settings.generate import RenderShards, RunSettings
 
 
 @flow(name="render-shards")
@@ -63,7 +63,7 @@ def render_shards(
     plans = batch.plans(settings.data_dir)
     try:
         with task_runner(settings) as runner, Display(plans) as display, interruptible(), at_most(settings.workers):
-            made = generate.render_shards(plans, settings, runner, display)
+            made = ShardRenderer(settings, runner, display).render(plans)
         split_outcomes(made, allow_partial=False)
     except IncompleteDataset as incomplete:
         return Failed(name=INCOMPLETE, message=str(incomplete))

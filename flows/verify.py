@@ -15,16 +15,8 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from synthcore.engine.lending import at_most
-from synthcore.flows.running.form import RunDataset, dataset_of, described, settings_from
-from synthcore.settings.models import (
-    ControlsToMove,
-    EveryRow,
-    OfActivity,
-    RowsToVerify,
-    ToleranceDb,
-    Verify,
-    Workers,
-)
+from synthcore.flows.running.form import dataset_of, parameters_of
+from synthcore.settings.datasets import Verify
 from synthcore.tasks.report import show_text
 from synthcore.tasks.verification import verify_rows
 from synthcore.verification.rerendering import Unverified, Verdict
@@ -37,16 +29,8 @@ def run_name() -> str:
 
 
 @flow(name="verify", flow_run_name=run_name)
-@described
-def verify(
-    file: RunDataset = None,
-    rows: RowsToVerify = 10,
-    all: EveryRow = False,  # noqa: A002  the flag's name
-    tolerance_db: ToleranceDb = -60.0,
-    activity: OfActivity = False,
-    controls: ControlsToMove = 20,
-    workers: Workers | None = None,
-) -> Verdict | ActivityVerdict:
+@parameters_of(Verify, dataset="file")
+def verify(settings: Verify) -> Verdict | ActivityVerdict:
     """Render rows again from their stored labels alone, and compare bit for bit.
 
     Returns
@@ -63,7 +47,6 @@ def verify(
     EngineMismatch
         The synth here has other controls than the dataset's.
     """
-    settings = settings_from(Verify, {**locals(), "file": dataset_of(file)})
     with at_most(settings.workers):
         verdict = verify_rows(settings)
     show_text("verdict", str(settings.file), verdict.to_text())
@@ -73,6 +56,6 @@ def verify(
 
 
 if __name__ == "__main__":
-    from synthcore.flows.cli import main
+    from synthcore.flows.running.flow_commands import run_file
 
-    sys.exit(main(["verify", *sys.argv[1:]], as_flow=True))
+    sys.exit(run_file("verify", verify))

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from synthcore.flows.inspect_dataset import inspect_dataset as inspect
     from synthcore.flows.verify import verify
     from synthcore.playback import render, render_many
-    from synthcore.settings.models import RunSettings
+    from synthcore.settings.generate import RunSettings
     from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
     from synthcore.storage.dataset import Dataset
+    from synthcore.training.batches import Examples, Order
+    from synthcore.training.torch import BatchStream, RowDataset, ShuffledBatches
     from synthcore.vital.controls import Registry
     from synthcore.vital.patch import LABELS, Patch
 
@@ -31,11 +33,16 @@ _HOMES = {
     "LABELS": "synthcore.vital.patch",
     "AcceptanceSpec": "synthcore.spec",
     "AudioSpec": "synthcore.spec",
+    "BatchStream": "synthcore.training.torch",
     "Dataset": "synthcore.storage.dataset",
     "DatasetSpec": "synthcore.spec",
+    "Examples": "synthcore.training.batches",
+    "Order": "synthcore.training.batches",
     "Patch": "synthcore.vital.patch",
     "Registry": "synthcore.vital.controls",
-    "RunSettings": "synthcore.settings.models",
+    "RowDataset": "synthcore.training.torch",
+    "RunSettings": "synthcore.settings.generate",
+    "ShuffledBatches": "synthcore.training.torch",
     "SynthcoreError": "synthcore.base.errors",
     "compute_weights": "synthcore.flows.running.calls",
     "discover_wavetables": "synthcore.flows.running.calls",
@@ -52,11 +59,16 @@ __all__ = [
     "LABELS",
     "AcceptanceSpec",
     "AudioSpec",
+    "BatchStream",
     "Dataset",
     "DatasetSpec",
+    "Examples",
+    "Order",
     "Patch",
     "Registry",
+    "RowDataset",
     "RunSettings",
+    "ShuffledBatches",
     "SynthcoreError",
     "compute_weights",
     "discover_wavetables",

@@ -1,6 +1,6 @@
 """What a dataset is: every choice that changes its bytes, and nothing that doesn't.
 
-A dataset is a pure function of its spec. Where and how it is made is `synthcore.settings.models`.
+A dataset is a pure function of its spec. Where and how it is made is the settings': `synthcore.settings.generate`.
 """
 
 from __future__ import annotations
@@ -11,26 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from synthcore.base.hashing import content_hash
 from synthcore.base.messages import clash
-from synthcore.base.quantities import COUNT, Count, Hertz, N, Seconds, Typed, WholeSeconds, items, note, number
+from synthcore.base.quantities import Count, Hertz, Seconds, Typed, WholeSeconds, items, note, number
 from synthcore.engine.rendering import RenderFormat
 
-# The types that specs, flow parameters and flags share: range, choices and help, written once.
-Tier = Annotated[
-    Literal[1, 2, 3],
-    BeforeValidator(number),
-    Field(description="How much of the synth varies: 1 = 82 controls, 2 = all 448, 3 = modulation as well."),
-]
-Rows = Annotated[int, Field(ge=1, description="Rows in the dataset; each patch makes one a note."), COUNT, N]
-Seed = Annotated[int, Field(ge=0, lt=2**32, description="Another seed, another dataset."), COUNT, N]
-FixedModulation = Annotated[bool, Field(description="At tier 2: 8 fixed routes, each on or off.")]
-VariationCount = Annotated[
-    int, Field(ge=0, le=10_000_000, description="Patches to make by changing and mixing presets."), COUNT, N
-]
-WavetablesFromTier = Annotated[
-    Literal[1, 2],
-    BeforeValidator(number),
-    Field(description="The lowest tier that varies the wavetables."),
-]
 Digest = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 Note = Annotated[int, Field(ge=0, le=127), BeforeValidator(note)]
 #: What a row of the priors can be meant for: a tier, or tier 2 with its fixed modulation.
@@ -88,14 +71,18 @@ class DatasetSpec(_Frozen):
     those made from presets come in front of them.
     """
 
-    tier: Tier = 1
-    n_samples: Rows = 1_000
-    seed: Seed = 0
-    fixed_modulation: FixedModulation = False
-    wavetables_from_tier: WavetablesFromTier = 1
+    tier: Annotated[Literal[1, 2, 3], BeforeValidator(number)] = Field(
+        1, description="How much of the synth varies: 1 = 82 controls, 2 = all 448, 3 = modulation as well."
+    )
+    n_samples: Count = Field(1_000, ge=1, description="Rows in the dataset; each patch makes one a note.")
+    seed: Count = Field(0, ge=0, lt=2**32, description="Another seed, another dataset.")
+    fixed_modulation: bool = Field(False, description="At tier 2: 8 fixed routes, each on or off.")
+    wavetables_from_tier: Annotated[Literal[1, 2], BeforeValidator(number)] = Field(
+        1, description="The lowest tier that varies the wavetables."
+    )
     catalog_digest: Digest = Field("", description="The wavetable catalog, by digest; the built-in one if empty.")
     presets_digest: Digest = Field("", description="The collection of presets, by digest; none if empty.")
-    variations: VariationCount = 0
+    variations: Count = Field(0, ge=0, le=10_000_000, description="Patches to make by changing and mixing presets.")
     audio: AudioSpec = Field(default_factory=AudioSpec)
     acceptance: AcceptanceSpec = Field(default_factory=AcceptanceSpec)
 

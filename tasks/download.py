@@ -11,7 +11,7 @@ from prefect import Task, task
 
 from synthcore.base.errors import DownloadError
 from synthcore.ingest import download
-from synthcore.ingest.download import Downloaded, Outcome
+from synthcore.ingest.download import DownloadResult, Outcome
 from synthcore.ingest.remotes import RemoteSource
 from synthcore.ingest.transfer import Limits
 from synthcore.tasks.records import guarded
@@ -32,12 +32,12 @@ def download_key(_: Any, parameters: dict[str, Any]) -> str | None:
     persist_result=True,
     result_serializer="json",
 )
-def download_source(source: RemoteSource, version: str, folder: Path, limits: Limits) -> Downloaded:
+def download_source(source: RemoteSource, version: str, folder: Path, limits: Limits) -> DownloadResult:
     """Download one source of presets, or find it downloaded already."""
     return download.download(source, version, folder, limits)
 
 
-def fetch(source: RemoteSource, output: Path, limits: Limits, downloading: Task[..., Downloaded]) -> Outcome:
+def fetch(source: RemoteSource, output: Path, limits: Limits, downloading: Task[..., DownloadResult]) -> Outcome:
     """Bring one source up to date by the task `downloading`, and say what became of it.
 
     A failure is an outcome too.
@@ -48,7 +48,7 @@ def fetch(source: RemoteSource, output: Path, limits: Limits, downloading: Task[
         version = download.find_version(source, limits)
         arguments = (source, version, folder, limits)
         state: Any = downloading(*arguments, return_state=True)
-        downloaded: Downloaded = state.result()
+        downloaded: DownloadResult = state.result()
         is_cached = state.name == "Cached"
         if is_cached and not downloaded.is_intact():
             downloaded, is_cached = downloading.with_options(refresh_cache=True)(*arguments), False

@@ -11,7 +11,7 @@ from prefect.tasks import exponential_backoff
 from synthcore.base.hashing import content_hash
 from synthcore.ingest import collecting as ingest
 from synthcore.ingest.collecting import Survey
-from synthcore.ingest.report import Ingested
+from synthcore.ingest.report import IngestResult
 from synthcore.tasks.records import guarded
 from synthcore.tasks.shards import heals
 from synthcore.vital.controls import installed
@@ -42,6 +42,6 @@ def make_collection(
     check: bool,
     approximate: bool,
     workers: int,
-) -> Ingested:
+) -> IngestResult:
     """Read presets into a collection, or find it made already."""
     return ingest.make_collection(folders, output, installed(), check=check, workers=workers, approximate=approximate)

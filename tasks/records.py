@@ -24,8 +24,8 @@ from prefect.utilities.importtools import to_qualified_name
 
 from synthcore.analysis.importance import ProbeRef
 from synthcore.base.atomic import atomic_path
-from synthcore.ingest.download import Downloaded
-from synthcore.ingest.report import Ingested
+from synthcore.ingest.download import DownloadResult
+from synthcore.ingest.report import IngestResult
 from synthcore.ingest.wavetables import CatalogRef
 from synthcore.pipeline.cache import Records
 from synthcore.storage.refs import DatasetRef, ShardRef
@@ -35,16 +35,16 @@ log = logging.getLogger(__name__)
 CacheKey = Callable[[Any, dict[str, Any]], str | None]
 
 #: All that a task may return and keep, besides plain text: models that hold text and numbers, and do nothing.
-RESULTS = (ShardRef, DatasetRef, Ingested, ProbeRef, CatalogRef, Downloaded)
+RESULTS = (ShardRef, DatasetRef, IngestResult, ProbeRef, CatalogRef, DownloadResult)
 _NAMES = {to_qualified_name(model) for model in RESULTS}
 #: What results were called when their modules lay elsewhere: what was cached then is cached still.
 FORMER_NAMES = {
     "synthcore.storage.merge.ShardRef": ShardRef,
     "synthcore.storage.merge.DatasetRef": DatasetRef,
-    "synthcore.presets.report.Ingested": Ingested,
+    "synthcore.presets.report.Ingested": IngestResult,
     "synthcore.importance.ProbeRef": ProbeRef,
     "synthcore.wavetables.discovery.CatalogRef": CatalogRef,
-    "synthcore.presets.download.Downloaded": Downloaded,
+    "synthcore.presets.download.Downloaded": DownloadResult,
 }
 _FORMER_NAME = re.compile("|".join(rf'(?<=\\"__class__\\": \\"){re.escape(name)}(?=\\")' for name in FORMER_NAMES))
 _SERIALIZER = JSONSerializer().model_dump(mode="json")
@@ -146,7 +146,7 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
             shards[file] = result
         elif isinstance(result, DatasetRef):
             datasets[file] = result
-        elif isinstance(result, Ingested):
+        elif isinstance(result, IngestResult):
             collections.add(result.collection)
         elif isinstance(result, ProbeRef):
             probes.add(result.name)

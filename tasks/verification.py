@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import task
 
-from synthcore.settings.models import Verify
+from synthcore.settings.datasets import Verify
 from synthcore.storage.dataset import Dataset, damage_named
 from synthcore.verification import rerendering
 from synthcore.verification.rerendering import Verdict

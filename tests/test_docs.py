@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import h5py
 import pytest
 
+import synthcore
 from synthcore.flows.cli import COMMANDS
-from synthcore.settings import models
-from synthcore.settings.models import Generate, parse
+from synthcore.settings.commands import model_of
+from synthcore.settings.common import parse
+from synthcore.settings.generate import Generate
 
 ROOT = Path(__file__).parent.parent
 README, GUIDE = ROOT / "README.md", ROOT / "docs" / "guide.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -97,7 +101,7 @@ def test_every_command_of_readme_and_guide_is_understood() -> None:
     assert {name for name, _ in commands} - {"--help"} == set(COMMANDS)
     for name, flags in commands:
         if name != "--help":
-            parse(getattr(models, COMMANDS[name][0]), flags.split())
+            parse(model_of(name), flags.split())
 
 
 def test_the_environment_variables_of_the_guide_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,3 +130,39 @@ def test_the_format_page_names_every_dataset_and_attribute(tier_3: Any) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def floors() -> list[str]:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    return list(layers)
+
+
+def test_the_drawing_of_the_house_has_the_floors_of_the_contract() -> None:
+    (drawing,) = code(ARCHITECTURE, "mermaid")
+    drawn = re.findall(r'\b(f\d+)\["([^"]+)"\]', drawing)
+    assert [floor for _, floor in drawn] == floors()
+    arrows = re.findall(r"-->", drawing)
+    assert len(arrows) == len(drawn) - 1
+
+
+def test_every_room_has_its_line_and_every_file_that_the_architecture_names_is_there() -> None:
+    text = ARCHITECTURE.read_text()
+    rooms = [room for floor in floors() for room in floor.split(" | ")]
+    listed = re.findall(r"^\| `([a-z]+)(?:/|\.py)` \|", text, re.MULTILINE)
+    assert sorted(listed) == sorted(rooms)
+    found = {path for top in ("synthcore", "flows", "tasks") for path in (ROOT / top).rglob("*")}
+    there = {"/".join(path.relative_to(ROOT).parts[-depth:]) for path in found for depth in (1, 2, 3)} | {"synthcore"}
+    for path in re.findall(r"`((?:[a-z_]+/)+(?:[a-z_]+\.(?:py|toml))?|[a-z_]+\.py)`", text):
+        assert path.rstrip("/") in there, path
+
+
+def test_the_page_of_the_api_lists_what_the_package_exports() -> None:
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    assert sorted(re.findall(r"\w+", " ".join(rows))) == sorted({*synthcore.__all__} - {"SynthcoreError"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_import_from_the_public_face_alone(page: Path) -> None:
+    if page.name != "CONTRIBUTING.md" and page.parent.name != "decisions":
+        assert not re.findall(r"^(?:from|import) synthcore\.[\w.]+", page.read_text(), re.MULTILINE)

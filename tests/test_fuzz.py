@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from synthcore.base.errors import SynthcoreError
 from synthcore.ingest.files import Found, Refused, find
 from synthcore.ingest.wavetables import discover
-from synthcore.vital import validation
+from synthcore.vital import parsing, validation
 from synthcore.vital.catalog import Catalog, builtin
 from synthcore.vital.controls import Registry, installed
 from synthcore.vital.reading import ReadPreset, read_preset
@@ -101,7 +101,7 @@ def preset(preset_folder: Path) -> dict[str, Any]:
 @given(st.binary(max_size=200) | values.map(lambda value: json.dumps(value).encode("utf-8", "replace")))
 def test_any_bytes_as_a_preset(content: bytes) -> None:
     with contextlib.suppress(SynthcoreError):
-        validation.require_loadable(validation.parse(content), installed())
+        validation.require_loadable(parsing.parse(content), installed())
 
 
 def test_a_changed_preset(preset: dict[str, Any], registry: Registry) -> None:
@@ -110,7 +110,7 @@ def test_a_changed_preset(preset: dict[str, Any], registry: Registry) -> None:
     def check(changes: list[Change]) -> None:
         content = json.dumps(changed(preset, changes)).encode()
         with contextlib.suppress(SynthcoreError):
-            document = validation.parse(content)
+            document = parsing.parse(content)
             validation.require_loadable(document, registry)
             validation.mend(document, registry)
 

@@ -13,7 +13,7 @@ from synthcore.engine import lending
 from synthcore.engine.rendering import Fault
 from synthcore.storage.dataset import Dataset
 from synthcore.training.batches import Examples
-from synthcore.vital.classes import builtin_classes
+from synthcore.vital.classes import Extras, builtin_classes
 from synthcore.vital.controls import installed
 from synthcore.vital.normalize import to_label, to_values
 from synthcore.vital.patch import EMPTY_SLOT, LABELS, Patch
@@ -94,7 +94,7 @@ def test_a_prediction_becomes_a_preset_that_is_the_same_patch(tmp_path):
 
 def test_many_patches_come_in_order_with_faults_among_them(short):
     name = "1" * 64
-    patches = [INIT, replace(INIT, extras=(name, None, None)), INIT]
+    patches = [INIT, replace(INIT, extras=Extras(lfos=name)), INIT]
     first, fault, last = synthcore.render_many(patches, [60, 61, 62], audio=short, assets={name: b"[1]"})
     assert fault == Fault(61, "not-loaded", None, None)
     for sound, note in ((first, 60), (last, 62)):
@@ -212,7 +212,7 @@ def test_an_asset_that_is_not_given_is_named():
 def test_a_patch_that_the_synth_refuses_is_an_error(short):
     name = "1" * 64
     with pytest.raises(RenderError, match="can't be rendered at note 60: not-loaded"):
-        synthcore.render(replace(INIT, extras=(name, None, None)), audio=short, assets={name: b"[1]"})
+        synthcore.render(replace(INIT, extras=Extras(lfos=name)), audio=short, assets={name: b"[1]"})
 
 
 def test_playing_at_many_velocities_keeps_few_synths_warm(short, monkeypatch):

@@ -21,7 +21,8 @@ from synthcore.base.masking import masked
 from synthcore.engine import faults
 from synthcore.engine.client import Renderer
 from synthcore.engine.rendering import RenderFormat
-from synthcore.settings.models import DownloadPresets, parse
+from synthcore.settings.common import parse
+from synthcore.settings.ingestion import DownloadPresets
 from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import DatasetSpec
 from synthcore.tasks.records import read_records

@@ -1,1 +1,1 @@
-"""Running: what runs the flows. Servers, workers, runners and the display; the flows themselves lie above."""
+"""Running: what runs the flows. Commands, servers, workers, runners and the display; the flows lie above."""

@@ -24,7 +24,7 @@ from synthcore.base.errors import Accident, Interrupted, RenderError, SpecError
 from synthcore.flows.running.display import Display
 from synthcore.pipeline.batch import Batch, cut, mark
 from synthcore.pipeline.shard import ShardPlan
-from synthcore.settings.models import Generate, RunSettings
+from synthcore.settings.generate import Generate, RunSettings
 from synthcore.spec import DatasetSpec
 
 FLOW = "render-shards"

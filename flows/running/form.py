@@ -1,40 +1,84 @@
-"""The form that Prefect's UI shows for a flow: ranges and choices are the types'; descriptions it reads elsewhere."""
+"""A flow's parameters, made from its command's settings: what it can be called with, and what Prefect's form shows.
+
+Prefect reads names, types, ranges and defaults off the signature, and the descriptions out of the docstring.
+"""
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from synthcore.base.errors import SpecError
 from synthcore.base.messages import explain
-from synthcore.settings.models import Common
+from synthcore.settings.commandline import CommandOnly, Hidden
+from synthcore.settings.common import Cached, Command, Common
 
 RunDataset = Annotated[
     Path | None,
     Field(description="The dataset. By default DATA_DIR/tier1-seed0.h5, which generate/tier1-1k makes."),
 ]
-Settings = TypeVar("Settings", bound=BaseModel)
+FIRST_DATASET = "tier1-seed0.h5"  #: what generate makes of a spec's defaults
+Model = TypeVar("Model", bound=BaseModel)
+Settings = TypeVar("Settings", bound=Command)
+Result = TypeVar("Result")
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Parameters(inspect.Signature):
+    """A signature that shows names and defaults. The types say too much for a line; Prefect's form shows them."""
+
+    def __str__(self) -> str:
+        return str(inspect.Signature([one.replace(annotation=one.empty) for one in self.parameters.values()]))
+
+
+def parameters_of(
+    model: type[Settings], *, first: Sequence[str] = (), dataset: str = ""
+) -> Callable[[Callable[[Settings], Result]], Callable[..., Result]]:
+    """Let a flow be called with each setting of its command, and give it the settings. Stands below Prefect's `flow`.
+
+    Parameters
+    ----------
+    model : type
+        The command's. Its `CommandOnly` and `Hidden` settings are no parameters.
+    first : sequence of str, optional
+        The parameters in front. The model's others follow, and then what commands share: left out, that is the
+        worker's own, because a deployment doesn't know where it will run.
+    dataset : str, optional
+        The parameter that is the dataset. It may be left out as well: see `dataset_of`.
+    """
+    signature = Parameters([_parameter(model, name, dataset) for name in _names(model, first)])
+
+    def decorate(function: Callable[[Settings], Result]) -> Callable[..., Result]:
+        @functools.wraps(function)
+        def flow_function(*arguments: Any, **parameters: Any) -> Result:
+            given = signature.bind(*arguments, **parameters)
+            given.apply_defaults()
+            return function(_settings_from(model, given.arguments, dataset))
+
+        returned = inspect.signature(function).return_annotation
+        flow_function.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
+        return described(flow_function)
+
+    return decorate
 
 
 def described(function: Function) -> Function:
     """Put the descriptions of the parameters' types into the docstring, where Prefect looks for them."""
-    hints = get_type_hints(function, include_extras=True)
-    told = {name: next(_descriptions(hints[name]), None) for name in inspect.signature(function).parameters}
-    lines = "".join(f"\n    {name}: {description}" for name, description in told.items() if description)
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    texts = {one.name: next(_descriptions(one.annotation), None) for one in parameters}
+    lines = "".join(f"\n    {name}: {text}" for name, text in texts.items() if text)
     function.__doc__ = f"{inspect.getdoc(function)}\n\nArgs:{lines}\n"
     return function
 
 
-def settings_from(model: type[Settings], parameters: Mapping[str, Any]) -> Settings:
-    """Make settings of what a flow was asked: its `locals()`, before it has named anything else.
-
-    Left out, what commands share is the worker's own: a deployment doesn't know where it will run.
+def settings_from(model: type[Model], parameters: Mapping[str, Any]) -> Model:
+    """Make settings of a flow's parameters. What commands share is the worker's own where it is None.
 
     Raises
     ------
@@ -47,7 +91,7 @@ def settings_from(model: type[Settings], parameters: Mapping[str, Any]) -> Setti
         raise SpecError(explain(error, model)) from error
 
 
-def dataset_of(file: Path | str | None, data_dir: Path | None = None) -> Path:
+def dataset_of(file: Path | str | None) -> Path:
     """The dataset that a run is about, by default the first one that people make in the worker's data directory.
 
     Raises
@@ -55,7 +99,39 @@ def dataset_of(file: Path | str | None, data_dir: Path | None = None) -> Path:
     SpecError
         As `settings_from`, of the worker's own settings.
     """
-    return Path(file) if file else (data_dir or settings_from(Common, {}).data_dir) / "tier1-seed0.h5"
+    return Path(file) if file else settings_from(Common, {}).data_dir / FIRST_DATASET
+
+
+def _settings_from(model: type[Settings], parameters: Mapping[str, Any], dataset: str) -> Settings:
+    """Make settings of parameters, one of which may be a dataset that was left out."""
+    if not dataset or parameters[dataset]:
+        return settings_from(model, parameters)
+    settings = settings_from(model, {**parameters, dataset: Path()})
+    # Where the command's own setting says, which beats the common one.
+    file = settings.data_dir / FIRST_DATASET if isinstance(settings, Cached) else dataset_of(None)
+    return settings.model_copy(update={dataset: file})
+
+
+def _names(model: type[Command], first: Sequence[str]) -> list[str]:
+    """The settings that are parameters, in their order."""
+    fields = model.model_fields.items()
+    names = [n for n, field in fields if not any(isinstance(one, CommandOnly | Hidden) for one in field.metadata)]
+    rest = [name for name in names if name not in first]
+    return [*first, *sorted(rest, key=lambda name: name in Common.model_fields)]
+
+
+def _parameter(model: type[Command], name: str, dataset: str) -> inspect.Parameter:
+    field = model.model_fields[name]
+    text = Field(description=field.description, validate_default=field.validate_default)
+    annotation: Any = Annotated[(field.annotation, *field.metadata, text)]
+    default = None
+    if name == dataset:
+        annotation = RunDataset
+    elif name in Common.model_fields:
+        annotation = annotation | None
+    else:
+        default = field.get_default(call_default_factory=True)
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
 
 
 def _descriptions(hint: Any) -> Iterator[str]:

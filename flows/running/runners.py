@@ -11,7 +11,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from synthcore.base.errors import SpecError
-from synthcore.settings.models import Generate, RenderShards
+from synthcore.settings.generate import Generate, RenderShards
 
 #: Shards that a runner has at a time. More than a cluster usually has cores; few enough to cost neither the scheduler
 #: nor us anything: 10,000 planned shards are 10,000 plans, not 10,000 live futures.

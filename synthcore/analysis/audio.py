@@ -1,8 +1,8 @@
-"""Hearing: what is measured on the audio of some rows, each read once: brightness, length, nearest neighbours.
+"""Hearing rows: what is measured on the audio of some of them, each read once: brightness, length, nearest rows.
 
-Audio is large, so a bounded number of rows is heard, evenly spaced over the dataset; all of them where there are no
-more. Rows are compared by a sketch: the log-mel spectrum of `distances` at its finest pitch, averaged over quarters
-of the time. Averaging forgives what random phases change, and keeps what knobs do.
+Audio is large, so a bounded number of rows is heard, evenly spaced over the dataset. Rows are compared by a sketch: the
+log-mel spectrum of `distances` at its finest pitch, averaged over quarters of the time. Averaging forgives what random
+phases change, and keeps what knobs do.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from synthcore.base import progress
 from synthcore.base.progress import Progress
 from synthcore.storage.dataset import Dataset
 
-#: Rows that are heard where nobody wants to wait: some 3 s.
+#: How many rows are heard where nobody wants to wait: some 3 s.
 QUICK = 256
 #: Parts of a row's time that are averaged to one spectrum each.
 SPANS = 4
 #: Mean difference of two sketches below which rows count as near-duplicates. The same knobs with other random phases
 #: lie under it in 9 of 10 patches; of 4,066 pairs of drawn patches at one note none did (docs/decisions/0009).
 NEAR_DB = 2.0
-#: Sound ends where it stays this far below the loudest block: what RT60, the time of a reverberation, goes by.
+#: Sound ends where it stays this far below the loudest block, as reverberation time (RT60) is defined.
 END_DB = 60.0
 BLOCK_SECONDS = 0.01
-#: Pairs that are named.
+#: How many pairs are named.
 PAIRS = 12
-#: Rows that are compared with all others at a time.
+#: How many rows are compared with all others at a time.
 COMPARED = 256
 
 
@@ -45,7 +45,7 @@ class NearPair(BaseModel):
 
 
 class Duplicates(BaseModel):
-    """How much of a dataset is there twice, as shares of its rows."""
+    """How much of a dataset repeats itself, as shares of its rows."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -55,6 +55,11 @@ class Duplicates(BaseModel):
     near: float  # of the rows heard: another patch's row among them is nearer than `near_db`
     near_db: float = NEAR_DB
     pairs: tuple[NearPair, ...]  # the nearest of them, whether near-duplicates or not
+
+    @property
+    def near_text(self) -> str:
+        """How many rows are near-duplicates, in words."""
+        return f"{self.near:.1%} of {self.rows_heard} rows heard" if self.rows_heard else "not known: no audio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +73,9 @@ class AudioMeasurements:
     centroids_hz, sound_seconds : ndarray, shape (n,), float64
         See `centroid_hz` and `seconds_of_sound`.
     nearest : ndarray, shape (n,), int
-        For each, the place in `rows` of the nearest row of another patch; its own where there is none.
+        For each, the place in `rows` of the nearest row of another patch; its own if there is none.
     nearest_db : ndarray, shape (n,), float64
-        How far that one is; infinite where there is none.
+        How far away that row is; infinite if there is none.
     """
 
     rows: NDArray[np.intp]
@@ -91,7 +96,7 @@ class AudioMeasurements:
 
 
 def measure_audio(dataset: Dataset, limit: int) -> AudioMeasurements:
-    """Read and measure at most `limit` rows, evenly spaced. Tells `synthcore.base.progress` of each.
+    """Read and measure at most `limit` rows, evenly spaced. Reports each to `synthcore.base.progress`.
 
     A recipe has no audio, so nothing is heard.
     """
@@ -110,7 +115,7 @@ def measure_audio(dataset: Dataset, limit: int) -> AudioMeasurements:
 
 
 def find_duplicates(dataset: Dataset, heard: AudioMeasurements) -> Duplicates:
-    """Say how much is there twice: exactly, by every row's hash; nearly, by the rows heard."""
+    """Measure how much repeats: exactly, by every row's hash; nearly, by the rows heard."""
     _, sounds = np.unique(dataset.column("audio_sha256"), return_inverse=True)
     patches = _patch_numbers(dataset)
     pairs, of_row, rows_of_pair = np.unique(
@@ -163,9 +168,9 @@ def _patch_numbers(dataset: Dataset) -> NDArray[np.intp]:
 def _find_nearest(
     sketches: NDArray[np.float32], patches: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Find each sketch's nearest one of another patch, and how far that is.
+    """Find each sketch's nearest neighbour of another patch, and its distance.
 
-    All pairs, a block at a time: with this many numbers to a sketch a tree would visit nearly all of them too.
+    All pairs, a block at a time: with this many numbers to a sketch, a tree would visit nearly all of them too.
     """
     from scipy.spatial.distance import cdist
 

@@ -1,4 +1,4 @@
-"""Axes: from numbers to places and the few round ones that are written beside them, whatever draws them."""
+"""Axes: where numbers lie on them, and which round numbers to write beside them, whatever draws them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Axis:
 
     @classmethod
     def over(cls, values: NDArray[np.floating], *, is_log: bool = False) -> Axis:
-        """The axis on which all values have a place: on a logarithmic one, all above 0. It is never without width."""
+        """The axis that holds all values, or on a logarithmic one all above 0. Its width is never 0."""
         shown = values[values > 0] if is_log else values
         low, high = (float(shown.min()), float(shown.max())) if len(shown) else (1.0, 10.0)
         if low == high:
@@ -52,7 +52,7 @@ class Axis:
         return edges
 
     def ticks(self) -> list[float]:
-        """Round numbers on the axis, `MOST_TICKS` or about as many."""
+        """Round numbers on the axis, about `MOST_TICKS`."""
         if self.is_log and self.high / self.low >= DECADE:
             return self._powers()
         step = 10.0 ** math.floor(math.log10((self.high - self.low) / MOST_TICKS))
@@ -61,7 +61,7 @@ class Axis:
         return [n * step for n in range(math.ceil(first), math.floor(last) + 1)]
 
     def _powers(self) -> list[float]:
-        """Powers of ten; with twice and five times these, where there is room for them."""
+        """Powers of ten, with twice and five times these if there is room."""
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)))
         every = [m * 10.0**n for n in decades for m in STEPS[:-1]] + [10.0**decades.stop]
         for mantissas in ("125", "1"):
@@ -72,5 +72,5 @@ class Axis:
 
 
 def short(value: float) -> str:
-    """Write a number with three digits that count, as one reads it."""
+    """Write a number with three significant digits, as people read it."""
     return (f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}").replace("-", "\N{MINUS SIGN}")

@@ -1,4 +1,4 @@
-"""Comparing two datasets: what was asked for differently, what is in both, and their numbers side by side."""
+"""Comparing two datasets: how their specs differ, what is in both, and their numbers side by side."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.analysis.audio import QUICK, AudioMeasurements, measure_audio
 from synthcore.analysis.inspection import Inspection, inspect, new_table, text_of
+from synthcore.analysis.overview import SHORT
 from synthcore.storage.dataset import Dataset
 
 LETTERS = ("A", "B")
 
 
 class Comparison(BaseModel):
-    """What two datasets have in common, and what not. Pairs are of the first and the second."""
+    """What two datasets have in common and how they differ. Pairs are of the first and the second."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -52,7 +53,7 @@ class Comparison(BaseModel):
         return {what: (of_each[0][what], of_each[1][what]) for what in of_each[0]}
 
     def to_text(self) -> str:
-        """Say it, for a terminal."""
+        """Describe it for a terminal."""
         names = [f"{letter}  {found.file}\n" for letter, found in zip(LETTERS, self.found, strict=True)]
         sentences = "".join(f"- {sentence}\n" for sentence in self.headline)
         table = new_table("side by side", "", *LETTERS)
@@ -88,7 +89,7 @@ def _share_in(rows: NDArray[Any], others: NDArray[Any]) -> float:
 
 
 def _fields(spec: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, Any]]:
-    """The fields of a spec; those of its groups as audio.notes."""
+    """List the fields of a spec, those of its groups as `audio.notes`."""
     for name, value in spec.items():
         if isinstance(value, Mapping):
             yield from _fields(value, f"{group}{name}.")
@@ -99,7 +100,6 @@ def _fields(spec: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, Any
 def _lines_of(found: Inspection) -> dict[str, str]:
     audio, covered, twice = found.spec["audio"], found.coverage, found.duplicates
     _, low, middle, high, _ = found.distributions.get("rms (dBFS)", [float("nan")] * 5)
-    near = f"{twice.near:.1%} of {twice.rows_heard} rows heard" if twice.rows_heard else "not known: no audio"
     varied = covered.continuous_varied + covered.categorical_varied
     return {
         "file": f"{Path(found.file).name}, {found.bytes / 1e6:.1f} MB",
@@ -112,18 +112,18 @@ def _lines_of(found: Inspection) -> dict[str, str]:
         "loudness": f"{middle:.1f} dBFS; 5 to 95 %: {low:.1f} to {high:.1f}" if found.rows else "-",
         "controls varied": f"{varied}; the least over {covered.lowest_span:.1%} of its range" if varied else "none",
         "thin": covered.thin_unknown or f"{covered.thin_share:.1%} of a control's prior",
-        "near-duplicates": near,
+        "near-duplicates": twice.near_text,
         "wavetables": f"{len(found.usage.wavetables)} in {found.usage.oscillators} oscillators",
         "vita": f"{found.engine['vita']} on {found.engine['machine']}",
-        "digest": found.digest[:12],
+        "digest": found.digest[:SHORT],
     }
 
 
 def _say(value: Any) -> str:
-    """Write a field's value as people read it; of a hash, its beginning."""
+    """Write a field's value as people read it, and a hash by its beginning."""
     if isinstance(value, list | tuple):
         return " ".join(map(str, value))
-    return value[:12] if isinstance(value, str) and value else "none" if value in (None, "") else str(value)
+    return value[:SHORT] if isinstance(value, str) and value else "none" if value in (None, "") else str(value)
 
 
 def _shared(verb: str, what: str, shares: tuple[float, float]) -> str:

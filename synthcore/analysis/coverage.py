@@ -1,8 +1,7 @@
 """Coverage: how far the accepted rows reach into the priors they were drawn from, and where they are thin.
 
-A control's prior is cut into bins of equal probability, by what `priors.toml` says of the control alone: what
-constraints and refusals then take away is what is looked for. Counted are patches and not rows: the notes of a patch
-share their controls.
+A control's prior is cut into bins of equal probability, by what `priors.toml` says of the control alone, so that bins
+show what constraints and refusals take away. Patches are counted, not rows: the notes of a patch share their controls.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from synthcore.vital.normalize import to_values
 SPAN = 0.9
 #: A control's prior is cut into this many bins at most.
 BINS = 20
-#: Patches that a bin must lead to expect. Then fewer than `THIN` of them come by chance in one bin of 20 million: of
-#: Poisson's distribution with mean 20, P(0 or 1) is 4e-8.
+#: How many patches are expected in a bin, at least. Then fewer than `THIN` of them come by chance in one bin of
+#: 20 million: for a Poisson distribution with mean 20, P(0 or 1) is 4e-8.
 EXPECTED = 20
-#: A bin with less than this share of what was to be expected is thin.
+#: A bin with less than this share of the expected patches is thin.
 THIN = 0.1
-#: Rows whose labels are read at a time: memory doesn't grow with the dataset.
+#: How many rows' labels are read at a time: memory doesn't grow with the dataset.
 BATCH = 4096
 
 
@@ -39,13 +38,18 @@ class Coverage(BaseModel):
 
     continuous_varied: int
     categorical_varied: int
-    lowest_span: float  # share of its prior's range, of the control that spans least
+    lowest_span: float  # of the control that spans least, as a share of its prior's range
     narrow: dict[str, float]  # controls that span under SPAN of it
     missing_options: dict[str, list[str]]  # allowed options that no row has
     patches: int  # drawn from the priors: those that are counted below
     thin: dict[str, float]  # controls with thin bins: the share of its prior's probability that lies in them
-    filled: dict[str, list[float]]  # every varied control: patches in each bin, as a share of those to be expected
+    filled: dict[str, list[float]]  # of every varied control: patches in each bin, as a share of those expected
     thin_unknown: str  # why there are no bins; empty when there are
+
+    @property
+    def thin_text(self) -> str:
+        """How much is thin, in words."""
+        return self.thin_unknown or f"{self.thin_share:.1%} of a control's prior on average"
 
     @property
     def thin_share(self) -> float:
@@ -55,7 +59,7 @@ class Coverage(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """How one control's prior is cut: K - 1 inner edges in the control's units (or option indices), K shares."""
+    """How a control's prior is cut: K - 1 inner edges in the control's units (or option indices), K shares."""
 
     edges: NDArray[np.float64]
     shares: NDArray[np.float64]
@@ -73,7 +77,7 @@ def cut(marginal: Marginal, low: float, high: float, bins: int) -> Bins:
     marginal : Marginal
         How the control is drawn.
     low, high : float
-        The range that the dataset was drawn from, in the control's units; of wave frames it depends on the catalog.
+        The range that the dataset was drawn from, in the control's units; for wave frames it depends on the catalog.
     bins : int
         At least 1.
     """
@@ -89,7 +93,7 @@ def cut(marginal: Marginal, low: float, high: float, bins: int) -> Bins:
 
 
 def _grouped(values: NDArray[np.float64], shares: NDArray[np.float64], bins: int) -> Bins:
-    """Join neighbouring values until each group has a bin's share; what is left at the end joins the last group."""
+    """Join neighbouring values until each group has a bin's share; the remainder joins the last group."""
     ends, sums, sum_so_far = [], [], 0.0
     for place, share in enumerate(shares.tolist()):
         sum_so_far += share
@@ -121,12 +125,12 @@ class _Seen:
             self._counts[name] += bins.count(values[:, self._places[name]])
 
     def spans(self, ranges: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-        """How much of each range is reached, as a share."""
+        """Give the share of each range that is reached."""
         reached = self._high - self._low
         return {name: float(reached[self._places[name]]) / (high - low) for name, (low, high) in ranges.items()}
 
     def filled(self, patches: int) -> dict[str, NDArray[np.float64]]:
-        """What is in each control's bins, as a share of what was to be expected."""
+        """Give the patches in each control's bins, as a share of those expected."""
         return {name: self._counts[name] / (patches * cut.shares) for name, cut in self.bins.items()}
 
 
@@ -135,7 +139,7 @@ def measure_coverage(dataset: Dataset) -> Coverage:
     patches = int(_is_drawn(dataset, slice(None)).sum())
     unknown = _why_no_bins(dataset, patches)
     seen = _look(dataset, {} if unknown else _cut_all(dataset, min(BINS, patches // EXPECTED)))
-    # A shard of presets has no synthetic row, and nothing to be missed.
+    # A shard of presets has no synthetic rows, so nothing is missing from it.
     spans = seen.spans(dataset.priors.continuous) if patches else {}
     filled = seen.filled(patches)
     thin = {name: float(cut.shares[filled[name] < THIN].sum()) for name, cut in seen.bins.items()}
@@ -164,7 +168,7 @@ def _look(dataset: Dataset, bins: dict[str, Bins]) -> _Seen:
 
 
 def _is_drawn(dataset: Dataset, rows: slice) -> NDArray[np.bool_]:
-    """Which rows are the first of a patch that was drawn from the priors, shape (rows,)."""
+    """Say which rows are the first of a patch drawn from the priors, shape (rows,)."""
     is_first = dataset.column("midi_note", rows) == dataset.spec.audio.notes[0]
     drawn: NDArray[np.bool_] = is_first & (dataset.column("source", rows) == b"synthetic")
     return drawn

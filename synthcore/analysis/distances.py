@@ -1,7 +1,7 @@
 """How far two sounds lie apart, as a number of decibels: the distance behind importance weights and near-duplicates.
 
 Both sounds become mel spectra at three time resolutions, and the distance is the mean difference of their levels.
-Comparing magnitudes at several resolutions at a time is the multi-resolution STFT loss (Yamamoto et al., "Parallel
+Comparing magnitudes at several resolutions at once is the multi-resolution STFT loss (Yamamoto et al., "Parallel
 WaveGAN", ICASSP 2020, arXiv:1910.11480; Engel et al., "DDSP", ICLR 2020, arXiv:2001.04643); the mel scale weighs
 frequencies about as ears do. Phases are not compared: two renders of the same knobs with other random phases lie near.
 """
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from synthcore.base.errors import SynthcoreError
 
 #: Length of the windows in seconds and number of mel bands: long windows tell pitches apart, short ones attacks. At
-#: 44.1 kHz they have 4096, 1024 and 256 samples; each band is wider than the window resolves, so none is empty.
+#: 44.1 kHz windows have 4096, 1024 and 256 samples; every band is wider than its window resolves, so none is empty.
 RESOLUTIONS = ((0.093, 128), (0.023, 64), (0.006, 16))
 HOP = 4  #: windows overlap by three quarters
-LOWEST_HZ, HIGHEST_HZ = 20.0, 20_000.0  #: what is heard
-#: What lies this far below the loudest cell counts as silence. So the distance is relative to loudness: making both
-#: sounds louder by as much changes nothing.
+LOWEST_HZ, HIGHEST_HZ = 20.0, 20_000.0  #: what people hear
+#: What lies this far below the loudest cell counts as silence. So making both sounds equally louder doesn't change
+#: their distance.
 RANGE_DB = 80.0
 SILENCE = 1e-20  #: power of digital silence, -200 dB
 
@@ -50,7 +50,7 @@ def distance(a: Audio, b: Audio, sample_rate: int = 44_100) -> float:
     Raises
     ------
     SynthcoreError
-        A sound is no finite (2, S), or they differ in length.
+        A sound isn't finite or not of shape (2, S), or they differ in length.
     """
     if np.shape(a) != np.shape(b):
         raise SynthcoreError(f"can't compare audio of shape {np.shape(a)} with {np.shape(b)}: make them equally long")
@@ -77,7 +77,7 @@ def log_mel(audio: Audio, sample_rate: int, seconds: float = 0.023, bands: int =
     Raises
     ------
     SynthcoreError
-        The sound is no finite (2, S).
+        The sound isn't finite, or not of shape (2, S).
     """
     powers = _mel_power(_require_stereo(audio), sample_rate, seconds, bands)
     return _levels(powers, float(powers.max()))
@@ -94,14 +94,14 @@ def highest_hz(sample_rate: int) -> float:
 
 
 def mel_edges(sample_rate: int, bands: int) -> NDArray[np.float64]:
-    """Where mel bands that overlap by half begin, and end two further, shape (bands + 2,), in Hz."""
+    """The edges of mel bands that overlap by half, shape (bands + 2,), in Hz: band k lies between edges k and k + 2."""
     mels = np.linspace(mel(LOWEST_HZ), mel(highest_hz(sample_rate)), bands + 2)
     edges: NDArray[np.float64] = 700 * (10 ** (mels / 2595) - 1)
     return edges
 
 
 def mel_powers(audio: Audio, sample_rate: int) -> Powers:
-    """The mel spectra of a sound that is compared with many: see `level_distance`.
+    """The mel spectra of a sound that is compared with several others by `level_distance`.
 
     Returns
     -------
@@ -111,14 +111,14 @@ def mel_powers(audio: Audio, sample_rate: int) -> Powers:
     Raises
     ------
     SynthcoreError
-        The sound is no finite (2, S).
+        The sound isn't finite, or not of shape (2, S).
     """
     audio = _require_stereo(audio)
     return tuple(_mel_power(audio, sample_rate, seconds, bands) for seconds, bands in RESOLUTIONS)
 
 
 def level_distance(a: Powers, b: Powers) -> float:
-    """`distance` of two sounds whose mel spectra are there already."""
+    """`distance` of two sounds, from their mel spectra."""
     apart = []
     for of_a, of_b in zip(a, b, strict=True):
         loudest = max(float(of_a.max()), float(of_b.max()))
@@ -131,7 +131,7 @@ def _require_stereo(audio: Audio) -> NDArray[np.float32]:
     if audio.ndim != 2 or audio.shape[0] != 2 or not audio.shape[1]:
         raise SynthcoreError(f"audio has shape {audio.shape}; give left and right, (2, samples)")
     if not np.isfinite(audio).all():
-        raise SynthcoreError("audio holds NaN or infinity; there is no distance to that")
+        raise SynthcoreError("audio holds NaN or infinity; it has no distance")
     return audio
 
 
@@ -143,10 +143,10 @@ def _levels(powers: NDArray[np.float32], loudest: float) -> NDArray[np.float32]:
 
 def _mel_power(audio: NDArray[np.float32], sample_rate: int, seconds: float, bands: int) -> NDArray[np.float32]:
     size = 2 ** round(math.log2(seconds * sample_rate))
-    # Half a window of silence at both ends: an attack on the first sample isn't weighted away.
+    # Half a window of silence at both ends, so that the window doesn't fade out an attack on the first sample.
     padded = np.pad(audio, ((0, 0), (size // 2, size // 2)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, size, axis=1)[:, :: size // HOP]
-    # Hann's; scipy.signal has it too, and takes half a second to import.
+    # Hann's; scipy.signal has it too, but takes half a second to import.
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
     spectrum = np.fft.rfft(frames * (window * (2 / window.sum())).astype(np.float32), axis=2)
     power = spectrum.real**2 + spectrum.imag**2

@@ -1,12 +1,12 @@
 """Importance weights: how far the sound moves when one control is moved, averaged over rows of a dataset.
 
-Of a few rows, the bases, each control that can be heard is moved: a step up and down, or to other options. Base and
-moved sound take the same road: one child loads the base and forks; each fork sets the control, settles and renders.
-What it plays is bit for bit what a row with that label would hold. So the distance between both is the control's
-doing alone, and exactly 0 where it can't be heard.
+In a few rows, the bases, each control that can be heard is moved: a step up and down, or to other options. Base and
+moved sound are made in the same way: one child process loads the base and forks; each fork sets the control, settles
+(lets it arrive at its value in a silent render) and renders. What it plays is bit for bit what a row with that label
+would hold. So the distance between the two comes from the control alone, and is exactly 0 where it can't be heard.
 
-The unit of work is a probe: a few bases, with a result file of its own. It is a function of its key, which knows the
-bases by what they are, never by the file or the row they are in.
+The unit of work is a probe: a few bases, with a result file of its own. It is a function of its key, which identifies
+the bases by their content, never by their file or row.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from synthcore.vital.controls import Control, Registry, installed
 from synthcore.vital.normalize import to_units, to_values
 from synthcore.vital.patch import Patch
 
-#: Raise it when the same bases would get other weights.
+#: Raise it when the same bases get other weights.
 METHOD_VERSION = 1
-#: How far a continuous control is moved, in unit values. Whole numbers move by at least one.
+#: How far a continuous control is moved, in unit values. Controls with whole numbers move by at least 1.
 STEP = 0.1
 #: To how many of its other options a categorical control is moved.
 OPTIONS = 3
-#: At tier 1 renders are no longer than this: 0.6 of the cost, and the ranking is that of two seconds. Above, echoes
-#: come later (docs/decisions/0010).
+#: The longest renders at tier 1: 0.6 of the cost of two seconds, with the same ranking. At higher tiers, echoes come
+#: later (docs/decisions/0010).
 NOTE_SECONDS, RENDER_SECONDS = 0.75, 1.0
-#: Bases of a probe: at tier 1 half a minute of work that an accident can cost.
+#: How many bases make a probe: at tier 1 half a minute of work, which an accident can cost.
 BASES = 4
-#: Renders that one child of the base is forked into: their sounds wait in memory together.
+#: Into how many renders one child of the base forks: all their sounds wait in memory.
 PLACES = 16
-#: What setting a control doesn't do: the synth takes `oversampling` from a document alone, and a document leaves out
-#: the sample of a patch that has it off.
+#: Controls that can't be set after loading: the synth takes `oversampling` only from a document, and the document of a
+#: patch whose sample is off leaves the sample out.
 LOAD_ONLY = ("oversampling", "sample_on")
 
 T = TypeVar("T")
@@ -63,9 +63,9 @@ class Probe(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     index: int
-    file: str  # where the bases are read; says nothing of what is measured
+    file: str  # where the bases are read; not part of the key
     rows: tuple[int, ...]
-    key: str  # SHA-256 in hex: names what is measured, the result file and the cache entry
+    key: str  # SHA-256 in hex of what is measured; names the result file and the cache entry
 
     @property
     def name(self) -> str:
@@ -110,7 +110,7 @@ class ProbeRef(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One control moved, and the patch that results."""
+    """One moved control, and the resulting patch."""
 
     control: str
     value: float
@@ -118,12 +118,12 @@ class Move:
 
 
 def plan(file: Path, n_base: int) -> list[Probe]:
-    """Plan the weights of a dataset, if they can be measured and written.
+    """Plan how to measure the weights of a dataset, after checking that they can be measured and written.
 
     Raises
     ------
     DatasetError
-        The file is missing, no dataset, a recipe or a shard, has no rows, or can't be written.
+        The file is missing, isn't a dataset, is a recipe or a shard, has no rows, or can't be written.
     EngineMismatch
         The installed vita has other controls.
     """
@@ -134,7 +134,7 @@ def plan(file: Path, n_base: int) -> list[Probe]:
 
 
 def plan_probes(dataset: Dataset, n_base: int) -> list[Probe]:
-    """Choose bases and hand them to probes. The same dataset always gives the same; fewer are the first of more.
+    """Choose bases and group them into probes. A dataset always gives the same ones; fewer are the first of more.
 
     Raises
     ------
@@ -149,18 +149,18 @@ def plan_probes(dataset: Dataset, n_base: int) -> list[Probe]:
         raise DatasetError(f"{dataset.path} has no rows, so there is nothing to weigh; generate some first")
     installed().require_same(dataset.registry, str(dataset.path))
     hashes, notes = dataset.column("preset_hash"), dataset.column("midi_note")
-    made_of = [METHOD_VERSION, engine().fingerprint, dataset.registry.fingerprint]
-    made_of += [asdict(render_format(dataset.spec)), sorted(varied(dataset)), activity.activity_rules().digest]
+    key_parts = [METHOD_VERSION, engine().fingerprint, dataset.registry.fingerprint]
+    key_parts += [asdict(render_format(dataset.spec)), sorted(varied(dataset)), activity.activity_rules().digest]
     probes: list[Probe] = []
     for rows in _parts(choose_bases(dataset, n_base), BASES):
         bases = [[hashes[row].decode(), int(notes[row])] for row in rows]
-        key = content_hash([*made_of, bases])
+        key = content_hash([*key_parts, bases])
         probes.append(Probe(index=len(probes), file=str(dataset.path), rows=tuple(rows), key=key))
     return probes
 
 
 def choose_bases(dataset: Dataset, n_base: int) -> list[int]:
-    """Draw rows: of each patch one note, before any patch comes with another note."""
+    """Draw rows: one note of every patch comes before another note of any patch."""
     seed = int.from_bytes(hashlib.sha256(f"bases {dataset.digest}".encode()).digest())
     hashes = dataset.column("preset_hash")
     drawn = np.random.default_rng(seed).permutation(len(dataset))
@@ -173,9 +173,9 @@ def choose_bases(dataset: Dataset, n_base: int) -> list[int]:
 
 
 def varied(dataset: Dataset) -> set[str]:
-    """The controls that vary in a dataset: those drawn, and with rows made from presets all of the tier.
+    """The controls that vary in a dataset: those drawn, or all of the tier if there are rows made from presets.
 
-    What is the same in every row has no weight: there is nothing to learn of it.
+    What is the same in every row has no weight: there is nothing to learn about it.
     """
     if dataset.spec.presets_digest:
         return {control.name for control in dataset.registry.of_tier(dataset.spec.tier)}
@@ -183,23 +183,26 @@ def varied(dataset: Dataset) -> set[str]:
 
 
 def render_format(spec: DatasetSpec) -> RenderFormat:
-    """What bases and moved sounds are rendered as: as rows, but cut short where the ranking keeps."""
+    """How bases and moved sounds are rendered: as rows, but shorter where that keeps the ranking."""
     fmt = replace(spec.render_format.refusing_nothing(), notes=(0,) * PLACES)
     if spec.tier > 1:
         return fmt
-    short = {"note_seconds": NOTE_SECONDS, "render_seconds": RENDER_SECONDS}
-    return replace(fmt, **{name: min(seconds, getattr(fmt, name)) for name, seconds in short.items()})
+    return replace(
+        fmt,
+        note_seconds=min(NOTE_SECONDS, fmt.note_seconds),
+        render_seconds=min(RENDER_SECONDS, fmt.render_seconds),
+    )
 
 
 def measure(probe: Probe, data_dir: Path) -> ProbeRef:
-    """Move the controls of each base of a probe, and write down how far the sound went.
+    """Move the controls of each base of a probe, and write down how far the sound moved.
 
     Raises
     ------
     DatasetError
         The file is gone, or no longer holds the bases.
     Accident
-        The same render met accident after accident.
+        The same render failed by chance again and again: killed, timed out.
     Interrupted
         Rendering was stopped.
     """
@@ -218,7 +221,7 @@ def measure(probe: Probe, data_dir: Path) -> ProbeRef:
 
 
 class _BaseWork:
-    """One base: its moves, their sounds, how far these are from its own."""
+    """One base: its moves, their sounds, and how far these are from its own."""
 
     def __init__(self, dataset: Dataset, row: int) -> None:
         self.patch, self.registry, self.assets = dataset.patch(row), dataset.registry, dataset.assets
@@ -234,9 +237,8 @@ class _BaseWork:
         set_here = [move for move in moves if move.control not in LOAD_ONLY]
         in_documents = [move for move in moves if move.control in LOAD_ONLY]
         own = self._play(self.patch, [{}])[0]
-        told = {"preset_hash": self.patch.hash, "note": self.note}
         if own is None:
-            return BaseResult(**told, moved=None)
+            return BaseResult(preset_hash=self.patch.hash, note=self.note, moved=None)
         base = _Reference(own, self.fmt.samples, self.rate)
         apart: dict[str, list[float]] = {move.control: [] for move in moves}
         for some in _parts(set_here, PLACES):
@@ -247,7 +249,8 @@ class _BaseWork:
             apart[move.control] += base.distances(self._play(move.patch, [{}]))
         progress.publish(progress.Progress(rows=1, fault=None))
         moved = {name: float(np.mean(found)) for name, found in apart.items() if found}
-        return BaseResult(**told, moved=moved, lost=tuple(name for name, found in apart.items() if not found))
+        lost = tuple(name for name, found in apart.items() if not found)
+        return BaseResult(preset_hash=self.patch.hash, note=self.note, moved=moved, lost=lost)
 
     def _play(self, patch: Patch, changes: Sequence[Mapping[str, float]]) -> list[RenderedRow | None]:
         """Render a patch with each of some changes; None where the synth doesn't survive it."""
@@ -257,7 +260,7 @@ class _BaseWork:
         self.cpu_seconds += outcome.cpu.settle + outcome.cpu.render
         if not outcome.fault:
             return list(outcome.rows)
-        # One of them is to blame: it is found by rendering each alone.
+        # One of them is the cause; it is found by rendering each alone.
         return [None] if len(changes) == 1 else [self._play(patch, [change])[0] for change in changes]
 
 
@@ -275,7 +278,7 @@ class _Reference:
         self.powers = mel_powers(inflate(row.chunk, self.shape), rate)
 
     def distances(self, sounds: Sequence[RenderedRow | None]) -> list[float]:
-        """How far sounds are away, those that are there."""
+        """Measure how far away sounds are, leaving out those that are None."""
         return [self._distance(sound) for sound in sounds if sound is not None]
 
     def _distance(self, sound: RenderedRow) -> float:
@@ -285,7 +288,7 @@ class _Reference:
 
 
 def moves_of(patch: Patch, registry: Registry, note: int) -> Iterator[Move]:
-    """Every move of every control of a base: the same for the same patch and note."""
+    """List every move of every control of a base: the same for the same patch and note."""
     for place, control in enumerate(registry.continuous):
         for unit in steps(control, patch.continuous[place]):
             units = patch.continuous.copy()
@@ -303,7 +306,7 @@ def moves_of(patch: Patch, registry: Registry, note: int) -> Iterator[Move]:
 
 
 def steps(control: Control, unit: np.float32) -> list[np.float32]:
-    """Where a step up and a step down lead that stays in the range: one of them at its ends, else both."""
+    """Give the unit values a step down and a step up, without those out of range."""
     step = max(STEP, 1 / (control.high - control.low)) if control.is_whole else STEP
     reached = np.array([unit - step, unit + step])
     inside = reached[(reached > -1e-6) & (reached < 1 + 1e-6)]

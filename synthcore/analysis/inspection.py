@@ -21,16 +21,16 @@ from synthcore.vital.controls import differences, installed
 from synthcore.vital.panel import plain
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
-#: Refused presets that the text lists.
+#: How many refused presets the text lists.
 SHOWN = 20
-#: Controls that a line names.
+#: How many controls a line names.
 FIRST = 8
-#: Nearest pairs that the text names.
+#: How many of the nearest pairs the text names.
 NAMED = 4
 
 
 class Inspection(Overview):
-    """What is in a dataset, with what takes a while: what is heard, and how much of the priors is reached."""
+    """What is in a dataset, including what takes a while: measurements of audio, and coverage of the priors."""
 
     coverage: Coverage
     duplicates: Duplicates
@@ -39,26 +39,25 @@ class Inspection(Overview):
     other_synth: list[str]  # how the synth installed here differs from the one it was made with
 
     def to_text(self) -> str:
-        """Say all of it, for a terminal."""
+        """Describe all of it for a terminal."""
         return f"{self.begin_text()}\n{self.rest_text()}"
 
     def rest_text(self) -> str:
-        """Say what `begin_text` leaves out: how the rows sound, coverage, where it is from, columns."""
+        """Describe what `begin_text` leaves out: how the rows sound, coverage, where it is from, columns."""
         return text_of([self._spread(), self._repeated(), *self._refused(), *self._covered(), *self._made_from()])
 
     @property
     def findings(self) -> list[dict[str, str]]:
         """What is worth a look first, line by line."""
         twice, covered = self.duplicates, self.coverage
-        near = f"{twice.near:.1%} of {twice.rows_heard} rows heard" if twice.rows_heard else "not known: no audio"
         lines = {
             "rows": f"{self.rows} of tier {self.tier}, {self.patches} patches",
             "accepted": f"{self.acceptance:.1%} of {self.candidates} candidate patches",
             "refused": counted(self.faults) or "none",
-            "near-duplicates": near,
+            "near-duplicates": twice.near_text,
             "repeats of own notes": f"{twice.of_own_notes:.1%} of rows",
             "repeats of other patches": f"{twice.of_other_patches:.1%} of rows",
-            "thin": covered.thin_unknown or f"{covered.thin_share:.1%} of a control's prior on average",
+            "thin": covered.thin_text,
             "digest": self.digest[:SHORT],
         }
         return [{"what": what, "found": found} for what, found in lines.items()]
@@ -91,7 +90,7 @@ class Inspection(Overview):
         covered.add_row(f"under {SPAN:.0%}", _some({k: f"{v:.0%}" for k, v in found.narrow.items()}))
         missing = {name: f"({', '.join(options)})" for name, options in found.missing_options.items()}
         covered.add_row("missing options", _some(missing))
-        covered.add_row("thin", found.thin_unknown or f"{found.thin_share:.1%} of a control's prior on average")
+        covered.add_row("thin", found.thin_text)
         covered.add_row("thinnest", _some({k: f"{v:.0%}" for k, v in found.thin.items()}))
         yield covered
 
@@ -115,7 +114,7 @@ class Inspection(Overview):
         yield from (presets, made, shapes)
 
     def _repeated(self) -> Table:
-        """What is there twice."""
+        """What repeats."""
         twice = self.duplicates
         repeated = new_table("the same sound twice", "", "")
         repeated.add_row("own notes", f"{twice.of_own_notes:.1%} of rows: bit for bit another note of their patch")
@@ -132,7 +131,7 @@ class Inspection(Overview):
 
 
 def inspect(dataset: Dataset, heard: AudioMeasurements | None = None) -> Inspection:
-    """Gather what is in a dataset. Reads all labels, and the audio of at most `QUICK` rows unless some were heard."""
+    """Gather what is in a dataset. Reads all labels, and the audio of at most `QUICK` rows unless `heard` is given."""
     heard = measure_audio(dataset, QUICK) if heard is None else heard
     measured = {"rms (dBFS)": dataset.column("rms_dbfs"), "peak": dataset.column("peak")}
     measured |= {"centroid (Hz)": heard.centroids_hz, "sound (s)": heard.sound_seconds}
@@ -156,7 +155,7 @@ def _compare_synths(dataset: Dataset) -> list[str]:
 
 
 def new_table(title: str, *headings: str) -> Table:
-    """Begin a table for a terminal, without a head if no heading says anything."""
+    """Begin a table for a terminal, without a header if all headings are empty."""
     table = Table(title=title, title_justify="left", show_header=any(headings))
     for heading in headings:
         table.add_column(heading, overflow="fold")
@@ -175,9 +174,9 @@ def _cut(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def text_of(tables: list[Table]) -> str:
-    """Write those tables that have rows, in columns that every terminal has."""
+    """Write the tables that have rows, as wide as any terminal."""
     text = StringIO()
-    console = Console(file=text, width=WIDTH, highlight=False, markup=False, emoji=False)  # names are people's
+    console = Console(file=text, width=WIDTH, highlight=False, markup=False, emoji=False)  # names may hold anything
     for table in tables:
         if table.row_count:
             console.print(table)

@@ -1,6 +1,6 @@
-"""The overview of a dataset: what a person wants to know first, and needs no audio, no synth and nothing slow.
+"""The overview of a dataset: what people want to know first, without audio, a synth or anything slow.
 
-The rest is `synthcore.analysis.inspection`'s. This module imports little, so that its lines are there at once.
+The rest is in `synthcore.analysis.inspection`. This module imports little, so that its lines appear at once.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from synthcore.sources.base import PRESET_SOURCES, Provenance
 from synthcore.sources.splits import SHARES
 from synthcore.storage.dataset import Dataset
 
-WIDTH = 80  #: columns of a terminal that everyone has
-SHORT = 12  #: digits of a hash that a person compares; the whole is in the JSON
-PLACES = 4  #: places of presets that the text names; `inspect` lists all
+WIDTH = 80  #: columns that every terminal has
+SHORT = 12  #: digits of a hash, enough for people to compare; JSON has all of them
+PLACES = 4  #: how many places of presets the text names; `inspect` lists all
 USUAL = (0.05, 0.5, 0.95)  #: quantiles of the loudness that the text gives
 
 
@@ -67,9 +67,9 @@ class Overview(BaseModel):
     acceptance: float
     candidates: int
     faults: dict[str, int]
-    loudness_dbfs: list[float]  # at USUAL; empty if there is no row
+    loudness_dbfs: list[float]  # at USUAL; empty if there are no rows
     highest_peak: float
-    wavetables: int  # how many different ones the oscillators play
+    wavetables: int  # how many the oscillators play, each counted once
     sources: dict[str, int]
     splits: dict[str, int]  # rows of each; none in a shard
     presets: list[SourceOfPresets]
@@ -79,11 +79,11 @@ class Overview(BaseModel):
 
     @property
     def accepted(self) -> str:
-        """How many candidates were kept, and why others were refused."""
+        """How many candidates were kept, and why others were refused, in words."""
         return accepted(self.candidates, self.faults)
 
     def begin_text(self) -> str:
-        """Say what there is and how to go on, for a terminal."""
+        """Describe what there is and what to do next, for a terminal."""
         lines = [f"{Path(self.file).name}: {self.rows} rows of tier {self.tier}, {self.patches} patches"]
         lines += pairs_text(self._pairs())
         next_steps = [f"  {line}" for line in self._next()]
@@ -165,7 +165,7 @@ def look(dataset: Dataset) -> Overview:
 
 
 def count_candidates(dataset: Dataset) -> tuple[int, dict[str, int]]:
-    """Count a file's patches, and the candidates that were refused for them, by reason, the most frequent first."""
+    """Count a file's patches, and by reason the candidates refused for them, the most frequent first."""
     patches = set(zip(dataset.column("source").tolist(), dataset.column("patch_index").tolist(), strict=True))
     reasons = Counter(reason.decode() for reason in dataset.rejections()["reason"].tolist())
     return len(patches), dict(reasons.most_common())
@@ -178,17 +178,17 @@ def accepted(candidates: int, refused: Mapping[str, int]) -> str:
 
 
 def counted(values: Mapping[str, Any]) -> str:
-    """Write counts in a line, in their order."""
+    """Write counts in a line, in the given order."""
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def pairs_text(pairs: Mapping[str, str]) -> list[str]:
-    """Write what is known in aligned lines; what is empty is left out."""
+    """Write names and texts in aligned lines, without empty texts."""
     return [line for name, text in pairs.items() if text for line in wrapped(f"{name:<10}{text}", " " * 12)]
 
 
 def wrapped(text: str, hanging: str) -> list[str]:
-    """Break a line that a terminal would; never within a path or an address."""
+    """Wrap a line to the width of a terminal, never within a path or an address."""
     return textwrap.wrap(
         text, WIDTH, initial_indent="  ", subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False
     )

@@ -1,6 +1,6 @@
-"""A picture of a dataset: what some of its rows look like, and how loud all of them are.
+"""A picture of a dataset: spectrograms of some rows, and how loud all of them are.
 
-It is drawn with Pillow, in a tenth of the time that it takes to import a library for charts.
+Pillow draws it in a tenth of the time that importing a library for charts takes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ VERSION = 2  #: of how it is drawn
 CAPTION = "Spectrograms of rows drawn at random, and how loud and how high all rows are"
 ROWS, COLUMNS = 3, 5  #: of the sheet
 BINS = 60
-BAR = 12  #: the place of a histogram's colour in the palette: a violet of the spectrograms
+BAR = 12  #: a histogram's colour, as its place in the palette: a violet of the spectrograms
 FAINT = PAPER - 30
 KHZ = (0.5, 1.0, 2.0, 5.0, 10.0)
 
@@ -28,7 +28,7 @@ KHZ = (0.5, 1.0, 2.0, 5.0, 10.0)
 SIZE = (900, 720)
 LEFT, TOP = 44, 24  #: of the first spectrogram
 TILE = (160, 136)
-STEP = (TILE[0] + 11, TILE[1] + 24)  #: from one to the next; a title has room above each
+STEP = (TILE[0] + 11, TILE[1] + 24)  #: from one to the next, with room for a title above each
 CHARTS = ((LEFT + 16, 536, 440, 672), (520, 536, 884, 672))  #: left, top, right, bottom
 TICK = 4
 EDGE = 0.02  #: of an axis
@@ -74,14 +74,14 @@ def _label_pitches(pen: ImageDraw.ImageDraw, left: int, top: int, sample_rate: i
     pen.text((left - 8, top - 4), "kHz", INK, anchor="rs")
     for khz in KHZ:
         height = place_of(1000 * khz, sample_rate)
-        if height < 0.9:  # what is above has the unit
+        if height < 0.9:  # the unit is written above
             y = top + round(TILE[1] * (1 - height))
             pen.line((left - TICK, y, left - 1, y), INK)
             pen.text((left - 8, y), f"{khz:g}", INK, anchor="rm")
 
 
 def _label_across(pen: ImageDraw.ImageDraw, axis: Axis, ends: tuple[int, int], y: int, unit: str = "") -> None:
-    """Write the numbers of an axis from left to right, the last with its unit; none juts out at its ends."""
+    """Write the numbers of an axis from left to right, the last with its unit, none beyond its ends."""
     ticks = axis.ticks()
     for tick in ticks:
         place = axis.place(tick)

@@ -1,7 +1,7 @@
 """Spectrograms as pictures: time to the right, pitch on the mel scale upwards, level from dark to light.
 
-Pillow draws them with a palette: a third of the size, and nobody sees the difference. What is seen is measured here by
-NumPy alone: `distances` has a mel spectrum too, for which it imports SciPy, as long as fifteen pictures take.
+Pillow draws them with a palette, at a third of the size and without a visible difference. Levels are measured here with
+NumPy alone: `distances` has a mel spectrum too, but imports SciPy for it, which takes as long as fifteen pictures.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PIL import Image
 
 from synthcore.analysis.distances import LOWEST_HZ, RANGE_DB, SILENCE, highest_hz, mel, mel_edges
 
-SHOWN_SECONDS = 10.0  #: more of a long row would make pictures heavy and slow
+SHOWN_SECONDS = 10.0  #: more of a long row makes pictures large and slow
 WINDOW_SECONDS, BANDS = 0.046, 96
 COLOURS = 48
 #: From black over violet and red to a pale yellow, each step lighter than the one before; evenly spaced.
@@ -23,7 +23,7 @@ _HEAT = (
     *((0, 0, 5), (30, 16, 70), (80, 18, 123), (130, 37, 129), (182, 54, 121)),
     *((230, 81, 99), (251, 136, 97), (254, 196, 136), (252, 253, 191)),
 )
-#: Places 0 to `COLOURS` - 1 are a spectrogram's, from `INK` to `PAPER` text's: its edges are mixed of the two.
+#: Places 0 to `COLOURS` - 1 are a spectrogram's; those from `INK` to `PAPER` are text's, whose edges mix the two.
 INK, PAPER = COLOURS, 255
 _WORDS = ((35, 40, 47), (255, 255, 255))
 
@@ -62,7 +62,7 @@ def paint(audio: NDArray[np.float32], sample_rate: int, width: int, height: int)
 
 
 def _mel_power(audio: NDArray[np.float32], sample_rate: int, frames: int) -> NDArray[np.float64]:
-    """Measure the mean power in mel bands that overlap by half, shape (about `frames` at most, BANDS)."""
+    """Measure the mean power in mel bands that overlap by half: shape (up to about `frames`, BANDS)."""
     size = 2 ** round(math.log2(WINDOW_SECONDS * sample_rate))
     hop = min(size, max(size // 4, audio.shape[1] // frames))
     padded = np.pad(audio, ((0, 0), (size // 2, size // 2)))

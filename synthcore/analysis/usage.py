@@ -8,24 +8,23 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.storage.dataset import Dataset
-from synthcore.vital.patch import OSCILLATORS
+from synthcore.vital.patch import OSCILLATORS, SlotField, is_connected
 
-#: Rows whose labels are counted; of more, this many, in runs of `RUN` rows spread over the dataset.
+#: How many rows' labels are counted at most, in runs of `RUN` rows spread over the dataset.
 COUNTED = 65_536
-RUN = 64  #: as many as are in a chunk of labels: reading one row inflates all of them
-SOURCE, BYPASS = 0, 6  #: places in a modulation slot
+RUN = 64  #: the rows of a chunk of labels: reading one of them inflates all
 
 
 class Usage(BaseModel):
-    """What the rows use, counted in patches' rows."""
+    """What the rows use."""
 
     model_config = ConfigDict(frozen=True)
 
-    rows: int  # that were counted
+    rows: int  # how many were counted
     oscillators: int  # switched on, in all these rows
     wavetables: dict[str, int]  # SHA-256 -> oscillators that are on and play it, the most played first
-    wavetable_names: dict[str, str]  # SHA-256 -> what it is called; made by anyone
-    connections: dict[int, int]  # how many connections -> rows that have as many
+    wavetable_names: dict[str, str]  # SHA-256 -> its name, which may hold anything
+    connections: dict[int, int]  # number of connections -> rows that have so many
     modulation_sources: dict[str, int]  # connections, the most used first
     modulation_destinations: dict[str, int]
 
@@ -44,10 +43,10 @@ def count_usage(dataset: Dataset) -> Usage:
         is_on = dataset.column("categorical", rows)[:, switches] > 0
         tables.update(dataset.column("wavetables", rows)[is_on].tolist())
         slots = dataset.column("modulation_slots", rows)
-        is_used = (slots[:, :, SOURCE] >= 0) & (slots[:, :, BYPASS] == 0)
+        is_used = is_connected(slots)
         connections.update(is_used.sum(axis=1).tolist())
-        sources.update(slots[is_used][:, 0].astype(int).tolist())
-        destinations.update(slots[is_used][:, 1].astype(int).tolist())
+        sources.update(slots[is_used, SlotField.SOURCE].astype(int).tolist())
+        destinations.update(slots[is_used, SlotField.DESTINATION].astype(int).tolist())
         counted += len(slots)
     return Usage(
         rows=counted,

@@ -1,11 +1,11 @@
-"""Weighing: what probes measured, averaged over their bases and written into the dataset; 1 on average in a tier."""
+"""Weighing: what probes measured, averaged over their bases and written into the dataset; the mean in a tier is 1."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from synthcore.storage.dataset import Dataset
 from synthcore.storage.weights import Weights
 from synthcore.vital.controls import Control
 
-SHOWN = 8  #: heaviest controls that are named to people
+SHOWN = 8  #: how many of the heaviest controls the text names
 
 
 class WeightsResult(BaseModel):
@@ -50,7 +50,7 @@ class WeightsResult(BaseModel):
         return f"weights of {Path(self.file).name} from {self.n_base} rows"
 
     def to_text(self) -> str:
-        """Say it, for a terminal."""
+        """Describe it for a terminal."""
         lines = [f"{self.file}: {len(self.weights) + len(self.categorical)} controls, weighed at {self.n_base} rows"]
         lines.append(f"  {self.renders} renders, {self.synth_cpu_seconds:.0f} s inside the synth")
         lines.append(f"  {self.inaudible} controls have weight 0: they don't vary, or were never heard")
@@ -104,14 +104,29 @@ def weigh(dataset: Dataset, probes: Sequence[ProbeRef], data_dir: Path) -> Weigh
     if not bases:
         raise DatasetError(f"{dataset.path}: none of {len(found)} rows could be rendered again")
     registry, tier = dataset.registry, dataset.spec.tier
-    parts: dict[str, Any] = {}
-    scales = {}
-    for name, controls in (("continuous", registry.continuous), ("categorical", registry.categorical)):
-        mean, error = _mean_and_error(np.array([_row_of(base, controls) for base in bases]))
-        scale = float(mean[[control.tier <= tier for control in controls]].mean()) or 1.0
-        parts[name], parts[f"{name}_error"] = (mean / scale).astype("f4"), (error / scale).astype("f4")
-        scales[f"{name}_db"] = scale
-    return Weights(**parts, method=_method(dataset, found, scales))
+    continuous = _scaled(bases, registry.continuous, tier)
+    categorical = _scaled(bases, registry.categorical, tier)
+    return Weights(
+        continuous=continuous.weights,
+        categorical=categorical.weights,
+        continuous_error=continuous.errors,
+        categorical_error=categorical.errors,
+        method=_method(dataset, found, {"continuous_db": continuous.scale, "categorical_db": categorical.scale}),
+    )
+
+
+class _Scaled(NamedTuple):
+    """Mean distances and their standard errors, divided by the mean over a tier's controls."""
+
+    weights: NDArray[np.float32]
+    errors: NDArray[np.float32]
+    scale: float  # in dB
+
+
+def _scaled(bases: Sequence[BaseResult], controls: Sequence[Control], tier: int) -> _Scaled:
+    mean, error = _mean_and_error(np.array([_row_of(base, controls) for base in bases]))
+    scale = float(mean[[control.tier <= tier for control in controls]].mean()) or 1.0
+    return _Scaled((mean / scale).astype("f4"), (error / scale).astype("f4"), scale)
 
 
 def _read(path: Path) -> ProbeResult:
@@ -119,13 +134,13 @@ def _read(path: Path) -> ProbeResult:
 
 
 def _row_of(base: BaseResult, controls: Sequence[Control]) -> list[float]:
-    """A base's distances, control by control; 0 where none was rendered as nothing would be heard, NaN where lost."""
+    """Give a base's distance for each control; 0 if none was rendered because it can't be heard, NaN if it was lost."""
     moved, lost = base.moved or {}, set(base.lost)
     return [float("nan") if control.name in lost else moved.get(control.name, 0.0) for control in controls]
 
 
 def _mean_and_error(distances: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean over the bases, and its standard error; NaN counts as not there, a single base has no error."""
+    """Give the mean over the bases and its standard error; NaN counts as missing, a single base has no error."""
     there = np.isfinite(distances)
     count = np.maximum(there.sum(axis=0), 1)
     mean = np.where(there, distances, 0).sum(axis=0) / count

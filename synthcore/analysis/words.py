@@ -1,6 +1,6 @@
 """A row in words that one can follow at the synth: what to set, module by module, and what modulates what.
 
-Numbers are not made here: `panel` knows how Vital shows a value, and `activity` what can be heard.
+Numbers aren't made here: `panel` knows how Vital shows a value, and `activity` what can be heard.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -21,11 +21,11 @@ from synthcore.base.errors import DatasetError
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.activity import Labels, activity
 from synthcore.vital.controls import Control
-from synthcore.vital.panel import Knob, Module, panel, plain, signed
+from synthcore.vital.panel import Knob, Module, Panel, panel, plain, signed
 from synthcore.vital.patch import Patch
 
-CELL = 38  #: two controls stand side by side where both are this short
-LABEL = 19  #: columns of a control's name
+CELL = 38  #: columns: two controls that are no longer stand side by side
+LABEL = 19  #: columns for a control's name
 
 
 class KnobWords(BaseModel):
@@ -33,7 +33,7 @@ class KnobWords(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    control: str  # the synth's name; empty for what is no control, such as a wavetable
+    control: str  # the synth's name; empty for what isn't a control, such as a wavetable
     label: str  # its name within its module
     value: str  # as Vital shows it
     is_heard: bool  # False: moving it changes nothing in this patch
@@ -72,7 +72,7 @@ class RowWords(BaseModel):
     connections: tuple[ConnectionWords, ...]
 
     def to_text(self) -> str:
-        """Say it, for a terminal."""
+        """Describe it for a terminal."""
         lines = [f"row {self.row} of {Path(self.file).name}", *_origin(self.metadata)]
         if self.modules or self.connections:
             lines += ["", "Begin with Vital's init preset, and set:"]
@@ -88,8 +88,8 @@ class RowWords(BaseModel):
 def describe(dataset: Dataset, row: int, *, everything: bool = False) -> RowWords:
     """Put one row into words.
 
-    What can be heard is judged by this synthcore's rules, which is what `params/active` holds when they are those that
-    the file was merged with.
+    What can be heard is judged by this synthcore's rules; `params/active` agrees if the file was merged with the same
+    rules.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def describe(dataset: Dataset, row: int, *, everything: bool = False) -> RowWord
     row : int
         Negative ones count from the end.
     everything : bool
-        Also what differs from the init preset and can't be heard; its `is_heard` is False.
+        Whether to include what differs from the init preset but can't be heard; its `is_heard` is False.
 
     Raises
     ------
@@ -114,10 +114,22 @@ def describe(dataset: Dataset, row: int, *, everything: bool = False) -> RowWord
         row=row % len(dataset),
         metadata={name: _readable(stored[name]) for name in dataset.metadata_names},
         controls={control.name: _raw(control, sound.values[control.name]) for control in sound.changed},
-        modulation=[_raw_connection(sound, slot) for slot in sound.slots],
+        modulation=[_raw_connection(number, connection) for number, connection in sound.connections.items()],
         modules=tuple(_modules(sound, everything)),
         connections=tuple(_connections(sound, everything)),
     )
+
+
+class _Connection(NamedTuple):
+    """One modulation connection: `SlotField`, its ends by the synth's names."""
+
+    source: str
+    destination: str
+    amount: float
+    bipolar: float
+    power: float
+    stereo: float
+    bypass: float
 
 
 @dataclass(frozen=True)
@@ -126,6 +138,11 @@ class _Sound:
 
     dataset: Dataset
     patch: Patch
+
+    @cached_property
+    def panel(self) -> Panel:
+        """How Vital shows this synth's controls."""
+        return panel(self.dataset.registry)
 
     @cached_property
     def values(self) -> dict[str, float]:
@@ -146,10 +163,14 @@ class _Sound:
         return {name for name, is_heard in zip(rules.names, heard.tolist(), strict=True) if is_heard}
 
     @cached_property
-    def slots(self) -> dict[int, tuple[float, ...]]:
-        """The connections by their slot's number, from 1; each is `SLOT_FIELDS`."""
-        slots = enumerate(self.patch.modulation_slots.tolist(), start=1)
-        return {number: tuple(slot) for number, slot in slots if slot[0] >= 0}
+    def connections(self) -> dict[int, _Connection]:
+        """The connections by their slot's number, from 1."""
+        registry = self.dataset.registry
+        return {
+            number: _Connection(registry.sources[int(source)], registry.destinations[int(destination)], *settings)
+            for number, (source, destination, *settings) in enumerate(self.patch.modulation_slots.tolist(), start=1)
+            if source >= 0
+        }
 
     @cached_property
     def heard_slots(self) -> set[int]:
@@ -162,20 +183,20 @@ class _Sound:
         """Whether anything of a module but its switch can be heard."""
         return any(k.control.name in self.heard for k in module.knobs if k.control.name != f"{module.prefix}on")
 
-    def extra(self, place: int) -> Any:
-        """What the patch has instead of the init preset's LFO shapes (0), sample (1) or curves (2); None if nothing.
+    def extra(self, name: str | None) -> Any:
+        """Read one of the patch's `extras`; None if it plays the init preset's.
 
-        Of a recipe, which leaves out what other people own, an empty dictionary.
+        An empty dictionary in a recipe, which leaves out what other people own.
         """
-        name = self.patch.extras[place]
-        content = name and self.dataset.asset(name)
-        return json.loads(content) if content else None if name is None else {}
+        if name is None:
+            return None
+        content = self.dataset.asset(name)
+        return json.loads(content) if content else {}
 
 
 def _modules(sound: _Sound, everything: bool) -> Iterator[ModuleWords]:
     changed = {control.name for control in sound.changed}
-    of_synth = panel(sound.dataset.registry)
-    for module in of_synth.in_order(round(sound.values["effect_chain_order"])):
+    for module in sound.panel.in_order(round(sound.values["effect_chain_order"])):
         words = [*_parts(module, sound)]
         words += [_knob(knob, sound) for knob in module.knobs if knob.control.name in changed]
         words = [word for word in words if word.is_heard or everything]
@@ -190,14 +211,14 @@ def _knob(knob: Knob, sound: _Sound) -> KnobWords:
 
 
 def _effects(sound: _Sound) -> str:
-    """The effects that are on, in their order."""
-    of_synth = panel(sound.dataset.registry).in_order(round(sound.values["effect_chain_order"]))
-    effects = [module for module in of_synth if module.is_effect and sound.values[f"{module.prefix}on"]]
+    """List the effects that are on, in their order."""
+    modules = sound.panel.in_order(round(sound.values["effect_chain_order"]))
+    effects = [module for module in modules if module.is_effect and sound.values[f"{module.prefix}on"]]
     return ", ".join(module.title for module in effects)
 
 
 def _parts(module: Module, sound: _Sound) -> Iterator[KnobWords]:
-    """What a module plays besides its controls: a wavetable, a drawn shape, a sample."""
+    """Describe what a module plays besides its controls: a wavetable, a drawn shape, a sample."""
     part, _, number = module.prefix.rstrip("_").partition("_")
     if part in _PARTS and (found := _PARTS[part](sound, number)):
         label, value = found
@@ -212,7 +233,7 @@ def _wavetable(sound: _Sound, number: str) -> tuple[str, str] | None:
 
 
 def _shape(sound: _Sound, number: str) -> tuple[str, str] | None:
-    shapes = sound.extra(0)
+    shapes = sound.extra(sound.patch.extras.lfos)
     if shapes is None:
         return None
     if not shapes:
@@ -223,7 +244,7 @@ def _shape(sound: _Sound, number: str) -> tuple[str, str] | None:
 
 
 def _sample(sound: _Sound, _: str) -> tuple[str, str] | None:
-    sample = sound.extra(1)
+    sample = sound.extra(sound.patch.extras.sample)
     if sample is None:
         return None
     seconds = f"{plain(sample['length'] / sample['sample_rate'])} s" if sample else "which this file leaves out"
@@ -238,37 +259,32 @@ _PARTS: Mapping[str, Callable[[_Sound, str], tuple[str, str] | None]] = {
 
 
 def _connections(sound: _Sound, everything: bool) -> Iterator[ConnectionWords]:
-    curves = sound.extra(2)
-    for number in sound.slots:
+    curves = sound.extra(sound.patch.extras.curves)
+    for number, connection in sound.connections.items():
         is_heard = number in sound.heard_slots
         if is_heard or everything:
-            is_drawn = curves is not None and (not curves or str(number) in curves)
-            sentence = _sentence(sound, number) + (", through a drawn curve" if is_drawn else "")
+            is_drawn = curves is not None and (not curves or str(number - 1) in curves)  # they count slots from 0
+            sentence = _sentence(connection, sound.panel) + (", through a drawn curve" if is_drawn else "")
             yield ConnectionWords(slot=number, sentence=sentence, is_heard=is_heard)
 
 
-def _sentence(sound: _Sound, number: int) -> str:
-    registry, of_synth = sound.dataset.registry, panel(sound.dataset.registry)
-    source, destination, amount, is_bipolar, power, is_stereo, is_bypassed = sound.slots[number]
-    moves = of_synth.source(registry.sources[int(source)])
-    moved = of_synth.destination(registry.destinations[int(destination)])
+def _sentence(connection: _Connection, of_synth: Panel) -> str:
+    source, destination = of_synth.source(connection.source), of_synth.destination(connection.destination)
     return (
-        f"{moves[0].upper()}{moves[1:]} moves {moved} by {signed(100 * amount)} %, "
-        + ("bipolar" if is_bipolar else "unipolar")
-        + (f", power {signed(power)}" if power else "")
-        + (", stereo" if is_stereo else "")
-        + (", bypassed" if is_bypassed else "")
+        f"{source[0].upper()}{source[1:]} moves {destination} by {signed(100 * connection.amount)} %, "
+        + ("bipolar" if connection.bipolar else "unipolar")
+        + (f", power {signed(connection.power)}" if connection.power else "")
+        + (", stereo" if connection.stereo else "")
+        + (", bypassed" if connection.bypass else "")
     )
 
 
-def _raw_connection(sound: _Sound, number: int) -> str:
-    source, destination, amount, is_bipolar, power, is_stereo, _ = sound.slots[number]
-    names = sound.dataset.registry
+def _raw_connection(number: int, connection: _Connection) -> str:
     return (
-        f"slot {number}: {names.sources[int(source)]} -> {names.destinations[int(destination)]}, "
-        f"amount {amount:+.3f}, power {power:+.2f}"
-        + (", bipolar" if is_bipolar else "")
-        + (", stereo" if is_stereo else "")
+        f"slot {number}: {connection.source} -> {connection.destination}, "
+        f"amount {connection.amount:+.3f}, power {connection.power:+.2f}"
+        + (", bipolar" if connection.bipolar else "")
+        + (", stereo" if connection.stereo else "")
     )
 
 
@@ -277,19 +293,19 @@ def _raw(control: Control, value: float) -> str:
 
 
 def _is_default(control: Control, value: float) -> bool:
-    """Whether a value is the init preset's: as a float32 label, a default can come back a little off."""
+    """Whether a value is the init preset's: a default stored as float32 can come back slightly different."""
     return bool(np.isclose(value, control.default, rtol=1e-5, atol=1e-6 * (control.high - control.low)))
 
 
 def _readable(value: Any) -> Any:
-    """Turn what is stored into what people read."""
+    """Turn a stored value into what people read."""
     if isinstance(value, np.ndarray):
         return ", ".join(v.decode() for v in value.tolist() if v)
     return value.decode() if isinstance(value, bytes) else value.item()
 
 
 def _origin(metadata: Mapping[str, Any]) -> list[str]:
-    """What is known of a row besides its sound's parts; hashes are cut."""
+    """Describe what is known of a row besides the parts of its sound; hashes are cut short."""
     found = {name: value[:SHORT] if _is_hash(value) else value for name, value in metadata.items()}
     parents = ", ".join(parent[:SHORT] for parent in str(found["parents"]).split(", "))
     pairs = {
@@ -309,7 +325,7 @@ def _is_hash(value: Any) -> bool:
 
 
 def _side_by_side(knobs: tuple[KnobWords, ...]) -> list[str]:
-    """Write controls two to a line, where they are short."""
+    """Write controls, two to a line where they are short."""
     lines, first = [], ""
     for knob in knobs:
         cell = f"{knob.label:<{LABEL}} {' '.join(_marked(knob.value, knob.is_heard).split())}"

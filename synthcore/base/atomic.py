@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all, and telling whether somebody is writing one."""
+"""Writing a file whole or not at all, and finding out whether somebody is writing one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from synthcore.base.errors import SynthcoreError
+from synthcore.base.errors import DiskError, SynthcoreError
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, and make it `path` when the block ends well: what has the name is whole.
+    """Give a temporary path beside `path`, and rename it to `path` when the block ends well: `path` is always whole.
 
     Raises
     ------
+    DiskError
+        The disk is full or the folder can't be written; nothing is left behind.
     SynthcoreError
-        The disk is full or the folder can't be written; nothing is left behind. Or what has the name is no file: a
-        folder, a device or a pipe, which renaming would replace.
+        What has the name isn't a file but a folder, a device or a pipe, which renaming would replace.
     """
     if path.exists() and not path.is_file():
         raise SynthcoreError(f"can't write {path}: it is there, and isn't a file; name another place")
@@ -47,34 +48,34 @@ def disk_errors_of(path: Path) -> Iterator[None]:
 
     Raises
     ------
-    SynthcoreError
+    DiskError
         Instead of an OSError.
     """
     try:
         yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
-        raise SynthcoreError(
+        raise DiskError(
             f"can't write {path}: {reason}; nothing was left half-written. Free space or name another place, "
             "then run the same command again: it continues"
         ) from error
 
 
 def is_being_written(path: Path) -> bool:
-    """Whether a process holds the lock of a temporary file or claim. A no proves something only on one machine."""
+    """Whether a process on this machine holds the lock of a temporary file or claim; False proves nothing of others."""
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
-        except OSError:  # a file system without locks tells nothing
+        except OSError:  # a file system without locks
             return False
     return False
 
 
 def begin_sync(path: Path) -> None:
-    """Have the system begin to put a file on the disk, if it can be asked to: less is left to wait for at the end."""
-    if sys.platform == "linux":  # what is written to the disk may leave memory; what isn't begins to be written
+    """Have the system start writing a file to the disk, where it can: less is left to wait for at the end."""
+    if sys.platform == "linux":  # drops the pages already written from memory, and starts writing the others
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

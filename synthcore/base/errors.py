@@ -1,28 +1,45 @@
 """What can go wrong for reasons a person can mend.
 
-    SynthcoreError                   the root: one clear line, exit code 2
-    |- SpecError                     a wish that makes no sense, or clashes with what exists
-    |- DatasetError                  a file that is no dataset, or a damaged one
+    SynthcoreError                   the root: one clear line
+    |- SpecError                     a spec or command that makes no sense, or clashes with what exists
+    |- DatasetError                  a file that isn't a dataset, or a damaged one
     |  `- DamagedShard               a shard whose bytes changed since it was made
     |- FileUnavailable               a whole file that can't be opened now: locked, forbidden, or one too many
-    |- PresetError                   a file that is no preset, or one that the synth wouldn't survive
-    |- DownloadError                 a source that could not be downloaded: gone, refused, too large, too slow
-    |- EngineMismatch                the synth here is not the synth that made this, or that is asked for
-    `- RenderError                   a shard that could not be made
-       |- Accident                   of the moment: a kill, a time-out, a broken pipe; heals by trying again
-       |- LowAcceptance              of the spec: nearly every candidate is refused
-       |- IncompleteDataset          of some shards: the others are made, and kept
-       |- ServerGone                 of the workflow: its server no longer answers
-       `- Interrupted                someone asked us to stop
+    |- DiskError                     a file that can't be written: a full disk, a folder without permission
+    |- PresetError                   a file that isn't a preset, or one that the synth wouldn't survive
+    |- EngineMismatch                the synth here is not the synth that made this, or that is required
+    |- DownloadError                 (1) a source that could not be downloaded: gone, refused, too large, too slow
+    |- ServerGone                    (1) the workflow's server no longer answers
+    |- Interrupted                   (1) someone asked us to stop
+    `- RenderError                   (1, one shard) a shard or a patch that could not be rendered
+       |- Accident                   bad luck: a kill, a time-out, a broken pipe; heals by trying again
+       |- LowAcceptance              the spec's doing: nearly every candidate is refused
+       `- IncompleteDataset          some shards failed: the others are made, and kept
+
+A command exits with 2 where the user can correct what was given, and with 1 where the work itself failed: those marked.
+Each befalls a whole run, but for those of one shard: of the other shards, a run can still make a dataset.
 
 Bad audio is none of these: it is a value, see `synthcore.engine.faults`.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class SynthcoreError(Exception):
-    """Anything a person can mend: the message says what, where, why and what to do."""
+    """Anything a person can mend: the message says what, where, why and what to do.
+
+    Attributes
+    ----------
+    exit_code : int
+        Of a command that it ends.
+    affects_whole_run : bool
+        Whether other shards would meet it too, so that the run ends at once; otherwise it leaves a gap.
+    """
+
+    exit_code: ClassVar[int] = 2
+    affects_whole_run: ClassVar[bool] = True
 
 
 class SpecError(SynthcoreError):
@@ -30,7 +47,7 @@ class SpecError(SynthcoreError):
 
 
 class DatasetError(SynthcoreError):
-    """A file that is no dataset, is of another schema version, or is damaged."""
+    """A file that isn't a dataset, is of another schema version, or is damaged."""
 
 
 class DamagedShard(DatasetError):
@@ -47,24 +64,45 @@ class DamagedShard(DatasetError):
 class FileUnavailable(SynthcoreError):
     """A file that can't be opened now, whatever it holds: another program is writing it, or it is forbidden.
 
-    Not a DatasetError: what is wrong with the moment must never be mended by making the file again.
+    Not a DatasetError: a passing obstacle must never be mended by making the file again.
     """
 
 
+class DiskError(SynthcoreError):
+    """A file that can't be written: the disk is full, the folder is forbidden, or similar."""
+
+
 class PresetError(SynthcoreError):
-    """A file that is no preset or wavetable, or one that the synth must not see: the message is the reason."""
+    """A file that isn't a preset or wavetable, or one that the synth must not see: the message is the reason."""
+
+
+class EngineMismatch(SynthcoreError):
+    """The synth here has other controls than a file was made with, or would make other rows than are required."""
 
 
 class DownloadError(SynthcoreError):
     """A source of presets that could not be downloaded. The others still are."""
 
+    exit_code = 1
 
-class EngineMismatch(SynthcoreError):
-    """The synth here has other controls than a file was made with, or would make other rows than were asked for."""
+
+class ServerGone(SynthcoreError):
+    """The server that a run reports to no longer answers. What was made is kept."""
+
+    exit_code = 1
+
+
+class Interrupted(SynthcoreError):
+    """Rendering was asked to stop."""
+
+    exit_code = 1
 
 
 class RenderError(SynthcoreError):
-    """A shard that could not be made."""
+    """A shard or a patch that could not be rendered."""
+
+    exit_code = 1
+    affects_whole_run = False
 
 
 class Accident(RenderError):
@@ -77,11 +115,3 @@ class LowAcceptance(RenderError):
 
 class IncompleteDataset(RenderError):
     """Some shards failed for good, and a dataset with gaps was not asked for."""
-
-
-class ServerGone(RenderError):
-    """The server that a run reports to no longer answers. What was made is kept."""
-
-
-class Interrupted(RenderError):
-    """Rendering was asked to stop."""

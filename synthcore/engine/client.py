@@ -7,7 +7,6 @@ the same candidate in a fresh zygote, so that no kill ever changes which candida
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import logging
 import math
@@ -20,12 +19,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from functools import lru_cache
 
 from synthcore.base.errors import Accident, SynthcoreError
+from synthcore.base.memory import return_large_blocks
 from synthcore.engine import faults
-from synthcore.engine.protocol import Message, data_bytes, pack, unpack
+from synthcore.engine.protocol import Died, End, Message, Migrated, Played, Request, data_bytes, pack, unpack
 from synthcore.engine.rendering import CpuSeconds, Fault, Outcome, RenderedRow, RenderFormat
 from synthcore.engine.stopping import POLL_SECONDS, is_stopping, raise_if_stopped
 
@@ -39,7 +37,6 @@ LOAD_SECONDS = 10  #: the largest real preset took 2.6 s to load
 DOCUMENT_BYTES = 1 << 26  #: the largest document that a migration may give; the largest real one gave 4 MB
 SAID_LENGTH = 200  #: to which the last line that a zygote wrote is cut
 PIPE_BYTES = 1 << 20  #: Linux's limit for a pipe without privileges
-M_MMAP_THRESHOLD, LARGE_BYTES = -3, 1 << 17  #: an option of glibc's `mallopt`, and its default
 
 Changes = Sequence[Mapping[str, float]]  #: for each note, the value of every control to set
 
@@ -64,7 +61,7 @@ class Zygote:
 
     def __init__(self, fmt: RenderFormat) -> None:
         self.fmt = fmt
-        _return_large_blocks()
+        return_large_blocks()
         # A stream that can't be compressed grows a little, and the head needs room.
         place_bytes = (fmt.row_bytes + fmt.row_bytes // 100 if fmt.notes else DOCUMENT_BYTES) + 4096
         try:
@@ -105,11 +102,22 @@ class Zygote:
 
         The candidate may take `timeout_seconds` of wall clock for each of its renders, plus loading.
         """
-        head = {**asdict(self.fmt), "notes": notes, "changes": changes, "samples": self.fmt.samples}
+        fmt = self.fmt
+        request = Request(
+            notes=notes,
+            changes=changes,
+            velocity=fmt.velocity,
+            note_seconds=fmt.note_seconds,
+            render_seconds=fmt.render_seconds,
+            samples=fmt.samples,
+            min_rms_dbfs=fmt.min_rms_dbfs,
+            max_peak=fmt.max_peak,
+            cpu_seconds=fmt.cpu_seconds,
+        )
         allowed = LOAD_SECONDS + timeout_seconds * (len(notes) + 1)
         self._deadline = time.monotonic() + allowed + (0 if self._is_ready else START_SECONDS)
         self._notes = notes
-        unsent = memoryview(pack(head, preset))
+        unsent = memoryview(pack(request, preset))
         with contextlib.suppress(BrokenPipeError):
             while unsent and time.monotonic() < self._deadline and not is_stopping():
                 if select.select([], [self._stdin], [], POLL_SECONDS)[1]:
@@ -135,34 +143,33 @@ class Zygote:
         cpu = CpuSeconds()
         died: int | None = None
         document = b""
-        while "end" not in (message := self._receive())[0]:
-            head, chunk = message
-            if "signal" in head:
-                died = head["signal"]
-                continue
-            if "migrated" in head:
-                document = chunk
-                continue
-            cpu += CpuSeconds(head.get("settle_cpu", 0.0), head.get("render_cpu", 0.0))
-            if head["fault"]:
-                fault = Fault(head["note"], head["fault"], _number(head.get("rms_dbfs")), _number(head.get("peak")))
-            else:
-                rows.append(RenderedRow(head["note"], head["rms_dbfs"], head["peak"], head["audio_sha256"], chunk))
-        end = message[0]
-        if end["broken"]:
+        while not isinstance((answer := self._receive())[0], End):
+            message, body = answer
+            if isinstance(message, Died):
+                died = message.signal
+            elif isinstance(message, Migrated):
+                document = body
+            elif isinstance(message, Played):
+                cpu += CpuSeconds(message.settle_cpu, message.render_cpu)
+                if message.fault:
+                    fault = Fault(message.note, message.fault, _number(message.rms_dbfs), _number(message.peak))
+                else:
+                    rows.append(_row_of(message, body))
+        if answer[0].broken:
             raise self._accident("a render child failed")
-        died = died or end["signal"]
-        if died:
-            note = self._notes[len(rows)] if self._notes else faults.NO_NOTE
-            if died == signal.SIGXCPU:
-                fault = Fault(note, faults.CPU_LIMIT, None, None)
-            elif died in CRASH_SIGNALS:
-                raise Crashed(note, died)
-            else:
-                raise self._accident(f"a render child died by {signal.Signals(died).name}")
+        if signalled := died or answer[0].signal:
+            fault = self._fault_of(signalled, self._notes[len(rows)] if self._notes else faults.NO_NOTE)
         if fault is None and (len(rows) < len(self._notes) or not (self._notes or document)):
             raise self._accident("a render child left no answer")
         return Outcome(tuple(rows) if fault is None else (), fault, cpu, document)
+
+    def _fault_of(self, died: int, note: int) -> Fault:
+        """Judge the signal that ended a render: the candidate's fault, a crash, or an accident."""
+        if died == signal.SIGXCPU:
+            return Fault(note, faults.CPU_LIMIT, None, None)
+        if died in CRASH_SIGNALS:
+            raise Crashed(note, died)
+        raise self._accident(f"a render child died by {signal.Signals(died).name}")
 
     def kill(self) -> None:
         """End the zygote and every child of it, at once."""
@@ -173,7 +180,7 @@ class Zygote:
         for stream in (self._stdin, self._stdout, self._stderr):
             stream.close()
 
-    def _receive(self) -> Message:
+    def _receive(self) -> tuple[Message, bytes]:
         try:
             message = unpack(self._read)
         except EOFError as error:
@@ -321,15 +328,10 @@ def _environment() -> dict[str, str]:
     }
 
 
-@lru_cache(maxsize=1)
-def _return_large_blocks() -> None:
-    """Let what a row took go back to the system when it is freed.
-
-    glibc would soon keep blocks of that size, in one heap for each of the threads that come and go with shards: 1.3 GB
-    after 8,000 rows.
-    """
-    with contextlib.suppress(AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+def _row_of(played: Played, chunk: bytes) -> RenderedRow:
+    if played.rms_dbfs is None or played.peak is None:
+        raise RuntimeError(f"note {played.note} was rendered, but not measured")
+    return RenderedRow(played.note, played.rms_dbfs, played.peak, played.audio_sha256, chunk)
 
 
 def _number(value: float | None) -> float | None:

@@ -7,15 +7,81 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 _LENGTHS = struct.Struct("<II")
 #: Memory that a child may have of its own: the synth takes 190 to 230 MB, a render at most 3 times its row besides.
 SYNTH_BYTES, ROWS_HELD = 2 << 30, 8
 
-#: A message: what it says, and the bytes it brings (a preset's JSON going in, a compressed row coming out).
-Message = tuple[dict[str, Any], bytes]
+
+@dataclass(frozen=True)
+class Request:
+    """One candidate; its preset is the body. Without notes, the synth is only to write the preset as it reads it.
+
+    `notes`, `velocity` and the rest are those of a `RenderFormat`; `samples` is the length of a row. `changes` holds,
+    for each note, the values of controls to set before it is played; it is empty where nothing is to be changed.
+    """
+
+    notes: Sequence[int]
+    changes: Sequence[Mapping[str, float]]
+    velocity: int
+    note_seconds: float
+    render_seconds: float
+    samples: int
+    min_rms_dbfs: float
+    max_peak: float
+    cpu_seconds: int
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The zygote is warm."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """The pages that a render writes, each from one address to another."""
+
+    spans: Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """The preset as this synth writes it is the body."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """A note was rendered. Its compressed audio is the body, unless it has a fault."""
+
+    note: int
+    rms_dbfs: float | None = None
+    peak: float | None = None
+    audio_sha256: str = ""
+    fault: str | None = None
+    settle_cpu: float = 0.0
+    render_cpu: float = 0.0
+
+
+@dataclass(frozen=True)
+class Died:
+    """The process that rendered a note was ended by a signal."""
+
+    note: int
+    signal: int
+
+
+@dataclass(frozen=True)
+class End:
+    """Nothing follows. `signal` ended the candidate's process, if one did; `broken`: this program itself failed."""
+
+    signal: int | None
+    broken: bool
+
+
+Message = Request | Ready | Written | Migrated | Played | Died | End
+KINDS = {kind.__name__: kind for kind in (Request, Ready, Written, Migrated, Played, Died, End)}
 
 
 def data_bytes(samples: int) -> int:
@@ -23,19 +89,19 @@ def data_bytes(samples: int) -> int:
     return SYNTH_BYTES + ROWS_HELD * samples * 2 * 4
 
 
-def pack(head: dict[str, Any], body: bytes = b"") -> bytes:
+def pack(message: Message, body: bytes = b"") -> bytes:
     """Frame one message."""
-    return b"".join(pack_parts(head, body))
+    return b"".join(pack_parts(message, body))
 
 
-def pack_parts(head: dict[str, Any], body: bytes = b"") -> tuple[bytes, bytes]:
+def pack_parts(message: Message, body: bytes = b"") -> tuple[bytes, bytes]:
     """Frame one message without copying its body: what to write, in order."""
-    text = json.dumps(head, separators=(",", ":")).encode()
+    text = json.dumps([type(message).__name__, vars(message)], separators=(",", ":")).encode()
     return _LENGTHS.pack(len(text), len(body)) + text, body
 
 
-def unpack(read: Callable[[int], bytes]) -> Message | None:
-    """Read one message; None when the other side has closed between two messages.
+def unpack(read: Callable[[int], bytes]) -> tuple[Message, bytes] | None:
+    """Read one message and its body; None when the other side has closed between two messages.
 
     Parameters
     ----------
@@ -56,4 +122,5 @@ def unpack(read: Callable[[int], bytes]) -> Message | None:
     text, body = read(text_size), read(body_size)
     if len(text) < text_size or len(body) < body_size:
         raise EOFError("the stream ended in the middle of a message")
-    return json.loads(text), body
+    kind, fields = json.loads(text)
+    return KINDS[kind](**fields), body

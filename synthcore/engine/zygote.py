@@ -30,16 +30,29 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import vita
 from numpy import ascontiguousarray
 
 from synthcore.engine import faults, pages
 from synthcore.engine.chunk import deflate
-from synthcore.engine.protocol import data_bytes, pack, pack_parts, unpack
+from synthcore.engine.protocol import (
+    Died,
+    End,
+    Message,
+    Migrated,
+    Played,
+    Ready,
+    Request,
+    Written,
+    data_bytes,
+    pack,
+    pack_parts,
+    unpack,
+)
 
 #: Controls glide from the init preset's values to the loaded ones over 0.2 to 0.5 s; this silent render lets them.
 SETTLE_NOTE, SETTLE_NOTE_SECONDS, SETTLE_SECONDS = 60, 0.01, 0.5
@@ -61,10 +74,10 @@ class Answers:
         for place in range(places):
             self.memory[place * self.size : place * self.size + _LENGTH] = bytes(_LENGTH)
 
-    def put(self, place: int, head: dict[str, Any], body: bytes = b"") -> None:
+    def put(self, place: int, message: Message, body: bytes = b"") -> None:
         start = place * self.size
         end = start + _LENGTH
-        for part in pack_parts(head, body):
+        for part in pack_parts(message, body):
             self.memory[end : end + len(part)] = part
             end += len(part)
         self.memory[start : start + _LENGTH] = (end - start - _LENGTH).to_bytes(_LENGTH, "little")
@@ -75,24 +88,21 @@ class Answers:
         return memoryview(self.memory)[start + _LENGTH : start + _LENGTH + length] if length else None
 
 
-def render_note(
-    synth: vita.Synth, request: dict[str, Any], place: int, known: pages.Pages
-) -> tuple[dict[str, Any], bytes]:
+def render_note(synth: vita.Synth, request: Request, note: int, known: pages.Pages) -> tuple[Played, bytes]:
     """Render, measure, judge and compress one note."""
-    note = request["notes"][place]
     started = time.thread_time()
     known.obtain()
-    audio = synth.render(note, request["velocity"] / 127, request["note_seconds"], request["render_seconds"])
+    audio = synth.render(note, request.velocity / 127, request.note_seconds, request.render_seconds)
     render_cpu = time.thread_time() - started
-    if audio.shape != (2, request["samples"]):
-        raise RuntimeError(f"the synth rendered {audio.shape}, not {(2, request['samples'])}")
+    if audio.shape != (2, request.samples):
+        raise RuntimeError(f"the synth rendered {audio.shape}, not {(2, request.samples)}")
     rms_dbfs, peak = faults.measure(audio)
-    fault = faults.judge(rms_dbfs, peak, request["min_rms_dbfs"], request["max_peak"])
-    measured = {"note": note, "rms_dbfs": rms_dbfs, "peak": peak, "fault": fault, "render_cpu": render_cpu}
+    fault = faults.judge(rms_dbfs, peak, request.min_rms_dbfs, request.max_peak)
     if fault:
-        return measured, b""
+        return Played(note, rms_dbfs, peak, fault=fault, render_cpu=render_cpu), b""
     audio = ascontiguousarray(audio, dtype="<f4")
-    return {**measured, "audio_sha256": hashlib.sha256(audio.data).hexdigest()}, deflate(audio)
+    digest = hashlib.sha256(audio.data).hexdigest()
+    return Played(note, rms_dbfs, peak, digest, render_cpu=render_cpu), deflate(audio)
 
 
 def load(synth: vita.Synth, preset: str) -> bool:
@@ -107,22 +117,19 @@ def migrate(synth: vita.Synth, preset: str, answers: Answers) -> int:
     """Load, and answer with the document that the synth writes. Runs in a child of its own."""
     document = synth.to_json().encode() if load(synth, preset) else b""
     if not 0 < len(document) < answers.size - HEAD_BYTES:
-        answers.put(0, {"note": faults.NO_NOTE, "fault": faults.NOT_LOADED})
+        answers.put(0, Played(faults.NO_NOTE, fault=faults.NOT_LOADED))
         return FAULTY
-    answers.put(0, {"migrated": True}, document)
+    answers.put(0, Migrated(), document)
     return 0
 
 
-def render_candidate(
-    synth: vita.Synth, request: dict[str, Any], preset: str, answers: Answers, known: pages.Pages
-) -> int:
+def render_candidate(synth: vita.Synth, request: Request, preset: str, answers: Answers, known: pages.Pages) -> int:
     """Load, settle, and answer note after note until one has a fault. Runs in the candidate's own child."""
-    notes = request["notes"]
+    notes, changes = request.notes, request.changes
     known.obtain()
     if not load(synth, preset):
-        answers.put(0, {"note": notes[0], "fault": faults.NOT_LOADED})
+        answers.put(0, Played(notes[0], fault=faults.NOT_LOADED))
         return FAULTY
-    changes = request["changes"]
     settled = 0.0 if changes else settle(synth, known)
     if len(notes) > 1:
         known.give_back()
@@ -132,14 +139,14 @@ def render_candidate(
         if changes:
             change(synth, changes[place])
             settle_cpu = settle(synth, known)
-        head, body = render_note(synth, request, place, known)
-        answers.put(place, {**head, "settle_cpu": settle_cpu}, body)
-        return FAULTY if head["fault"] else 0
+        played, chunk = render_note(synth, request, notes[place], known)
+        answers.put(place, replace(played, settle_cpu=settle_cpu), chunk)
+        return FAULTY if played.fault else 0
 
     for place in range(len(notes) - 1):
         _, status = os.waitpid(fork_into(partial(play, place)), 0)
         if os.WIFSIGNALED(status):
-            answers.put(place, {"note": notes[place], "signal": os.WTERMSIG(status)})
+            answers.put(place, Died(notes[place], os.WTERMSIG(status)))
         if status:
             return FAULTY
     return play(len(notes) - 1)
@@ -153,7 +160,7 @@ def settle(synth: vita.Synth, known: pages.Pages) -> float:
     return time.thread_time() - started
 
 
-def change(synth: vita.Synth, values: dict[str, float]) -> None:
+def change(synth: vita.Synth, values: Mapping[str, float]) -> None:
     """Set some controls."""
     controls = synth.get_controls()
     for name, value in values.items():
@@ -179,14 +186,14 @@ def fork_into(work: Callable[[], int]) -> int:
         os._exit(code)
 
 
-def confine(request: dict[str, Any]) -> None:
+def confine(request: Request) -> None:
     """Leave a candidate's child, and its own children, nothing but what a render takes."""
     # The zygote alone reads requests and writes answers; what the synth may print goes where complaints go.
     os.dup2(sys.stderr.fileno(), sys.stdin.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     # The soft limit kills with SIGXCPU, which is the fault; the hard one above it is only a net.
-    limit(resource.RLIMIT_CPU, request["cpu_seconds"], request["cpu_seconds"] + 1)
-    most = data_bytes(request["samples"])
+    limit(resource.RLIMIT_CPU, request.cpu_seconds, request.cpu_seconds + 1)
+    most = data_bytes(request.samples)
     limit(resource.RLIMIT_DATA, most, most)
     limit(resource.RLIMIT_FSIZE, COMPLAINT_BYTES, COMPLAINT_BYTES)
     limit(resource.RLIMIT_NOFILE, 0, 0)  # what is open stays open
@@ -219,14 +226,16 @@ def serve(synth: vita.Synth, answers: Answers, known: pages.Pages) -> None:
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     while (message := unpack(stdin.read)) is not None:
         request, preset = message
-        places = range(max(1, len(request["notes"])))
+        if not isinstance(request, Request):
+            raise TypeError(f"a zygote is asked with requests, not with {request}")
+        places = range(max(1, len(request.notes)))
         answers.clear(len(places))
         done, held = os.pipe()
 
-        def work(request: dict[str, Any] = request, preset: bytes = preset, done: int = done) -> int:
+        def work(request: Request = request, preset: bytes = preset, done: int = done) -> int:
             os.close(done)
             confine(request)
-            if not request["notes"]:
+            if not request.notes:
                 return migrate(synth, preset.decode(), answers)
             return render_candidate(synth, request, preset.decode(), answers, known)
 
@@ -237,8 +246,7 @@ def serve(synth: vita.Synth, answers: Answers, known: pages.Pages) -> None:
         for answer in filter(None, map(answers.get, places)):
             stdout.write(answer)
         signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
-        end = {"end": True, "signal": signalled, "broken": status == BROKEN << 8}
-        stdout.write(pack(end))
+        stdout.write(pack(End(signal=signalled, broken=status == BROKEN << 8)))
         stdout.flush()
 
 
@@ -247,13 +255,13 @@ def scout(synth: vita.Synth, answers: Answers) -> list[pages.Span]:
 
     def work() -> int:
         settle(synth, pages.Pages())
-        answers.put(0, {"written": pages.written()})
+        answers.put(0, Written(pages.written()))
         return 0
 
     os.waitpid(fork_into(work), 0)
     seen = answers.get(0)
     message = unpack(io.BytesIO(seen).read) if seen else None
-    return message[0]["written"] if message else []
+    return list(message[0].spans) if message and isinstance(message[0], Written) else []
 
 
 def main() -> None:
@@ -267,7 +275,7 @@ def main() -> None:
     gc.freeze()
     released = pages.release_zeros()
     known = pages.Pages.of(scout(synth, answers), released)
-    sys.stdout.buffer.write(pack({"ready": True}))
+    sys.stdout.buffer.write(pack(Ready()))
     sys.stdout.buffer.flush()
     serve(synth, answers, known)
 

@@ -14,7 +14,7 @@ from synthcore.estimates.room import TYPICAL_RATIO, Bytes, Room, require_fits, r
 from synthcore.estimates.times import Times
 from synthcore.estimates.work import Assets, Paces, Work, looked_at
 from synthcore.pipeline.tally import counted, duration
-from synthcore.settings.models import Generate
+from synthcore.settings.generate import Generate
 from synthcore.sources.base import Source
 
 LONG_SECONDS = 60.0  #: a run of more is worth three lines

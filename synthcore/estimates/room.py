@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.base.errors import SpecError
 from synthcore.estimates.work import Assets, Paces, Work
-from synthcore.settings.models import Generate
+from synthcore.settings.generate import Generate
 from synthcore.sources.base import PRESET_SOURCES, Source
 
 #: Bytes of a file besides audio and assets: its header, and what a row's labels come to, compressed.

@@ -17,7 +17,7 @@ from synthcore.estimates.pace import Pace, Rehearsal, kept, of_shards, rehearsed
 from synthcore.pipeline import library
 from synthcore.pipeline.continuing import grown, require_continuable
 from synthcore.pipeline.shard import ShardPlan, plan_shards, supply
-from synthcore.settings.models import Generate
+from synthcore.settings.generate import Generate
 from synthcore.sources.base import PRESET_SOURCES, SOURCES, Source, Supply
 from synthcore.sources.collection import Collection
 from synthcore.spec import DatasetSpec

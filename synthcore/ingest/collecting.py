@@ -1,7 +1,8 @@
 """Ingesting folders of presets: from files to one collection, and a report that loses no file.
 
-Owns who wins when two files hold the same sound, and the measurement of how faithful patches are. A file that can't be
-read is one line of the report; the synth sees each preset in a child of its own, so a broken one costs that child.
+Owns which of several files of the same sound is kept, and the measurement of how faithful patches are. A file that
+can't be read is one line of the report; the synth sees each preset in a child process of its own, so a broken preset
+costs only that child.
 """
 
 from __future__ import annotations
@@ -29,25 +30,25 @@ from synthcore.engine.stopping import interruptible
 from synthcore.ingest.download import STATEMENT
 from synthcore.ingest.fidelity import Fidelity, measure
 from synthcore.ingest.files import Found, Refused, find
-from synthcore.ingest.report import FileReport, Ingested, Report, Verdict
+from synthcore.ingest.report import FileReport, IngestResult, Report, Verdict
 from synthcore.sources.base import Source
 from synthcore.sources.collection import Collection, Preset
 from synthcore.spec import AudioSpec
 from synthcore.storage import collection as file_format
 from synthcore.vital.controls import Registry, installed
-from synthcore.vital.factory import factory_folders, is_factory
+from synthcore.vital.folders import factory_folders, is_factory
+from synthcore.vital.parsing import parse
 from synthcore.vital.reading import READER_VERSION, ReadPreset, clean, read_document
-from synthcore.vital.validation import parse
 from synthcore.vital.versions import version_table
 
 UNKNOWN = "unknown"
-IN_ARCHIVE = re.compile(r"(?<=\.vitalbank)!|(?<=\.zip)!", re.IGNORECASE)  #: between an archive and what is in it
-STATEMENT_BYTES = 1 << 16  #: more is none that we wrote
+IN_ARCHIVE = re.compile(r"(?<=\.vitalbank)!|(?<=\.zip)!", re.IGNORECASE)  #: between an archive and what it contains
+STATEMENT_BYTES = 1 << 16  #: a larger file isn't a statement that we wrote
 CHECKED = AudioSpec()  #: what fidelity is measured at
 
 
 class Origin(BaseModel):
-    """Where the presets of a folder come from, and on what terms."""
+    """Where the presets of a folder come from, and under which licence."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -65,30 +66,30 @@ def make_collection(
     check: bool,
     workers: int,
     approximate: bool = False,
-) -> Ingested:
+) -> IngestResult:
     """Ingest folders into a collection file, with the report as JSON beside it. See `ingest`.
 
     Raises
     ------
     SpecError
-        A folder isn't there; or the output is, and is no collection.
+        A folder isn't there; or the output is there and isn't a collection.
     SynthcoreError
         The files can't be written.
     Accident, Interrupted
         As `ingest`.
     """
     if output.exists() and file_format.digest_of(output) is None:
-        raise SpecError(f"{output} is there already, and no collection of presets; name another file with -o")
+        raise SpecError(f"{output} exists and isn't a collection of presets; name another file with -o")
     collection, report = ingest(folders, registry, check=check, workers=workers, approximate=approximate)
     file_format.write_collection(output, collection)
     report_file = report_path(output)
     with atomic_path(report_file) as temporary:
         temporary.write_text(report.model_dump_json(indent=1) + "\n")
-    return Ingested(collection=str(output), digest=collection.digest, report_file=str(report_file), report=report)
+    return IngestResult(collection=str(output), digest=collection.digest, report_file=str(report_file), report=report)
 
 
 def report_path(output: Path) -> Path:
-    """Where the report of a collection lies: beside it."""
+    """Say where the report of a collection lies: beside it."""
     return output.with_suffix(".report.json")
 
 
@@ -106,17 +107,17 @@ def ingest(
     Parameters
     ----------
     folders : sequence of Path
-        Their order changes nothing but the report's.
+        Their order changes only the report's.
     registry : Registry
         The installed synth's.
     check : bool
         Whether to render each original and its patch, and compare.
     workers : int
-        Presets read, and rendered, at a time.
+        How many presets are read and rendered at a time.
     audio : AudioSpec
         What `check` renders.
     approximate : bool
-        Whether to take presets as well that Vital plays differently.
+        Whether to keep presets that Vital plays differently as well.
 
     Returns
     -------
@@ -143,7 +144,7 @@ def ingest(
 
 
 def find_in(folders: Sequence[Path]) -> Iterator[tuple[Origin, Found | Refused]]:
-    """Find what is a preset or claims to be, and say where it comes from. A folder given twice is searched once.
+    """Find what is a preset or claims to be one, with its origin. A folder given twice is searched once.
 
     Raises
     ------
@@ -161,19 +162,20 @@ def find_in(folders: Sequence[Path]) -> Iterator[tuple[Origin, Found | Refused]]
 
 
 def require_folders(folders: Sequence[Path]) -> None:
-    """Refuse what isn't there.
+    """Refuse folders that don't exist.
 
     Raises
     ------
     SpecError
+        Names the first of them.
     """
     for folder in folders:
         if not folder.exists():
-            raise SpecError(f"there is no {folder}; name folders, .vitalbank or .vital files that are there")
+            raise SpecError(f"there is no {folder}; name folders, .vitalbank or .vital files that exist")
 
 
 class _OriginOf:
-    """Tells the origin of the folders below a root: the nearest statement, up to the root, holds."""
+    """Knows the origin of the folders below a root: the nearest statement, up to the root, holds."""
 
     def __init__(self, root: Path, factory: Sequence[Path]) -> None:
         self.root = root if root.is_dir() else root.parent
@@ -182,34 +184,36 @@ class _OriginOf:
     def __call__(self, folder: PurePosixPath) -> Origin:
         source: Source = "factory" if is_factory(self.root / folder, self.factory) else "community"
         for place in (folder, *folder.parents):
-            said = _stated(self.root / place / STATEMENT)
-            if said is not None:
-                told = {name: masked(clean(said.get(name))) for name in ("repository", "commit", "licence")}
-                return Origin(source=source, **{name: text for name, text in told.items() if text})
+            statement = _read_statement(self.root / place / STATEMENT)
+            if statement is not None:
+                repository, commit, licence = (
+                    masked(clean(statement.get(name))) for name in ("repository", "commit", "licence")
+                )
+                return Origin(source=source, repository=repository, commit=commit, licence=licence or UNKNOWN)
         return Origin(source=source)
 
 
-def _stated(path: Path) -> dict[str, Any] | None:
-    """Read a folder's statement of its origin; one that can't be read says nothing."""
+def _read_statement(path: Path) -> dict[str, Any] | None:
+    """Read a folder's statement of its origin; None if it can't be read."""
     try:
         if path.is_symlink() or not path.is_file() or path.stat().st_size > STATEMENT_BYTES:
             return None
-        said = json.loads(path.read_bytes())
+        statement = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    return said if isinstance(said, dict) else None
+    return statement if isinstance(statement, dict) else None
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What there is to ingest, found without the synth: how many files, and a fingerprint of all that decides."""
+    """What there is to ingest, found without the synth: how many files, and a fingerprint of all that matters."""
 
     files: int
     fingerprint: str
 
 
 def survey(folders: Sequence[Path]) -> Survey:
-    """Look through folders, reading each file but none of what it means.
+    """Look through folders, hashing each file without interpreting it.
 
     Raises
     ------
@@ -233,7 +237,7 @@ def survey(folders: Sequence[Path]) -> Survey:
 
 @dataclass(frozen=True)
 class _Read:
-    """A content that was read, or the reason why not. `preset` holds no assets: those are shared."""
+    """What was read of a content, or why it couldn't be. `preset` holds no assets: those are shared."""
 
     preset: ReadPreset | None
     reason: str = ""
@@ -243,7 +247,7 @@ class _Read:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One file, and what was read of it."""
+    """One file, and what was read from it."""
 
     origin: Origin
     root: Path
@@ -262,12 +266,15 @@ class _Entry:
             file=self.file,
             author=read.author,
             macros=read.macros,
-            **self.origin.model_dump(),
+            source=self.origin.source,
+            repository=self.origin.repository,
+            commit=self.origin.commit,
+            licence=self.origin.licence,
         )
 
 
 class _Ingest:
-    """One run: contents are read once each, whatever the number of files that hold them."""
+    """One run: each content is read once, however many files hold it."""
 
     def __init__(self, registry: Registry, audio: AudioSpec | None, approximate: bool) -> None:
         self.registry, self.audio, self.approximate = registry, audio, approximate
@@ -331,13 +338,16 @@ class _Ingest:
         return collection, Report(files=files, notes=self.audio.notes if self.audio else ())
 
     def _report(self, entry: _Entry, kept: dict[str, _Entry]) -> FileReport:
-        where = {"folder": clean(str(entry.root)), "file": entry.file, "version": entry.read.version}
-        read = entry.read.preset
+        folder, version, read = clean(str(entry.root)), entry.read.version, entry.read.preset
         if read is None:
-            return FileReport(**where, verdict="refused", reason=entry.read.reason)
+            return FileReport(
+                folder=folder, file=entry.file, version=version, verdict="refused", reason=entry.read.reason
+            )
         verdict, winner = self._judged(entry, kept.get(read.patch.hash))
         return FileReport(
-            **where,
+            folder=folder,
+            file=entry.file,
+            version=version,
             verdict=verdict,
             duplicate_of=winner.file if verdict == "duplicate" and winner else "",
             is_changed=read.is_changed,
@@ -350,14 +360,14 @@ class _Ingest:
         )
 
     def _judged(self, entry: _Entry, winner: _Entry | None) -> tuple[Verdict, _Entry | None]:
-        """What became of a file that could be read, and the file that stands for its patch, if there is one."""
+        """Say what became of a file that could be read, and which file stands for its patch, if one does."""
         if entry.read.preset and entry.read.preset.otherwise and not self.approximate:
             return "approximate", None
         return ("accepted" if winner is entry else "duplicate"), winner
 
 
 def _differed(one: _Entry, other: _Entry | None) -> bool:
-    """Whether two files of one patch may differ in what was changed on the way to it."""
+    """Whether two files of one patch may differ, because of what was changed on the way to it."""
     if other is None or one.read is other.read:  # the very same bytes
         return False
     presets = [entry.read.preset for entry in (one, other) if entry.read.preset]
@@ -365,7 +375,7 @@ def _differed(one: _Entry, other: _Entry | None) -> bool:
 
 
 def _precedence(entry: _Entry) -> tuple[Any, ...]:
-    """Order files of one patch: what is that sound in Vital as well, the factory's own before copies, known origins."""
+    """Order files of one patch: what sounds the same in Vital, factory presets before copies, known origins."""
     origin, preset = entry.origin, entry.preset
     known = (origin.source != "factory", not origin.repository, origin.repository, origin.commit, origin.licence)
     read = entry.read.preset
@@ -379,7 +389,7 @@ def _precedence(entry: _Entry) -> tuple[Any, ...]:
 
 
 def _most_frequent(of_presets: Iterable[dict[str, str]]) -> dict[str, str]:
-    """Name each wavetable as most presets do; of equally frequent names the first in the alphabet."""
+    """Name each wavetable as most presets do; of equally frequent names, take the first in the alphabet."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for names in of_presets:
         for wavetable, name in names.items():

@@ -1,6 +1,6 @@
-"""Download presets into folders that say where they come from, each whole or not there at all.
+"""Download presets into folders that say where they come from; a folder is there whole or not at all.
 
-What is downloaded is never run, and never read here: that is `ingest`'s part, which trusts nothing it finds.
+What is downloaded is never run, and never read here: reading is `ingest`'s part, which trusts no file.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class Statement(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     repository: str  #: address of the repository or archive
-    commit: str  #: of a repository its commit, of an archive `sha256:` and the SHA-256 of its bytes
+    commit: str  #: a repository's commit, or `sha256:` and the SHA-256 of an archive's bytes
     licence: str
-    fetched: str  #: UTC; part of no digest
+    fetched: str  #: UTC; not part of any digest
 
 
-class Downloaded(BaseModel):
-    """A folder that was downloaded, and what its content adds up to: all that a cached download remembers."""
+class DownloadResult(BaseModel):
+    """A downloaded folder and the digest of its content: all that is kept of a cached download."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,13 +50,14 @@ class Downloaded(BaseModel):
     digest: str
 
     def is_intact(self) -> bool:
-        """Whether the folder is there with the content it was downloaded with."""
+        """Whether the folder is there, with the content that was downloaded."""
         folder = Path(self.folder)
         try:
-            said = Statement.model_validate_json((folder / STATEMENT).read_bytes())
-            return (said.commit, said.licence) == (self.commit, self.licence) and _content(folder)[0] == self.digest
+            statement = Statement.model_validate_json((folder / STATEMENT).read_bytes())
+            digest, _, _ = _content(folder)
         except (OSError, ValidationError):
             return False
+        return (statement.commit, statement.licence, digest) == (self.commit, self.licence, self.digest)
 
 
 class Outcome(BaseModel):
@@ -67,14 +68,14 @@ class Outcome(BaseModel):
     url: str
     licence: str
     state: Literal["downloaded", "unchanged", "failed"]
-    folder: str  #: a failed source's may be there from before
+    folder: str  #: of a failed source, perhaps from before
     commit: str = ""
     files: int = 0
     bytes: int = 0
     reason: str = ""  #: why it failed, in a line
 
     def to_text(self) -> str:
-        """Say it in a line or two."""
+        """Describe it in a line or two."""
         if self.state == "failed":
             left = f"\n  {self.folder} is left as it was" if Path(self.folder).exists() else ""
             return f"failed      {self.url} {self.reason}{left}\n"
@@ -95,23 +96,23 @@ class DownloadReport(BaseModel):
         return tuple(outcome for outcome in self.outcomes if outcome.state == "failed")
 
     def to_text(self) -> str:
-        """Say it to people."""
+        """Describe it for people."""
         return "".join(outcome.to_text() for outcome in self.outcomes)
 
     def require_success(self, *, strict: bool) -> None:
-        """Refuse a failed source if strict, and otherwise only if nothing came at all.
+        """Refuse a failed source if strict, and otherwise only if every source failed.
 
         Raises
         ------
         IncompleteDownload
-            Says which failed, and why.
+            Which failed, and why.
         """
         if self.failed and (strict or len(self.failed) == len(self.outcomes)):
             raise IncompleteDownload(self)
 
 
 class IncompleteDownload(DownloadError):
-    """Sources failed that should not have."""
+    """Too many sources failed."""
 
     def __init__(self, report: DownloadReport) -> None:
         reasons = "; ".join(f"{outcome.url} {outcome.reason}" for outcome in report.failed)
@@ -123,25 +124,25 @@ class IncompleteDownload(DownloadError):
 
 
 def find_version(source: RemoteSource, limits: Limits) -> str:
-    """Ask which version of a source there is now: a commit, or what is known of an archive, or "" if nothing is.
+    """Ask for the current version of a source: a commit, or what is known of an archive, or "" if nothing is.
 
     Raises
     ------
     DownloadError
-        There is no answer, or no such source.
+        There is no answer, or the source doesn't exist.
     """
     if not source.is_archive:
         return repositories.find_commit(source, limits)
     return f"sha256:{source.sha256}" if source.sha256 else archives.find_version(source, limits)
 
 
-def download(source: RemoteSource, version: str, folder: Path, limits: Limits) -> Downloaded:
-    """Download one version of a source into a folder, in place of what was downloaded there before.
+def download(source: RemoteSource, version: str, folder: Path, limits: Limits) -> DownloadResult:
+    """Download one version of a source into a folder, replacing an earlier download.
 
     Raises
     ------
     DownloadError
-        It failed. The folder is as it was before.
+        It failed; the folder is as it was before.
     """
     if folder.exists() and not (folder / STATEMENT).is_file() and any(folder.iterdir()):
         raise DownloadError(f"would replace {folder}, which was not downloaded; move it away, or name another -o")
@@ -149,12 +150,14 @@ def download(source: RemoteSource, version: str, folder: Path, limits: Limits) -
         with _whole_folder(folder) as temporary:
             commit = _fill(temporary, source, version, limits)
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            said = Statement(repository=source.address, commit=commit, licence=source.licence, fetched=now)
-            (temporary / STATEMENT).write_text(said.model_dump_json(indent=1) + "\n")
+            statement = Statement(repository=source.address, commit=commit, licence=source.licence, fetched=now)
+            (temporary / STATEMENT).write_text(statement.model_dump_json(indent=1) + "\n")
             digest, files, size = _content(temporary)
     except OSError as error:
         raise DownloadError(f"can't be written to {folder}: {error.strerror or error}") from error
-    return Downloaded(folder=str(folder), commit=commit, licence=source.licence, files=files, bytes=size, digest=digest)
+    return DownloadResult(
+        folder=str(folder), commit=commit, licence=source.licence, files=files, bytes=size, digest=digest
+    )
 
 
 def require_writable(folder: Path) -> None:
@@ -163,7 +166,7 @@ def require_writable(folder: Path) -> None:
     Raises
     ------
     SpecError
-        It is no folder, or can't be written.
+        It isn't a folder, or can't be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -188,7 +191,7 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        # Not flushed file by file, which takes minutes for thousands: a loss of power is found by the digest.
+        # Not flushed file by file, which takes minutes for thousands: the digest finds what a power cut loses.
         if folder.exists():
             folder.rename(before)
         temporary.rename(folder)
@@ -200,7 +203,7 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def _content(folder: Path) -> tuple[str, int, int]:
-    """Digest of the names and bytes of all files but the provenance, their number, and their size."""
+    """Digest the names and bytes of all files but the statement; give their number and size as well."""
     digest, files, size = hashlib.sha256(), 0, 0
     for path in sorted(_files(folder)):
         with (folder / path).open("rb") as file:

@@ -1,6 +1,7 @@
-"""Fidelity: how near a patch's audio is to that of the preset it was read from; measured, with the cause of a loss.
+"""Fidelity: how near a patch's audio is to that of the preset it was read from, and what a difference comes from.
 
-Both are rendered in fresh children of the same kind of zygote, the original as people wrote it.
+Both are rendered in fresh children of the same kind of zygote (the warm process that renders are forked from), the
+original as its author wrote it.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from synthcore.engine.rendering import RenderFormat
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 from synthcore.vital import validation
 from synthcore.vital.controls import Registry
+from synthcore.vital.parsing import parse
 from synthcore.vital.reading import ReadPreset
-from synthcore.vital.validation import parse
 from synthcore.vital.versions import versions
 
 CLOSE, NEAR = 1e-4, 1e-3  #: largest difference of two samples, where full scale is 1
 VERDICTS = ("identical", "within 1e-4", "within 1e-3", "worse", "not compared")
 CPU_SECONDS = 60
-#: What a preset goes through on its way to a patch, and what is said when the audio changes there.
+#: The steps from a preset to a patch, named where the audio changes.
 MENDING = "values brought into range"
 MIGRATION = "the synth's own rewriting of an old preset or of its wavetables"
 LABEL = "rounding to the label's float32"
@@ -37,9 +38,9 @@ class Fidelity(BaseModel):
     Attributes
     ----------
     difference : float or None
-        Largest difference of two samples over all notes, full scale 1; None where one can't be rendered.
+        Largest difference of two samples over all notes, full scale 1; None if one of the two can't be rendered.
     cause : str
-        What most of a difference over `CLOSE` comes from; or why there is none.
+        What most of a difference over `CLOSE` comes from; or why nothing could be compared.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -58,7 +59,7 @@ class Fidelity(BaseModel):
         return next((verdict for most, verdict in steps if self.difference <= most), worse)
 
     def to_text(self) -> str:
-        """Say it in a line."""
+        """Describe it in a line."""
         return self.cause if self.difference is None else f"{self.difference:.2g} ({self.cause})"
 
 
@@ -68,9 +69,9 @@ def measure(content: bytes, preset: ReadPreset, registry: Registry, audio: Audio
     Parameters
     ----------
     content : bytes
-        The preset's file, as people wrote it.
+        The preset's file, as its author wrote it.
     preset : ReadPreset
-        What was read of it.
+        What was read from it.
     registry : Registry
     audio : AudioSpec
         What is played and recorded.
@@ -83,7 +84,7 @@ def measure(content: bytes, preset: ReadPreset, registry: Registry, audio: Audio
     # Nothing is refused: silence and clipping are compared as well.
     fmt = DatasetSpec(audio=audio, acceptance=AcceptanceSpec(cpu_seconds=CPU_SECONDS)).render_format.refusing_nothing()
     try:
-        # As its writer left it, but in the words of the parser that let it pass, where duplicate keys mean one thing
+        # As its author left it, but written again by the parser that let it pass, so that duplicate keys mean one thing
         # only; and with vita's numbers: vita would take those of a later Vital for its own.
         document, _ = versions(registry).translate(parse(content))
         original = _render(canonical_json(document).encode(), fmt, "original")
@@ -118,8 +119,9 @@ def _cause(
     original: NDArray[np.float32],
     patch: NDArray[np.float32],
 ) -> str:
-    """Render what lies between the original and the patch as well, and name the step that changes most."""
+    """Render the steps between the original and the patch, and name the one that changes most."""
     mended = canonical_json(validation.mend(document, registry)[0]).encode()
-    heard = [original, _render(mended, fmt, "mended original"), _render(migrate(mended) or b"", fmt, "migrated"), patch]
-    steps = dict(zip((MENDING, MIGRATION, LABEL), map(_difference, heard, heard[1:]), strict=False))
+    migrated = migrate(mended) or b""
+    sounds = [original, _render(mended, fmt, "mended original"), _render(migrated, fmt, "migrated"), patch]
+    steps = dict(zip((MENDING, MIGRATION, LABEL), map(_difference, sounds, sounds[1:]), strict=False))
     return max(steps, key=lambda step: steps[step])

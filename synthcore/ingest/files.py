@@ -1,8 +1,8 @@
 """Finding presets and wavetables among files, by what they hold.
 
-Owns the way from a folder, bank or file to bytes that are a preset: which files are looked at, and what is read of
-them. It follows no link, opens nothing but regular files, unpacks archives in memory, and writes nothing. What claims
-to be a preset and isn't one is reported with its reason; what claims nothing (a README, a recording) is passed over.
+Owns the way from a folder, bank or file to bytes that are a preset: which files are looked at, and how they are read.
+It follows no link, opens only regular files, unpacks archives in memory, and writes nothing. What claims to be a preset
+and isn't one is reported with its reason; what doesn't claim to be one (a README, a recording) is passed over.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from synthcore.base.errors import PresetError
-from synthcore.vital.validation import MAX_BYTES, is_preset, is_wavetable, load
+from synthcore.vital.parsing import MAX_BYTES, is_preset, is_wavetable, load
 
-#: The endings of what may be a preset, a wavetable or an archive of them. Which it is, its content says.
+#: The endings of presets, wavetables and archives of them. Which of these a file is, its content says.
 ENDINGS = (".vital", ".vitalbank", ".vitaltable", ".zip")
-#: What else may be a wavetable, for those who look for wavetables: presets lie among recordings.
+#: A wavetable as well, but only for those who look for wavetables: presets lie among recordings.
 WAV_ENDING = ".wav"
 ARCHIVE_ENDINGS = (".vitalbank", ".zip")
 ARCHIVE_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
-#: What isn't walked: what is hidden, such as git's own files and downloads that were cut short; and what macOS packs
+#: What is skipped: hidden files, such as git's own and downloads that were cut short, and what macOS adds to archives.
 PASSED_OVER = re.compile(r"\.[^.].*|\.\..+|__MACOSX")
 
-MAX_FILES = 100_000  #: in one folder, of all kinds, folders included; a folder with more isn't read at all
+MAX_FILES = 100_000  #: of all kinds in one folder, folders included; a folder with more isn't read at all
 MAX_ARCHIVE_BYTES = 1 << 28
 MAX_ENTRIES = 20_000
-MAX_UNPACKED_BYTES = 1 << 30  #: of one archive; entry by entry, so that it never lies in memory as a whole
-#: Presets are base64 and pack to a half; deflate can't do more than 1032.
+MAX_UNPACKED_BYTES = 1 << 30  #: of one archive, which is unpacked entry by entry, never as a whole
+#: Presets are base64 and shrink to a half; deflate reaches 1032 at most.
 MAX_RATIO = 200
 MAX_NAME = 1024  #: of an archive's entry, in characters
 ENTRY_HEAD = 30  #: bytes in front of an entry's name and data
@@ -70,7 +70,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A file that claims to be a preset, wavetable or archive, and can't be used: `reason` is one line."""
+    """A file that claims to be a preset, wavetable or archive and can't be used; `reason` is one line."""
 
     root: Path
     file: str
@@ -83,7 +83,7 @@ def find(root: Path, endings: tuple[str, ...] = ENDINGS) -> Iterator[Found | Ref
     Parameters
     ----------
     root : Path
-        A folder, searched through; or one file. It may itself be a link; none below it is followed.
+        A folder, searched with all it holds, or one file. It may itself be a link; no link below it is followed.
     endings : tuple of str
         What is looked at in folders and archives: `ENDINGS`, or `WAV_ENDING` as well.
 
@@ -113,7 +113,7 @@ def _walk(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[str, Path, str
     Raises
     ------
     PresetError
-        The folder holds more than `MAX_FILES`. Which of them came first would be chance, so none is read.
+        The folder holds more than `MAX_FILES`. Which came first would be chance, so none is read.
     """
     top = root.resolve()
     folders = [top]
@@ -140,7 +140,7 @@ def _walk(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[str, Path, str
 
 
 def _why_not(entry: os.DirEntry[str], path: Path, top: Path, endings: tuple[str, ...]) -> str:
-    """Say why a link isn't followed, if that is worth saying: what it leads to inside the folder is found anyway."""
+    """Say why a link isn't followed, unless it leads into the folder, where its target is found anyway."""
     if not entry.is_symlink():
         return ""
     try:
@@ -170,10 +170,10 @@ def _examine(root: Path, path: Path, file: str, endings: tuple[str, ...]) -> Ite
 
 
 def _read(path: Path, most: int) -> bytes:
-    """Read a regular file, and only that: a pipe would never end, and opening a device can do something."""
+    """Read a regular file and nothing else: a pipe may never end, and opening a device can have effects."""
     try:
         _require_regular(path.lstat(), most)
-        # Between the look and the opening the file may have become another: no link, and no waiting for a pipe's end.
+        # The file may have been replaced since: follow no link, and don't wait for a pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as opened:
             _require_regular(os.fstat(descriptor), most)
@@ -207,7 +207,7 @@ def _recognise(root: Path, file: str, content: bytes, endings: tuple[str, ...]) 
 
 
 def _unpack(root: Path, file: str, content: bytes, endings: tuple[str, ...]) -> Iterator[Found | Refused]:
-    """Look into an archive, entry by entry; one that can't be trusted as a whole is refused as a whole."""
+    """Look into an archive, entry by entry; an archive that can't be trusted is refused as a whole."""
     try:
         archive = _open(content)
     except PresetError as error:
@@ -248,7 +248,7 @@ def _open(content: bytes) -> zipfile.ZipFile:
 
 def _require_safe(entry: zipfile.ZipInfo, name: str, seen: set[str]) -> None:
     """Refuse an entry before a byte of it is unpacked."""
-    # A drive's letter counts as the root on Windows.
+    # On Windows a drive letter is a root.
     if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in PurePosixPath(name).parts:
         raise PresetError("its name leads out of the archive")
     if len(name) > MAX_NAME:
@@ -273,7 +273,7 @@ def _require_safe(entry: zipfile.ZipInfo, name: str, seen: set[str]) -> None:
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     try:
         with archive.open(entry) as opened:
-            return opened.read(entry.file_size)  # never more than it says, whatever its stream holds
+            return opened.read(entry.file_size)  # never more than it declares, whatever its stream holds
     except _BROKEN as error:
         raise PresetError(f"damaged: {_one_line(error)}") from error
 

@@ -1,4 +1,4 @@
-"""What can be downloaded: repositories and archives of presets, by address, with the licence that they state."""
+"""What can be downloaded: repositories and archives of presets, by address, with the licence they state."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ARCHIVES = (".zip", ".vitalbank")
 SCHEMES = ("https", "http", "ssh", "file")
 LONGEST_NAME = 100  #: of a folder, in bytes; file systems take 255, and its temporary name is longer
 
-# What git allows in the name of a branch or tag (git help check-ref-format), as far as it can mislead git or a reader.
+# What git allows in a branch or tag name (git help check-ref-format), without what could mislead git or a reader.
 _REF = re.compile(r"(?![-/.])(?!.*(\.\.|@\{|//))[^\x00-\x20\x7f~^:?*\[\\]{1,250}")
 
 
@@ -70,7 +70,7 @@ class RemoteSource(BaseModel):
     @classmethod
     def _one_line(cls, licence: str) -> str:
         if not licence.isprintable() or not licence.strip():
-            raise ValueError(f"a licence is one line of text; say {NONE_STATED!r} where there is none")
+            raise ValueError(f"a licence is one line of text; say {NONE_STATED!r} if there is none")
         return licence
 
     @model_validator(mode="after")
@@ -100,18 +100,18 @@ class RemoteSource(BaseModel):
 
     @property
     def folder_name(self) -> str:
-        """What its folder is called: host, path and ref, spelt so that any file system takes them."""
+        """The name of its folder: host, path and ref, spelt so that any file system takes them."""
         parts = urlsplit(self.url)
         host = parts.netloc.rpartition("@")[2]
-        said = f"{host}{parts.path.removesuffix('.git')}" + (f"@{self.ref}" if self.ref else "")
-        name = re.sub(r"[^A-Za-z0-9._@-]+", "-", said).strip(".-")
-        if re.fullmatch(r"[A-Za-z0-9._/@-]+", said) and 0 < len(name) <= LONGEST_NAME and not parts.query:
+        plain = f"{host}{parts.path.removesuffix('.git')}" + (f"@{self.ref}" if self.ref else "")
+        name = re.sub(r"[^A-Za-z0-9._@-]+", "-", plain).strip(".-")
+        if re.fullmatch(r"[A-Za-z0-9._/@-]+", plain) and 0 < len(name) <= LONGEST_NAME and not parts.query:
             return name
         return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(self.url.encode()).hexdigest()[:8]}".lstrip("-")
 
     @property
     def file_name(self) -> str:
-        """What an archive's file is called in its folder."""
+        """The name of an archive's file in its folder."""
         suffix = PurePosixPath(urlsplit(self.url).path).suffix.lower()
         return f"presets{suffix if suffix in ARCHIVES else '.zip'}"
 
@@ -119,13 +119,13 @@ class RemoteSource(BaseModel):
 def _require_host(parts: SplitResult) -> None:
     if not parts.hostname or parts.hostname.startswith("-"):
         raise ValueError("an address names a host")
-    _ = parts.port  # raises ValueError when it is none
+    _ = parts.port  # raises ValueError if it isn't a port
     if parts.password is not None or (parts.username is not None and parts.scheme != "ssh"):
         raise ValueError("an address goes into the dataset, so it can't hold a user or password; ssh:// knows your key")
 
 
 def _from_address(entry: object) -> object:
-    """Let a bare address stand for a source of which nothing more is said."""
+    """Let a bare address stand for a source with nothing else set."""
     return {"url": entry} if isinstance(entry, str) else entry
 
 
@@ -152,8 +152,8 @@ Sources = Annotated[
     ),
 ]
 
-#: Public repositories with presets for Vital, and what they said of their licence when they were looked at.
-#: They are right as they are (a test validates them): to do that here would take a third of --help's time.
+#: Public repositories of presets for Vital, with the licence that they stated when they were looked at.
+#: Built without validation, which would take a third of --help's time; a test validates them.
 KNOWN: tuple[RemoteSource, ...] = (
     RemoteSource.model_construct(url="https://github.com/jpriebe/qub1t-vital-presets"),
     RemoteSource.model_construct(url="https://github.com/instatetragrammaton/Patches", licence="CC-BY-4.0"),

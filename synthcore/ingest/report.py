@@ -1,4 +1,4 @@
-"""The report of an ingestion: what became of every file that is a preset, or claims to be one."""
+"""The report of an ingestion: what became of every file that is a preset or claims to be one."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from synthcore.ingest.fidelity import VERDICTS, Fidelity
 from synthcore.storage import collection as file_format
 from synthcore.vital.reading import CHANGING
 
-SHOWN = 20  #: files that the text names under each heading; the JSON names all
-NAMED = 5  #: unknown settings that the text names
+SHOWN = 20  #: how many files the text names under each heading; the JSON names all
+NAMED = 5  #: how many unknown settings the text names
 Verdict = Literal["accepted", "duplicate", "approximate", "refused"]
 
 
@@ -24,9 +24,9 @@ class FileReport(BaseModel):
     Attributes
     ----------
     verdict : str
-        `approximate`: it was left out, because Vital plays it differently from vita.
+        `approximate` if it was left out, because Vital plays it differently from vita.
     version : str
-        The Vital that the file says it was made with; empty where it says none.
+        The version of Vital that the file says it was made with; empty if it doesn't say.
     patch : str
         Its patch's hash.
     duplicate_of : str
@@ -34,15 +34,15 @@ class FileReport(BaseModel):
     is_changed : bool
         Whether the patch may sound different from the file, because of what was changed to what the synth can play.
     only_after_changes : bool
-        Whether the two files of that patch may differ: one of them was changed, or is played differently by Vital.
+        Whether it may differ from `duplicate_of`: one of them was changed, or is played differently by Vital.
     reason : str
         Why it was refused.
     changes : dict of str to int
         How many of its settings were changed, and how: see `ReadPreset`.
     unknown : tuple of str
-        Settings that no Vital known here has.
+        Settings that no known version of Vital has.
     otherwise : tuple of str
-        What Vital plays of it and vita doesn't, with its value.
+        What Vital plays differently, each with its value.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -63,12 +63,12 @@ class FileReport(BaseModel):
 
 
 class Report(BaseModel):
-    """What became of every file. Everything is counted over all of them, whatever became of them."""
+    """What became of every file. Whatever is counted is counted over all of them."""
 
     model_config = ConfigDict(frozen=True)
 
     files: tuple[FileReport, ...]
-    notes: tuple[int, ...] = ()  # at which fidelity was measured; none where it wasn't
+    notes: tuple[int, ...] = ()  # at which fidelity was measured; empty if it wasn't
 
     def of(self, verdict: Verdict) -> tuple[FileReport, ...]:
         """The files of one verdict."""
@@ -77,7 +77,7 @@ class Report(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def totals(self) -> dict[str, int]:
-        """How many files there are of each verdict; how many were changed, and how many hold unknown settings."""
+        """How many files got each verdict, how many were changed, and how many hold unknown settings."""
         counts = {verdict: len(self.of(verdict)) for verdict in get_args(Verdict)}
         changed = sum(file.is_changed for file in self.files)
         return {**counts, "changed": changed, "unknown": sum(bool(file.unknown) for file in self.files)}
@@ -85,7 +85,7 @@ class Report(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def by_version(self) -> dict[str, dict[str, int]]:
-        """How many files there are of each verdict, by the Vital that they say."""
+        """How many files got each verdict, by the version of Vital that they name."""
         counts = Counter((file.version, file.verdict) for file in self.files)
         versions = sorted({file.version for file in self.files}, key=_in_order)
         return {v: {verdict: counts[v, verdict] for verdict in get_args(Verdict)} for v in versions}
@@ -93,18 +93,18 @@ class Report(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def unknown(self) -> dict[str, int]:
-        """In how many files each unknown setting is, the most frequent first."""
+        """How many files hold each unknown setting, the most frequent first."""
         return dict(Counter(sorted(name for file in self.files for name in file.unknown)).most_common())
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def fidelity(self) -> dict[str, int]:
-        """How near the patches are to their originals, if that was measured."""
+        """How many patches are how near to their originals, if that was measured."""
         counts = Counter(file.fidelity.verdict for file in self.files if file.fidelity)
         return {verdict: counts[verdict] for verdict in VERDICTS} if self.notes else {}
 
     def to_text(self) -> str:
-        """Say it to people."""
+        """Describe it for people."""
         total = self.totals
         lines = [
             f"{len(self.files)} presets: {total['accepted']} accepted, {total['duplicate']} duplicates of these, "
@@ -122,11 +122,11 @@ class Report(BaseModel):
         return "\n".join(lines) + "\n"
 
     def _summary(self) -> Iterator[tuple[str, str]]:
-        """What can be said of all files, each with its heading; nothing where there is none."""
+        """What can be said of all files, each with its heading; empty text where there is nothing to say."""
         total = self.totals
         how = Counter(what for file in self.files for what in file.changes)
-        told = ", ".join(f"{what} in {how[what]}" for what in CHANGING if how[what])
-        yield "changed", _presets(total["changed"], "was", "were", "changed to what the synth can play" + _in(told))
+        kinds = ", ".join(f"{what} in {how[what]}" for what in CHANGING if how[what])
+        yield "changed", _presets(total["changed"], "was", "were", "changed to what the synth can play" + _in(kinds))
         names = [f"{name} in {files}" for name, files in self.unknown.items()]
         more = [f"and {len(names) - NAMED} more"] * (len(names) > NAMED)
         named = ", ".join([*names[:NAMED], *more])
@@ -143,7 +143,7 @@ class Report(BaseModel):
 
 
 def _presets(count: int, one: str, many: str, what: str) -> str:
-    """Say something about some presets, with the verb that fits; nothing about none."""
+    """Say something about some presets, with the verb that fits; empty text for none."""
     return f"{count} {f'preset {one}' if count == 1 else f'presets {many}'} {what}" if count else ""
 
 
@@ -156,7 +156,7 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 def _in_order(version: str) -> list[tuple[int, str]]:
-    """Order versions by their numbers; what isn't one comes first."""
+    """Order versions by their numbers; what isn't a number comes first."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in version.split(".")]
 
 
@@ -168,8 +168,8 @@ def _listed(heading: str, lines: Sequence[tuple[str, str]]) -> list[str]:
     return ["", f"{heading}:", *shown, *more]
 
 
-class Ingested(BaseModel):
-    """A collection that was made: where it is, that it is whole, and what became of the files."""
+class IngestResult(BaseModel):
+    """A collection that was made: where it is, its digest, and what became of the files."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -179,10 +179,10 @@ class Ingested(BaseModel):
     report: Report
 
     def is_intact(self) -> bool:
-        """Whether both files are there, and the collection says its digest."""
+        """Whether both files are there, and the collection has its digest."""
         return Path(self.report_file).is_file() and file_format.digest_of(Path(self.collection)) == self.digest
 
     def to_text(self) -> str:
-        """Say what was made, for a terminal."""
+        """Describe what was made, for a terminal."""
         made = (("collection", self.collection), ("digest", self.digest), ("report", self.report_file))
         return self.report.to_text() + "\n" + "".join(f"  {name:<11} {value}\n" for name, value in made)

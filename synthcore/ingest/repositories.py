@@ -1,7 +1,7 @@
-"""Clone the repositories of strangers: git is watched, obeys nobody's configuration, and runs nothing of theirs.
+"""Clone strangers' repositories: git is watched, obeys nobody's configuration, and runs nothing of theirs.
 
-`Repo.clone_from` of GitPython can't be watched, and a time-out leaves git's own children running. So the steps of a
-clone are given to git one by one, each in a process group that is ended as a whole.
+GitPython's `Repo.clone_from` can't be watched, and a time-out leaves git's own children running. So git is given the
+steps of a clone one by one, each in a process group that is ended as a whole.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from synthcore.base.masking import masked
 from synthcore.ingest.remotes import RemoteSource
 from synthcore.ingest.transfer import Limits, Watch
 
-OLDEST_GIT = (2, 32)  #: the first that can be told to read no configuration
-LONGEST_ANSWER = 32_000_000  #: bytes; a listing of 50,000 files with paths of 500 characters
-LOOK_SECONDS = 0.2  #: between two looks at what is on disk
-STALL_SECONDS = 60  #: without a byte, after which a server is given up before the time is over
+OLDEST_GIT = (2, 32)  #: the first that can be made to ignore all configuration
+LONGEST_ANSWER = 32_000_000  #: bytes: a listing of 50,000 files with paths of 500 characters
+LOOK_SECONDS = 0.2  #: between two looks at the disk
+STALL_SECONDS = 60  #: without a byte, after which a server is given up before its time is up
 
-# A pack stays a pack, however many files it holds; nothing goes on in the background; a symlink becomes a small file
+# A pack stays a pack, however many files it holds; nothing runs on in the background; a symlink becomes a small file
 # that holds its target, so that nothing in a folder of presets leads out of it.
 _CONFIGURATION = {
     "core.hooksPath": os.devnull,
@@ -43,7 +43,7 @@ _CONFIGURATION = {
     "http.lowSpeedLimit": "1",
     "http.lowSpeedTime": str(STALL_SECONDS),
 }
-#: Goes above what a repository says of itself: a file is its committed bytes, through no filter (LFS), lines unchanged.
+#: Overrides a repository's own attributes: a file is its committed bytes, through no filter (LFS), lines unchanged.
 _ATTRIBUTES = "* -text -ident -filter !eol !working-tree-encoding\n"
 # A redirect may lead from http to https or back, and to nothing else.
 _ALLOWED = {"https": "https:http", "http": "https:http", "ssh": "ssh", "file": "file"}
@@ -52,7 +52,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def find_commit(source: RemoteSource, limits: Limits) -> str:
-    """Ask the remote which commit the source's ref points at now; a ref that is a commit is its own answer.
+    """Ask the remote which commit the source's ref points at; a ref that is a commit is its own answer.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def find_commit(source: RemoteSource, limits: Limits) -> str:
         answer = _Git(source, Path(folder), Watch(limits)).run("ls-remote", "--", source.url, *names)
     lines = answer.decode(errors="replace").splitlines()
     commits = {name: commit for commit, _, name in (line.partition("\t") for line in lines)}
-    for name in names:  # a tag of its own kind of object says last, at ^{}, which commit it stands for
+    for name in names:  # an annotated tag's commit is listed under ^{}
         if _COMMIT.fullmatch(commits.get(name, "")):
             return commits[name]
     if source.ref:
@@ -76,7 +76,7 @@ def find_commit(source: RemoteSource, limits: Limits) -> str:
 
 
 def clone(source: RemoteSource, commit: str, folder: Path, limits: Limits) -> None:
-    """Put the files of one commit into a folder that is there and empty: no history, no submodules, no repository.
+    """Put the files of one commit into an empty folder: no history, no submodules, no repository.
 
     Raises
     ------
@@ -126,12 +126,12 @@ class _Git:
             "GIT_ATTR_NOSYSTEM": "1",
             "GIT_LFS_SKIP_SMUDGE": "1",
             "GIT_ALLOW_PROTOCOL": _ALLOWED[urlsplit(source.url).scheme],
-            # Nobody is asked for a password: what needs one fails.
+            # Never prompt for a password: what needs one fails.
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "",
             "SSH_ASKPASS": "",
             "GIT_SSH_COMMAND": _SSH,
-            # Said because they may be set already, for another repository: in one of git's hooks they are.
+            # Set, because they may be set for another repository already: within git's hooks they are.
             "GIT_DIR": str(self._packed),
             "GIT_WORK_TREE": str(folder),
             "GIT_INDEX_FILE": str(self._packed / "index"),
@@ -144,12 +144,12 @@ class _Git:
         Raises
         ------
         DownloadError
-            It failed, printed too much, or met the limits of its watch. Nothing that it started is left.
+            It failed, printed too much, or reached its limits. Nothing that it started is left running.
         """
         settings = [word for name, value in _CONFIGURATION.items() for word in ("-c", f"{name}={value}")]
         command = ["git", *settings, *arguments]
         started = self._git.execute(command, as_process=True, env=self._environment, start_new_session=True)
-        process: subprocess.Popen[bytes] = started.proc  # type: ignore[assignment]  # just started, so there is one
+        process: subprocess.Popen[bytes] = started.proc  # type: ignore[assignment]  # it was just started
         try:
             printed, complaints = self._read(process)
         finally:
@@ -184,12 +184,12 @@ def _take(pipe: Any, pipes: dict[Any, bytearray], selector: selectors.BaseSelect
         selector.unregister(pipe)
     pipes[pipe] += block
     if len(pipes[pipe]) > LONGEST_ANSWER:
-        raise DownloadError("is no repository of presets: the list of its files or branches doesn't end")
+        raise DownloadError("isn't a repository of presets: the list of its files or branches doesn't end")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End git and everything it started, if it hasn't ended by itself."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a group of the dead
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter is macOS's for a group that has ended
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     for pipe in (process.stdout, process.stderr):
@@ -198,7 +198,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of the files in a folder, some of which may go while they are counted."""
+    """Add up the bytes of the files in a folder, some of which may go while they are counted."""
     size = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -208,11 +208,11 @@ def _size(folder: Path) -> int:
 
 
 def _reason(complaints: bytes) -> str:
-    """Pick the line that says why from what git and the remote printed; it may hold anything."""
+    """Pick the line with the reason from what git and the remote printed, which may be anything."""
     lines = ["".join(c for c in line if c.isprintable()) for line in complaints.decode(errors="replace").splitlines()]
-    said = [line for line in lines if line.strip()]
-    fatal = [line.removeprefix("fatal: ") for line in said if line.startswith("fatal: ")]
-    return masked((fatal or said or ["git says nothing of why"])[0])[:300]
+    printed = [line for line in lines if line.strip()]
+    fatal = [line.removeprefix("fatal: ") for line in printed if line.startswith("fatal: ")]
+    return masked((fatal or printed or ["git doesn't say why"])[0])[:300]
 
 
 def _version() -> str:

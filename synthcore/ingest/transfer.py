@@ -1,4 +1,4 @@
-"""What a download may take: limits, a watch that ends it at them, and listeners who are told how far it is."""
+"""What a download may take: limits, a watch that ends it there, and listeners to its progress."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Limits(BaseModel):
 
 
 class Watch:
-    """Follows one download, and ends it when it takes too long or grows too large."""
+    """Follows one download, and ends it if it takes too long or grows too large."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -44,7 +44,7 @@ class Watch:
         Raises
         ------
         DownloadError
-            They are too many, or the time is over.
+            They are too many, or the time is up.
         """
         self.require_size(size)
         if not self.seconds_left:
@@ -68,7 +68,7 @@ class Watch:
 
 @contextlib.contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Tell `listener` the bytes of a download, for the length of the block."""
+    """Tell `listener` how many bytes a download has, for the length of the block."""
     _listeners.append(listener)
     try:
         yield

@@ -23,7 +23,7 @@ from synthcore.vital.validation import MAX_FRAMES
 
 #: The forms of samples in which synths write wavetables.
 ENCODINGS = {"PCM_16": "16 bit", "PCM_24": "24 bit", "PCM_32": "32 bit", "FLOAT": "32 bit float"}
-LEAST_SAMPLES = 16  #: of a frame: with fewer, what claims to be its size is something else
+LEAST_SAMPLES = 16  #: of a frame; a smaller number isn't the size of one
 _HEADER = 12  #: bytes in front of a file's chunks
 _CHUNK = struct.Struct("<4sI")  #: a chunk's name and size
 
@@ -37,7 +37,7 @@ def read_wavetable(content: bytes, name: str) -> dict[str, Any]:
     Raises
     ------
     PresetError
-        It can't be read, or its samples are not 1 to 257 whole frames.
+        It can't be read, or isn't 1 to 257 whole frames.
     """
     size = frame_size(content)
     samples = _samples(content, size)
@@ -57,22 +57,22 @@ def read_wavetable(content: bytes, name: str) -> dict[str, Any]:
 
 
 def frame_size(content: bytes) -> int:
-    """Samples of a frame: what the chunk `clm ` says, as Serum writes it; 2,048 where there is none.
+    """Read how many samples a frame has from the chunk `clm `, as Serum writes it; 2,048 without one.
 
     Raises
     ------
     PresetError
-        The chunk says nothing of the kind, or a size that the synth has no room for.
+        The chunk names no size, or one that the synth has no room for.
     """
     place = _HEADER
     while place + _CHUNK.size <= len(content):
         name, length = _CHUNK.unpack_from(content, place)
         place += _CHUNK.size
         if name == b"clm ":
-            said = re.match(rb"<!>\s*(\d{1,9})(?!\d)", content[place : place + length])
-            if not said or not LEAST_SAMPLES <= int(said[1]) <= SAMPLES:
+            size = re.match(rb"<!>\s*(\d{1,9})(?!\d)", content[place : place + length])
+            if not size or not LEAST_SAMPLES <= int(size[1]) <= SAMPLES:
                 raise PresetError(f"its clm chunk names no frame size from {LEAST_SAMPLES} to {SAMPLES:,} samples")
-            return int(said[1])
+            return int(size[1])
         place += length + length % 2
     return SAMPLES
 
@@ -104,7 +104,7 @@ def _require_frames(samples: int, size: int) -> None:
 
 
 def _resampled(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Bring frames (F, n) to the synth's 2,048 samples, each with the harmonics that it has."""
+    """Bring frames, shape (F, n), to the synth's 2,048 samples, each with the harmonics it has."""
     size = frames.shape[1]
     if size == SAMPLES:
         return frames

@@ -1,7 +1,7 @@
-"""Finding wavetables on this machine: in presets, banks and files of their own, WAV files among them.
+"""Finding wavetables on this machine: in presets, banks and files of their own, WAV files included.
 
 Owns the way from folders to a catalog. The synth brings every table to its own version, in a child, so that equal
-tables become equal bytes; what would kill it is refused before. One bad file costs that file.
+tables become equal bytes; what would kill it is refused beforehand. A bad file costs only that file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from synthcore.engine.play import migrate
 from synthcore.engine.stopping import interruptible
 from synthcore.ingest.files import ENDINGS, WAV_ENDING, Found, Refused, find
 from synthcore.ingest.wav import read_wavetable
-from synthcore.vital import validation
+from synthcore.vital import parsing, validation
 from synthcore.vital.catalog import FORMAT, Catalog, Sighting, builtin, catalog_of
 from synthcore.vital.controls import VITAL_VERSION
 from synthcore.vital.patch import NO_SAMPLE, OSCILLATORS
@@ -33,8 +33,8 @@ from synthcore.vital.reading import READER_VERSION, clean
 from synthcore.vital.wavetable import canonical_wavetable
 
 BATCH = 2  #: files read ahead for each worker: a preset may have 64 MB
-SAMPLES = "Samples"  #: the folder in which Vital keeps recordings, which are not wavetables
-SHOWN = 10  #: names and refusals that people are shown
+SAMPLES = "Samples"  #: the folder in which Vital keeps recordings, which aren't wavetables
+SHOWN = 10  #: how many names and refusals the text shows
 
 
 class Refusal(BaseModel):
@@ -48,7 +48,7 @@ class Refusal(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class SearchReport:
-    """What a search came across besides the wavetables: how many files, and those it refused."""
+    """What a search met besides wavetables: how many files it read, and those it refused."""
 
     files: int
     refused: tuple[Refusal, ...]
@@ -108,30 +108,30 @@ class CatalogRef(BaseModel):
         return "\n".join(lines) + "\n"
 
 
-def places_to_search(known: Sequence[Path], wished: Sequence[Path]) -> list[Path]:
-    """Put folders and files into one order, each once, and none that lies in another.
+def places_to_search(known: Sequence[Path], requested: Sequence[Path]) -> list[Path]:
+    """Sort folders and files, each once, without those that lie in another.
 
     Raises
     ------
     SpecError
-        One that was wished for is not there. Of those known, some never are.
+        A requested one isn't there. Some of the known ones never are.
     """
-    for path in wished:
+    for path in requested:
         if not path.exists():
             raise SpecError(f"there is no {path} to search; name a folder or file that exists")
-    places = sorted({path.resolve() for path in (*known, *wished)})
+    places = sorted({path.resolve() for path in (*known, *requested)})
     return [place for place in places if not any(other in place.parents for other in places)]
 
 
 def contents_fingerprint(places: Sequence[Path]) -> str:
-    """SHA-256 in hex of everything that a search would find, and of what would read it."""
+    """Give the SHA-256 in hex of everything that a search would find, and of what would read it."""
     found = sorted(_describe(file) for file in _find(places))
-    made_of = [FORMAT, READER_VERSION, builtin().digest, engine().fingerprint, found]
-    return content_hash(made_of)
+    key_parts = [FORMAT, READER_VERSION, builtin().digest, engine().fingerprint, found]
+    return content_hash(key_parts)
 
 
 def discover(places: Sequence[Path], workers: int) -> tuple[Catalog, SearchReport]:
-    """Search folders and files: the catalog of what was found, without what is built in, and what else there was.
+    """Search folders and files: the catalog of what was found, without what is built in, and a report.
 
     Raises
     ------
@@ -219,7 +219,7 @@ def _read(file: Found | Refused) -> list[Sighting] | Refusal:
 def _wavetables(file: Found) -> list[Any]:
     if file.kind == "wav":
         return [read_wavetable(file.content, PurePosixPath(file.file.replace("!", "/")).stem)]
-    document = validation.load(file.content)
+    document = parsing.load(file.content)
     tables = [document] if file.kind == "wavetable" else document["settings"].get("wavetables") or []
     if not isinstance(tables, list) or len(tables) > OSCILLATORS:
         raise PresetError(f"its wavetables are not a list of at most {OSCILLATORS}")

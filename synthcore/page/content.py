@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,14 +17,13 @@ from synthcore.engine.faults import REASONS
 from synthcore.page.charts import Histogram, Measure, draw_histograms, silhouette
 from synthcore.page.clips import Clip, make_clip
 from synthcore.storage.dataset import Dataset
+from synthcore.vital.controls import module_of
 
 #: Rows that are heard for a page. Of more, this many, evenly spaced: a page takes a minute whatever the dataset.
 HEARD = 2_048
 ROWS = 24  #: in the grid
 PAIRS = 4  #: of nearest rows that can be listened to
 LISTED = 15  #: of wavetables, modulation sources, destinations; the rest is added up
-#: Controls of one module belong together: all of osc_1, of filter_fx, of the chorus.
-MODULE = re.compile(r"(?:osc|env|lfo|random)_\d|filter_(?:\d|fx)|[a-z]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +205,6 @@ def _by_module(found: Inspection) -> dict[str, list[CoveredControl]]:
     coverage = found.coverage
     modules: dict[str, list[CoveredControl]] = {}
     for name, ratios in sorted(coverage.filled.items()):
-        module = MODULE.match(name)
         covered = CoveredControl(
             name=name,
             outline=silhouette(ratios),
@@ -216,7 +213,7 @@ def _by_module(found: Inspection) -> dict[str, list[CoveredControl]]:
             thin=coverage.thin.get(name, 0.0),
             missing=coverage.missing_options.get(name, []),
         )
-        modules.setdefault(module[0] if module else name, []).append(covered)
+        modules.setdefault(module_of(name), []).append(covered)
     return modules
 
 

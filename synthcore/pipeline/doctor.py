@@ -63,7 +63,7 @@ class Diagnosis(BaseModel):
         return all(finding.state != "problem" for finding in self.findings)
 
     def to_text(self) -> str:
-        """Write it for a terminal."""
+        """Describe it for a terminal."""
         table = new_table("", "check", "state", "what it found, and what to do")
         for finding in self.findings:
             what = f"{finding.what}\n-> {finding.todo}" if finding.todo else finding.what
@@ -100,23 +100,24 @@ def _system() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    """Whether everything is installed, and in the exact version where one is pinned."""
-    wrong = []
-    required = [Requirement(line) for line in metadata.requires("synthcore") or ()]
-    wanted = [one for one in required if one.marker is None or one.marker.evaluate({"extra": ""})]
-    for requirement in wanted:
-        try:
-            found = metadata.version(requirement.name)
-        except metadata.PackageNotFoundError:
-            wrong.append(f"{requirement.name} is not installed")
-            continue
-        pinned = next((one.version for one in requirement.specifier if one.operator == "=="), found)
-        if found != pinned:
-            wrong.append(f"{requirement.name} is {found}, and must be {pinned}")
+    """Whether everything is installed, in a version that synthcore works with."""
+    requirements = [Requirement(line) for line in metadata.requires("synthcore") or ()]
+    needed = [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
+    wrong = [text for requirement in needed if (text := _what_is_wrong(requirement))]
     if wrong:
         yield Finding(check="packages", state="problem", what="; ".join(wrong), todo="make setup")
     else:
-        yield Finding(check="packages", state="ok", what=f"all {len(wanted)} that synthcore needs")
+        yield Finding(check="packages", state="ok", what=f"all {len(needed)} that synthcore needs")
+
+
+def _what_is_wrong(requirement: Requirement) -> str:
+    try:
+        found = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        return f"{requirement.name} is not installed"
+    if requirement.specifier.contains(found, prereleases=True):
+        return ""
+    return f"{requirement.name} is {found}, and must be {requirement.specifier}"
 
 
 def _controls() -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from synthcore.base.errors import IncompleteDataset, Interrupted, RenderError, SynthcoreError
+from synthcore.base.errors import IncompleteDataset, SynthcoreError
 from synthcore.pipeline.shard import ShardPlan
 from synthcore.storage.refs import Gap, ShardRef
 
@@ -21,10 +21,12 @@ def as_gap(plan: ShardPlan, error: BaseException) -> Gap:
     BaseException
         `error` itself, where it affects every shard and not just this one: an interruption, a full disk.
     """
-    affects_all = isinstance(error, SynthcoreError) and not isinstance(error, RenderError)
-    if affects_all or isinstance(error, Interrupted) or not isinstance(error, Exception):
+    if isinstance(error, SynthcoreError):
+        affects_all, reason = error.affects_whole_run, str(error)
+    else:
+        affects_all, reason = not isinstance(error, Exception), f"{type(error).__name__}: {error}"
+    if affects_all:
         raise error
-    reason = str(error) if isinstance(error, RenderError) else f"{type(error).__name__}: {error}"
     return Gap(source=plan.source, first_patch=plan.first_patch, patches=plan.patches, reason=reason)
 
 

@@ -37,7 +37,12 @@ class Positional:
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """Says of a setting that it is no one's to give: a flow finds it out."""
+    """Says of a setting that nobody sets it: a flow finds it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOnly:
+    """Says of a setting that it is the command's alone, and not a parameter of its flow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from synthcore.sources.base import Candidate, Provenance, Source
 from synthcore.sources.collection import Collection, Preset
 from synthcore.sources.priors import default_priors
 from synthcore.spec import DatasetSpec
-from synthcore.vital.classes import EXTRAS
+from synthcore.vital.classes import INIT_EXTRAS
 from synthcore.vital.controls import Control, Registry
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, init_assets
 from synthcore.vital.wavetable import init_names
@@ -62,7 +62,7 @@ class Projection:
         if self._spec.tier == 3:
             return patch
         kept = self._spec.varied_oscillators
-        lfos, sample, _ = patch.extras if self._spec.tier == 2 else (None,) * len(EXTRAS)
+        extras = patch.extras._replace(curves=None) if self._spec.tier == 2 else INIT_EXTRAS
         return replace(
             patch,
             continuous=np.where(self._keeps_continuous, patch.continuous, self._init.continuous),
@@ -70,7 +70,7 @@ class Projection:
             exact_values=np.where(self._keeps_continuous, patch.exact, np.float32(np.nan)),
             modulation_slots=np.tile(EMPTY_SLOT, (MAX_SLOTS, 1)),
             wavetables=patch.wavetables[:kept] + self._init.wavetables[kept:],
-            extras=(lfos, sample, None),
+            extras=extras,
         )
 
 

@@ -23,16 +23,12 @@ from synthcore.sources.priors import default_priors, marginals
 from synthcore.sources.splits import SHARES, family_of, split_of
 from synthcore.sources.synthetic import MAX_ATTEMPTS
 from synthcore.spec import DatasetSpec
-from synthcore.vital.controls import Registry
+from synthcore.vital.classes import Extras
+from synthcore.vital.controls import Registry, module_of
 from synthcore.vital.normalize import to_units, to_values
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, init_assets
 from synthcore.vital.wavetable import init_names
 
-#: What is moved as a whole when two presets are crossed. What no pattern names, such as volume, is its own module.
-MODULE = re.compile(
-    r"osc_\d|sample|filter_(?:\d|fx)|env_\d|lfo|random_\d|macro|chorus|compressor|delay|distortion|eq|flanger|phaser|reverb"
-    r"|portamento|voice|stereo|pitch|velocity"
-)
 #: A jitter moves a control by this much of its range (standard deviation), and changes this share of the options.
 JITTER, OPTION_CHANGES = 0.05, 0.03
 #: How near to one parent an interpolation may come.
@@ -126,15 +122,15 @@ class VariationSource:
         slots, curves = self._cross_modulation(one, other, from_other)
         made = {} if not curves else {content_hash(curves): canonical_json(curves).encode()}
         pick = [other if from_other.get(f"osc_{n}") else one for n in range(1, len(one.wavetables) + 1)]
-        lfos = (other if from_other.get("lfo") else one).extras[0]
-        sample = (other if from_other.get("sample") else one).extras[1]
+        lfos = (other if from_other.get("lfo") else one).extras.lfos
+        sample = (other if from_other.get("sample") else one).extras.sample
         return (
             Patch(
                 continuous=np.where(takes_other[~self._is_categorical], other.continuous, one.continuous),
                 categorical=np.where(takes_other[self._is_categorical], other.categorical, one.categorical),
                 modulation_slots=slots,
                 wavetables=tuple(parent.wavetables[n] for n, parent in enumerate(pick)),
-                extras=(lfos, sample, next(iter(made), None)),
+                extras=Extras(lfos, sample, next(iter(made), None)),
                 exact_values=np.where(takes_other[~self._is_categorical], other.exact, one.exact),
             ),
             made,
@@ -148,7 +144,7 @@ class VariationSource:
         curves: dict[str, object] = {}
         free = 0
         for parent, is_other in ((one, False), (other, True)):
-            its_curves = json.loads(self.assets[parent.extras[2]]) if parent.extras[2] else {}
+            its_curves = json.loads(self.assets[parent.extras.curves]) if parent.extras.curves else {}
             moved: dict[int, int] = {}
             taken = self._routes_to(parent, from_other, is_other)
             for slot in taken[: MAX_SLOTS - free]:
@@ -212,6 +208,6 @@ class VariationSource:
 
 
 def _module(name: str) -> str:
-    """The module of a control or destination: its own name where it belongs to none."""
-    found = MODULE.match(name)
-    return found[0] if found else name
+    """What is taken as a whole when two presets are crossed: a module; all LFOs, because their shapes are one asset."""
+    module = module_of(name)
+    return "lfo" if module.startswith("lfo_") else module

@@ -46,7 +46,7 @@ def claimed(path: Path, pause: Pause = time.sleep) -> Iterator[bool]:
 
     Raises
     ------
-    SynthcoreError
+    DiskError
         The disk is full or the folder can't be written.
     """
     before = _identity(path)

@@ -15,15 +15,12 @@ from isal.igzip_lib import IsalError
 from numpy.typing import NDArray
 
 from synthcore.base.errors import DatasetError
+from synthcore.base.memory import keep_large_blocks
 from synthcore.engine.chunk import inflate_into
 from synthcore.storage.opening import MAKE_AGAIN
 
 #: What a chunk goes through when it is written, in HDF5's numbers.
 OUR_FILTERS = [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE]
-
-# glibc gives blocks as large as a row back to the system at once, and then the next row costs 250 page faults. Once it
-# has seen a larger block freed, it keeps them: a row is read in two thirds of the time.
-bytes(30_000_000)
 
 
 def read_rows(column: h5py.Dataset, rows: NDArray[np.intp], out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -49,6 +46,7 @@ def read_rows(column: h5py.Dataset, rows: NDArray[np.intp], out: NDArray[Any] | 
     """
     found = np.empty((len(rows), *column.shape[1:]), column.dtype) if out is None else out
     if has_our_chunks(column):
+        keep_large_blocks()
         for place, row in enumerate(rows.tolist()):
             _read_chunk(column, row, found[place : place + 1])
     elif len(rows):

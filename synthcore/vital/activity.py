@@ -21,13 +21,13 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from synthcore.base.errors import SpecError
 from synthcore.vital.controls import Registry
 from synthcore.vital.normalize import to_units
-from synthcore.vital.patch import MAX_SLOTS, SLOT_FIELDS, Patch
+from synthcore.vital.patch import MAX_SLOTS, Patch, SlotField, is_connected
 
 Mask = NDArray[np.bool_]
 
 
 class Rule(BaseModel):
-    """What can't be heard when all of the conditions hold.
+    """What can't be heard if all conditions hold.
 
     Names may be shell patterns. A name with a colon is a point on the way of the sound, such as `osc_1:wave`: rules
     say when nothing gets through it, and other rules build on that.
@@ -36,20 +36,20 @@ class Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
-    each: tuple[str, ...] = ()  # the rule once for each of these, put where a name has an @
+    each: tuple[str, ...] = ()  # the rule applies once for each of these, in place of @ in its names
     controls: tuple[str, ...]
-    spares: tuple[str, ...] = ()  # but not these
+    spares: tuple[str, ...] = ()  # except these
     when: Mapping[str, tuple[str, ...]] = {}  # a categorical control shows one of these options, or "#7"
     unless: Mapping[str, tuple[str, ...]] = {}  # it shows none of these
-    at: Mapping[str, tuple[float, ...]] = {}  # a continuous control has one of these values, or any; unmodulated
+    at: Mapping[str, tuple[float, ...]] = {}  # a continuous control isn't modulated, and has one of any values given
     silent: tuple[str, ...] = ()  # none of these can be heard
-    unused: tuple[str, ...] = ()  # these modulation sources move nothing that can be heard
-    one_on: tuple[str, ...] = ()  # of these switches at most one is on
+    unused: tuple[str, ...] = ()  # these modulation sources move nothing audible
+    one_on: tuple[str, ...] = ()  # at most one of these switches is on
     one_frame: tuple[str, ...] = ()  # these oscillators play a wavetable of a single frame
     reason: str
 
     def one_by_one(self) -> Iterable[Rule]:
-        """Write the rule out for each of `each`."""
+        """Write the rule out, once for each of `each`."""
         if not self.each:
             yield self
         for name in self.each:
@@ -112,7 +112,7 @@ class Labels:
     categorical : ndarray, shape (N, 126), int32
         Option indices.
     slots : ndarray, shape (N, 64, 7), float32
-        See `synthcore.vital.patch.SLOT_FIELDS`.
+        See `synthcore.vital.patch.SlotField`.
     one_frame : ndarray, shape (N, 3), bool
         Whether each oscillator's wavetable is the init preset's, which has a single frame.
     """
@@ -124,7 +124,7 @@ class Labels:
 
     @classmethod
     def of(cls, patches: Sequence[Patch], registry: Registry) -> Labels:
-        """The labels of some patches, at least one."""
+        """The labels of at least one patch."""
         init = set(Patch.init(registry).wavetables)
         return cls(
             continuous=np.stack([p.continuous for p in patches]),
@@ -136,7 +136,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class _LookedUp:
-    """One rule, its names looked up in a registry."""
+    """One rule, with its names looked up in a registry."""
 
     id: str
     silences: NDArray[np.intp]
@@ -156,7 +156,7 @@ class _LookedUp:
 class Activity:
     """The rules for the controls of one synth.
 
-    What can be silent has a place each: the controls in the order of the columns, then the points, then the modulation
+    Whatever can be silent has a place: the controls in the order of the columns, then the points, then the modulation
     slots.
 
     Raises
@@ -187,16 +187,16 @@ class Activity:
         return moving
 
     def rules_of(self, labels: Labels, control: str) -> tuple[str, ...]:
-        """The rules by which a control can't be heard in the first of some patches; none if it is active."""
+        """Name the rules by which a control can't be heard in the first of some patches; none if it is active."""
         silent, used, modulated = self._silent(labels)
         place = self._places[control]
         naming = [rule for rule in self._rules if place in rule.silences]
         return tuple(r.id for r in naming if (_fits(r, labels, modulated) & _follows(r, silent, used))[0])
 
     def _silent(self, labels: Labels) -> tuple[Mask, Mask, Mask]:
-        """What is silent, which sources move something that isn't, and which controls are modulated, in each patch.
+        """Find what is silent in each patch, which sources move something audible, and which controls are modulated.
 
-        Rules are applied until nothing more follows. What a rule finds stays found, so that takes few rounds.
+        Rules are applied until nothing more follows. What a rule has found stays found, so this takes few rounds.
         """
         slots = _Slots.of(labels.slots, self._ends)
         silent = np.zeros((len(labels.slots), self._first_slot + MAX_SLOTS), dtype=bool)
@@ -210,13 +210,14 @@ class Activity:
                 following.append((rule, fit))
             else:
                 silent[:, rule.silences] |= fit[:, None]
-        found = -1
-        while found < (found := int(np.count_nonzero(silent))):
+        before, found = -1, int(np.count_nonzero(silent))
+        while found > before:
             is_idle = ~modulates | np.take_along_axis(silent, slots.ends, axis=1)
             silent[:, self._first_slot :] = is_idle
             used = slots.sources_of(~is_idle, len(self.registry.sources))
             for rule, fit in following:
                 silent[:, rule.silences] |= (fit & _follows(rule, silent, used))[:, None]
+            before, found = found, int(np.count_nonzero(silent))
         return silent, used, modulated
 
     def _end_of(self, destination: str) -> int:
@@ -264,13 +265,15 @@ class Activity:
     def _values(self, rule: Rule, name: str, wanted: Sequence[float]) -> tuple[int, NDArray[np.float32]]:
         control = self.registry.by_name.get(name)
         if control is None or control.is_categorical or not all(control.low <= v <= control.high for v in wanted):
-            raise SpecError(f"activity.toml: {rule.id} wants {name} at {wanted}, which is no control or out of range")
+            raise SpecError(
+                f"activity.toml: {rule.id} wants {name} at {wanted}, which isn't a control or is out of range"
+            )
         units = [to_units([control], np.array([value]))[0] for value in wanted]
         return self.registry.continuous.index(control), np.array(units, dtype=np.float32)
 
     def _source(self, rule: Rule, name: str) -> int:
         if name not in self.registry.source_index:
-            raise SpecError(f"activity.toml: {rule.id} names {name!r}, which is no modulation source")
+            raise SpecError(f"activity.toml: {rule.id} names {name!r}, which isn't a modulation source")
         return self.registry.source_index[name]
 
 
@@ -281,20 +284,20 @@ class _Slots:
     is_connected: Mask
     has_amount: Mask
     sources: NDArray[np.intp]
-    ends: NDArray[np.intp]  # what is moved: the place of a control or of another slot
+    ends: NDArray[np.intp]  # the place of the control or slot that is moved
 
     @classmethod
     def of(cls, slots: NDArray[np.float32], ends: NDArray[np.intp]) -> _Slots:
-        fields = {name: slots[:, :, place] for place, name in enumerate(SLOT_FIELDS)}
+        sources, destinations = (slots[:, :, field] for field in (SlotField.SOURCE, SlotField.DESTINATION))
         return cls(
-            is_connected=(fields["source"] >= 0) & (fields["bypass"] == 0),
-            has_amount=fields["amount"] != 0,
-            sources=np.maximum(fields["source"], 0).astype(np.intp),
-            ends=ends[np.maximum(fields["destination"], 0).astype(np.intp)],
+            is_connected=is_connected(slots),
+            has_amount=slots[:, :, SlotField.AMOUNT] != 0,
+            sources=np.maximum(sources, 0).astype(np.intp),
+            ends=ends[np.maximum(destinations, 0).astype(np.intp)],
         )
 
     def moves(self, is_modulated: Mask) -> Mask:
-        """Which slots can move anything: an amount of 0 does so only if another slot modulates it."""
+        """Which slots can move anything: one with an amount of 0 only if another slot modulates the amount."""
         return self.is_connected & (self.has_amount | is_modulated)
 
     def ends_of(self, which: Mask, places: int) -> Mask:
@@ -314,7 +317,7 @@ def _marked(which: Mask, values: NDArray[np.intp], size: int) -> Mask:
 
 
 def _fits(rule: _LookedUp, labels: Labels, modulated: Mask) -> Mask:
-    """In which patches a rule's conditions hold that depend on no other rule: shape (N,)."""
+    """Say in which patches those of a rule's conditions hold that depend on no other rule: shape (N,)."""
     parts = [labels.one_frame[:, rule.one_frame].all(axis=1), labels.categorical[:, rule.one_on].sum(axis=1) <= 1]
     for column, options, wanted in rule.options:
         parts.append((labels.categorical[:, column, None] == options).any(axis=1) == wanted)
@@ -328,6 +331,6 @@ def _fits(rule: _LookedUp, labels: Labels, modulated: Mask) -> Mask:
 
 
 def _follows(rule: _LookedUp, silent: Mask, used: Mask) -> Mask:
-    """In which patches a rule's other conditions hold, by what is known so far: shape (N,)."""
+    """Say in which patches a rule's other conditions hold, by what is known so far: shape (N,)."""
     holds: Mask = np.logical_not(used[:, rule.unused].any(axis=1)) & silent[:, rule.silent].all(axis=1)
     return holds

@@ -1,7 +1,7 @@
-"""The built-in wavetables: made by the functions below, so free of any licence, and there without a Vital.
+"""The built-in wavetables: made by the functions below, so free of any licence, and available without Vital.
 
-Owns the shapes and their level. Every table has 65 frames, and few keyframes: the synth mixes the frames between two
-of them, which takes its time whenever the table is loaded.
+Owns the shapes and their level. Every table has 65 frames but few keyframes: whenever it loads a table, the synth mixes
+the frames between keyframes, which takes time.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from synthcore.vital.wavetable import canonical_wavetable
 Wave = NDArray[np.float64]  #: one cycle, shape (2048,)
 Shape = Callable[[float], Wave]
 
-SAMPLES = 2048  #: of a frame; the synth's own number
-LAST_FRAME = 64  #: of a table. With 256, the most there can be, loading would take four times as long
-#: Root mean square and peak of a keyframe: it gets as loud as both allow, which is 3 dB below the init preset's saw,
-#: and less only for waves of narrow peaks.
+SAMPLES = 2048  #: of a frame, as the synth has it
+LAST_FRAME = 64  #: of a table. With 256, the maximum, loading would take four times as long
+#: Highest root mean square and peak of a keyframe: as loud as both allow, which is 3 dB below the init preset's saw,
+#: and less only for waves with narrow peaks.
 LEVEL, PEAK = 0.4, 1.0
-#: Stored samples are multiples of this. numpy's sines may differ in their last bit from one processor to the next;
-#: rounded like this they are the same, and so is the catalog, bit for bit, everywhere.
+#: Stored samples are multiples of this. NumPy's sines may differ in their last bit from one processor to the next;
+#: rounded like this they are equal everywhere, and so is the catalog, bit for bit.
 STEP = 2.0**-15
 
 HARMONICS = np.arange(1, 513)
@@ -59,14 +59,14 @@ def _table(waves: Sequence[Wave]) -> bytes:
     ]
     # Mixed sample by sample (interpolation 0): mixing spectra takes the synth twice as long.
     source = {"interpolation": 0, "interpolation_style": 1, "keyframes": keyframes, "type": "Wave Source"}
-    # Our levels are even already; normalised, the loudest frame's peak would set them.
+    # Our levels are even already; normalising would set them by the loudest frame's peak.
     return canonical_wavetable({"full_normalize": False, "groups": [{"components": [source]}], "remove_all_dc": True})
 
 
 def _level(wave: Wave) -> Wave:
     wave = wave - wave.mean()
     wave = wave * min(LEVEL / np.sqrt(np.mean(wave**2)), PEAK / np.abs(wave).max())
-    return np.round(wave / STEP) * STEP + 0.0  # which turns -0.0 into 0.0: the sign of nothing may differ as well
+    return np.round(wave / STEP) * STEP + 0.0  # which turns -0.0 into 0.0: the sign of zero may differ as well
 
 
 def _sum(amplitudes: Wave, phases: Wave | float = 0.0) -> Wave:
@@ -77,13 +77,13 @@ def _sum(amplitudes: Wave, phases: Wave | float = 0.0) -> Wave:
 
 
 def _spread(amplitudes: Wave) -> Wave:
-    """Add up sines whose phases run apart (Schroeder 1970), so that their peaks don't fall together."""
+    """Add up sines whose phases spread (Schroeder 1970), so that their peaks don't coincide."""
     power = amplitudes**2 / np.sum(amplitudes**2)
     return _sum(amplitudes, -np.cumsum(np.cumsum(power)) + np.cumsum(power))
 
 
 def _only(numbers: Sequence[int], brightness: float) -> Wave:
-    """Add up some harmonics; the brighter, the slower they fall. Each keeps its phase, so mixed frames keep theirs."""
+    """Add up some harmonics, which fall off more slowly the brighter. Each keeps its phase, so mixed frames do too."""
     amplitudes, phases = np.zeros(len(HARMONICS)), np.zeros(len(HARMONICS))
     chosen = np.array(numbers)
     amplitudes[chosen - 1] = chosen ** (-2.0 + 2.0 * np.sqrt(brightness))
@@ -92,12 +92,12 @@ def _only(numbers: Sequence[int], brightness: float) -> Wave:
 
 
 def _resonance(centre: float, width: float) -> Wave:
-    """Amplitudes of `HARMONICS` around a formant; numbers of harmonics."""
+    """Give the amplitudes of `HARMONICS` around a formant; centre and width count harmonics."""
     return 1 / (1 + ((HARMONICS - centre) / width) ** 2)
 
 
 def _noise(seed: int) -> Wave:
-    """Numbers on [0, 1) for `HARMONICS`: the same everywhere, as no logarithm is taken of them."""
+    """Draw numbers on [0, 1) for `HARMONICS`: without a logarithm, so the same everywhere."""
     return np.random.default_rng(seed).random(len(HARMONICS))
 
 
@@ -114,7 +114,7 @@ def _saw_of(phase: Wave) -> Wave:
     return 1 - 2 * phase
 
 
-# --- Shapes: each gives one cycle for a place from 0, the table's first frame, to 1, its last. New ones go to the end.
+# --- Shapes: each gives one cycle for a place from 0, the table's first frame, to 1, its last. Add new ones at the end.
 
 
 @_builtin("Basic Shapes", keyframes=4)

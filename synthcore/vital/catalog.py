@@ -1,4 +1,4 @@
-"""The catalog: wavetables by content, with every name they go by.
+"""The catalog: wavetables by content, with all their names.
 
 Owns the order, the digest and the file of a catalog. A catalog is a value: made, merged and written, never changed.
 """
@@ -15,15 +15,16 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import DatasetError, PresetError
 from synthcore.base.hashing import canonical_json, content_hash
-from synthcore.vital import validation
+from synthcore.vital import parsing, validation
 from synthcore.vital.builtin import builtin_wavetables
 from synthcore.vital.wavetable import canonical_wavetable, count_frames, playable
 
 FORMAT = "synthcore wavetables 1"  #: of the JSON file
 MAX_NAME = 1000  #: characters of a wavetable's name
-MAX_PLACES = 5  #: how many of the files that have a wavetable are named
+MAX_PLACES = 5  #: how many of the files that hold a wavetable are named
 
 
 class CatalogEntry(BaseModel):
@@ -38,11 +39,11 @@ class CatalogEntry(BaseModel):
     names : dict of str to int
         Every name seen in files, and how often.
     places : tuple of str
-        The first files that have it, relative to the folders searched.
+        The first files that hold it, relative to the folders searched.
     count : int
         How often it was seen in files; 0 for a built-in table that nobody uses.
     frames : int
-        Its frames, 1..257; `wave_frame` does nothing beyond them.
+        How many frames it has, 1..257; `wave_frame` does nothing beyond them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,7 +82,7 @@ class Catalog:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 in hex of the wavetables in their order; names say nothing about sound."""
+        """SHA-256 in hex of the wavetables in their order, without names, which don't change the sound."""
         return content_hash([entry.digest for entry in self.entries])
 
     @cached_property
@@ -117,7 +118,7 @@ class Catalog:
         Raises
         ------
         DatasetError
-            It is no catalog, it is damaged, or it holds what the synth doesn't survive.
+            It isn't a catalog, is damaged, or holds what the synth doesn't survive.
         """
         try:
             data = json.loads(text)
@@ -126,10 +127,10 @@ class Catalog:
             texts = [entry.pop("wavetable").encode() for entry in data["entries"]]
             entries = TypeAdapter(tuple[CatalogEntry, ...]).validate_python(data["entries"])
             if not entries or len({entry.digest for entry in entries}) < len(entries):
-                raise ValueError("it has no wavetable, or one of them twice")
+                raise ValueError("it has no wavetables, or one of them twice")
             catalog = cls(entries, {hashlib.sha256(text).hexdigest(): text for text in texts})
             if catalog.digest != data["digest"] or set(catalog.assets) != set(catalog._indices):
-                raise ValueError("its contents are not those that were written")
+                raise ValueError("its contents aren't those that were written")
             for entry, content in zip(entries, texts, strict=True):
                 _require_canonical(content)
                 if entry.frames != count_frames(json.loads(content)):
@@ -139,15 +140,12 @@ class Catalog:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, PresetError) as error:
             reason = "entries are missing or malformed" if isinstance(error, ValidationError) else error
             raise DatasetError(
-                f"{where} is no wavetable catalog: {reason}; make one with synthcore discover-wt"
+                f"{where} isn't a wavetable catalog: {reason}; make one with synthcore discover-wt"
             ) from error
         return catalog
 
     def save(self, path: Path) -> None:
-        """Write the catalog as JSON; what has the name is whole."""
-        # Here, so that a catalog needs no HDF5 to be made, and storage may import what this module owns.
-        from synthcore.base.atomic import atomic_path
-
+        """Write the catalog as JSON, whole or not at all."""
         with atomic_path(path) as temporary:
             temporary.write_text(self.to_json(), encoding="ascii")
 
@@ -158,11 +156,11 @@ class Catalog:
         Raises
         ------
         DatasetError
-            It can't be read, or is no catalog.
+            It can't be read, or isn't a catalog.
         """
         try:
             if path.exists() and not path.is_file():
-                raise DatasetError(f"{path} is no file; name the catalog that discover-wt made")
+                raise DatasetError(f"{path} isn't a file; name the catalog that discover-wt made")
             text = path.read_text(encoding="ascii")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
@@ -184,7 +182,7 @@ class Sighting:
 
 
 def catalog_of(sightings: Iterable[Sighting]) -> Catalog:
-    """Make a catalog of what was seen; the order in which it was seen leaves no trace."""
+    """Make a catalog of what was seen, in whatever order."""
     names: dict[str, Counter[str]] = {}
     places: dict[str, set[str]] = {}
     assets: dict[str, bytes] = {}
@@ -209,7 +207,7 @@ def catalog_of(sightings: Iterable[Sighting]) -> Catalog:
 
 @lru_cache(maxsize=1)
 def builtin() -> Catalog:
-    """The catalog that is always there; no synth is needed to make it."""
+    """The catalog that is always there, made without a synth."""
     made = [(name, content, hashlib.sha256(content).hexdigest()) for name, content in builtin_wavetables()]
     entries = tuple(
         CatalogEntry(digest=digest, name=name, names={}, places=(), count=0, frames=count_frames(json.loads(content)))
@@ -241,8 +239,8 @@ def _most_frequent(names: Counter[str]) -> str:
 
 
 def _require_canonical(content: bytes) -> None:
-    """Refuse what a hand has changed: `playable` works on the text, and the synth doesn't survive every table."""
-    wavetable = validation.load(playable(content.decode()).encode())
+    """Refuse what was edited by hand: `playable` works on the text, and the synth doesn't survive every table."""
+    wavetable = parsing.load(playable(content.decode()).encode())
     validation.require_wavetable(wavetable)
     if canonical_wavetable(wavetable) != content:
-        raise ValueError("a wavetable is not in its canonical form")
+        raise ValueError("a wavetable isn't in its canonical form")

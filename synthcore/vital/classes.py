@@ -1,8 +1,8 @@
 """Classes: the whole numbers that stand for wavetables, LFO shapes, samples and curves in a label.
 
-The order belongs to the spec: first its catalog, as it lies, then the init preset's wavetable. So a number below
-`catalog_size` means the same wavetable in all files that are made with one catalog. What else presets bring
-follows, in the order in which rows first refer to it. Of LFO shapes, samples and curves, class 0 is the init preset's.
+Their order belongs to the spec: its catalog comes first, in the catalog's order, then the init preset's wavetable. So a
+number below `catalog_size` means the same wavetable in all files made with one catalog. What presets add follows, in
+the order in which rows first refer to it. Class 0 of LFO shapes, samples and curves is the init preset's.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,17 @@ from synthcore.vital.catalog import Catalog, builtin
 from synthcore.vital.controls import Registry, installed
 from synthcore.vital.wavetable import init_names
 
-#: What a patch can hold besides numbers and wavetables.
-EXTRAS = ("lfos", "sample", "curves")
+
+class Extras(NamedTuple):
+    """What a patch can hold besides numbers and wavetables: the SHA-256 of each asset, None for the init preset's."""
+
+    lfos: str | None = None  #: the shapes of all LFOs
+    sample: str | None = None
+    curves: str | None = None  #: those drawn for modulation, by slot
+
+
+EXTRAS = Extras._fields
+INIT_EXTRAS = Extras()
 
 
 @dataclass(frozen=True)
@@ -31,11 +41,11 @@ class Classes:
     wavetables : tuple of str
         The SHA-256 of each class's wavetable.
     wavetable_names : tuple of str
-        What each is called; names are people's, and not unique.
+        What people call each; names aren't unique.
     extras : tuple of tuple of (str or None)
         For each of `EXTRAS`, the SHA-256 of each class; None, the init preset's, comes first.
     catalog_size : int
-        How many of the wavetables are the catalog's: the first ones.
+        How many wavetables are the catalog's; these come first.
     """
 
     wavetables: tuple[str, ...]
@@ -50,8 +60,8 @@ class Classes:
         names = {**names, **{w: name for w, name in init_names(registry).items() if w not in names}}
         return cls(tuple(names), tuple(names.values()), ((None,),) * len(EXTRAS), len(catalog))
 
-    def named(self, wavetables: Sequence[int], extras: Sequence[int]) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
-        """What the numbers of one label stand for.
+    def named(self, wavetables: Sequence[int], extras: Sequence[int]) -> tuple[tuple[str, ...], Extras]:
+        """Give what the numbers of one label stand for.
 
         Raises
         ------
@@ -60,7 +70,7 @@ class Classes:
         """
         if min(*wavetables, *extras) < 0:
             raise IndexError(f"classes count from 0; a label has {min(*wavetables, *extras)}")
-        of_extras = tuple(of[number] for of, number in zip(self.extras, extras, strict=True))
+        of_extras = Extras(*(of[number] for of, number in zip(self.extras, extras, strict=True)))
         return tuple(self.wavetables[number] for number in wavetables), of_extras
 
     def played(self, wavetables: NDArray[np.int32], extras: NDArray[np.int32]) -> set[str]:
@@ -76,17 +86,17 @@ class Classes:
 
 @lru_cache(maxsize=1)
 def builtin_classes() -> Classes:
-    """The classes where nothing is played but the built-in catalog and the init preset."""
+    """The classes of patches that play only the built-in catalog and the init preset."""
     return Classes.of(builtin(), installed())
 
 
 class Numbering:
-    """Gives numbers to what patches play while a file is being made.
+    """Numbers what patches play while a file is being made.
 
     Parameters
     ----------
     first : Classes
-        The classes that are there before any row.
+        The classes before any row.
     """
 
     def __init__(self, first: Classes) -> None:
@@ -121,7 +131,7 @@ class Numbering:
         return columns[0], np.stack(columns[1:], axis=1)
 
     def classes(self, wavetable_names: Mapping[str, str]) -> Classes:
-        """All classes so far; the names are those of wavetables that the catalog lacks."""
+        """All classes so far; `wavetable_names` names the wavetables that the catalog lacks."""
         wavetables = tuple(name for name in self._wavetables if name is not None)
         return Classes(
             wavetables=wavetables,

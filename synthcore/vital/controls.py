@@ -1,8 +1,8 @@
-"""The controls of the synth: which there are, what they accept, and to which tier they belong.
+"""The controls of the synth: which there are, what they accept, and which tier they belong to.
 
-Owns the vocabulary of every label column. Nothing is listed by hand: the registry is read from the live synth, or
-built again from JSON where there is none. vita is imported here for discovery, and in the zygote for rendering;
-nowhere else.
+A tier is how much of the synth a dataset varies. Owns the vocabulary of every label column. Nothing is listed by hand:
+the registry is read from the live synth, or rebuilt from JSON where there isn't one. vita is imported only here, for
+discovery, and in the zygote (the process that renders are forked from).
 """
 
 from __future__ import annotations
@@ -25,16 +25,18 @@ from numpy.typing import NDArray
 from synthcore.base.errors import EngineMismatch, SynthcoreError
 from synthcore.base.hashing import canonical_json
 
-#: Modulation slots are labelled as `modulation_slots`, the view controls only draw.
+#: Modulation slots have a column of their own, `modulation_slots`; the view controls only draw.
 NOT_A_LABEL = re.compile(r"modulation_\d+_(amount|bipolar|bypass|power|stereo)|view_spectrogram|osc_\d_view_2d")
 TIER_1 = re.compile(r"osc_[12]_.*|filter_1_.*|env_1_.*|volume")
-#: Options that vita plays and has no name for. Of the ten numbers that a filter's style takes it names five, those of
-#: the analog filters; a comb filter plays six, and 6 to 9 sound like one of these with every model.
+#: How a control's name begins: with its module, and its number where there are several.
+_MODULE = re.compile(r"(?:osc|env|lfo|random)_\d|filter_(?:\d|fx)|[a-z]+")
+#: Options that vita plays but doesn't name. Of the ten numbers that a filter's style takes it names five, those of the
+#: analog filters; a comb filter plays six, and 6 to 9 sound like one of these with every model.
 NAMELESS = {re.compile(r"filter_(1|2|fx)_style"): ("Band Spread Flange-",)}
-#: The parts of a preset that are not numbers; a patch that changes one stores it as an asset.
+#: The parts of a preset that aren't numbers; a patch that changes one stores it as an asset.
 SECTIONS = ("lfos", "sample", "wavetables")
-#: The Vital whose numbers vita's options have, and whose presets all later ones take; see `versions.toml`. vita's
-#: own mark, 99999.9.9, is refused by the real one. The audio is the same with either.
+#: The version of Vital that numbers options as vita does, and whose presets all later ones read; see `versions.toml`.
+#: Vital refuses vita's own mark, 99999.9.9. The audio is the same with either.
 VITAL_VERSION = "1.0.7"
 
 
@@ -92,8 +94,8 @@ class Registry:
     def from_synth(cls) -> Registry:
         """Discover the registry from the installed vita.
 
-        It asks a process of its own: the init preset's noise sample comes from a generator that every synth made
-        before in the same process has moved on.
+        It asks a process of its own: the init preset's noise sample comes from a random generator that every synth
+        made earlier in the same process has advanced.
 
         Raises
         ------
@@ -101,11 +103,11 @@ class Registry:
             vita is missing or doesn't load.
         """
         command = [sys.executable, "-I", "-m", "synthcore.vital.controls"]
-        alone = {"PATH": os.defpath}  # a child that reads our environment while a thread changes it doesn't start
+        alone = {"PATH": os.defpath}  # a child doesn't start if a thread changes our environment while it is copied
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=alone)
         if done.returncode:
-            said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise SynthcoreError(f"can't ask the synth for its controls: {said}; run make setup")
+            reason = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+            raise SynthcoreError(f"can't ask the synth for its controls: {reason}; run make setup")
         return cls.from_config(done.stdout)
 
     @classmethod
@@ -180,8 +182,20 @@ class Registry:
             )
 
 
+def module_of(name: str) -> str:
+    """Name the module of a control or of a modulation's destination, as the synth's own names begin.
+
+    Examples
+    --------
+    >>> module_of("osc_1_level"), module_of("filter_fx_cutoff"), module_of("reverb_dry_wet"), module_of("volume")
+    ('osc_1', 'filter_fx', 'reverb', 'volume')
+    """
+    found = _MODULE.match(name)
+    return found[0] if found else name
+
+
 def differences(theirs: Registry, ours: Registry) -> list[str]:
-    """Say in words how two registries differ: names missing or new, controls and routes changed."""
+    """Describe how two registries differ: names missing or new, controls and routes changed."""
     found = []
     pairs: list[tuple[str, Sequence[str], Sequence[str]]] = [
         ("controls", list(theirs.by_name), list(ours.by_name)),
@@ -205,7 +219,7 @@ def _some(names: set[str]) -> str:
 
 
 def installed() -> Registry:
-    """The registry of the installed vita, discovered once a process: whoever else asks meanwhile waits."""
+    """The registry of the installed vita, discovered once in a process; other threads wait for it."""
     with _discovering:
         return _installed()
 

@@ -1,7 +1,7 @@
 """Nearest: numbers that a model predicts, brought to those that can be played.
 
-Owns what becomes of a number that is out of range or between two options. A vector that holds something other than
-numbers, or that has the wrong length, is refused by name.
+Owns what becomes of a number that is out of range or between two options. A vector that holds anything but numbers, or
+has the wrong length, is refused by name.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from synthcore.base.errors import SynthcoreError
 from synthcore.vital.controls import Control, Registry
 from synthcore.vital.normalize import to_label, to_units, to_values
 
-#: What a slot's settings can be: amount, bipolar, power, stereo, bypass; three of them are switches.
+#: What a slot's settings can be: amount, bipolar, power, stereo, bypass. Three of them are switches.
 SLOT_LOW, SLOT_HIGH = (-1.0, 0.0, -10.0, 0.0, 0.0), (1.0, 1.0, 10.0, 1.0, 1.0)
 SLOT_IS_SWITCH = (False, True, False, True, True)
 
 
 def units(given: ArrayLike, usual: NDArray[np.float32], registry: Registry) -> NDArray[np.float32]:
-    """Unit values, shape (322,), of all continuous controls or of tier 1's; `usual` has the others."""
+    """Unit values, shape (322,), from those of all continuous controls or of tier 1's; `usual` has the others."""
     vector = np.clip(_finite("continuous", _columns("continuous", given, usual, registry.continuous)), 0, 1)
     near = vector.astype(np.float32)
     quantised = to_units(registry.continuous, to_values(registry.continuous, near))
-    # All others stay as they are: there and back can move a unit value by half a step of float32.
+    # All others stay as they are: going there and back can move a unit value by half a step of float32.
     return np.where([c.is_whole for c in registry.continuous], quantised, near)
 
 
 def options(given: ArrayLike, usual: NDArray[np.int32], registry: Registry) -> NDArray[np.int32]:
-    """Option indices, shape (126,), of all categorical controls or of tier 1's; `usual` has the others."""
+    """Option indices, shape (126,), from those of all categorical controls or of tier 1's; `usual` has the others."""
     vector = _finite("categorical", _columns("categorical", given, usual, registry.categorical))
     return np.clip(np.rint(vector), 0, [len(c.options) - 1 for c in registry.categorical]).astype(np.int32)
 
@@ -48,7 +48,7 @@ def slots(given: ArrayLike | None, empty: NDArray[np.float32], registry: Registr
 
 
 def numbers(name: str, given: ArrayLike, counts: Sequence[int]) -> list[int]:
-    """Class numbers, each below its count: there is none near one that isn't there."""
+    """Class numbers, each below its count: a missing class has no nearest one."""
     found = np.rint(_vector(name, given, (len(counts),))).astype(int)
     beyond = (found < 0) | (found >= np.array(counts))
     if beyond.any():
@@ -64,7 +64,7 @@ def numbers(name: str, given: ArrayLike, counts: Sequence[int]) -> list[int]:
 def exact_values(
     given: ArrayLike | None, beside: NDArray[np.float32], registry: Registry
 ) -> NDArray[np.float32] | None:
-    """Exact values, shape (322,), of the unit values that they belong to; NaN where that one has been moved."""
+    """Exact values, shape (322,), beside unit values; NaN where the unit value is no longer theirs."""
     if given is None:
         return None
     controls = registry.continuous
@@ -74,7 +74,7 @@ def exact_values(
 
 
 def _columns(name: str, given: ArrayLike, usual: NDArray[Any], controls: Sequence[Control]) -> NDArray[np.float64]:
-    """Check a vector with a number for each control; what is of tier 1's columns alone is completed by `usual`."""
+    """Check a vector with a number for each control; if it has only tier 1's, complete it from `usual`."""
     vector, whole = _array(name, given), usual.astype(np.float64)
     of_tier_1 = np.array([control.tier == 1 for control in controls])
     if vector.shape == (of_tier_1.sum(),):

@@ -1,4 +1,4 @@
-"""Between a value (the knob's raw number) and a unit value (the label, on [0, 1]).
+"""Conversion between a value (a control's raw number) and a unit value (its label, on [0, 1]).
 
 The scale is linear, `(value - low) / (high - low)`, whatever curve the synth draws the knob with: vita's own
 `set_normalized` leaves the range of 13 exponential controls.
@@ -57,9 +57,9 @@ def to_values(controls: Sequence[Control], units: NDArray[np.float32]) -> NDArra
 def to_label(
     controls: Sequence[Control], values: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Turn values that anybody wrote into a label that gives back what the synth makes of them, bit for bit.
+    """Turn values that anyone wrote into a label that gives back what the synth makes of them, bit for bit.
 
-    The synth holds a value as float32, which has more numbers around 0 than unit values have there.
+    The synth holds a value as float32, which is finer around 0 than unit values are there.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def to_label(
     units : ndarray, shape (..., C), float32
         Unit values on [0, 1].
     exact_values : ndarray, shape (..., C), float32
-        The value itself where the unit value only comes near it; NaN elsewhere.
+        The value itself if the unit value only comes near it; otherwise NaN.
     """
     low, high, whole = _ranges(controls)
     held = np.clip(np.where(whole, np.rint(values), values), low, high).astype(np.float32)

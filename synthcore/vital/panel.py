@@ -1,7 +1,7 @@
 """The panel: how Vital shows its controls. Their modules and order, their names, and their values in units.
 
-What Vital shows is data, in `panel.toml`; read and applied here. A control that the table doesn't know is shown as its
-raw value with its range, never by a guess.
+What Vital shows is data, in `panel.toml`, read and applied here. A control that the table doesn't know is shown as its
+raw value with its range, never as a guess.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Row(BaseModel):
 
 
 class ModuleRow(_Row):
-    """Where some controls lie on the panel."""
+    """Where some controls are on the panel."""
 
     prefix: str = ""
     title: str
@@ -41,14 +41,14 @@ class ModuleRow(_Row):
     effect: bool = False
 
     def find(self, name: str) -> tuple[str, str] | None:
-        """Give the module's number, if it has one, and the rest of a control's name; None if it lies elsewhere."""
+        """Give the module's number, if it has one, and the rest of a control's name; None if it is elsewhere."""
         if not self.prefix:
             return ("", name) if name in self.order else None
         match = re.fullmatch(re.escape(self.prefix).replace(r"\#", r"(?P<number>\d+)") + "(?P<rest>.+)", name)
         return (match.groupdict().get("number", ""), match["rest"]) if match else None
 
     def place(self, rest: str) -> int:
-        """Where a control stands in its module; those that aren't named come last."""
+        """Where a control is in its module; controls that aren't named come last."""
         return self.order.index(rest) if rest in self.order else len(self.order)
 
 
@@ -64,7 +64,7 @@ class Shown(_Row):
     source: str = ""
 
     def amount(self, value: float) -> float:
-        """Bring a raw value to the number that is shown. It rises with the value; if inverted, it falls."""
+        """Convert a raw value to the number that is shown. It rises with the value; if inverted, it falls."""
         scaled = _SCALES[self.scale](value) + self.offset
         return (1 / scaled if self.inverted else scaled) * self.multiply
 
@@ -119,11 +119,11 @@ class Knob:
     shown: Shown
 
     def amount(self, value: float) -> float:
-        """Bring a raw value to the number that is shown; an option is its number."""
+        """Convert a raw value to the number that is shown; an option's is its own."""
         return value if self.control.is_categorical else self.shown.amount(value)
 
     def text(self, value: float) -> str:
-        """Say a raw value as Vital shows it."""
+        """Write a raw value as Vital shows it."""
         if self.control.name == "effect_chain_order":
             return ", ".join(effects_in_order(round(value)))
         if self.control.is_categorical:
@@ -135,13 +135,13 @@ class Knob:
             seconds = number if self.shown.unit == "s" else number / 1000
             return _time(seconds) + (f" ({_frequency(1 / seconds)})" if self.shown.inverted else "")
         low = self.amount(self.control.low)
-        said = signed(number) if low < 0 else plain(number)
+        text = signed(number) if low < 0 else plain(number)
         if self.shown.unit:
-            return said + ("" if self.shown.unit == "°" else " ") + self.shown.unit
-        return f"{said} ({plain(low)} to {plain(self.amount(self.control.high))})"
+            return text + ("" if self.shown.unit == "°" else " ") + self.shown.unit
+        return f"{text} ({plain(low)} to {plain(self.amount(self.control.high))})"
 
     def _option(self, option: int) -> str:
-        """Name an option; two of an oscillator's distortions share their names, and differ in the partner."""
+        """Name an option; pairs of an oscillator's distortions share a name, and differ in the other oscillator."""
         names = self.options
         partner = re.fullmatch(r"osc_(\d)_distortion_type", self.control.name)
         if partner is None or names.count(names[option]) == 1:
@@ -163,10 +163,10 @@ class Module:
 
 @dataclass(frozen=True)
 class Panel:
-    """All modules of one synth, in the order of a signal's way, the effects as `EFFECTS` counts them."""
+    """All modules of one synth, in the order of the signal path, the effects as `EFFECTS` counts them."""
 
     modules: tuple[Module, ...]
-    sources: Mapping[str, str]  # what sources that are neither modules nor controls are called
+    sources: Mapping[str, str]  # names of sources that are neither modules nor controls
 
     @cached_property
     def knobs(self) -> Mapping[str, Knob]:
@@ -210,7 +210,7 @@ def _lay_out(registry: Registry, table: Table) -> Panel:
 
 
 def _modules_of(row: ModuleRow, registry: Registry, table: Table) -> list[Module]:
-    """Lay out what a row describes: one module, or one for each number."""
+    """Lay out what a row of the table describes: one module, or one for each number."""
     found: dict[str, list[tuple[str, Control]]] = {}
     for control in registry.controls:
         if place := row.find(control.name):
@@ -233,8 +233,8 @@ def _module(row: ModuleRow, number: str, controls: list[tuple[str, Control]], ta
 def effects_in_order(code: int) -> tuple[str, ...]:
     """Decode `effect_chain_order`: which effect comes first, and so on.
 
-    The code counts permutations: its last digit, in base 9, says how many effects the last one had to pass to get
-    there, the next, in base 8, the one before, and so on.
+    The code counts permutations: its last digit, in base 9, says how many effects the last one passed to get there; the
+    next digit, in base 8, is the effect before it, and so on.
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ def effects_in_order(code: int) -> tuple[str, ...]:
 
 
 def plain(number: float, decimals: int | None = None) -> str:
-    """Write a number with three digits that count, or so many decimals, and no exponent.
+    """Write a number with three significant digits, or a given number of decimals, without an exponent.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """A patch: one complete, canonical, hashable sound.
 
-Owns the way from the stored label to the `.vital` JSON that is played, and the patch's hash. A patch holds exactly
-what is stored, so what is rendered from it can be rendered again from the file.
+Owns the way from the stored label to the `.vital` JSON that is played, and the patch's hash. A patch holds exactly what
+is stored, so whatever is rendered from it can be rendered again from the file.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,23 +18,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import SynthcoreError
 from synthcore.base.hashing import canonical_json
 from synthcore.vital import nearest
 from synthcore.vital.catalog import builtin
-from synthcore.vital.classes import EXTRAS, Classes, builtin_classes
+from synthcore.vital.classes import EXTRAS, INIT_EXTRAS, Classes, Extras, builtin_classes
 from synthcore.vital.controls import VITAL_VERSION, Registry, installed
 from synthcore.vital.normalize import to_units, to_values
 from synthcore.vital.wavetable import init_wavetables, playable
 
 MAX_SLOTS = 64  #: of modulation; a 65th kills the synth
-SLOT_FIELDS = ("source", "destination", "amount", "bipolar", "power", "stereo", "bypass")
-SLOT_SETTINGS = SLOT_FIELDS[2:]
+
+
+class SlotField(IntEnum):
+    """What a modulation slot holds: the columns of `modulation_slots`."""
+
+    SOURCE = 0  #: its place in `Registry.sources`; -1 in an empty slot
+    DESTINATION = 1  #: its place in `Registry.destinations`
+    AMOUNT = 2
+    BIPOLAR = 3
+    POWER = 4
+    STEREO = 5
+    BYPASS = 6
+
+
+SLOT_FIELDS = tuple(field.name.lower() for field in SlotField)
+SLOT_SETTINGS = SLOT_FIELDS[SlotField.AMOUNT :]
 EMPTY_SLOT = np.array([-1, -1, 0, 0, 0, 0, 0], dtype=np.float32)
 OSCILLATORS = 3
-#: The parts of a label, by the names that they have in rows, batches and `Patch.from_vectors`.
+#: The parts of a label, as rows, batches and `Patch.from_vectors` call them.
 LABELS = ("continuous", "categorical", "modulation_slots", "wavetables", "extras", "exact_values")
-#: One sample of silence, for a patch whose sample is off: decoding one that nobody hears is half of a load.
+#: One sample of silence, for a patch whose sample is off: decoding a sample that isn't heard takes half of a load.
 NO_SAMPLE = '{"length":1,"name":"","sample_rate":44100,"samples":"AAA="}'
 
 
@@ -48,21 +64,21 @@ class Patch:
     categorical : ndarray, shape (126,), int32
         Option indices.
     modulation_slots : ndarray, shape (64, 7), float32
-        `SLOT_FIELDS` per slot; source -1 marks an empty slot. The slot's position is part of the sound.
+        `SlotField` in each; source -1 marks an empty slot. The slot's position is part of the sound.
     wavetables : tuple of str
         The SHA-256 of each oscillator's wavetable asset.
-    extras : tuple of (str or None)
-        The SHA-256 of each of `EXTRAS`' assets, None for the init preset's.
+    extras : Extras
+        The SHA-256 of the assets that it plays instead of the init preset's.
     exact_values : ndarray, shape (322,), float32, or None
-        The value of a continuous control where its unit value, being float32 too, only comes near it; NaN elsewhere.
-        None if that is nowhere: only presets have such values.
+        The value of a continuous control whose unit value, being float32 too, only comes near it; otherwise NaN. None
+        if there is no such control: only presets have them.
     """
 
     continuous: NDArray[np.float32]
     categorical: NDArray[np.int32]
     modulation_slots: NDArray[np.float32]
     wavetables: tuple[str, ...]
-    extras: tuple[str | None, ...] = (None,) * len(EXTRAS)
+    extras: Extras = INIT_EXTRAS
     exact_values: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
@@ -71,12 +87,12 @@ class Patch:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 in hex over every label and asset hash: equal hashes sound the same."""
+        """SHA-256 in hex over all labels and asset hashes: equal hashes sound the same."""
         digest = hashlib.sha256()
         for array, dtype in ((self.continuous, "<f4"), (self.categorical, "<i4"), (self.modulation_slots, "<f4")):
             digest.update(_plain_bytes(array, dtype))
         digest.update(canonical_json([self.wavetables, self.extras]).encode())
-        if self.exact_values is not None:  # any NaN is the same
+        if self.exact_values is not None:  # all NaNs count as the same
             exact = np.where(np.isnan(self.exact_values), np.float32(np.nan), self.exact_values)
             digest.update(_plain_bytes(exact, "<f4"))
         return digest.hexdigest()
@@ -89,7 +105,7 @@ class Patch:
 
     @property
     def exact(self) -> NDArray[np.float32]:
-        """`exact_values` as a column, shape (322,), float32: NaN where there is none."""
+        """`exact_values` as a column, shape (322,), float32: NaN if there are none."""
         return np.full_like(self.continuous, np.nan) if self.exact_values is None else self.exact_values
 
     @classmethod
@@ -105,7 +121,7 @@ class Patch:
 
     @classmethod
     def from_label(cls, label: Mapping[str, NDArray[Any]], classes: Classes) -> Patch:
-        """The patch that a stored label is of.
+        """Make the patch of a stored label.
 
         Parameters
         ----------
@@ -115,8 +131,14 @@ class Patch:
             What the numbers of wavetables and extras mean in that file.
         """
         wavetables, extras = classes.named(label["wavetables"].tolist(), label["extras"].tolist())
-        numbers = {name: label[name] for name in ("continuous", "categorical", "modulation_slots", "exact_values")}
-        return cls(wavetables=wavetables, extras=extras, **numbers)
+        return cls(
+            continuous=label["continuous"],
+            categorical=label["categorical"],
+            modulation_slots=label["modulation_slots"],
+            wavetables=wavetables,
+            extras=extras,
+            exact_values=label["exact_values"],
+        )
 
     @classmethod
     def from_vectors(
@@ -130,12 +152,12 @@ class Patch:
         *,
         classes: Classes | None = None,
     ) -> Patch:
-        """Make a patch from a model's prediction, or from a row's own label: what can't be played becomes what can.
+        """Make a patch from a model's prediction, or from a row's own label, which gives back the row's patch.
 
-        Unit values are clipped to [0, 1], and whole-number controls go to the nearest whole number. Options are rounded
-        and clipped to those there are. In modulation, sources and
-        destinations are rounded and clipped to the lists, amounts to [-1, 1], powers to [-10, 10], switches to 0 or 1;
-        a source that rounds to -1 or less leaves its slot empty. A row's own label comes back as the row's patch.
+        What can't be played becomes the nearest that can. Unit values are clipped to [0, 1], and whole-number controls
+        are rounded. Options are rounded and clipped to those that exist. In modulation, sources and destinations are
+        rounded and clipped to their lists, amounts clipped to [-1, 1], powers to [-10, 10], switches rounded to 0 or 1;
+        a source that rounds to -1 or less leaves its slot empty.
 
         Parameters
         ----------
@@ -145,16 +167,16 @@ class Patch:
         categorical : array_like, shape (126,)
             Option indices, in the order of `params/categorical`, likewise.
         modulation_slots : array_like, shape (64, 7), optional
-            `SLOT_FIELDS` per slot. None by default.
+            `SlotField` in each; by default all are empty.
         wavetables : array_like, shape (3,), optional
             The class of each oscillator's wavetable: its place in `classes.wavetables`. By default the init preset's.
         extras : array_like, shape (3,), optional
-            The class of each of `EXTRAS`. By default 0, the init preset's.
+            The class of each of `Extras`. By default 0, the init preset's.
         exact_values : array_like, the shape of `continuous`, optional
-            Values where unit values only come near them, NaN elsewhere; what isn't near its unit value doesn't count.
+            Values that unit values only come near, otherwise NaN; a value that isn't near its unit value is ignored.
         classes : Classes, optional
-            `Dataset.classes` of the file that the numbers are from. By default those of the built-in catalog: then
-            the init preset's wavetable and the built-in ones are all there are.
+            `Dataset.classes` of the file that the numbers are from. By default only the built-in wavetables and the
+            init preset's.
 
         Returns
         -------
@@ -164,7 +186,7 @@ class Patch:
         ------
         SynthcoreError
             A vector has another length, holds something that isn't a number, such as NaN, or names a class that
-            there isn't; the error names the vector.
+            doesn't exist; the error names the vector.
         """
         registry = installed()
         classes = builtin_classes() if classes is None else classes
@@ -191,7 +213,7 @@ class Patch:
     def moved(
         self, *, continuous: NDArray[np.float32] | None = None, categorical: NDArray[np.int32] | None = None
     ) -> Patch:
-        """The patch with other unit values or options. A control that is moved loses its exact value."""
+        """The patch with other unit values or options. A control that moves loses its exact value."""
         units = self.continuous if continuous is None else continuous
         return replace(
             self,
@@ -217,14 +239,14 @@ class Patch:
         registry : Registry
             Where the columns get their names and ranges.
         assets : mapping of str to bytes
-            The canonical JSON of every asset the patch names, by SHA-256.
+            The canonical JSON of every asset that the patch names, by SHA-256.
         name : str
-            The preset's name; changes no sound.
+            The preset's name, which doesn't change the sound.
 
         Raises
         ------
         KeyError
-            An asset that the patch names is not among `assets`.
+            `assets` lacks one that the patch names.
         """
         lfos, sample, curves = self.extras
         settings: dict[str, Any] = self.values(registry)
@@ -257,23 +279,23 @@ class Patch:
         return f'{head[:-1]},"settings":{body}}}'
 
     def to_preset(self, registry: Registry, assets: Mapping[str, bytes], name: str = "") -> dict[str, Any]:
-        """The document that is rendered, with what else Vital 1.0 writes, and nothing that only a later one knows.
+        """The document that is rendered, with whatever else Vital 1.0 writes, and nothing that only later ones know.
 
-        It says that Vital 1.0 wrote it, because its numbers mean what they mean there; a later Vital brings them to its
-        own. It was compared with real presets key by key, and read again; it was never tried in Vital itself.
+        It says that Vital 1.0 wrote it, because its numbers mean what they mean there; a later Vital converts them. It
+        was compared with real presets key by key, and read again; it was never tried in Vital itself.
 
         Returns
         -------
         dict
-            As JSON. vita ignores what it doesn't know: the sound is the patch's.
+            As JSON. vita ignores what it doesn't know, so the sound is the patch's.
         """
         preset: dict[str, Any] = json.loads(self.to_json(registry, assets, name))
         settings = preset["settings"]
-        sample = self.extras[EXTRAS.index("sample")]
+        sample = self.extras.sample
         settings["sample"] = registry.init["sample"] if sample is None else json.loads(assets[sample])
         curves = [slot["line_mapping"] for slot in settings["modulations"] if "line_mapping" in slot]
         for part in (settings["sample"], *settings["lfos"], *curves):
-            part.setdefault("name", "")  # a label leaves out names
+            part.setdefault("name", "")  # which labels leave out
         settings |= {
             "view_spectrogram": 0.0,
             **{f"osc_{number}_view_2d": 1.0 for number in range(1, OSCILLATORS + 1)},
@@ -281,30 +303,27 @@ class Patch:
         return preset
 
     def to_vital(self, path: str | Path, *, assets: Mapping[str, bytes] | None = None) -> None:
-        """Write the patch as a preset for Vital, named after its file: this is how a prediction becomes a preset.
+        """Write the patch as a preset for Vital, named after its file. So a prediction becomes a preset.
 
         Parameters
         ----------
         path : str or Path
             The `.vital` file, which is replaced if it is there.
         assets : mapping of str to bytes, optional
-            What the patch refers to: of a dataset, `dataset.assets`. Built-in wavetables needn't be given.
+            What the patch refers to, such as `dataset.assets`. Built-in wavetables needn't be given.
 
         Raises
         ------
         SynthcoreError
-            An asset of the patch is not given, or the file can't be written.
+            An asset of the patch is missing, or the file can't be written.
         """
-        # Here, because storage is made of patches.
-        from synthcore.base.atomic import atomic_path
-
         target = Path(path).expanduser().absolute()
         preset = self.to_preset(installed(), self.held_in(with_builtin(assets)), target.stem)
         with atomic_path(target) as temporary:
             temporary.write_text(canonical_json(preset))
 
     def held_in(self, assets: Mapping[str, bytes]) -> Mapping[str, bytes]:
-        """Return assets, having made sure that all that the patch refers to are among them.
+        """Return assets after checking that they hold all that the patch refers to.
 
         Raises
         ------
@@ -322,24 +341,31 @@ class Patch:
         """List the 64 slots, and put their numbers among the settings."""
         routes: list[dict[str, Any]] = []
         for number, row in enumerate(self.modulation_slots.tolist(), start=1):
-            used = row[0] >= 0
+            used = row[SlotField.SOURCE] >= 0
             routes.append(
                 {
-                    "source": registry.sources[int(row[0])] if used else "",
-                    "destination": registry.destinations[int(row[1])] if used else "",
+                    "source": registry.sources[int(row[SlotField.SOURCE])] if used else "",
+                    "destination": registry.destinations[int(row[SlotField.DESTINATION])] if used else "",
                 }
             )
-            settings.update({f"modulation_{number}_{k}": v for k, v in zip(SLOT_SETTINGS, row[2:], strict=True)})
+            numbers = zip(SLOT_SETTINGS, row[SlotField.AMOUNT :], strict=True)
+            settings.update({f"modulation_{number}_{name}": value for name, value in numbers})
         return routes
 
 
+def is_connected(slots: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Say which modulation slots, shape (..., 7), connect something and aren't bypassed: shape (...), bool."""
+    connected: NDArray[np.bool_] = (slots[..., SlotField.SOURCE] >= 0) & (slots[..., SlotField.BYPASS] == 0)
+    return connected
+
+
 def _plain_bytes(array: NDArray[Any], dtype: str) -> bytes:
-    """The bytes of an array, in which -0.0 is 0.0: they sound the same."""
+    """The bytes of an array, with 0.0 for -0.0: they sound the same."""
     return np.ascontiguousarray(array + array.dtype.type(0), dtype=dtype).tobytes()
 
 
 def with_builtin(assets: Mapping[str, bytes] | None) -> Mapping[str, bytes]:
-    """Add to assets those that needn't be given: the built-in catalog's and the init preset's."""
+    """Add the assets that needn't be given: the built-in catalog's and the init preset's."""
     return {**init_assets(installed()), **builtin().assets, **(assets or {})}
 
 

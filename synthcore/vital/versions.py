@@ -1,7 +1,7 @@
 """Versions of Vital: what the Vital of today makes of a preset that vita plays differently.
 
-What is known of it is data, in `versions.toml`; read, checked and applied here. Presets come in with the numbers
-of the Vital that wrote them and are given vita's; what vita can't play is named with its value.
+What is known of it is data, in `versions.toml`, read, checked and applied here. Presets come with the numbers of the
+Vital that wrote them and are given vita's; what vita can't play is named with its value.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from synthcore.base.errors import SpecError
 from synthcore.vital.activity import active
 from synthcore.vital.controls import VITAL_VERSION, Control, Registry
 from synthcore.vital.normalize import to_units
-from synthcore.vital.patch import MAX_SLOTS, SLOT_FIELDS, Patch
+from synthcore.vital.patch import MAX_SLOTS, Patch, SlotField, is_connected
 
 SLOTS_PATTERN = "modulation_*"  #: what is heard if a modulation slot is in use
 SLOTS = tuple(f"modulation_{number}" for number in range(1, MAX_SLOTS + 1))
@@ -41,17 +41,17 @@ class _Entry(BaseModel):
 
 
 class MissingOption(BaseModel):
-    """Numbers of a control that mean what vita lacks."""
+    """Numbers of a control that stand for something vita lacks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     numbers: tuple[int, ...]
-    name: str = ""  # Vital's, where it is known
-    instead: str = ""  # an option of vita's; by default what has that number
+    name: str = ""  # Vital's, if it is known
+    instead: str = ""  # an option of vita's; by default the one with that number
 
 
 class ControlChange(_Entry):
-    """A control whose options are others in Vital."""
+    """A control whose options differ in Vital."""
 
     control: str
     when: Mapping[str, tuple[str, ...]] = {}
@@ -95,7 +95,7 @@ def read_table(text: bytes) -> Table:
     Raises
     ------
     SpecError
-        It is not TOML; or a field is missing, unknown or of another type.
+        It isn't TOML; or a field is missing, unknown or of another type.
     """
     try:
         return Table(**tomllib.loads(text.decode()), digest=hashlib.sha256(text).hexdigest())
@@ -115,7 +115,7 @@ class Difference:
     text : str
         What it is, with its value.
     can_sound : callable
-        Whether it can be heard in the patch that was read, of which it gets what can.
+        Whether it can be heard in the patch that was read, given what can be heard there.
     """
 
     text: str
@@ -123,14 +123,13 @@ class Difference:
 
 
 class Heard:
-    """What can be heard in a patch, asked by name."""
+    """What can be heard in a patch, by name."""
 
     def __init__(self, patch: Patch, registry: Registry) -> None:
         self._patch, self._registry = patch, registry
         names = (c.name for c in (*registry.continuous, *registry.categorical))
         self._active = dict(zip(names, active(patch, registry).tolist(), strict=True))
-        source, bypass = (patch.modulation_slots[:, SLOT_FIELDS.index(name)] for name in ("source", "bypass"))
-        self._in_use = (source >= 0) & (bypass == 0)
+        self._in_use = is_connected(patch.modulation_slots)
 
     def is_heard(self, name: str) -> bool:
         """Whether a control can be heard, or whether a modulation slot is in use."""
@@ -140,8 +139,8 @@ class Heard:
         """Whether a continuous control has a value, and nothing modulates it."""
         control = self._registry.by_name[name]
         unit = to_units([control], np.array([value]))[0]
-        place = SLOT_FIELDS.index("destination")
-        moved = self._patch.modulation_slots[self._in_use, place] == self._registry.destination_index.get(name, -1)
+        destinations = self._patch.modulation_slots[self._in_use, SlotField.DESTINATION]
+        moved = destinations == self._registry.destination_index.get(name, -1)
         is_there = self._patch.continuous[self._registry.continuous.index(control)] == unit
         return bool(is_there and not moved.any())
 
@@ -156,7 +155,7 @@ class Versions:
     Raises
     ------
     SpecError
-        The table names a control or an option that the synth doesn't have, or as missing what it has.
+        The table names a control or an option that the synth doesn't have, or calls missing what it has.
     """
 
     def __init__(self, registry: Registry, table: Table) -> None:
@@ -164,11 +163,11 @@ class Versions:
         self._changes = [(change, name) for change in table.control for name in self._matching(change.control)]
         for change, name in self._changes:
             self._check_control(change, name)
-        # By place and key: what is known of it, and what it is heard by.
+        # By place and key: what is known of it, and what makes it audible.
         self._keys = {place_and_key: found for entry in table.key for place_and_key, found in self._look_up(entry)}
 
     def translate(self, document: Mapping[str, Any]) -> tuple[dict[str, Any], list[Difference]]:
-        """Give a preset vita's numbers, and say what Vital plays differently.
+        """Give a preset vita's numbers, and list what Vital plays differently.
 
         Parameters
         ----------
@@ -178,7 +177,7 @@ class Versions:
         Returns
         -------
         dict
-            The preset, its options under vita's numbers, and something of vita's where vita lacks one.
+            The preset with vita's numbers for its options, and a substitute for an option that vita lacks.
         list of Difference
             What can't be played.
         """
@@ -193,7 +192,7 @@ class Versions:
         return {**document, "settings": settings}, found
 
     def otherwise(self, patch: Patch) -> tuple[str, ...]:
-        """What Vital plays differently of a patch that is written as a preset, each with its value."""
+        """List what Vital plays differently of a patch that is written as a preset, each with its value."""
         document = {"synth_version": VITAL_VERSION, "settings": patch.values(self.registry)}
         heard = Heard(patch, self.registry)
         return tuple(found.text for found in self.translate(document)[1] if found.can_sound(heard))
@@ -224,9 +223,7 @@ class Versions:
         missing = next((option for option in change.missing if number in option.numbers), None)
         if number in change.moved:  # a fraction stays, to be rounded where all are
             settings[name] = control.low + control.options.index(change.moved[number]) + (value - number)
-        elif (
-            missing or number > control.high
-        ):  # no Vital we know has the latter; it is brought into range with the rest
+        elif missing or number > control.high:  # no known Vital has the latter; `mend` brings it into range
             if missing and missing.instead:
                 settings[name] = control.low + control.options.index(missing.instead)
             known_as = f" ({missing.name})" if missing and missing.name else ""
@@ -312,18 +309,18 @@ def _is_default(value: Any, entry: KeyChange) -> bool:
 
 
 def _star(name: str, pattern: str) -> re.Match[str] | None:
-    """Match a name against one whose * stands for anything."""
+    """Match a name against a pattern in which * stands for anything."""
     return re.fullmatch(re.escape(pattern).replace(r"\*", "(.+)"), name)
 
 
 def _filled(other: str, pattern: str, name: str) -> str:
-    """Put what * stands for in one name into another."""
+    """Replace * in one pattern by what it stands for in another's match."""
     found = _star(name, pattern)
     return other.replace("*", found[1]) if found and found.groups() else other
 
 
 def _parts(version: str) -> tuple[int, ...]:
-    """The four numbers of a version: what isn't there is 0."""
+    """The four numbers of a version; missing ones are 0."""
     return tuple(map(int, (version.split(".") + ["0"] * 4)[:4]))
 
 

@@ -1,4 +1,4 @@
-"""The one form of a wavetable: what the synth makes the same table of has equal bytes, whatever people call it.
+"""The canonical form of a wavetable: tables that the synth plays alike have equal bytes, whatever people call them.
 
 Owns what belongs to a wavetable's content and what doesn't, and the way back to what is played.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from synthcore.base.hashing import canonical_json
 from synthcore.vital.controls import VITAL_VERSION, Registry
 
-#: What vita writes beside the sound. Of these only a missing version changes how a table is read again.
+#: What vita writes besides the sound. Of these, only a missing version changes how a table is read again.
 _LABELS = ("author", "name", "version")
 _AUDIO = "Audio File Source"
 _ROUNDING = 1  #: how far vita's copy of a 16-bit recording can lie from what it read
@@ -29,15 +29,15 @@ def canonical_wavetable(migrated: Mapping[str, Any], written: Mapping[str, Any] 
     Parameters
     ----------
     migrated : mapping
-        One entry of `settings.wavetables`, as vita wrote it: another version's form is another text.
+        One entry of `settings.wavetables` as vita wrote it: every version writes another text.
     written : mapping, optional
         The same as its author's Vital wrote it: vita rounds recordings once more whenever it writes them.
 
     Returns
     -------
     bytes
-        Canonical JSON without author, name, version, and without seeds that nothing is drawn by: vita makes up a new
-        one whenever it loads a table that has none.
+        Canonical JSON without author, name, version and unused random seeds: vita makes up a new seed whenever it loads
+        a table without one.
     """
     content = {key: value for key, value in migrated.items() if key not in _LABELS}
     content["groups"] = [
@@ -51,7 +51,7 @@ def canonical_wavetable(migrated: Mapping[str, Any], written: Mapping[str, Any] 
 
 
 def playable(canonical: str) -> str:
-    """Write a canonical wavetable as it is played and opened by Vital: canonical JSON again, with nobody's labels.
+    """Write a canonical wavetable as it is played, and opened by Vital: canonical JSON again, with empty labels.
 
     A table without a version would be read as one of the oldest, whose samples mean something else.
     """
@@ -65,13 +65,13 @@ def init_wavetables(registry: Registry) -> list[bytes]:
 
 
 def init_names(registry: Registry) -> dict[str, str]:
-    """What the init preset calls its wavetables, by SHA-256."""
+    """The init preset's names of its wavetables, by SHA-256."""
     named = zip(init_wavetables(registry), registry.init["wavetables"], strict=True)
     return {hashlib.sha256(content).hexdigest(): wavetable["name"] for content, wavetable in named}
 
 
 def count_frames(wavetable: Mapping[str, Any]) -> int:
-    """Count the frames the synth makes of a wavetable, 1..257: up to its last keyframe. `wave_frame` stops there."""
+    """Count a wavetable's frames in the synth, 1..257: up to its last keyframe, where `wave_frame` stops."""
     last = 0
     for group in wavetable["groups"] or ():
         for component in group["components"] or ():
@@ -86,18 +86,18 @@ def _without_idle_seed(component: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pairs(migrated: Mapping[str, Any], written: Mapping[str, Any], part: str) -> list[tuple[Any, Any]]:
-    """The items of vita's list, each with what its author's Vital wrote in its place, if it did."""
+    """Pair the items of vita's list with what the author's Vital wrote in their places, if anything."""
     own = written.get(part) or ()
     return list(zip_longest(migrated[part] or (), own[: len(migrated[part] or ())], fillvalue={}))
 
 
 def _with_own_audio(component: dict[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a component the recording that its author wrote, if vita's differs by rounding alone."""
+    """Give a component its author's recording, if vita's differs only by rounding."""
     if component["type"] != _AUDIO or written.get("type") != _AUDIO:
         return component
     copy, own = (base64.b64decode(audio["audio_file"]) for audio in (component, written))
     own = own[: len(copy)]  # vita leaves out what no keyframe reaches
-    if len(copy) != len(own) or len(own) % 2:  # an old version's, of another format
+    if len(copy) != len(own) or len(own) % 2:  # of an old version, in another format
         return component
     apart = np.abs(np.subtract(*(np.frombuffer(audio, "<i2").astype(int) for audio in (copy, own))))
     is_rounded = not (apart > _ROUNDING).any()

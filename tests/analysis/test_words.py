@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import h5py
 import numpy as np
 import pytest
 
 from synthcore.analysis.words import describe
 from synthcore.base.errors import DatasetError
+from synthcore.base.hashing import canonical_json
 from synthcore.storage.dataset import Dataset
+from synthcore.storage.schema import CLASSES
+from synthcore.vital.classes import EXTRAS
 from synthcore.vital.normalize import to_units
-from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch
+from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, SlotField
 
 
 @pytest.fixture
@@ -193,6 +198,27 @@ def test_a_row_reads_so_that_one_can_follow_at_the_synth(tier_3, forge, registry
     assert body == SAID.format(wavetable=f"{names[tables[0]]:<19}")
 
 
+def test_a_drawn_curve_is_said_of_the_connection_that_has_it(tier_3, forge, registry):
+    line = {"num_points": 2, "points": [0.0, 1.0, 1.0, 0.0], "powers": [0.0, 0.0], "smooth": False}
+    content = canonical_json({"0": line}).encode()
+    asset = hashlib.sha256(content).hexdigest()
+    slots = np.tile(EMPTY_SLOT, (MAX_SLOTS, 1))
+    slots[:2] = [
+        (registry.source_index[source], registry.destination_index["volume"], 0.5, 0, 0, 0, 0)
+        for source in ("lfo_1", "lfo_2")
+    ]
+    path = forge(tier_3)
+    with h5py.File(path, "r+") as file:
+        del file[f"{CLASSES}/curves"]
+        file[f"{CLASSES}/curves"] = np.array(["", asset], dtype="S64")
+        file[f"assets/{asset}"] = np.frombuffer(content, dtype=np.uint8)
+        file["params/extras"][3] = [place == "curves" for place in EXTRAS]
+        file["params/modulation_slots"][3] = slots
+    with Dataset(path) as dataset:
+        said = {c.slot: c.sentence for c in describe(dataset, 3, everything=True).connections}
+    assert {slot: "through a drawn curve" in sentence for slot, sentence in said.items()} == {1: True, 2: False}
+
+
 def test_what_is_said_fits_a_terminal(dataset):
     for row in range(len(dataset)):
         text = describe(dataset, row, everything=True).to_text()
@@ -203,7 +229,7 @@ def test_every_connection_is_told(tier_3, registry):
     with Dataset(tier_3.path) as dataset:
         slots = dataset.column("modulation_slots")
         for row in range(len(dataset)):
-            routes = slots[row][slots[row, :, 0] >= 0]
+            routes = slots[row][slots[row, :, SlotField.SOURCE] >= 0]
             told = describe(dataset, row).modulation
             assert len(told) == len(routes)
             for line, (source, destination, *_) in zip(told, routes, strict=True):

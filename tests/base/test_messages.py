@@ -13,12 +13,14 @@ from synthcore.flows import cli
 from synthcore.flows.running.form import settings_from
 from synthcore.ingest.remotes import RemoteSource
 from synthcore.ingest.transfer import Limits
-from synthcore.settings import models as settings
-from synthcore.settings.models import DownloadPresets, Generate, RunSettings, Verify, parse
+from synthcore.settings.commands import models
+from synthcore.settings.common import parse
+from synthcore.settings.datasets import Verify
+from synthcore.settings.generate import Generate, RunSettings
+from synthcore.settings.ingestion import DownloadPresets
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 
-MODELS = [getattr(settings, model) for model, _ in cli.COMMANDS.values()]
-MODELS += [AudioSpec, AcceptanceSpec, RunSettings, Limits, RemoteSource, DatasetSpec]
+MODELS: list[type[BaseModel]] = [*models(), AudioSpec, AcceptanceSpec, RunSettings, Limits, RemoteSource, DatasetSpec]
 #: What no setting takes, or only some.
 ODD = [
     None,

@@ -89,7 +89,8 @@ def test_a_named_folder_for_temporary_files_that_is_passed_over_is_said(
 
 def test_a_user_without_a_home_is_told_so(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME")
-    code = "import pwd; pwd.getpwuid = {}.__getitem__\nfrom synthcore.flows import environment; environment.prepare()"
+    code = "import pwd; pwd.getpwuid = {}.__getitem__\n"
+    code += "from synthcore.flows.running import environment; environment.prepare()"
     done = fresh(code, check=False)
     assert "SpecError: this user has no home folder; name one in HOME" in done.stderr.splitlines()[-1]
 

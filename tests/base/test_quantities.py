@@ -10,7 +10,10 @@ import pytest
 from synthcore.base import quantities, spelling
 from synthcore.base.errors import SpecError
 from synthcore.flows.running.form import settings_from
-from synthcore.settings.models import CacheCommand, Export, Generate, Inspect, parse
+from synthcore.settings.common import parse
+from synthcore.settings.datasets import Export, Inspect
+from synthcore.settings.generate import Generate
+from synthcore.settings.upkeep import CacheCommand
 from synthcore.spec import AudioSpec, DatasetSpec
 
 ROOT_SAYS = "n_samples = '20k'\n[audio]\nnotes = ['C4', 61, 'Bb2']\nnote_seconds = '500ms'\nsample_rate = '44.1k'\n"

@@ -20,7 +20,8 @@ from synthcore.flows.cli import main
 from synthcore.pipeline.laps import Laps, began
 from synthcore.pipeline.shard import plan_shards
 from synthcore.pipeline.tally import Tally
-from synthcore.settings.models import Generate, parse
+from synthcore.settings.common import parse
+from synthcore.settings.generate import Generate
 from synthcore.spec import DatasetSpec
 from synthcore.storage.collection import write_collection
 from synthcore.vital.controls import installed
@@ -74,7 +75,7 @@ def remember(made: Any, data_dir: Path) -> None:
 
 
 def test_a_dry_run_needs_no_prefect_and_writes_what_it_measured_alone(fresh: Any, tmp_path: Path) -> None:
-    code = "from synthcore import pace; pace.ENOUGH, pace.REHEARSAL_SECONDS = 12, 60\n"
+    code = "from synthcore.estimates import pace; pace.ENOUGH, pace.REHEARSAL_SECONDS = 12, 60\n"
     code += "from synthcore.flows.cli import main; sys.exit(main(sys.argv[1:]))"
     wishes = ("generate", "-n", 20, *SHORT, "-o", "new/out.h5", "--data-dir", "data", "--dry-run")
     done = fresh(code, *wishes, "--json", without=("prefect",))
@@ -342,7 +343,8 @@ def test_without_a_terminal_each_shard_has_a_line_and_the_last_line_says_where_t
 
 BESIDE_PREFECT = """
 from synthcore.pipeline import library
-from synthcore.settings.models import Generate, parse
+from synthcore.settings.common import parse
+from synthcore.settings.generate import Generate
 from synthcore.estimates.work import get_ready
 settings = parse(Generate, ["-n", "3", "--data-dir", "data", "-o", "out.h5"])
 spec = settings.spec_of(library.given_catalog(None, settings.data_dir), "")

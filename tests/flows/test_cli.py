@@ -16,7 +16,7 @@ from pydantic import PlainSerializer, TypeAdapter
 
 from synthcore.flows.cli import COMMANDS, main
 from synthcore.flows.running.environment import is_healthy
-from synthcore.settings.models import Generate
+from synthcore.settings.generate import Generate
 from tests.conftest import place_of
 
 
@@ -132,7 +132,7 @@ def test_ctrl_c_promises_to_continue_only_where_it_does(
     command: str, says: str, elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = command.split()[0]
-    monkeypatch.setitem(COMMANDS, name, (COMMANDS[name][0], lambda _: signal.raise_signal(signal.SIGINT)))
+    monkeypatch.setitem(COMMANDS, name, lambda _: signal.raise_signal(signal.SIGINT))
     assert main(command.split()) == 130
     out, err = capsys.readouterr()
     assert out == ""
@@ -145,7 +145,7 @@ def test_ctrl_c_while_pydantic_serializes_is_one_as_well(
 ) -> None:
     """It makes an error of its own of what comes then, as it did while a run's state was sent to the server."""
     interrupted = TypeAdapter(Annotated[int, PlainSerializer(lambda _: signal.raise_signal(signal.SIGINT))])
-    monkeypatch.setitem(COMMANDS, "verify", (COMMANDS["verify"][0], lambda _: interrupted.dump_json(1)))
+    monkeypatch.setitem(COMMANDS, "verify", lambda _: interrupted.dump_json(1))
     assert main(["verify", "x.h5"]) == 130
     assert capsys.readouterr().err == "synthcore: interrupted\n"
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import ast
+import inspect
 import json
 import re
 import tomllib
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from prefect import Flow
 
 from synthcore.flows.cli import main
-from synthcore.settings.models import Common
+from synthcore.settings.common import Common
 from tests.conftest import ROOT
 
 DEPLOYED = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
@@ -24,14 +26,12 @@ COMPOSE = yaml.safe_load((ROOT / "deployments" / "compose.yaml").read_text())
 each_deployment = pytest.mark.parametrize("deployment", DEPLOYED, ids=lambda d: f"{d['entrypoint']} {d['name']}")
 
 
-def parameters_of(deployment: dict[str, Any]) -> dict[str, str | None]:
-    """The parameters of a deployment's flow and their defaults, as they are written; None where there is no default."""
+def parameters_of(deployment: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a deployment's flow, and their defaults."""
     module, _, name = deployment["entrypoint"].rpartition(".")
-    tree = ast.parse((ROOT / module.replace(".", "/")).with_suffix(".py").read_text())
-    flow = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
-    names = [argument.arg for argument in flow.args.args]
-    defaults = [ast.unparse(default) for default in flow.args.defaults]
-    return dict.fromkeys(names) | dict(zip(names[len(names) - len(defaults) :], defaults, strict=True))
+    flow = getattr(import_module(module), name)
+    assert isinstance(flow, Flow)
+    return {parameter.name: parameter.default for parameter in inspect.signature(flow).parameters.values()}
 
 
 @each_deployment
@@ -43,7 +43,7 @@ def test_a_deployment_names_a_flow_and_its_parameters(deployment: dict[str, Any]
 def test_a_deployment_leaves_what_commands_share_to_the_worker(deployment: dict[str, Any]) -> None:
     shared = Common.model_fields.keys() & parameters_of(deployment).keys()
     if "render_shards" not in deployment["entrypoint"]:  # the run that asks says where its data directory is
-        assert {name: parameters_of(deployment)[name] for name in shared} == dict.fromkeys(shared, "None")
+        assert {name: parameters_of(deployment)[name] for name in shared} == dict.fromkeys(shared)
     assert not shared & deployment.get("parameters", {}).keys()
     assert not any(str(value).startswith("data/") for value in deployment.get("parameters", {}).values())
 

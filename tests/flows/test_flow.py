@@ -269,7 +269,7 @@ def test_a_spec_that_accepts_nearly_nothing_stops_with_its_faults(cli: Any) -> N
 def test_the_flow_is_called_from_python_with_flat_and_nested_parameters(cli: Any) -> None:
     code = """
 from synthcore.flows.generate import generate
-from synthcore.settings.models import RunSettings
+from synthcore.settings.generate import RunSettings
 from synthcore.spec import AudioSpec
 audio = AudioSpec(sample_rate=22050, notes=(60,), note_seconds=0.25, render_seconds=0.4)
 summary = generate(tier=2, n_samples=4, output="here/out.h5", seed=3, workers=1, data_dir="data", audio=audio,

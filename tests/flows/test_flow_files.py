@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.flows.test_flow import SHORT, post
 
-FILES = [path for path in sorted((ROOT / "flows").glob("*.py")) if "as_flow=True" in path.read_text()]
+FILES = [path for path in sorted((ROOT / "flows").glob("*.py")) if "run_file(" in path.read_text()]
 #: What each is asked for, and whether it can be done: nothing is downloaded here.
 ASKED: dict[str, tuple[int, tuple[object, ...]]] = {
     "compute_weights": (0, ("x.h5", "--n-base", 1, "--data-dir", "data")),

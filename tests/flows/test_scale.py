@@ -410,7 +410,7 @@ from synthcore.flows.running import environment
 environment.prepare()
 from synthcore.flows.render_shards import render_shards
 from synthcore.pipeline.batch import cut, mark
-from synthcore.settings.models import RunSettings
+from synthcore.settings.generate import RunSettings
 from synthcore.spec import AudioSpec, DatasetSpec
 spec = DatasetSpec(n_samples=36, audio=AudioSpec(sample_rate=22050, note_seconds=0.25, render_seconds=0.4))
 (batch,) = cut(shard.plan_shards(spec, 12), spec, 12, 8)

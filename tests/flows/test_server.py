@@ -63,7 +63,7 @@ def test_a_server_ends_when_idle_and_one_of_a_run_alone_with_the_run(
     assert shared.process is not None
     assert shared.process.wait() == 0
     assert server.running(tmp_path) is None
-    code = "from synthcore.flows import server; from pathlib import Path; print(server.alone(Path.cwd()).pid)"
+    code = "from synthcore.flows.running import server; from pathlib import Path; print(server.alone(Path.cwd()).pid)"
     pid = int(fresh(code).stdout)
     wait_until(lambda: not is_alive(pid), seconds=60)
 

@@ -27,10 +27,12 @@ from pydantic import ValidationError
 
 from synthcore.base.errors import DownloadError, SpecError
 from synthcore.ingest import archives, download, repositories
-from synthcore.ingest.download import Downloaded, DownloadReport, IncompleteDownload, Outcome
+from synthcore.ingest.download import DownloadReport, DownloadResult, IncompleteDownload, Outcome
 from synthcore.ingest.remotes import KNOWN, RemoteSource
 from synthcore.ingest.transfer import Limits, listening
-from synthcore.settings.models import DownloadPresets, Generate, parse
+from synthcore.settings.common import parse
+from synthcore.settings.generate import Generate
+from synthcore.settings.ingestion import DownloadPresets
 
 PRESET = b'{"settings": {}}\n'
 QUICK = Limits(timeout=60, max_megabytes=2, max_files=1000)
@@ -180,7 +182,7 @@ def silent() -> Iterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def fetched(source: RemoteSource, folder: Path, limits: Limits = QUICK) -> Downloaded:
+def fetched(source: RemoteSource, folder: Path, limits: Limits = QUICK) -> DownloadResult:
     return download.download(source, download.find_version(source, limits), folder, limits)
 
 
@@ -736,7 +738,7 @@ def test_a_wrong_checksum_is_named(site: Site, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"<html>Not found</html>", ARCHIVE[:-100], b""], ids=["page", "part", "nothing"])
 def test_what_is_no_archive_is_refused(site: Site, tmp_path: Path, content: bytes) -> None:
     site.behave = Offer(content)
-    with pytest.raises(DownloadError, match="is no archive"):
+    with pytest.raises(DownloadError, match="isn.t an archive"):
         fetched(bank(site), tmp_path / "out" / "one")
     assert nothing_but(tmp_path / "out")
 

@@ -24,10 +24,12 @@ from synthcore.engine.lending import borrow_renderer
 from synthcore.engine.rendering import RenderFormat
 from synthcore.ingest import files
 from synthcore.ingest.files import Found, Refused, find
-from synthcore.vital import validation
+from synthcore.vital import parsing, validation
 from synthcore.vital.controls import Registry, installed
+from synthcore.vital.fields import FLAG, Span
+from synthcore.vital.parsing import load, parse
 from synthcore.vital.patch import Patch, init_assets
-from synthcore.vital.validation import load, mend, parse, require_loadable, require_wavetable
+from synthcore.vital.validation import mend, require_loadable, require_wavetable
 from tests.conftest import REAL_PRESETS
 
 TIMEOUT_SECONDS = 60.0
@@ -128,10 +130,10 @@ STRANGE_FILES = {
     "overflow": (b'{"settings": {"volume": 1e999}}', "isn't finite: 1e999"),
     "digits": (b'{"settings": {"volume": ' + b"9" * 5000 + b"}}", "a number of 5,000 digits"),
     "half-character": (b'{"settings": {}, "author": "\\ud800"}', "not UTF-8 text"),
-    "brackets": (b"[" * validation.MAX_BYTES, "far more values"),
-    "quotes": (b'"' * validation.MAX_BYTES, "far more values"),
+    "brackets": (b"[" * parsing.MAX_BYTES, "far more values"),
+    "quotes": (b'"' * parsing.MAX_BYTES, "far more values"),
     "deep": (b'{"settings": ' + b"[" * 1000 + b"]" * 1000 + b"}", "nested deeper than 64"),
-    "too-large": (b" " * (validation.MAX_BYTES + 1), "larger than 64 MB"),
+    "too-large": (b" " * (parsing.MAX_BYTES + 1), "larger than 64 MB"),
 }
 
 
@@ -260,7 +262,7 @@ def test_an_entry_that_leads_out_of_its_archive_is_refused(tmp_path, name):
 def test_zip_bombs_are_refused_before_they_are_unpacked(tmp_path, monkeypatch):
     zeros = bytes(10_000_000)
     (tmp_path / "ratio.zip").write_bytes(archive({"x.vital": zeros}))
-    (tmp_path / "size.zip").write_bytes(lie_about_the_size(archive({"x.vital": PRESET}), validation.MAX_BYTES + 1))
+    (tmp_path / "size.zip").write_bytes(lie_about_the_size(archive({"x.vital": PRESET}), parsing.MAX_BYTES + 1))
     (tmp_path / "overlap.zip").write_bytes(overlapping())
     (tmp_path / "nested.zip").write_bytes(archive({"inner.zip": archive({"x.vital": PRESET})}))
     monkeypatch.setattr(files, "MAX_ENTRIES", 100)
@@ -535,9 +537,9 @@ anything = st.one_of(
 )
 
 
-def within(span: validation.Span | None) -> st.SearchStrategy[Any]:
+def within(span: Span | None) -> st.SearchStrategy[Any]:
     """What a field may hold, its limits above all."""
-    if span is validation.FLAG:
+    if span is FLAG:
         return st.booleans()
     edges = st.sampled_from([span.low, span.high, max(span.low, min(0, span.high))])
     values = edges | st.floats(span.low, span.high)

@@ -28,8 +28,8 @@ from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.collection import read_collection, write_collection
 from synthcore.vital.classes import EXTRAS
 from synthcore.vital.controls import installed
-from synthcore.vital.factory import factory_folders, is_factory
-from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, init_assets
+from synthcore.vital.folders import factory_folders, is_factory
+from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, SlotField, init_assets
 from synthcore.vital.reading import MAX_NAME, UNKNOWN_ROUTE, read_preset
 from tests.conftest import REAL_PRESETS
 
@@ -188,7 +188,7 @@ def test_modulations_keep_their_slots(rich):
 
 def test_a_bypassed_modulation_stays_and_says_so():
     got = read(modulations=routes(_1=("lfo_1", "volume")), modulation_1_amount=0.5, modulation_1_bypass=1.0)
-    assert got.patch.modulation_slots[0, 2:].tolist() == [0.5, 0, 0, 0, 1]
+    assert got.patch.modulation_slots[0, SlotField.AMOUNT :].tolist() == [0.5, 0, 0, 0, 1]
 
 
 def test_what_an_empty_slot_holds_is_dropped():
@@ -197,20 +197,20 @@ def test_what_an_empty_slot_holds_is_dropped():
 
 def test_a_modulation_that_the_synth_lacks_is_dropped_and_counted():
     got = read(modulations=routes(_1=("lfo_1", "osc_9_level"), _2=("moon", "volume"), _3=("lfo_1", "volume")))
-    assert got.patch.modulation_slots[:, 0].tolist().count(-1) == MAX_SLOTS - 1
+    assert got.patch.modulation_slots[:, SlotField.SOURCE].tolist().count(-1) == MAX_SLOTS - 1
     assert np.array_equal(got.patch.modulation_slots[0], EMPTY_SLOT)
     assert got.changes[UNKNOWN_ROUTE] == 2
 
 
 def test_a_drawn_curve_belongs_to_its_slot(rich):
-    curves = json.loads(rich.assets[rich.patch.extras[2]])
+    curves = json.loads(rich.assets[rich.patch.extras.curves])
     assert list(curves) == ["1"]
     assert curves["1"]["points"] == pytest.approx(CURVE["points"])
     assert "name" not in curves["1"]
 
 
 def test_lfo_shapes_are_kept_without_their_names(rich):
-    lfos = json.loads(rich.assets[rich.patch.extras[0]])
+    lfos = json.loads(rich.assets[rich.patch.extras.lfos])
     assert len(lfos) == 8
     assert lfos[0] == {key: value for key, value in SAW.items() if key != "name"}
 
@@ -220,7 +220,7 @@ def test_lfos_named_otherwise_are_the_init_presets():
 
 
 def test_a_sample_that_is_on_is_kept_as_it_was_written(rich):
-    kept = json.loads(rich.assets[rich.patch.extras[1]])
+    kept = json.loads(rich.assets[rich.patch.extras.sample])
     assert kept == {key: value for key, value in noise(1).items() if key != "name"}
 
 
@@ -293,15 +293,16 @@ def test_the_seed_of_drawn_phases_is_part_of_the_sound(short):
     assert measure(content(document(**made)), other, REGISTRY, short).verdict == "worse"
 
 
-@pytest.mark.parametrize(("extra", "name"), list(enumerate(EXTRAS)))
-def test_nobody_hears_the_names_that_are_left_out(rich, short, extra, name):
-    kept = json.loads(rich.assets[rich.patch.extras[extra]])
+@pytest.mark.parametrize("name", EXTRAS)
+def test_nobody_hears_the_names_that_are_left_out(rich, short, name):
+    asset = getattr(rich.patch.extras, name)
+    kept = json.loads(rich.assets[asset])
     plain = kept if name == "lfos" else kept.values() if name == "curves" else [kept]
     for named in plain:
         named["name"] = "spoken"
     with borrow_renderer(DatasetSpec(audio=short).render_format, 60) as renderer:
         ours = rich.patch.to_json(REGISTRY, rich.assets)
-        theirs = rich.patch.to_json(REGISTRY, {**rich.assets, rich.patch.extras[extra]: json.dumps(kept).encode()})
+        theirs = rich.patch.to_json(REGISTRY, {**rich.assets, asset: json.dumps(kept).encode()})
         assert theirs != ours
         heard = [[row.audio_sha256 for row in renderer.render(text.encode()).rows] for text in (ours, theirs)]
     assert heard[0] == heard[1] != []

@@ -163,4 +163,4 @@ def test_another_version_of_the_synth_is_a_problem(interpreter: tuple[Path, Path
     (packages / "vita-0.2.0.dist-info").mkdir()
     (packages / "vita-0.2.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: vita\nVersion: 0.2.0\n")
     report = visit_with(python, tmp_path)
-    assert "vita is 0.2.0, and must be 0.1.0" in said(report, "packages")
+    assert "vita is 0.2.0, and must be ==0.1.0" in said(report, "packages")

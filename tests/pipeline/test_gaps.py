@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from synthcore.base.errors import Accident, IncompleteDataset, Interrupted, LowAcceptance, SynthcoreError
+from synthcore.base.errors import Accident, DiskError, IncompleteDataset, Interrupted, LowAcceptance
 from synthcore.pipeline.gaps import GIVE_UP_AFTER, as_gap, split_outcomes, stop_if_all_failed
 from synthcore.pipeline.shard import plan_shards
 from synthcore.spec import DatasetSpec
@@ -26,7 +26,7 @@ def test_a_failed_shard_becomes_a_gap_and_what_ails_all_is_raised() -> None:
     gap = as_gap(plan, LowAcceptance("accepted nothing"))
     assert (gap.first_patch, gap.patches, gap.reason) == (plan.first_patch, plan.patches, "accepted nothing")
     assert as_gap(plan, TypeError("a mistake")).reason == "TypeError: a mistake"
-    for error in (Interrupted("stopped"), SynthcoreError("the disk is full"), KeyboardInterrupt()):
+    for error in (Interrupted("stopped"), DiskError("the disk is full"), KeyboardInterrupt()):
         with pytest.raises(type(error)):
             as_gap(plan, error)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from synthcore.flows.cli import COMMANDS, main
-from synthcore.settings import models as settings
+from synthcore.flows.cli import main
 from synthcore.settings.commandline import flags
+from synthcore.settings.commands import models
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_zsh_takes_the_script(script):
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_script_names_every_command_and_flag(script, shell):
     text = script(shell).read_text()
-    for command, (model, _) in COMMANDS.items():
-        assert command in text
-        for flag in flags(getattr(settings, model)):
+    for model in models():
+        assert model.command in text
+        for flag in flags(model):
             assert flag.positional or flag.name.removeprefix("--") in text

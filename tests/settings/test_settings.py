@@ -14,24 +14,15 @@ from synthcore.base.messages import explain
 from synthcore.flows import cli
 from synthcore.flows.running.form import settings_from
 from synthcore.ingest.transfer import Limits
-from synthcore.settings import models as settings
 from synthcore.settings.commandline import flags
-from synthcore.settings.models import (
-    Common,
-    Generate,
-    Inspect,
-    RenderShards,
-    RunSettings,
-    Verify,
-    default_data_dir,
-    help_of,
-    parse,
-    settable,
-)
+from synthcore.settings.commands import HOMES, model_of
+from synthcore.settings.common import Common, default_data_dir, help_of, parse, settable
+from synthcore.settings.datasets import Inspect, Verify
+from synthcore.settings.generate import Generate, RenderShards, RunSettings
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 from tests.conftest import ROOT
 
-MODELS: dict[str, Any] = {name: getattr(settings, model) for name, (model, _) in cli.COMMANDS.items()}
+MODELS: dict[str, Any] = {name: model_of(name) for name in HOMES}
 COMMANDS = tuple(MODELS.values())
 PARTS = (AudioSpec, AcceptanceSpec, RunSettings)
 GROUPS = {"audio", "acceptance", "run", "limits"}  # explained by their own fields and docstrings

@@ -19,7 +19,7 @@ from synthcore.verification.trials import LEAST_MOVE, ActivityVerdict, move
 from synthcore.vital.activity import Activity, Labels, Rule, Table, active, activity, activity_rules
 from synthcore.vital.controls import Registry
 from synthcore.vital.normalize import to_units
-from synthcore.vital.patch import Patch
+from synthcore.vital.patch import Patch, SlotField
 
 Route = tuple[str, str, float]
 
@@ -173,7 +173,7 @@ def test_a_bypassed_slot_moves_nothing(heard, registry):
     patch = patch_with(registry, {}, [("lfo_1", "osc_1_level", 0.5)])
     slots = patch.modulation_slots.copy()
     assert "lfo_1_phase" in heard(modulation_slots=slots)
-    slots[0, 6] = 1
+    slots[0, SlotField.BYPASS] = 1
     assert "lfo_1_phase" not in heard(modulation_slots=slots)
 
 

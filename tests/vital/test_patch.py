@@ -17,7 +17,7 @@ from synthcore.base.hashing import content_hash
 from synthcore.engine.lending import borrow_renderer
 from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import DatasetSpec
-from synthcore.vital.classes import EXTRAS
+from synthcore.vital.classes import EXTRAS, Extras
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, SLOT_SETTINGS, Patch, init_assets
 from synthcore.vital.wavetable import canonical_wavetable
@@ -217,8 +217,7 @@ def test_another_wavetable_is_another_hash(oscillator):
 
 def test_each_extra_is_a_hash_of_its_own():
     asset = content_hash("another")
-    single = [tuple(asset if i == place else None for i in range(len(EXTRAS))) for place in range(len(EXTRAS))]
-    hashes = {dataclasses.replace(INIT, extras=extras).hash for extras in single}
+    hashes = {dataclasses.replace(INIT, extras=Extras(**{name: asset})).hash for name in EXTRAS}
     assert len(hashes | {INIT.hash}) == len(EXTRAS) + 1
 
 

@@ -333,7 +333,7 @@ def write_a_killer(data: dict[str, Any]) -> None:
         (lambda data: data["entries"][0].update(count="many"), "entries are missing or malformed"),
         (lambda data: data["entries"].pop(), "its contents are not those that were written"),
         (swap_a_wavetable, "its contents are not those that were written"),
-        (write_another_form, "a wavetable is not in its canonical form"),
+        (write_another_form, "a wavetable isn.t in its canonical form"),
         (write_a_killer, "a type that the synth doesn't know"),
     ],
 )
@@ -532,7 +532,7 @@ def test_a_catalog_that_a_hand_has_changed_is_refused(change):
 
 def test_a_catalog_that_is_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
-    with pytest.raises(DatasetError, match="is no file"):
+    with pytest.raises(DatasetError, match="isn.t a file"):
         Catalog.load(tmp_path / "pipe.json")
 
 

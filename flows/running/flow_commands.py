@@ -1,0 +1,207 @@
+"""Commands that run a flow. Each is given a function that imports it, to be called once Prefect may be imported."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from synthcore.base.places import require_places
+from synthcore.flows.running.command import (
+    FAILED,
+    Act,
+    call_flow,
+    complain,
+    exit_code_of,
+    prefect_ready,
+    run,
+    say,
+    tell,
+    tell_each,
+)
+from synthcore.pipeline.laps import began
+
+if TYPE_CHECKING:  # --version and --help do without
+    from synthcore.settings.datasets import ComputeWeights, Inspect, Verify
+    from synthcore.settings.generate import Generate
+    from synthcore.settings.ingestion import DiscoverWavetables, DownloadPresets, Ingest
+    from synthcore.spec import DatasetSpec
+
+Load = Callable[[], Callable[..., Any]]  #: imports a flow
+
+
+def run_file(command: str, flow: Callable[..., Any]) -> int:
+    """Run the flow of a file, `python flows/NAME.py FLAGS`, as its command does; return the exit code."""
+    return exit_code_of(command, lambda: run(command, from_flow(command, lambda: flow), sys.argv[1:]))
+
+
+def from_flow(command: str, load: Load) -> Act:
+    """Make a command of a flow."""
+    act = FLOW_COMMANDS[command]
+    return lambda settings: act(settings, load)
+
+
+def run_generate(settings: Generate, load: Load) -> int:
+    """Run the flow, and say what it made; or say what it would take."""
+    if settings.dry_run:
+        return _estimate(settings)
+    from concurrent.futures import ThreadPoolExecutor
+
+    from synthcore.estimates.work import get_ready
+
+    spec = _possible_spec(settings)
+    ready = ThreadPoolExecutor(1).submit(get_ready, settings, spec)  # while Prefect is imported here
+    say(f"data directory: {settings.data_dir}")
+    with prefect_ready(keep=settings.keep):
+        generate = load()
+        ready.result()
+    summary = call_flow(generate, settings, without={"catalog_digest", "presets_digest", "dry_run"})
+    if settings.html:
+        say(f"page: {settings.html}")
+    tell(summary.ended(time.monotonic() - began.get()), as_json=settings.as_json)
+    return 0
+
+
+def _possible_spec(settings: Generate) -> DatasetSpec | None:
+    """Refuse what can't be made before a server starts; give the spec, unless presets must be read for it first."""
+    from synthcore.estimates.room import may_be_too_large, require_possible
+    from synthcore.estimates.work import looked_at
+    from synthcore.ingest.wavetables import places_to_search
+    from synthcore.pipeline import library
+    from synthcore.pipeline.continuing import grown, require_same_spec, require_writable
+
+    require_places(settings.data_dir)
+    require_writable(settings.output_path)
+    _require_room(settings)
+    if settings.html:
+        from synthcore.page.writing import require_replaceable
+
+        require_replaceable(settings.html)
+    if settings.community_dir:
+        places_to_search((), requested=settings.community_dir)
+    if settings.has_presets:
+        return None
+    spec = settings.spec_of(library.given_catalog(settings.catalog, settings.data_dir), "")
+    spec = grown(spec, settings.output_path, settings.grow_by)
+    require_same_spec(settings.output_path, spec, overwrite=settings.run.overwrite)
+    if may_be_too_large(settings):  # else the flow looks, which has planned its shards
+        require_possible(looked_at(settings)[0])
+    return spec
+
+
+def _estimate(settings: Generate) -> int:
+    """Say what a dataset will take, after rendering for some seconds if nothing is known of its like."""
+    from synthcore.estimates.estimate import estimate
+
+    require_places(settings.data_dir)
+    _require_room(settings)
+    tell(estimate(settings), as_json=settings.as_json)
+    return 0
+
+
+def _require_room(settings: Generate) -> None:
+    """Refuse sounds too long to be rendered on this machine."""
+    from synthcore.engine.client import require_room
+    from synthcore.spec import DatasetSpec
+
+    require_room(DatasetSpec(audio=settings.audio, acceptance=settings.acceptance).render_format)
+
+
+def run_inspect(settings: Inspect, load: Load) -> int:
+    """Run the flow, and say what is in a dataset."""
+    from synthcore.storage.dataset import Dataset
+
+    for file in filter(None, (settings.file, settings.other)):
+        Dataset(file).close()  # what is not a dataset needs no server
+    with prefect_ready():
+        inspect_dataset = load()
+    found = call_flow(inspect_dataset, settings)
+    tell_each(found if isinstance(found, list) else [found], as_json=settings.as_json)
+    return 0
+
+
+def run_verify(settings: Verify, load: Load) -> int:
+    """Run the flow, and say what it found; 1 when a row differs."""
+    from synthcore.storage.dataset import Dataset
+
+    Dataset(settings.file).close()  # what is not a dataset needs no server
+    with prefect_ready():
+        verify = load()
+        from synthcore.verification.rerendering import Unverified
+
+    try:
+        verdict = call_flow(verify, settings)
+    except Unverified as unverified:
+        verdict = unverified.verdict
+    tell(verdict, as_json=settings.as_json)
+    return 0 if verdict.holds else FAILED
+
+
+def run_discover_wavetables(settings: DiscoverWavetables, load: Load) -> int:
+    """Run the flow, and say what it found."""
+    from synthcore.ingest.wavetables import places_to_search
+
+    require_places(settings.data_dir)
+    places_to_search((), requested=(*settings.extra_dir, *settings.extra_file))  # what isn't there needs no server
+    with prefect_ready(keep=settings.keep):
+        discover_wavetables = load()
+    tell(call_flow(discover_wavetables, settings), as_json=settings.as_json)
+    return 0
+
+
+def run_download_presets(settings: DownloadPresets, load: Load) -> int:
+    """Run the flow, and say what became of each source; 1 when too many failed."""
+    require_places(settings.data_dir)
+    with prefect_ready(keep=settings.keep):
+        download_presets = load()
+        from synthcore.ingest.download import IncompleteDownload
+
+    code = 0
+    try:
+        report = call_flow(download_presets, settings)
+    except IncompleteDownload as incomplete:
+        report, code = incomplete.report, complain(incomplete, incomplete.exit_code)
+    tell(report, as_json=settings.as_json)
+    return code
+
+
+def run_ingest(settings: Ingest, load: Load) -> int:
+    """Run the flow, and say what became of each preset; 1 when none was accepted."""
+    from synthcore.ingest.collecting import require_folders
+
+    require_places(settings.data_dir)
+    require_folders(settings.folders)  # what isn't there needs no server
+    with prefect_ready(keep=settings.keep):
+        ingest_presets = load()
+    ingested = call_flow(ingest_presets, settings)
+    tell(ingested, as_json=settings.as_json)
+    total = ingested.report.totals
+    if total["accepted"]:
+        return 0
+    others = f"; --approximate takes {total['approximate']}, which Vital plays differently" * bool(total["approximate"])
+    return complain(f"there is no preset in it that could be accepted{others}", FAILED)
+
+
+def run_compute_weights(settings: ComputeWeights, load: Load) -> int:
+    """Run the flow, and say what it measured."""
+    from synthcore.analysis import importance
+
+    require_places(settings.data_dir)
+    importance.plan(settings.output, settings.n_base)  # a file that can't have weights needs no server
+    with prefect_ready(keep=settings.keep):
+        compute_weights = load()
+    tell(call_flow(compute_weights, settings), as_json=settings.as_json)
+    return 0
+
+
+#: What each command does. `inspect` and `verify` run a flow only from their files.
+FLOW_COMMANDS: dict[str, Callable[[Any, Load], int]] = {
+    "generate": run_generate,
+    "inspect": run_inspect,
+    "verify": run_verify,
+    "discover-wt": run_discover_wavetables,
+    "download-presets": run_download_presets,
+    "ingest": run_ingest,
+    "compute-weights": run_compute_weights,
+}

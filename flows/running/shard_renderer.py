@@ -1,0 +1,58 @@
+"""Rendering the shards of a run: each that is missing, and again those whose files turn out to be gone or damaged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from prefect.task_runners import TaskRunner
+
+from synthcore.flows.running.display import Display
+from synthcore.flows.running.runners import hand_out
+from synthcore.pipeline.gaps import is_lost, stop_if_all_failed
+from synthcore.pipeline.shard import ShardPlan
+from synthcore.settings.generate import Generate, RenderShards
+from synthcore.storage.refs import Gap, ShardRef
+from synthcore.tasks.shards import outcome, render_shard
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRenderer:
+    """Renders shards side by side, as the settings say, and shows how far it is. A shard that fails leaves a gap."""
+
+    settings: Generate | RenderShards
+    runner: TaskRunner[Any]
+    display: Display
+
+    def render(self, plans: list[ShardPlan]) -> list[ShardRef | Gap]:
+        """Render every shard that is not rendered yet, and those whose files are gone."""
+        made = self._render(plans, refresh=self.settings.run.refreshes("render"))
+        lost = [i for i, one in enumerate(made) if is_lost(one, self.settings.data_dir)]
+        again = self.render_again([plans[i] for i in lost])
+        for i, one in zip(lost, again, strict=True):
+            made[i] = one
+        return made
+
+    def render_again(self, lost: list[ShardPlan]) -> list[ShardRef | Gap]:
+        """Render shards that were cached, but whose files are gone or damaged."""
+        for plan in lost:
+            self.display.shard_lost(plan)
+        return self._render(lost, refresh=True) if lost else []
+
+    def _render(self, plans: list[ShardPlan], *, refresh: bool) -> list[ShardRef | Gap]:
+        """Run a task for each shard; cached ones are there already, unless refreshed."""
+        settings = self.settings
+        task: Any = render_shard.with_options(
+            retries=settings.run.retries, result_storage=settings.results_dir, refresh_cache=refresh
+        )
+        made: dict[int, ShardRef | Gap] = {}
+        same = {"data_dir": settings.data_dir, "render_timeout": settings.run.render_timeout}
+        for plan, future in hand_out(plans, self.runner, task, **same):
+            # Raises what affects every shard, while the others are being stopped.
+            one = made[plan.index] = outcome(plan, future)
+            stop_if_all_failed(list(made.values()))
+            if isinstance(one, ShardRef):
+                self.display.shard_done(plan, is_cached=future.state.name == "Cached" or not one.tries)
+            else:
+                self.display.shard_failed()
+        return [made[plan.index] for plan in plans]

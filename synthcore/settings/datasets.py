@@ -1,0 +1,162 @@
+"""The settings of commands that take a dataset: look at it, verify it, take something out of it, make it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from synthcore.base.messages import clash
+from synthcore.base.quantities import Count, Typed, rows
+from synthcore.settings.commandline import Positional
+from synthcore.settings.common import (
+    DIR,
+    FILE,
+    AbsolutePath,
+    Command,
+    CommunityDirs,
+    FlowCommand,
+    Html,
+    Refresh,
+    Rendering,
+)
+
+DatasetFile = Annotated[Path, Positional(), FILE, Field(description="The dataset or shard.")]
+NewFile = Annotated[AbsolutePath, FILE, Field(description="The file to make.")]
+Rows = Annotated[tuple[int, ...], BeforeValidator(rows), Typed("ROWS")]
+
+
+class Inspect(Command):
+    """Say what is in a dataset: how much, of what, how it sounds, what was refused, what its controls cover.
+
+    Or describe rows in words, or, of two datasets, how they differ.
+    """
+
+    command = "inspect"
+    examples = {"row": "--row 3,5-8,-1", "html": "--html page.html"}
+
+    file: DatasetFile
+    other: Annotated[Path | None, Positional(), FILE] = Field(
+        None, description="Another dataset: say how the two differ, and what they have in common."
+    )
+    row: Rows = Field(
+        (), description="Describe rows in words instead: 3, or 3,5-8,-1; negative ones count from the end."
+    )
+    all: bool = Field(False, description="With --row: what can't be heard as well, marked.")
+    html: Html = None
+
+    @model_validator(mode="after")
+    def _of_all_rows(self) -> Inspect:
+        if self.all and not self.row:
+            raise clash("{all} is about a row: name it with {row}, or leave it out", "all", "row")
+        if self.other and self.row:
+            raise clash("{row} is one of one dataset: leave it out, or the other dataset", "row")
+        if self.html and self.row:
+            raise clash("{html} is a page of the whole dataset: leave it out, or {row}", "html", "row")
+        return self
+
+
+class Verify(Rendering):
+    """Render rows again from their stored labels alone, and compare bit for bit.
+
+    Exits with 1 when a row differs, and names it. On another type of machine than the file was made on, where
+    bits may differ, the difference is measured against a tolerance instead.
+
+    With --activity it holds the rules by which controls are called inactive against the synth: each control is moved
+    alone, and the row rendered before and after. Exits with 1 when an inactive one changed a bit.
+    """
+
+    command = "verify"
+    examples = {"rows": "--rows 100", "all": "--all"}
+
+    file: DatasetFile
+    rows: Count = Field(10, ge=1, description="How many rows, drawn at random.")
+    all: bool = Field(False, description="Every row.")
+    tolerance_db: Annotated[float, Typed("DB")] = Field(
+        -60.0, description="On another type of machine: allowed error, relative to the row."
+    )
+    activity: bool = Field(
+        False,
+        description="Move controls of the rows instead: what the file calls inactive must not change the sound.",
+    )
+    controls: Count = Field(
+        20,
+        ge=1,
+        description="With --activity: how many controls of a row, of the active and of the inactive ones.",
+    )
+
+    @property
+    def rows_asked(self) -> int | None:
+        """How many rows; None for all."""
+        return None if self.all else self.rows
+
+
+class ComputeWeights(FlowCommand, Rendering):
+    """Measure how much each control moves the sound, and write it into the dataset as weights for a training loss.
+
+    Of rows drawn from the dataset, each control that can be heard is moved a step both ways, or to other options, and
+    the sounds are compared with synthcore.distance. Running the same command again measures nothing; a larger n-base
+    goes on from what is there.
+    """
+
+    command = "compute-weights"
+    examples = {"n_base": "--n-base 2k"}
+
+    output: Annotated[AbsolutePath, Positional(formerly=("-o", "--output")), FILE] = Field(
+        description="The dataset; its weights are written into it."
+    )
+    n_base: Count = Field(
+        500,  # at tier 1 about 40 minutes on two quiet cores, at tier 2 four hours
+        ge=1,
+        description="Rows whose controls are moved, drawn from the dataset; all if it has fewer.",
+    )
+    refresh: Refresh = False
+
+
+class Export(Command):
+    """Write rows of a dataset as a .wav, the very samples in 32-bit float, and a .vital preset that plays them.
+
+    The preset has the keys and types of one that Vital 1.0 saved, and says so: later ones bring it to their own
+    numbers. Read again with synthcore ingest it is the same patch, with the same audio. It was not tried in Vital
+    itself.
+    """
+
+    command = "export"
+    examples = {"output": "-o out"}
+
+    file: DatasetFile
+    row: Annotated[Rows, Positional(formerly=("--row",))] = Field(
+        min_length=1, description="Which rows: 3, or 3,5-8,-1; negative ones count from the end."
+    )
+    output: Annotated[AbsolutePath, DIR] = Field(description="Folder for the files; made if need be.")
+
+
+class WriteRecipe(Command):
+    """Write a dataset without its audio, and without the wavetables, LFO shapes, samples and curves of other people.
+
+    What is left can be shared freely: labels, measurements, hashes and where each preset is from. Whoever has the
+    presets makes the audio again with synthcore render.
+    """
+
+    command = "recipe"
+    examples = {"output": "-o recipe.h5"}
+
+    file: Annotated[Path, Positional(), FILE] = Field(description="The dataset.")
+    output: NewFile
+
+
+class RenderRecipe(Rendering):
+    """Make a dataset again from its recipe and the presets it was made from, and say whether it is the same.
+
+    Exits with 1 when a row's audio differs on the type of machine that the recipe was made on.
+    """
+
+    command = "render"
+    examples = {"output": "-o again.h5", "assets": "--assets presets/community"}
+
+    file: Annotated[Path, Positional(), FILE] = Field(description="The recipe.")
+    output: NewFile
+    assets: CommunityDirs = Field(
+        (), description="Folder of presets, or catalog that discover-wt made. Can be given again."
+    )

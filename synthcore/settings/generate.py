@@ -1,0 +1,171 @@
+"""The settings of generate: what is made, which is the spec's, and where and how, which changes no row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from synthcore.base.messages import clash
+from synthcore.base.quantities import Count, Seconds, Typed, items
+from synthcore.settings.commandline import CommandOnly, Hidden
+from synthcore.settings.common import (
+    FILE,
+    AbsolutePath,
+    Approximate,
+    Common,
+    CommunityDirs,
+    Factory,
+    FlowCommand,
+    Html,
+    Rendering,
+)
+from synthcore.spec import DatasetSpec, Digest
+from synthcore.storage import MergeMode
+
+#: Steps that are cached, by the name under which they are done again.
+Step = Literal["clone", "ingest", "render", "merge", "weights", "all"]
+
+
+class RunSettings(BaseModel):
+    """How it is done; none of this changes a row."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    rows_per_shard: Count = Field(192, ge=1, le=100_000, description="Rows in a shard, the unit of work.")
+    merge: MergeMode = Field("copy", description="Copy the audio, or only refer to the shards.")
+    chunk_rows: Count = Field(1, ge=1, le=4096, description="Rows of audio in an HDF5 chunk of the output.")
+    render_timeout: Seconds = Field(5.0, gt=0, description="Wall-clock time of a render, then it is tried again.")
+    retries: Count = Field(2, ge=0, le=100, description="How often a shard that failed is tried again.")
+    overwrite: bool = Field(False, description="Replace an output of another spec, or longer one.")
+    runner: Literal["threads", "dask"] = Field("threads", description="Threads of this machine, or a Dask cluster.")
+    runner_address: Annotated[str | None, Typed("HOST:PORT", "tcp://10.0.0.5:8786")] = Field(
+        None,
+        pattern=r"^(\w+://)?\S+:\d+$",
+        description="Dask scheduler, as tcp://host:8786; else one is started.",
+    )
+    distribute: Annotated[str | None, Typed("pool:NAME", "pool:render")] = Field(
+        None,
+        pattern=r"^pool:[^/%&<>]+$",
+        description="Let the workers of a Prefect work pool render.",
+    )
+    batch: Count = Field(50, ge=1, le=1_000, description="With distribute: shards in each submitted run.")
+    lost_after: Seconds = Field(600.0, gt=0, description="With distribute: a run without a new shard is lost.")
+    allow_partial: bool = Field(False, description="Merge even if shards failed; inspect says which.")
+    refresh: Annotated[tuple[Step, ...], BeforeValidator(items), Typed("STEP")] = Field(
+        (), description="Do this step again, even if it is cached: clone, ingest, render, merge, weights, or all."
+    )
+
+    def refreshes(self, step: Step) -> bool:
+        """Whether a step is to be done again though it is cached."""
+        return step in self.refresh or "all" in self.refresh
+
+    @model_validator(mode="after")
+    def _copied_where_chunked(self) -> RunSettings:
+        if self.merge == "virtual" and self.chunk_rows != 1:
+            raise clash("{chunk_rows} belongs to a copy: a virtual merge leaves the audio in the shards", "chunk_rows")
+        return self
+
+    @model_validator(mode="after")
+    def _rendered_in_one_way(self) -> RunSettings:
+        if self.runner_address and self.runner != "dask":
+            raise clash("{runner_address} belongs to dask: say dask for {runner}", "runner_address", "runner")
+        if self.distribute and self.runner != "threads":
+            raise clash("{distribute} leaves the rendering to a work pool: leave out {runner}", "distribute", "runner")
+        if self.distribute and self.refreshes("render"):
+            raise clash(
+                "{distribute} asks for shards that aren't there: leave it out to refresh those that are",
+                "distribute",
+                "refresh",
+            )
+        return self
+
+
+class Generate(FlowCommand, Rendering, DatasetSpec):
+    """Make a dataset of (audio, parameters) pairs, or continue one.
+
+    Running the same command again continues where it stopped; a larger -n extends
+    the file.
+    """
+
+    command = "generate"
+    examples = {
+        "n_samples": "-n 20k",
+        "tier": "--tier 2",
+        "output": "-o data/train.h5",
+        "seed": "--seed 7",
+        "audio.notes": "--notes C3,C4,C5",
+        "workers": "--workers 4",
+    }
+    groups = {
+        "What is played": ("audio",),
+        "What is refused": ("acceptance",),
+        "Presets, wavetables and modulation": (
+            *("community_dir", "repos", "factory", "approximate", "variations"),
+            *("catalog", "wavetables_from_tier", "fixed_modulation"),
+        ),
+        "How it is made; none of this changes a row": ("run",),
+    }
+
+    catalog_digest: Annotated[Digest, Hidden()] = Field("", description="Found out by the flow.")
+    presets_digest: Annotated[Digest, Hidden()] = Field("", description="Found out by the flow.")
+    catalog: Annotated[AbsolutePath | None, FILE] = Field(
+        None, description="Wavetables that discover-wt found, else built in."
+    )
+    community_dir: CommunityDirs = ()
+    factory: Factory = False
+    repos: bool = Field(False, description="Also those that download-presets knows.")
+    approximate: Approximate = False
+    output: Annotated[AbsolutePath | None, FILE] = Field(
+        None, description="The file to make. By default DATA_DIR/tier1-seed0.h5 or similar."
+    )
+    grow_by: Count = Field(0, ge=0, description="Rows to add; n-samples are what a new output begins with.")
+    weights: Count = Field(0, ge=0, description="Measure importance weights at so many rows, last.")
+    html: Html = None
+    dry_run: Annotated[bool, CommandOnly()] = Field(
+        False,
+        description="Say what it would take, and make nothing: rows, bytes, minutes on this machine, free disk.",
+    )
+    run: RunSettings = Field(default_factory=RunSettings)
+
+    @model_validator(mode="after")
+    def _variations_are_of_presets(self) -> Generate:
+        if self.variations and not self.has_presets:
+            raise clash(
+                "{variations} are made from presets: name a folder of them with {community_dir} as well",
+                "variations",
+                "community_dir",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _grows_or_replaces(self) -> Generate:
+        if self.grow_by and self.run.overwrite:
+            raise clash(
+                "{grow_by} continues the output, and {run.overwrite} replaces it: choose one",
+                "grow_by",
+                "run.overwrite",
+            )
+        return self
+
+    @property
+    def has_presets(self) -> bool:
+        """Whether rows are to be made from presets as well."""
+        return bool(self.community_dir or self.factory or self.repos)
+
+    def spec_of(self, catalog_digest: str, presets_digest: str) -> DatasetSpec:
+        """The part that says what the dataset is, with what was found."""
+        found = {"catalog_digest": catalog_digest, "presets_digest": presets_digest}
+        return DatasetSpec(**{name: getattr(self, name) for name in DatasetSpec.model_fields} | found)
+
+    @property
+    def output_path(self) -> Path:
+        """The file to make, absolute."""
+        return self.output or self.data_dir / f"{self.kind.replace('-', '')}-seed{self.seed}.h5"
+
+
+class RenderShards(Common):
+    """Where and how a worker renders the shards it is given. Its own environment says where, as SYNTHCORE_DATA_DIR."""
+
+    run: RunSettings = Field(default_factory=RunSettings)

@@ -1,0 +1,106 @@
+"""The settings of commands that look after this machine: its cache, its Prefect server, its shell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from synthcore.base.quantities import Hours, Typed
+from synthcore.settings.commandline import Positional
+from synthcore.settings.common import FILE, AbsolutePath, Cached, Command
+
+
+class CacheCommand(Cached):
+    """List what lies in the data directory, remove what no run would find again, or read every shard.
+
+    list says size, age and spec of what is cached, and whether a run would find it. prune removes half-written files,
+    shards that no record knows, and records of what is gone; never a dataset, nor a shard that one refers to. verify
+    exits with 1 when a shard is damaged; a run that needs it renders it again.
+    """
+
+    command = "cache"
+    examples = {"dry_run": "prune --dry-run", "older_than": "prune --older-than 7d"}
+
+    action: Annotated[Literal["list", "prune", "verify"], Positional()] = Field(description="What to do.")
+    older_than: Hours = Field(1.0, ge=0, description="prune: spare what is younger; a bare number is in hours.")
+    spec: Annotated[str, Typed("FINGERPRINT", "3fa9c1")] = Field(
+        "", pattern="^[0-9a-f]*$", description="prune: also every shard of this spec; list shows fingerprints."
+    )
+    other_engines: bool = Field(
+        False, description="prune: also what another synth, machine or version made; it may be in use there."
+    )
+    dry_run: bool = Field(False, description="prune: only say what would be removed.")
+
+
+class Doctor(Cached):
+    """Say what is wrong with this installation or a data directory, and what to do.
+
+    It looks at the system, the packages, the synth (which renders a note twice), Prefect and its server, and reads
+    every shard that is remembered. Exits with 1 when something stands in the way of a run.
+    """
+
+    command = "doctor"
+    examples = {"repair": "--repair"}
+
+    repair: bool = Field(
+        False,
+        description="Remove what is provably stale: files that a killed run left half-written, damaged shards, "
+        "records of what is gone. A run makes again what it needs of them.",
+    )
+
+
+class Deploy(Command):
+    """Write our deployments into a folder of yours, for Prefect's own deploy to read.
+
+    Workers that run them need synthcore installed, and no checkout of it. Relative paths begin in that folder.
+    """
+
+    command = "deploy"
+    examples = {"pool": "--pool mine", "output": "-o deployments.yaml"}
+
+    pool: Annotated[str, Typed("POOL")] = Field(
+        "local",
+        pattern=r"^[^/%&<>]+$",
+        description="Work pool that all of them run in; render-shards is named after it.",
+    )
+    output: Annotated[AbsolutePath, FILE] = Field(
+        Path(),
+        description="The file to write, or the folder for it. There, a prefect.yaml that is not the same is left as it "
+        "is, and synthcore-prefect.yaml written.",
+    )
+
+
+class Up(Command):
+    """Keep a Prefect server, all deployments and workers running in the background; down ends them.
+
+    A server that answers at the port already is used, and left alone by down. What is running already stays as it is.
+    """
+
+    command = "up"
+    examples = {"port": "--port 4201"}
+
+    port: Annotated[int, Typed("PORT")] = Field(
+        4200, ge=1, le=65_535, description="Port of the Prefect server, on this machine alone."
+    )
+
+
+class Down(Command):
+    """End what up started: the worker with its runs, then the server; and the server that other commands share.
+
+    Nothing on disk is lost, and the next command starts a server again.
+    """
+
+    command = "down"
+
+
+class Completion(Command):
+    """Print a script that makes a shell complete commands, flags and what they can be. Its first lines say where to.
+
+    It is made for this version: print it again after an update.
+    """
+
+    command = "completion"
+
+    shell: Annotated[Literal["bash", "zsh", "fish"], Positional()] = Field(description="The shell.")
