@@ -18,6 +18,7 @@ from synthcore.pipeline.continuing import grown, require_continuable
 from synthcore.sources.collection import Collection
 from synthcore.storage import collection, weights
 from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import reason_of
 from synthcore.storage.refs import ShardRef
 from synthcore.storage.weights import Weights
 
@@ -187,3 +188,16 @@ def test_a_file_that_is_only_read_elsewhere_is_read(tier_1, fresh):
     code = "from synthcore import Dataset; print(len(Dataset(sys.argv[1])))"
     with h5py.File(tier_1.path):
         assert fresh(code, tier_1.path).stdout == "15\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError("\nunable to open\n  and how"), "unable to open"),
+        (MemoryError(), "MemoryError"),
+        (KeyError("x"), "'x'"),
+    ],
+    ids=repr,
+)
+def test_whatever_error_comes_its_reason_is_a_line(error, reason):
+    assert reason_of(error) == reason
