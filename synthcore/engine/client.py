@@ -102,22 +102,10 @@ class Zygote:
 
         The candidate may take `timeout_seconds` of wall clock for each of its renders, plus loading.
         """
-        fmt = self.fmt
-        request = Request(
-            notes=notes,
-            changes=changes,
-            velocity=fmt.velocity,
-            note_seconds=fmt.note_seconds,
-            render_seconds=fmt.render_seconds,
-            samples=fmt.samples,
-            min_rms_dbfs=fmt.min_rms_dbfs,
-            max_peak=fmt.max_peak,
-            cpu_seconds=fmt.cpu_seconds,
-        )
         allowed = LOAD_SECONDS + timeout_seconds * (len(notes) + 1)
         self._deadline = time.monotonic() + allowed + (0 if self._is_ready else START_SECONDS)
         self._notes = notes
-        unsent = memoryview(pack(request, preset))
+        unsent = memoryview(pack(Request(self.fmt, notes, changes), preset))
         with contextlib.suppress(BrokenPipeError):
             while unsent and time.monotonic() < self._deadline and not is_stopping():
                 if select.select([], [self._stdin], [], POLL_SECONDS)[1]:

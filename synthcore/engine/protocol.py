@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+
+from synthcore.engine.rendering import RenderFormat
 
 _LENGTHS = struct.Struct("<II")
 #: Memory that a child may have of its own: the synth takes 190 to 230 MB, a render at most 3 times its row besides.
@@ -19,19 +21,13 @@ SYNTH_BYTES, ROWS_HELD = 2 << 30, 8
 class Request:
     """One candidate; its preset is the body. Without notes, the synth is only to write the preset as it reads it.
 
-    `notes`, `velocity` and the rest are those of a `RenderFormat`; `samples` is the length of a row. `changes` holds,
-    for each note, the values of controls to set before it is played; it is empty where nothing is to be changed.
+    `changes` holds, for each note, the values of controls to set before it is played; it is empty where nothing is to
+    be changed.
     """
 
+    fmt: RenderFormat
     notes: Sequence[int]
     changes: Sequence[Mapping[str, float]]
-    velocity: int
-    note_seconds: float
-    render_seconds: float
-    samples: int
-    min_rms_dbfs: float
-    max_peak: float
-    cpu_seconds: int
 
 
 @dataclass(frozen=True)
@@ -96,7 +92,7 @@ def pack(message: Message, body: bytes = b"") -> bytes:
 
 def pack_parts(message: Message, body: bytes = b"") -> tuple[bytes, bytes]:
     """Frame one message without copying its body: what to write, in order."""
-    text = json.dumps([type(message).__name__, vars(message)], separators=(",", ":")).encode()
+    text = json.dumps([type(message).__name__, vars(message)], separators=(",", ":"), default=asdict).encode()
     return _LENGTHS.pack(len(text), len(body)) + text, body
 
 
@@ -123,4 +119,6 @@ def unpack(read: Callable[[int], bytes]) -> tuple[Message, bytes] | None:
     if len(text) < text_size or len(body) < body_size:
         raise EOFError("the stream ended in the middle of a message")
     kind, fields = json.loads(text)
+    if kind == Request.__name__:
+        fields["fmt"] = RenderFormat(**fields["fmt"])
     return KINDS[kind](**fields), body

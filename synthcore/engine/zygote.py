@@ -92,12 +92,12 @@ def render_note(synth: vita.Synth, request: Request, note: int, known: pages.Pag
     """Render, measure, judge and compress one note."""
     started = time.thread_time()
     known.obtain()
-    audio = synth.render(note, request.velocity / 127, request.note_seconds, request.render_seconds)
+    audio = synth.render(note, request.fmt.velocity / 127, request.fmt.note_seconds, request.fmt.render_seconds)
     render_cpu = time.thread_time() - started
-    if audio.shape != (2, request.samples):
-        raise RuntimeError(f"the synth rendered {audio.shape}, not {(2, request.samples)}")
+    if audio.shape != (2, request.fmt.samples):
+        raise RuntimeError(f"the synth rendered {audio.shape}, not {(2, request.fmt.samples)}")
     rms_dbfs, peak = faults.measure(audio)
-    fault = faults.judge(rms_dbfs, peak, request.min_rms_dbfs, request.max_peak)
+    fault = faults.judge(rms_dbfs, peak, request.fmt.min_rms_dbfs, request.fmt.max_peak)
     if fault:
         return Played(note, rms_dbfs, peak, fault=fault, render_cpu=render_cpu), b""
     audio = ascontiguousarray(audio, dtype="<f4")
@@ -192,8 +192,8 @@ def confine(request: Request) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdin.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     # The soft limit kills with SIGXCPU, which is the fault; the hard one above it is only a net.
-    limit(resource.RLIMIT_CPU, request.cpu_seconds, request.cpu_seconds + 1)
-    most = data_bytes(request.samples)
+    limit(resource.RLIMIT_CPU, request.fmt.cpu_seconds, request.fmt.cpu_seconds + 1)
+    most = data_bytes(request.fmt.samples)
     limit(resource.RLIMIT_DATA, most, most)
     limit(resource.RLIMIT_FSIZE, COMPLAINT_BYTES, COMPLAINT_BYTES)
     limit(resource.RLIMIT_NOFILE, 0, 0)  # what is open stays open
