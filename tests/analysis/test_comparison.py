@@ -51,7 +51,7 @@ def test_the_command_takes_two_files(tier_1: Any, tier_2: Any, capsys: pytest.Ca
 
 @pytest.mark.parametrize(
     ("other", "flags", "says"),
-    [("nowhere.h5", [], "nowhere.h5"), ("B.h5", ["--row", "3"], "row is one of one dataset")],
+    [("nowhere.h5", [], "nowhere.h5"), ("B.h5", ["--row", "3"], "row takes one dataset")],
 )
 def test_a_bad_second_file_costs_one_line(
     other: str, flags: list[str], says: str, tier_1: Any, capsys: pytest.CaptureFixture[str]
