@@ -183,6 +183,8 @@ def _is_done(errand: Errand, state: State[Any] | None, desk: Desk, display: Disp
     is_over = state is None or state.is_final()
     is_quiet = kind in UNDER_WAY and time.monotonic() - errand.heard_at > desk.lost_after
     if not errand.missing:
+        if is_quiet:
+            desk.give_up(errand)
         return is_over or is_quiet  # not before: it writes down what it made
     if state and state.name == INCOMPLETE:  # those that failed are tried here once more, and then written down
         display.say(f"{errand.batch.name}: {said}")

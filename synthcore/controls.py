@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -99,7 +100,8 @@ class Registry:
             vita is missing or doesn't load.
         """
         command = [sys.executable, "-I", "-m", "synthcore.controls"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        alone = {"PATH": os.defpath}  # a child that reads our environment while a thread changes it doesn't start
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=alone)
         if done.returncode:
             said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             raise SynthcoreError(f"can't ask the synth for its controls: {said}; run make setup")

@@ -345,12 +345,16 @@ from synthcore.settings import Generate, parse
 from synthcore.work import get_ready
 settings = parse(Generate, ["-n", "3", "--data-dir", "data", "-o", "out.h5"])
 spec = settings.spec_of(library.given_catalog(None, settings.data_dir), "")
+environments = []
+sys.addaudithook(lambda event, given: event == "subprocess.Popen" and environments.append(given[3]))
 before = set(sys.modules)
 get_ready(settings, spec)
-print([name for name in set(sys.modules) - before if name.partition(".")[0] not in sys.stdlib_module_names])
+imported = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(len(environments), None in environments, [*imported - sys.stdlib_module_names])
 """
 
 
-def test_what_is_done_while_prefect_is_imported_imports_nothing(fresh: Any) -> None:
-    """Two threads that import may each find what the other has imported in part."""
-    assert fresh(BESIDE_PREFECT).stdout == "[]\n"
+def test_what_is_done_while_prefect_is_imported_imports_nothing_and_reads_no_environment(fresh: Any) -> None:
+    """Two threads that import may each find what the other has imported in part; and an environment that is changed
+    while a child is started on it may be gone from its place."""
+    assert fresh(BESIDE_PREFECT).stdout == "3 False []\n"
