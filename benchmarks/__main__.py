@@ -72,13 +72,15 @@ def main() -> int:
     sized = {} if given.share is None else {"share": given.share}
     measures = []
     for name in names:
+        found = []
         with tempfile.TemporaryDirectory(prefix="synthcore-bench-") as folder:
             for measure in BENCHMARKS[name](Path(folder), **sized):
                 print(f"{measure.name}: {measure.value:.4g} {measure.unit}", file=sys.stderr, flush=True)
-                measures.append(measure)
+                found.append(measure)
+        if given.share is None:
+            save(found)  # now: the next may take an hour, or fail
+        measures += found
     show(measures)
-    if given.share is None:
-        save(measures)
     return 0 if all(m.holds for m in measures) else 1
 
 
