@@ -26,7 +26,7 @@ from synthcore.spec import DatasetSpec
 from synthcore.vital.classes import Extras
 from synthcore.vital.controls import Registry, module_of
 from synthcore.vital.normalize import to_units, to_values
-from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, init_assets
+from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, SlotField, init_assets
 from synthcore.vital.wavetable import init_names
 
 #: A jitter moves a control by this much of its range (standard deviation), and changes this share of the options.
@@ -158,9 +158,9 @@ class VariationSource:
     def _routes_to(self, parent: Patch, from_other: Mapping[str, bool], is_other: bool) -> list[int]:
         """The used slots of a preset whose destination's module is taken from it, modulated modulations included."""
         ends = {
-            slot: self.registry.destinations[int(row[1])]
+            slot: self.registry.destinations[int(row[SlotField.DESTINATION])]
             for slot, row in enumerate(parent.modulation_slots)
-            if row[0] >= 0
+            if row[SlotField.SOURCE] >= 0
         }
 
         def is_taken(slot: int, seen: frozenset[int] = frozenset()) -> bool:
@@ -176,15 +176,14 @@ class VariationSource:
         """Let what modulates a modulation point to where that one has gone."""
         places = self.registry.destination_index
         for new in moved.values():
-            modulated = _MODULATION_OF.fullmatch(self.registry.destinations[int(slots[new, 1])])
+            modulated = _MODULATION_OF.fullmatch(self.registry.destinations[int(slots[new, SlotField.DESTINATION])])
             if modulated is None:
                 continue
             target = moved.get(int(modulated[1]) - 1)
-            slots[new] = (
-                EMPTY_SLOT
-                if target is None
-                else [slots[new, 0], places[f"modulation_{target + 1}_{modulated[2]}"], *slots[new, 2:]]
-            )
+            if target is None:
+                slots[new] = EMPTY_SLOT
+            else:
+                slots[new, SlotField.DESTINATION] = places[f"modulation_{target + 1}_{modulated[2]}"]
 
     def _stored(self, units: NDArray[np.floating]) -> NDArray[np.float32]:
         """Quantise to what is stored: whole numbers stay whole."""
