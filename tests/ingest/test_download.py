@@ -776,6 +776,7 @@ def redirect_to(address: str) -> Callable[[Handler], None]:
         handler.send_response(302)
         handler.send_header("Location", address)
         handler.send_header("Content-Length", "0")
+        handler.send_header("Connection", "close")  # as it does: who isn't told asks again on a connection that is gone
         return handler.end_headers()
 
     return behave
