@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from synthcore.flows.running.environment import is_healthy
 
 PATIENCE = 300.0  #: seconds for what takes some on a quiet machine
@@ -67,14 +69,11 @@ def kill_a_render(pid: int, chance: random.Random) -> bool:
 
 def descendants(pid: int) -> dict[int, str]:
     """Every process that a process started, directly or not, with its command."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
     found: dict[int, str] = {}
-    parents = {pid}
-    while parents:
-        children = {int(p): args for p, parent, args in rows if int(parent) in parents and int(p) not in found}
-        found.update(children)
-        parents = set(children)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile, or is a zombie, which has no command
+                found[child.pid] = " ".join(child.cmdline())
     return found
 
 

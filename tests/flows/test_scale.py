@@ -239,7 +239,7 @@ def test_a_runner_without_a_cluster_or_a_pool_without_a_deployment_is_said_in_on
     for wish, code, message in (
         (("--distribute", "pool:none"), 2, "has no deployment render-shards/none, which --distribute needs"),
         (("--distribute", "render"), 2, "distribute"),
-        (("--runner-address", "tcp://127.0.0.1:1"), 2, "say dask for --runner"),
+        (("--runner-address", "tcp://127.0.0.1:1"), 2, "set --runner to dask"),
         (("--runner", "dask", "--distribute", "pool:x"), 2, "leave out --runner"),
         (("--refresh", "render", "--distribute", "pool:x"), 2, "leave it out to refresh those that are"),
     ):
@@ -311,9 +311,10 @@ def test_workers_of_a_pool_share_a_run_that_is_killed_and_restarted_while_one_of
     first.communicate()
 
     second = cli.start(*command)  # attaches to the runs that the first has submitted
-    with worker(cli, "shared", "doomed") as doomed, worker(cli, "shared", "steady"):
+    with worker(cli, "shared", "doomed") as doomed:
         cli.wait_until(lambda: bool(renders(doomed.pid)), seconds=180)
         kill_family(doomed.pid)
+    with worker(cli, "shared", "steady"):  # only now: it could have left nothing for the other
         out, err = second.communicate(timeout=280)
         assert second.returncode == 0, err
         # A run that this machine kept waiting for too long was submitted again, and then it ended after all.
