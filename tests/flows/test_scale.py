@@ -241,7 +241,7 @@ def test_a_runner_without_a_cluster_or_a_pool_without_a_deployment_is_said_in_on
         (("--distribute", "render"), 2, "distribute"),
         (("--runner-address", "tcp://127.0.0.1:1"), 2, "set --runner to dask"),
         (("--runner", "dask", "--distribute", "pool:x"), 2, "leave out --runner"),
-        (("--refresh", "render", "--distribute", "pool:x"), 2, "leave it out to refresh those that are"),
+        (("--refresh", "render", "--distribute", "pool:x"), 2, "leave it out to render all again"),
     ):
         done = cli.run(*flags, *wish)
         assert (done.returncode, message in done.stderr.splitlines()[-1]) == (code, True), done.stderr
