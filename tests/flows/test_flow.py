@@ -65,11 +65,15 @@ def task_states(api: str, since: float) -> Counter[tuple[str, str]]:
         runs = post(f"{api}/task_runs/filter", {"sort": "EXPECTED_START_TIME_DESC", "limit": 200})
         return [run for run in runs if run["expected_start_time"] >= moment]
 
-    def are_written_down() -> bool:  # the server does that a moment after a run has ended
-        return all((run["state"] or {}).get("type") == "COMPLETED" for run in began())
+    runs: list[dict[str, Any]] = []
+
+    def are_written_down() -> bool:  # the server does that a moment after a run has ended, one after the other
+        nonlocal runs
+        before, runs = runs, began()
+        return len(runs) == len(before) and all((run["state"] or {}).get("type") == "COMPLETED" for run in runs)
 
     wait_until(are_written_down, seconds=60)
-    return Counter((run["name"].split()[0], run["state"]["name"]) for run in began())
+    return Counter((run["name"].split()[0], run["state"]["name"]) for run in runs)
 
 
 def post(address: str, question: dict[str, Any]) -> Any:
