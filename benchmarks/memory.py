@@ -29,14 +29,14 @@ from benchmarks.storage import known_shards
 from synthcore.vital.controls import installed
 from synthcore.engine.machine import engine
 from synthcore.storage.dataset import Dataset
-from synthcore.pipeline.library import merge_context
+from synthcore.pipeline import library
 from synthcore.storage.merge import merge_shards
 folder, rows = Path(sys.argv[2]), int(sys.argv[1])
 data = folder / "data"
 with Dataset(folder / "out.h5") as made:
     spec = made.spec.model_copy(update={"n_samples": rows})
 shards = known_shards(spec, data, 192)
-merge_shards(shards, folder / "merged.h5", merge_context(spec, data))
+merge_shards(shards, folder / "merged.h5", library.merge_context(spec, data))
 print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
 """
 

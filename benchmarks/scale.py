@@ -25,7 +25,7 @@ from benchmarks.measure import Finished, Measure, generate, run_python, synthcor
 from benchmarks.scale_model import Stages, sleeping_seconds
 from benchmarks.sleeping import PROCESSES
 from benchmarks.storage import known_shards, seconds
-from synthcore.pipeline.library import merge_context
+from synthcore.pipeline import library
 from synthcore.settings.generate import RunSettings
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage import MergeMode
@@ -148,7 +148,7 @@ def merge_rate(folder: Path, shard: int, mode: MergeMode) -> float:
 
     def merge() -> None:
         output.unlink(missing_ok=True)
-        merge_shards(shards, output, merge_context(spec, data), mode=mode)
+        merge_shards(shards, output, library.merge_context(spec, data), mode=mode)
 
     return sum(s.size for s in shards) / min(seconds(merge) for _ in range(REPEATS))
 

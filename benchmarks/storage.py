@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.measure import Measure, generate
 from synthcore.base.hashing import file_checksum
 from synthcore.engine.chunk import deflate
-from synthcore.pipeline.library import merge_context
+from synthcore.pipeline import library
 from synthcore.pipeline.shard import plan_shards
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
@@ -74,7 +74,7 @@ def compare_merge(folder: Path) -> float:
     merged, copied = folder / "merged.h5", folder / "copied"
 
     def merge() -> None:
-        merge_shards(shards, merged, merge_context(spec, data))
+        merge_shards(shards, merged, library.merge_context(spec, data))
 
     def copy() -> None:
         names = [str(data / shard.name) for shard in shards]

@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 
 from synthcore.flows.running.environment import is_healthy
-from synthcore.pipeline.library import merge_context
+from synthcore.pipeline import library
 from synthcore.pipeline.shard import ShardPlan, plan_shards, render_shard
 from synthcore.sources.collection import Collection
 from synthcore.sources.synthetic import SyntheticSource
@@ -87,7 +87,7 @@ class Made:
         **how: Any,
     ) -> DatasetRef:
         """Merge the shards again, or others, or copies of them in another folder, into another file."""
-        context = merge_context(spec or self.spec, data_dir or self.data_dir)
+        context = library.merge_context(spec or self.spec, data_dir or self.data_dir)
         return merge_shards(self.shards if shards is None else shards, output, context, **how)
 
 
@@ -98,7 +98,7 @@ def make_dataset(
     plans = plan_shards(spec, rows_per_shard, presets)
     shards = [render_shard(plan, data_dir, TIMEOUT_SECONDS) for plan in plans]
     output = data_dir / f"{spec.kind}.h5"
-    ref = merge_shards(shards, output, merge_context(spec, data_dir))
+    ref = merge_shards(shards, output, library.merge_context(spec, data_dir))
     return Made(spec, data_dir, plans, shards, ref)
 
 

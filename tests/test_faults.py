@@ -51,7 +51,7 @@ RUN = ("generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT)
 KILLED = """
 import json, resource, signal, sys
 from pathlib import Path
-from synthcore.pipeline.library import merge_context
+from synthcore.pipeline import library
 from synthcore.pipeline.shard import ShardPlan, render_shard
 from synthcore.storage.merge import merge_shards
 from synthcore.storage.refs import ShardRef
@@ -65,7 +65,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 if what == "render":
     render_shard(plan, Path(output).parent, 60)
 else:
-    merge_shards(refs, Path(output), merge_context(plan.spec, data_dir), mode=what)
+    merge_shards(refs, Path(output), library.merge_context(plan.spec, data_dir), mode=what)
 """
 
 

@@ -43,8 +43,8 @@ print(threading.active_count(), *(name for name in {HEAVY} if name in sys.module
 @pytest.mark.parametrize(
     ("words", "heavy"),
     [
-        (["--version"], [*HEAVY, "numpy", "synthcore.settings.common"]),
-        (["--help"], [*HEAVY, "numpy", "synthcore.settings.common", "importlib.metadata"]),
+        (["--version"], [*HEAVY, "numpy", "synthcore.settings.command"]),
+        (["--help"], [*HEAVY, "numpy", "synthcore.settings.command", "importlib.metadata"]),
         (["generate", "--help"], ["prefect", "h5py", "scipy", "numpy", "rich", "argparse", "importlib.metadata"]),
     ],
 )

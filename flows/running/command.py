@@ -132,7 +132,7 @@ def prefect_ready(*, keep: bool | None = None) -> Iterator[None]:
     try:
         from synthcore.flows.running import environment
         from synthcore.flows.running.form import settings_from
-        from synthcore.settings.common import Common
+        from synthcore.settings.command import Common
 
         say(environment.prepare(keep=settings_from(Common, {}).keep if keep is None else keep))
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and server with it

@@ -25,7 +25,7 @@ from synthcore.base.masking import masked
 from synthcore.base.places import Obstacle, reason_against, require_none
 from synthcore.flows.running import server
 from synthcore.flows.running.form import settings_from
-from synthcore.settings.common import Common
+from synthcore.settings.command import Common
 
 ANSWER_SECONDS = 10.0  #: on a busy machine, a server takes seconds for what otherwise takes milliseconds
 RESTART_SECONDS = 30.0  #: a server takes 13 to 20 s to start

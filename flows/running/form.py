@@ -16,8 +16,8 @@ from pydantic.fields import FieldInfo
 
 from synthcore.base.errors import SpecError
 from synthcore.base.messages import explain
+from synthcore.settings.command import Cached, Command, Common
 from synthcore.settings.commandline import CommandOnly, Hidden
-from synthcore.settings.common import Cached, Command, Common
 
 RunDataset = Annotated[
     Path | None,

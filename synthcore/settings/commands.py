@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from synthcore.base.errors import SpecError
 from synthcore.settings import commandline, configuration
-from synthcore.settings.common import Command, settable
+from synthcore.settings.command import Command, settable
 from synthcore.settings.helptext import helptext, usage
 from synthcore.settings.homes import HOMES
 

@@ -9,8 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from synthcore.base.messages import clash
 from synthcore.base.quantities import Count, Typed, rows
-from synthcore.settings.commandline import Positional
-from synthcore.settings.common import (
+from synthcore.settings.command import (
     DIR,
     FILE,
     AbsolutePath,
@@ -21,6 +20,7 @@ from synthcore.settings.common import (
     Refresh,
     Rendering,
 )
+from synthcore.settings.commandline import Positional
 
 DatasetFile = Annotated[Path, Positional(), FILE, Field(description="The dataset or shard.")]
 NewFile = Annotated[AbsolutePath, FILE, Field(description="The file to make.")]

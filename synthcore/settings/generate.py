@@ -9,8 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from synthcore.base.messages import clash
 from synthcore.base.quantities import Count, Seconds, Typed, items
-from synthcore.settings.commandline import CommandOnly, Hidden
-from synthcore.settings.common import (
+from synthcore.settings.command import (
     FILE,
     AbsolutePath,
     Approximate,
@@ -21,6 +20,7 @@ from synthcore.settings.common import (
     Html,
     Rendering,
 )
+from synthcore.settings.commandline import CommandOnly, Hidden
 from synthcore.spec import DatasetSpec, Digest
 from synthcore.storage import MergeMode
 

@@ -10,8 +10,7 @@ from pydantic import Field, model_validator
 from synthcore.base.messages import needs
 from synthcore.ingest.remotes import KNOWN, Sources
 from synthcore.ingest.transfer import Limits
-from synthcore.settings.commandline import Positional
-from synthcore.settings.common import (
+from synthcore.settings.command import (
     DIR,
     FILE,
     AbsolutePath,
@@ -22,6 +21,7 @@ from synthcore.settings.common import (
     Refresh,
     Rendering,
 )
+from synthcore.settings.commandline import Positional
 
 
 class DownloadPresets(FlowCommand):

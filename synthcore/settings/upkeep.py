@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from synthcore.base.quantities import Hours, Typed
+from synthcore.settings.command import FILE, AbsolutePath, Cached, Command
 from synthcore.settings.commandline import Positional
-from synthcore.settings.common import FILE, AbsolutePath, Cached, Command
 
 
 class CacheCommand(Cached):

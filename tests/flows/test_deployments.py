@@ -15,7 +15,7 @@ import yaml  # type: ignore[import-untyped]
 from prefect import Flow
 
 from synthcore.flows.cli import main
-from synthcore.settings.common import Common
+from synthcore.settings.command import Common
 from tests.conftest import ROOT
 
 DEPLOYED = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]

@@ -12,8 +12,8 @@ from prefect import Flow  # before any flow, which would bring a server otherwis
 
 from synthcore.base.errors import SpecError
 from synthcore.flows.running.form import parameters_of
+from synthcore.settings.command import Common
 from synthcore.settings.commands import model_of
-from synthcore.settings.common import Common
 from synthcore.settings.datasets import ComputeWeights, Verify
 from synthcore.settings.generate import Generate
 

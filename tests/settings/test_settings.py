@@ -14,9 +14,9 @@ from synthcore.base.messages import explain
 from synthcore.flows import cli
 from synthcore.flows.running.form import settings_from
 from synthcore.ingest.transfer import Limits
+from synthcore.settings.command import Common, default_data_dir, settable
 from synthcore.settings.commandline import flags
 from synthcore.settings.commands import help_of, model_of, parse
-from synthcore.settings.common import Common, default_data_dir, settable
 from synthcore.settings.datasets import Inspect, Verify
 from synthcore.settings.generate import Generate, RenderShards, RunSettings
 from synthcore.settings.homes import HOMES

@@ -404,7 +404,7 @@ FULL = """
 import json, os, resource, signal
 from pathlib import Path
 from synthcore.base.errors import SynthcoreError
-from synthcore.pipeline.library import merge_context
+from synthcore.pipeline import library
 from synthcore.pipeline.shard import ShardPlan, ShardRef, render_shard
 from synthcore.storage.merge import merge_shards
 
@@ -417,7 +417,7 @@ try:
         render_shard(plan, Path(output).parent, 60)
     else:
         refs = [ShardRef.model_validate(ref) for ref in json.loads(shards)]
-        merge_shards(refs, Path(output), merge_context(plan.spec, data_dir), mode=what)
+        merge_shards(refs, Path(output), library.merge_context(plan.spec, data_dir), mode=what)
     print("made")
 except SynthcoreError as error:
     print(error)

@@ -19,7 +19,7 @@ from synthcore.base.errors import DatasetError
 from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import engine
 from synthcore.engine.rendering import RenderedRow
-from synthcore.pipeline.library import merge_context
+from synthcore.pipeline import library
 from synthcore.publishing.recipe import write_recipe
 from synthcore.sources.synthetic import SyntheticSource, drawn_with
 from synthcore.spec import AudioSpec, DatasetSpec
@@ -80,7 +80,7 @@ def scatter(folder, sounds):
             file[AUDIO].id.write_direct_chunk((0, 0, 0), row.chunk)
             file["metadata/audio_sha256"][0] = row.audio_sha256.encode()
         shards.append(ShardRef.of(folder, ref, "synthetic"))
-    merged = merge_shards(shards, folder / "x.h5", merge_context(spec, folder), mode="virtual")
+    merged = merge_shards(shards, folder / "x.h5", library.merge_context(spec, folder), mode="virtual")
     return Scattered(Path(merged.path), folder, shards)
 
 
