@@ -11,6 +11,8 @@ from synthcore.estimates.work import Paces, Work
 from synthcore.sources.base import PRESET_SOURCES, Source
 from synthcore.vital.controls import installed
 
+#: Of a command, besides its steps: to load Prefect, to report, to end. A server that has to be started takes 5 more.
+COMMAND_SECONDS = 4.0
 STARTING_SECONDS = 2.0  #: until every worker renders, and from the last render until its shard is on the disk
 COPIED, READ = 500e6, 1e9  #: bytes per second of a merge: half of what was measured (docs/scale.md)
 MOVE_IN_ROWS = 0.8  #: the time to move a control, in times of a row, which include refused candidates
@@ -34,7 +36,7 @@ class Times:
         """Seconds of the whole run, if rendering takes `factor` times what is expected."""
         if self.render is None or self.weights is None:
             return None
-        return round((self.render + self.weights) * factor + self.merge, 1)
+        return round(COMMAND_SECONDS + (self.render + self.weights) * factor + self.merge, 1)
 
     @property
     def least(self) -> float | None:

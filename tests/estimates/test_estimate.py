@@ -291,7 +291,7 @@ def test_a_long_run_is_forecast_in_three_lines_and_another_in_one(wish: Any) -> 
     assert "free in" in long[2]
     assert len(long) == 3
     (line,) = forecast(planned(wish, "-n", 60), {"synthetic": measured(0.5)})
-    assert line.startswith("60 rows in 10 shards; about 12 s")
+    assert line.startswith("60 rows in 10 shards; about 16 s")
     assert Estimate.of(planned(wish, "-n", 60), {"synthetic": measured(0.5)}, {}).seconds < LONG_SECONDS  # type: ignore[operator]
 
 
