@@ -235,16 +235,21 @@ def discover() -> Registry:
     synth = vita.Synth()
     details = [synth.get_control_details(n) for n in sorted(synth.get_controls()) if not NOT_A_LABEL.fullmatch(n)]
     preset = json.loads(synth.to_json())["settings"]
+    tempos = tuple(synth.get_control_details("lfo_1_tempo").options)
     return Registry(
-        controls=tuple(map(_control, details)),
+        controls=tuple(_control(control, tempos) for control in details),
         sources=tuple(vita.get_modulation_sources()),
         destinations=tuple(vita.get_modulation_destinations()),
         init={name: preset[name] for name in SECTIONS},
     )
 
 
-def _control(details: Any) -> Control:
+def _control(details: Any, tempos: tuple[str, ...]) -> Control:
     options = tuple(details.options) + next((n for name, n in NAMELESS.items() if name.fullmatch(details.name)), ())
+    if details.min and options:
+        # The delay's tempos begin at the fifth, and vita names them from the first: 9, at which echoes are an eighth
+        # note apart, it calls 2/1.
+        options = tempos[int(details.min) :]
     return Control(
         name=details.name,
         low=float(details.min),

@@ -226,3 +226,11 @@ def _with_another_init(registry):
 def test_another_synth_is_refused_by_naming_what_differs(registry, change, said):
     with pytest.raises(EngineMismatch, match=rf"old\.h5 was made with another synth: .*{said}"):
         registry.require_same(change(registry), "old.h5")
+
+
+def test_the_delays_tempos_are_named_by_when_echoes_come(registry):
+    """At 120 beats per minute the default's echo comes after a quarter of a second, an eighth note."""
+    for name in ("delay_tempo", "delay_aux_tempo"):
+        control = registry.by_name[name]
+        assert control.options[round(control.default - control.low)] == "1/8"
+        assert control.options[-1] == "1/64"
