@@ -38,5 +38,5 @@ def kept_attempts(path: str) -> dict[int, int]:
 
 if __name__ == "__main__":
     attempts, drawn = kept_attempts(sys.argv[1]), shard.supply
-    shard.supply = lambda plan, catalog, presets: Known(drawn(plan, catalog, presets), attempts)
+    shard.supply = lambda plan, *made_from: Known(drawn(plan, *made_from), attempts)
     sys.exit(main(["generate", *sys.argv[2:]]))

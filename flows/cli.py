@@ -41,6 +41,7 @@ presets and wavetables
   download-presets  download the presets of public repositories and archives
   ingest            read presets into one file of patches
   discover-wt       make a catalog of the wavetables on this machine
+  fit-priors        fit priors to presets: draw patches like those people make
 this machine
   doctor            say what is wrong here, and what to do
   deploy            write our deployments into a project of yours
@@ -100,6 +101,12 @@ def _generate() -> Callable[..., Any]:
     return generate
 
 
+def _fit_priors() -> Callable[..., Any]:
+    from synthcore.flows.fit_priors import fit_priors
+
+    return fit_priors
+
+
 def _discover_wavetables() -> Callable[..., Any]:
     from synthcore.flows.discover_wavetables import discover_wavetables
 
@@ -130,6 +137,7 @@ COMMANDS: dict[str, Act] = {
     "inspect": run_inspect,
     "verify": run_verify,
     "discover-wt": with_flow("discover-wt", _discover_wavetables),
+    "fit-priors": with_flow("fit-priors", _fit_priors),
     "download-presets": with_flow("download-presets", _download_presets),
     "ingest": with_flow("ingest", _ingest_presets),
     "compute-weights": with_flow("compute-weights", _compute_weights),

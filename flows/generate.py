@@ -74,7 +74,8 @@ def generate(settings: Generate) -> Summary:
     Raises
     ------
     SpecError
-        A parameter is out of range, the output can't be continued, or no preset could be read.
+        A parameter is out of range, the priors aren't a file of them, the output can't be continued, or no preset could
+        be read.
     DatasetError
         The catalog is not one.
     DownloadError
@@ -90,6 +91,7 @@ def generate(settings: Generate) -> Summary:
     show_logs()
     require_places(settings.data_dir)
     catalog_digest = library.given_catalog(settings.catalog, settings.data_dir)
+    priors = library.given_priors(settings.priors, settings.data_dir)
     if settings.html:
         from synthcore.page.writing import require_replaceable
 
@@ -97,7 +99,7 @@ def generate(settings: Generate) -> Summary:
     laps.end("start")
     presets, files = gather_presets(settings)
     laps.end("presets" if settings.has_presets else "start")
-    work = plan_work(settings, catalog_digest, presets)
+    work = plan_work(settings, catalog_digest, priors, presets)
     made = make_dataset(work, laps)
     stats = RunStats(
         cached=len(made.tally.cached),
@@ -165,14 +167,14 @@ def download_known(settings: Generate) -> Path:
     return known.output
 
 
-def plan_work(settings: Generate, catalog_digest: str, presets: Collection | None) -> Work:
+def plan_work(settings: Generate, catalog_digest: str, priors: str, presets: Collection | None) -> Work:
     """Plan the shards of the dataset. An output that is there already must be its beginning."""
-    spec = settings.spec_of(catalog_digest, presets.digest if presets else "")
+    spec = settings.spec_of(catalog_digest, presets.digest if presets else "", priors)
     spec = grown(spec, settings.output_path, settings.grow_by)
     require_continuable(settings.output_path, spec, overwrite=settings.run.overwrite)
     plans = plan_shards(spec, settings.run.rows_per_shard, presets)
-    catalog = library.catalog(spec, settings.data_dir)
-    return Work.of(settings, spec, plans, lambda plan: supply(plan, catalog, presets))
+    catalog, drawn_from = library.catalog(spec, settings.data_dir), library.priors(spec, settings.data_dir)
+    return Work.of(settings, spec, plans, lambda plan: supply(plan, catalog, presets, drawn_from))
 
 
 class RunResult(NamedTuple):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from synthcore.flows.compute_weights import compute_weights
     from synthcore.flows.discover_wavetables import discover_wavetables
     from synthcore.flows.download_presets import download_presets
+    from synthcore.flows.fit_priors import fit_priors
     from synthcore.flows.generate import generate
     from synthcore.flows.ingest_presets import ingest_presets
     from synthcore.flows.inspect_dataset import inspect_dataset as inspect
@@ -46,6 +47,7 @@ _HOMES = {
     "SynthcoreError": "synthcore.base.errors",
     "compute_weights": "synthcore.flows.running.calls",
     "discover_wavetables": "synthcore.flows.running.calls",
+    "fit_priors": "synthcore.flows.running.calls",
     "distance": "synthcore.analysis.distances",
     "download_presets": "synthcore.flows.running.calls",
     "generate": "synthcore.flows.running.calls",
@@ -74,6 +76,7 @@ __all__ = [
     "discover_wavetables",
     "distance",
     "download_presets",
+    "fit_priors",
     "generate",
     "ingest_presets",
     "inspect",

@@ -18,6 +18,7 @@ Digest = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 Note = Annotated[int, Field(ge=0, le=127), BeforeValidator(note)]
 #: What a row of the priors can be for: a tier, or tier 2 with fixed modulation.
 Kind = Literal["tier-1", "tier-2", "tier-2-fixed", "tier-3"]
+ShippedPriors = Literal["musical", "uniform"]  #: the priors that come with synthcore
 
 
 class _Frozen(BaseModel):
@@ -79,6 +80,9 @@ class DatasetSpec(_Frozen):
     fixed_modulation: bool = Field(False, description="At tier 2: 8 fixed modulation routes, each on or off.")
     wavetables_from_tier: Annotated[Literal[1, 2], BeforeValidator(number)] = Field(
         1, description="The lowest tier that varies the wavetables."
+    )
+    priors: Annotated[str, Field(pattern=r"^(musical|uniform|[0-9a-f]{64})$")] = Field(
+        "uniform", description="What patches are drawn from: a set that comes with synthcore, or a file's digest."
     )
     catalog_digest: Digest = Field("", description="The wavetable catalog, by digest; the built-in one if empty.")
     presets_digest: Digest = Field("", description="The collection of presets, by digest; none if empty.")

@@ -112,6 +112,7 @@ def test_the_public_names_are_these():
         "discover_wavetables",
         "distance",
         "download_presets",
+        "fit_priors",
         "generate",
         "ingest_presets",
         "inspect",

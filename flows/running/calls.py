@@ -39,6 +39,7 @@ class LazyFlow:
 generate = LazyFlow("synthcore.flows.generate", "generate")
 inspect = LazyFlow("synthcore.flows.inspect_dataset", "inspect_dataset")
 verify = LazyFlow("synthcore.flows.verify", "verify")
+fit_priors = LazyFlow("synthcore.flows.fit_priors", "fit_priors")
 discover_wavetables = LazyFlow("synthcore.flows.discover_wavetables", "discover_wavetables")
 download_presets = LazyFlow("synthcore.flows.download_presets", "download_presets")
 ingest_presets = LazyFlow("synthcore.flows.ingest_presets", "ingest_presets")

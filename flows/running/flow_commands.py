@@ -25,7 +25,7 @@ from synthcore.pipeline.laps import began
 if TYPE_CHECKING:  # --version and --help do without
     from synthcore.settings.datasets import ComputeWeights, Inspect, Verify
     from synthcore.settings.generate import Generate
-    from synthcore.settings.ingestion import DiscoverWavetables, DownloadPresets, Ingest
+    from synthcore.settings.ingestion import DiscoverWavetables, DownloadPresets, FitPriors, Ingest
     from synthcore.spec import DatasetSpec
 
 Load = Callable[[], Callable[..., Any]]  #: imports a flow
@@ -81,7 +81,8 @@ def _possible_spec(settings: Generate) -> DatasetSpec | None:
         places_to_search((), requested=settings.community_dir)
     if settings.has_presets:
         return None
-    spec = settings.spec_of(library.given_catalog(settings.catalog, settings.data_dir), "")
+    priors = library.given_priors(settings.priors, settings.data_dir)
+    spec = settings.spec_of(library.given_catalog(settings.catalog, settings.data_dir), "", priors)
     spec = grown(spec, settings.output_path, settings.grow_by)
     require_same_spec(settings.output_path, spec, overwrite=settings.run.overwrite)
     if may_be_too_large(settings):  # else the flow looks, which has planned its shards
@@ -149,6 +150,18 @@ def run_discover_wavetables(settings: DiscoverWavetables, load: Load) -> int:
     return 0
 
 
+def run_fit_priors(settings: FitPriors, load: Load) -> int:
+    """Run the flow, and say what it wrote."""
+    from synthcore.ingest.collecting import require_folders
+
+    require_places(settings.data_dir)
+    require_folders(settings.folders)  # what isn't there needs no server
+    with prefect_ready(keep=settings.keep):
+        fit_priors = load()
+    tell(call_flow(fit_priors, settings), as_json=settings.as_json)
+    return 0
+
+
 def run_download_presets(settings: DownloadPresets, load: Load) -> int:
     """Run the flow, and say what became of each source; 1 when too many failed."""
     require_places(settings.data_dir)
@@ -200,6 +213,7 @@ FLOW_COMMANDS: dict[str, Callable[[Any, Load], int]] = {
     "inspect": run_inspect,
     "verify": run_verify,
     "discover-wt": run_discover_wavetables,
+    "fit-priors": run_fit_priors,
     "download-presets": run_download_presets,
     "ingest": run_ingest,
     "compute-weights": run_compute_weights,

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from synthcore.sources.priors import Marginal, default_priors, marginals
+from synthcore.sources.habits import follows_habits
+from synthcore.sources.priors import Marginal, marginals
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.controls import Registry
 from synthcore.vital.normalize import to_values
@@ -168,23 +169,25 @@ def _look(dataset: Dataset, bins: dict[str, Bins]) -> _Seen:
 
 
 def _is_drawn(dataset: Dataset, rows: slice) -> NDArray[np.bool_]:
-    """Say which rows are the first of a patch drawn from the priors, shape (rows,)."""
+    """Say which rows are the first of a patch drawn from the full priors, shape (rows,)."""
     is_first = dataset.column("midi_note", rows) == dataset.spec.audio.notes[0]
     drawn: NDArray[np.bool_] = is_first & (dataset.column("source", rows) == b"synthetic")
+    if dataset.drawn_from.habit:
+        drawn &= ~follows_habits(dataset.column("patch_index", rows), dataset.drawn_from.full_share)
     return drawn
 
 
 def _why_no_bins(dataset: Dataset, patches: int) -> str:
     if patches < 2 * EXPECTED:
         return f"{patches} patches drawn from the priors are too few to tell; it takes {2 * EXPECTED}"
-    if dataset.priors_digest != default_priors().digest:
-        return "drawn from other priors than this synthcore's"
+    if not dataset.drawn_from.prior:
+        return "drawn from priors that the file doesn't hold"
     return ""
 
 
 def _cut_all(dataset: Dataset, bins: int) -> dict[str, Bins]:
     ranges = dataset.priors.continuous
-    drawn = marginals(dataset.registry, dataset.spec, default_priors())
+    drawn = marginals(dataset.registry, dataset.spec, dataset.drawn_from)
     return {m.control.name: cut(m, *ranges.get(m.control.name, (m.low, m.high)), bins) for m in drawn}
 
 

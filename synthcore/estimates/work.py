@@ -20,6 +20,7 @@ from synthcore.pipeline.shard import ShardPlan, plan_shards, supply
 from synthcore.settings.generate import Generate
 from synthcore.sources.base import PRESET_SOURCES, SOURCES, Source, Supply
 from synthcore.sources.collection import Collection
+from synthcore.sources.priors import named_priors
 from synthcore.spec import DatasetSpec
 from synthcore.storage.collection import read_collection
 from synthcore.storage.dataset import Dataset
@@ -155,9 +156,10 @@ def looked_at(settings: Generate) -> tuple[Work, tuple[str, ...]]:
         The catalog is not one.
     """
     catalog = Catalog.load(settings.catalog) if settings.catalog else builtin()
+    name, priors = named_priors(settings.priors)
     presets, notes = _presets_there(settings)
     counted = settings if presets else settings.model_copy(update={"variations": 0})
-    spec = counted.spec_of(catalog.digest, presets.digest if presets else "")
+    spec = counted.spec_of(catalog.digest, presets.digest if presets else "", name)
     output = settings.output_path
     spec = grown(spec, output, settings.grow_by)
     if output.exists() and (presets or not settings.has_presets):
@@ -165,7 +167,7 @@ def looked_at(settings: Generate) -> tuple[Work, tuple[str, ...]]:
     else:
         require_none(of_output(output))
     plans = plan_shards(spec, settings.run.rows_per_shard, presets)
-    return Work.of(settings, spec, plans, lambda plan: supply(plan, catalog, presets)), notes
+    return Work.of(settings, spec, plans, lambda plan: supply(plan, catalog, presets, priors)), notes
 
 
 def _presets_there(settings: Generate) -> tuple[Collection | None, tuple[str, ...]]:

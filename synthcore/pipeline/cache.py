@@ -22,7 +22,7 @@ from synthcore.base.errors import DatasetError, SynthcoreError
 from synthcore.base.hashing import file_checksum
 from synthcore.engine.machine import engine
 from synthcore.pipeline.tally import duration
-from synthcore.sources.priors import default_priors
+from synthcore.sources.priors import digest_of
 from synthcore.sources.synthetic import drawn_with
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
@@ -195,7 +195,7 @@ def _shards(data_dir: Path, records: Records) -> Iterator[Entry]:
 
 
 def _is_of_this_engine(shard: Dataset) -> bool:
-    here = (engine(), default_priors().digest, drawn_with())
+    here = (engine(), digest_of(shard.spec.priors), drawn_with())
     return (shard.engine, shard.priors_digest, shard.drawn_with) == here
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from synthcore.base.errors import DatasetError, SpecError
 from synthcore.engine.machine import engine
-from synthcore.sources.priors import default_priors
+from synthcore.sources.priors import digest_of
 from synthcore.sources.synthetic import drawn_with
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
@@ -42,7 +42,7 @@ def require_continuable(output: Path, spec: DatasetSpec, *, overwrite: bool) -> 
         return
     with Dataset(output) as existing:
         installed().require_same(existing.registry, str(output))
-        if existing.priors_digest != default_priors().digest:
+        if existing.priors_digest != digest_of(spec.priors):
             raise SpecError(f"{output} was drawn from other priors, those of another synthcore; {REPLACE}")
         if existing.drawn_with != drawn_with():
             raise SpecError(f"{output} was drawn with {existing.drawn_with}, here is {drawn_with()}; {REPLACE}")

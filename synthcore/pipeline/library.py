@@ -1,4 +1,4 @@
-"""The library: what specs name by digest, kept in the data directory. Catalogs of wavetables, collections of presets.
+"""The library: what specs name by digest, kept in the data directory: catalogs, priors, collections of presets.
 
 A worker on another machine that shares the data directory finds them there.
 """
@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import DatasetError, SpecError
 from synthcore.engine.machine import engine
 from synthcore.sources.collection import Collection
+from synthcore.sources.priors import Priors, digest_of, named_priors
 from synthcore.sources.splits import family_of
 from synthcore.spec import DatasetSpec
 from synthcore.storage.collection import read_collection, write_collection
@@ -36,6 +38,22 @@ def given_catalog(path: Path | None, data_dir: Path) -> str:
     if given.digest != builtin().digest and not _is_whole(kept, Catalog.load):
         given.save(kept)
     return given.digest
+
+
+def given_priors(given: str, data_dir: Path) -> str:
+    """Keep the priors of a file, and return what a spec calls them; those that come with synthcore go by their name.
+
+    Raises
+    ------
+    SpecError
+        It isn't a file of priors.
+    """
+    name, priors = named_priors(given)
+    kept = _priors_path(name, data_dir)
+    if name == priors.digest and not kept.exists():
+        with atomic_path(kept) as temporary:
+            temporary.write_text(priors.model_dump_json())
+    return name
 
 
 def given_collection(path: Path, data_dir: Path) -> Collection:
@@ -76,6 +94,26 @@ def catalog(spec: DatasetSpec, data_dir: Path) -> Catalog:
     if spec.catalog_digest in ("", builtin().digest):
         return builtin()
     return _catalog(_catalog_path(spec.catalog_digest, data_dir))
+
+
+def priors(spec: DatasetSpec, data_dir: Path) -> Priors:
+    """The priors that a spec names.
+
+    Raises
+    ------
+    SpecError
+        They aren't kept here, or are damaged.
+    """
+    if spec.priors != digest_of(spec.priors):
+        return named_priors(spec.priors)[1]
+    path = _found(_priors_path(spec.priors, data_dir))
+    try:
+        kept = Priors.model_validate_json(path.read_bytes())
+    except ValueError as error:
+        raise SpecError(f"{path} is damaged; remove it, and give the priors again") from error
+    if kept.digest != spec.priors:
+        raise SpecError(f"{path} is damaged; remove it, and give the priors again")
+    return kept
 
 
 @lru_cache(maxsize=2)
@@ -143,7 +181,11 @@ def _collection_path(digest: str, data_dir: Path) -> Path:
     return data_dir / "presets" / f"{digest}.h5"
 
 
+def _priors_path(digest: str, data_dir: Path) -> Path:
+    return data_dir / "priors" / f"{digest}.json"
+
+
 def _found(path: Path) -> Path:
     if not path.is_file():
-        raise SpecError(f"{path} is gone, which this dataset is made from; give the catalog or the presets again")
+        raise SpecError(f"{path} is gone, which this dataset is made from; give the catalog, priors or presets again")
     return path

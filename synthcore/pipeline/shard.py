@@ -35,7 +35,7 @@ from synthcore.pipeline import library
 from synthcore.sources.base import PRESET_SOURCES, SOURCES, Candidate, Provenance, Source, Supply
 from synthcore.sources.collection import Collection
 from synthcore.sources.presets import PresetSource, contents_digest, presets_of
-from synthcore.sources.priors import default_priors
+from synthcore.sources.priors import Priors, digest_of
 from synthcore.sources.synthetic import SyntheticSource, drawn_with
 from synthcore.sources.variations import VariationSource
 from synthcore.spec import DatasetSpec
@@ -92,9 +92,15 @@ class ShardPlan(BaseModel):
         return f"shard-{self.key}"
 
 
-def origin() -> str:
+def origin(spec: DatasetSpec) -> str:
     """Fingerprint of everything besides the spec that decides what a shard holds."""
-    parts = [engine().fingerprint, installed().fingerprint, default_priors().digest, drawn_with(), builtin().digest]
+    parts = [
+        engine().fingerprint,
+        installed().fingerprint,
+        digest_of(spec.priors),
+        drawn_with(),
+        builtin().digest,
+    ]
     return content_hash(parts)
 
 
@@ -110,15 +116,14 @@ def plan_shards(spec: DatasetSpec, rows_per_shard: int, presets: Collection | No
         vita is missing or doesn't load.
     """
     size = max(1, rows_per_shard // len(spec.audio.notes))
-    here = origin()
     plans: list[ShardPlan] = []
 
     def plan(source: Source, first: int, patches: int, of_source: DatasetSpec, contents: str = "") -> None:
         of_presets = {} if source == "synthetic" else {"contents": contents, "collection": spec.presets_digest}
-        part = {"first_patch": first, "patches": patches, "spec": of_source, "origin": here, **of_presets}
+        part = {"first_patch": first, "patches": patches, "spec": of_source, "origin": origin(of_source), **of_presets}
         plans.append(ShardPlan(index=len(plans), source=source, **part))
 
-    given = spec.model_copy(update={"presets_digest": "", "variations": 0, "seed": 0})
+    given = spec.model_copy(update={"presets_digest": "", "variations": 0, "seed": 0, "priors": "uniform"})
     for source in PRESET_SOURCES:
         if presets is None:
             continue
@@ -127,7 +132,7 @@ def plan_shards(spec: DatasetSpec, rows_per_shard: int, presets: Collection | No
             part = mine[first : first + size]
             plan(source, first, len(part), given, contents_digest(part, presets.wavetable_names))
     for first in range(0, spec.variations, size):
-        plan("variation", first, size, spec.model_copy(update={"variations": 0}))
+        plan("variation", first, size, spec.model_copy(update={"variations": 0, "priors": "uniform"}))
     drawn = spec.model_copy(update={"presets_digest": "", "variations": 0})
     for first in range(0, spec.patches, size):
         plan("synthetic", first, size, drawn)
@@ -158,15 +163,15 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
     Interrupted
         Rendering was stopped.
     """
-    if plan.origin != origin():
+    if plan.origin != origin(plan.spec):
         raise EngineMismatch(
             f"shard {plan.index} was planned where other rows would be made than here ({engine().machine}, synth "
             f"{engine().build[:12]}); render on one type of machine, with one version of synthcore and its dependencies"
         )
     require_room(plan.spec.render_format)  # before libraries are loaded that hang or crash without
     started = time.monotonic()
-    catalog, presets = opened(plan, data_dir)
-    candidates = supply(plan, catalog, presets)
+    catalog, presets, priors = opened(plan, data_dir)
+    candidates = supply(plan, catalog, presets, priors)
     with atomic_path(data_dir / plan.name) as temporary:
         with new_file(temporary) as file:
             writer = ShardWriter(file, header_of(plan, candidates), catalog, plan.patches)
@@ -182,21 +187,21 @@ def render_shard(plan: ShardPlan, data_dir: Path, timeout_seconds: float) -> Sha
     return ref
 
 
-def opened(plan: ShardPlan, data_dir: Path) -> tuple[Catalog, Collection | None]:
-    """What a shard is made from, as the data directory keeps it: a catalog, and presets if it needs any.
+def opened(plan: ShardPlan, data_dir: Path) -> tuple[Catalog, Collection | None, Priors]:
+    """What a shard is made from, as the data directory keeps it: a catalog, presets if it needs any, and priors.
 
     Raises
     ------
     SpecError, DatasetError
-        As `library.catalog` and `library.collection`.
+        As `library.catalog`, `library.collection` and `library.priors`.
     """
     presets = library.collection(plan.collection, data_dir) if plan.collection else None
-    return library.catalog(plan.spec, data_dir), presets
+    return library.catalog(plan.spec, data_dir), presets, library.priors(plan.spec, data_dir)
 
 
 def header_of(plan: ShardPlan, candidates: Supply) -> Header:
     """What the file of a shard says of all its rows."""
-    drawing = Drawing(StoredPriors.of(candidates.marginals), candidates.priors_digest, drawn_with())
+    drawing = Drawing(StoredPriors.of(candidates.marginals), candidates.priors, drawn_with())
     return Header(plan.spec, installed(), engine(), drawing)
 
 
@@ -238,16 +243,16 @@ def claimed(plan: ShardPlan, data_dir: Path) -> Iterator[ShardRef | None]:
         yield ShardRef.of(data_dir, plan.name, plan.source) if is_made else None
 
 
-def supply(plan: ShardPlan, catalog: Catalog, presets: Collection | None) -> Supply:
+def supply(plan: ShardPlan, catalog: Catalog, presets: Collection | None, priors: Priors) -> Supply:
     """Where the candidates of a shard come from. Shards side by side draw from the same blocks, and share them."""
     with _supplying:  # shards begin side by side, and one of them makes it for all
-        return _supply(plan.source, plan.spec.model_copy(update={"n_samples": 1}), catalog, presets)
+        return _supply(plan.source, plan.spec.model_copy(update={"n_samples": 1}), catalog, presets, priors)
 
 
 @lru_cache(maxsize=len(SOURCES))
-def _supply(source: Source, spec: DatasetSpec, catalog: Catalog, presets: Collection | None) -> Supply:
+def _supply(source: Source, spec: DatasetSpec, catalog: Catalog, presets: Collection | None, priors: Priors) -> Supply:
     if source == "synthetic" or presets is None:
-        return SyntheticSource(spec, installed(), catalog=catalog)
+        return SyntheticSource(spec, installed(), priors, catalog)
     if source == "variation":
         return VariationSource(spec, installed(), presets)
     return PresetSource(spec, installed(), presets, source)

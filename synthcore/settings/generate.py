@@ -86,6 +86,9 @@ class RunSettings(BaseModel):
         return self
 
 
+PRIORS: str = DatasetSpec.model_fields["priors"].default
+
+
 class Generate(FlowCommand, Rendering, DatasetSpec):
     """Make a dataset of (audio, parameters) pairs, or continue one.
 
@@ -106,13 +109,18 @@ class Generate(FlowCommand, Rendering, DatasetSpec):
         "What is refused": ("acceptance",),
         "Presets, wavetables and modulation": (
             *("community_dir", "repos", "factory", "approximate", "variations"),
-            *("catalog", "wavetables_from_tier", "fixed_modulation"),
+            *("priors", "catalog", "wavetables_from_tier", "fixed_modulation"),
         ),
         "How it is made; none of this changes a row": ("run",),
     }
 
     catalog_digest: Annotated[Digest, Hidden()] = Field("", description="Found out by the flow.")
     presets_digest: Annotated[Digest, Hidden()] = Field("", description="Found out by the flow.")
+    priors: Annotated[str, Typed("musical|uniform|FILE")] = Field(
+        PRIORS,
+        description="What patches are drawn from: what people do (musical), every control over its whole range "
+        "(uniform), or a file from fit-priors.",
+    )
     catalog: Annotated[AbsolutePath | None, FILE] = Field(
         None, description="Wavetable catalog from discover-wt; by default the built-in one."
     )
@@ -157,9 +165,9 @@ class Generate(FlowCommand, Rendering, DatasetSpec):
         """Whether rows are to be made from presets as well."""
         return bool(self.community_dir or self.factory or self.repos)
 
-    def spec_of(self, catalog_digest: str, presets_digest: str) -> DatasetSpec:
+    def spec_of(self, catalog_digest: str, presets_digest: str, priors: str = PRIORS) -> DatasetSpec:
         """The spec among the settings, with what the flow found out."""
-        found = {"catalog_digest": catalog_digest, "presets_digest": presets_digest}
+        found = {"catalog_digest": catalog_digest, "presets_digest": presets_digest, "priors": priors}
         return DatasetSpec(**{name: getattr(self, name) for name in DatasetSpec.model_fields} | found)
 
     @property

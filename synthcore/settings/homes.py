@@ -6,6 +6,7 @@ HOMES = {
     "inspect": ("datasets", "Inspect"),
     "verify": ("datasets", "Verify"),
     "discover-wt": ("ingestion", "DiscoverWavetables"),
+    "fit-priors": ("ingestion", "FitPriors"),
     "download-presets": ("ingestion", "DownloadPresets"),
     "ingest": ("ingestion", "Ingest"),
     "compute-weights": ("datasets", "ComputeWeights"),

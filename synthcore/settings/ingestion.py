@@ -71,6 +71,36 @@ class DiscoverWavetables(FlowCommand):
         return self.output or self.data_dir / "catalog.json"
 
 
+class FitPriors(FlowCommand, Rendering):
+    """Fit a file of priors to presets: what people do with each control, together, and how they connect modulation.
+
+    `generate --priors FILE` draws patches like them. What is written are shares and quantiles, no preset's settings.
+    The file names the licences of the presets.
+    """
+
+    command = "fit-priors"
+    examples = {"output": "-o mine.toml"}
+
+    folders: Annotated[Paths, Positional(), DIR] = Field(
+        (), description="Folders of presets; also single presets, banks and zip archives."
+    )
+    output: Annotated[AbsolutePath | None, FILE] = Field(
+        None, description="The file to make. By default DATA_DIR/priors.toml."
+    )
+    approximate: Approximate = False
+
+    @model_validator(mode="after")
+    def _of_something(self) -> FitPriors:
+        if not self.folders:
+            raise needs("a folder of presets: DIR")
+        return self
+
+    @property
+    def output_path(self) -> Path:
+        """The file to make, absolute."""
+        return self.output or self.data_dir / "priors.toml"
+
+
 class Ingest(FlowCommand, Rendering):
     """Read presets that people wrote (.vital, .vitalbank, zip) into one file of patches, each sound once.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from synthcore.sources.priors import Marginal
+from synthcore.sources.priors import Marginal, Priors
 from synthcore.vital.patch import Patch
 
 Source = Literal["community", "factory", "variation", "synthetic"]
@@ -71,8 +71,8 @@ class Supply(Protocol):
         """What each control is drawn from; none where nothing is drawn."""
 
     @property
-    def priors_digest(self) -> str:
-        """The digest of the priors behind the marginals."""
+    def priors(self) -> Priors:
+        """The priors behind the marginals."""
 
     @property
     def assets(self) -> Mapping[str, bytes]:

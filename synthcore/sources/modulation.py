@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synthcore.base.errors import SpecError
 from synthcore.base.spelling import meant
-from synthcore.sources.priors import RouteRow
-from synthcore.vital.controls import Registry
+from synthcore.sources.prior_rows import LEVELS, ConnectionRow, ModulationHabits, RouteRow
+from synthcore.vital.controls import Registry, module_of
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS
 
 STOP = 0.15  #: p of the geometric distribution of the number of connections: 5.5 on average
 MAX_CONNECTIONS = 20
 MIN_AMOUNT = 0.01  #: an amount of 0 connects nothing; below 1 % of the range few can be heard
+_MODULATION = re.compile(r"modulation_(\d+)_(?:amount|power)")
 MAX_POWER = 10.0  #: the synth's range of the remap curve's bend is -10..10; 0 is a straight line
 
 
@@ -46,6 +48,91 @@ def draw_fixed(rng: np.random.Generator, registry: Registry, routes: Sequence[Ro
         A route's end is not among the synth's sources or destinations.
     """
     return _fill(rng, [route_indices(registry, r.source, r.destination) for r in routes], rng.random(len(routes)) < 0.5)
+
+
+class HabitualModulation:
+    """Tier 3's modulation as people connect it: kinds of routes by weight, to modules that are on.
+
+    Parameters
+    ----------
+    habits : ModulationHabits
+    connections : sequence of ConnectionRow
+        Kinds of routes.
+    registry : Registry
+    where : str
+        The name of their file, for messages.
+
+    Raises
+    ------
+    SpecError
+        A kind of route has no end in the synth.
+    """
+
+    def __init__(
+        self, habits: ModulationHabits, connections: Sequence[ConnectionRow], registry: Registry, where: str
+    ) -> None:
+        self.habits, self.registry, self._rows = habits, registry, connections
+        self._sources = [_named(row.source, registry.sources, where) for row in connections]
+        self._destinations = [_named(row.destination, registry.destinations, where) for row in connections]
+        self._weights = np.array([row.weight for row in connections])
+        if not self._weights.sum():
+            raise SpecError(f"{where}: the weights of the connections are all zero: nothing could be drawn")
+
+    def draw(self, rng: np.random.Generator, values: Mapping[str, float]) -> NDArray[np.float32]:
+        """Draw the connections of a patch.
+
+        Parameters
+        ----------
+        rng : Generator
+        values : mapping of str to float
+            What the switches and types of its modules are at, as option indices: routes end where something sounds.
+
+        Returns
+        -------
+        ndarray, shape (64, 7), float32
+        """
+        slots = np.tile(EMPTY_SLOT, (MAX_SLOTS, 1))
+        count = min(MAX_SLOTS, round(float(np.interp(rng.random(), LEVELS, self.habits.connections))))
+        taken: set[tuple[int, int]] = set()
+        used: list[str] = []  # sources
+        for kind in rng.choice(len(self._weights), size=count, p=self._weights / self._weights.sum()).tolist():
+            row, sources = self._rows[kind], self._sources[kind]
+            weights = np.array(self.habits.numbers.get(row.source, (1.0,)))[: len(sources)]
+            source = sources[_pick(rng, weights)]
+            ends = [d for d in self._destinations[kind] if self._is_heard(d, values, used) and (source, d) not in taken]
+            if not ends:
+                continue
+            destination = ends[int(rng.integers(len(ends)))]
+            amount = np.interp(rng.random(), LEVELS, row.amount or self.habits.amount)
+            is_bipolar, is_stereo = rng.random(2) < (self.habits.bipolar, self.habits.stereo)
+            slots[len(taken)] = (source, destination, amount, is_bipolar, 0.0, is_stereo, 0.0)
+            taken.add((source, destination))
+            used.append(self.registry.sources[source])
+        return slots
+
+    def _is_heard(self, destination: int, values: Mapping[str, float], used: Sequence[str]) -> bool:
+        """Say whether what a destination moves is in use."""
+        name = self.registry.destinations[destination]
+        if modulated := _MODULATION.fullmatch(name):
+            return int(modulated[1]) <= len(used)
+        module = module_of(name)
+        if module in self.registry.source_index and module != "env_1":  # envelope 1 shapes the loudness of every patch
+            return module in used
+        kind = name.rpartition("_")[0] + "_type"
+        return bool(values.get(f"{module}_on", 1) and values.get(kind, 1))
+
+
+def _pick(rng: np.random.Generator, weights: NDArray[np.float64]) -> int:
+    return int(np.searchsorted(np.cumsum(weights), rng.random() * weights.sum(), side="right"))
+
+
+def _named(kind: str, names: Sequence[str], where: str) -> list[int]:
+    """The places of the names that a kind, such as `osc_N_level`, stands for."""
+    pattern = re.compile(re.escape(kind).replace("N", r"\d+"))
+    found = [place for place, name in enumerate(names) if pattern.fullmatch(name)]
+    if not found:
+        raise SpecError(f"{where}: a connection names {kind!r}, which modulation can't reach in the installed synth")
+    return found
 
 
 def route_indices(registry: Registry, source: str, destination: str) -> tuple[int, int]:

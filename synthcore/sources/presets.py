@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from synthcore.base.hashing import content_hash
 from synthcore.sources.base import Candidate, Provenance, Source
 from synthcore.sources.collection import Collection, Preset
-from synthcore.sources.priors import default_priors
+from synthcore.sources.priors import shipped_priors
 from synthcore.spec import DatasetSpec
 from synthcore.vital.classes import INIT_EXTRAS
 from synthcore.vital.controls import Control, Registry
@@ -27,7 +27,7 @@ class PresetSource:
 
     def __init__(self, spec: DatasetSpec, registry: Registry, collection: Collection, source: Source) -> None:
         self.source: Source = source
-        self.priors_digest = default_priors().digest  # nothing is drawn: it dates the shard
+        self.priors = shipped_priors("uniform")  # nothing is drawn: it dates the shard
         self.assets: Mapping[str, bytes] = {**init_assets(registry), **collection.assets}
         self.wavetable_names: Mapping[str, str] = {**init_names(registry), **collection.wavetable_names}
         self._presets = presets_of(collection, source)

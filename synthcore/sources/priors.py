@@ -1,84 +1,78 @@
-"""Priors: what each control is drawn from, and what a patch must keep to. The data is in `priors.toml`.
+"""Priors: what each control is drawn from, and what a patch must keep to.
 
-A control without a row is drawn uniformly over its whole range, an option as often as any other.
+The data is in files. `uniform.toml` says how far each control reaches: its full prior. A control without a row is drawn
+uniformly over its whole range, an option as often as any other. Every other file, such as `musical.toml`, adds habits:
+what people do with the controls. Some patches of each dataset are drawn from the full priors all the same.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import Annotated, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from synthcore.base.errors import SpecError
+from synthcore.base.hashing import content_hash
+from synthcore.base.messages import explain
 from synthcore.base.spelling import meant
-from synthcore.spec import DatasetSpec, Kind
+from synthcore.sources.prior_rows import (
+    ConnectionRow,
+    ConstraintRow,
+    FactorRow,
+    HabitRow,
+    ModulationHabits,
+    PriorRow,
+    RouteRow,
+    WavetableHabits,
+)
+from synthcore.spec import DatasetSpec, ShippedPriors
 from synthcore.vital.controls import Control, Registry
 
-
-class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kinds: tuple[Kind, ...] = ("tier-1", "tier-2", "tier-2-fixed", "tier-3")
-    reason: str
-    measured: str = ""
-
-
-class PriorRow(_Row):
-    """How some controls are drawn, in the kinds named; every number in the control's own units."""
-
-    controls: tuple[str, ...]  # names or shell patterns
-    pin: bool = False  # to the default
-    without_wavetables: bool = False  # only where every row has the init preset's wavetables
-    range: tuple[float, float] | None = None
-    skew: float = Field(1.0, gt=0)  # above 1 favours the low end: the unit draw is raised to it
-    options: dict[str, float] | None = None  # option, or "#8" where two share a name -> weight; none: never drawn
-
-
-class ConstraintRow(_Row):
-    """What else must hold when all of `when` does: options set, or values squeezed into a narrower range."""
-
-    each: tuple[str, ...] = ()  # the row once for each of these, put where the names below have a *
-    when: dict[str, tuple[str, ...]]  # categorical control -> any of these options
-    set: dict[str, str] = {}
-    squeeze: dict[str, tuple[float, float]] = {}
-
-    def one_by_one(self) -> tuple[ConstraintRow, ...]:
-        """Write the row out for each of `each`."""
-
-        def named(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
-            return {control.replace("*", name): wanted for control, wanted in fields.items()}
-
-        fields: dict[str, Mapping[str, Any]] = {"when": self.when, "set": self.set, "squeeze": self.squeeze}
-        update = [{"each": (), **{f: named(v, name) for f, v in fields.items()}} for name in self.each]
-        return tuple(self.model_copy(update=u) for u in update) or (self,)
-
-
-class RouteRow(BaseModel):
-    """One of the fixed modulation routes of tier 2."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    source: str
-    destination: str
+WAVE_FRAME = re.compile(r"osc_\d_wave_frame")
+KNOWN = " or ".join(get_args(ShippedPriors))
 
 
 class Priors(BaseModel):
-    """Everything in `priors.toml`."""
+    """A set of priors: the full ones of every control, and people's habits, if it has any.
+
+    Attributes
+    ----------
+    name : str
+        Of its file, for messages.
+    full_share : float
+        Of the patches are drawn from the full priors, and know no habit.
+    digest : str
+        Of all that changes what is drawn.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    prior: tuple[PriorRow, ...]
-    constraint: tuple[ConstraintRow, ...]
-    route: tuple[RouteRow, ...]
-    digest: str
+    name: str = "uniform.toml"
+    about: str = ""
+    licence: str = ""  # of the presets whose habits it holds
+    full_share: Annotated[float, Field(ge=0.1, le=1)] = 1.0
+    prior: tuple[PriorRow, ...] = ()
+    constraint: tuple[ConstraintRow, ...] = ()
+    route: tuple[RouteRow, ...] = ()
+    habit: tuple[HabitRow, ...] = ()
+    factor: tuple[FactorRow, ...] = ()
+    connection: tuple[ConnectionRow, ...] = ()
+    modulation: ModulationHabits | None = None
+    wavetables: WavetableHabits = WavetableHabits(init=0.0)
+    digest: str = ""
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     @field_validator("constraint")
     @classmethod
@@ -96,11 +90,71 @@ class Priors(BaseModel):
         return found
 
 
-@lru_cache(maxsize=1)
-def default_priors() -> Priors:
-    """The priors that come with synthcore."""
-    text = (files(__package__) / "priors.toml").read_bytes()
-    return Priors(**tomllib.loads(text.decode()), digest=hashlib.sha256(text).hexdigest())
+@lru_cache
+def shipped_priors(name: ShippedPriors) -> Priors:
+    """A set of priors that comes with synthcore."""
+    text = (files(__package__) / f"{name}.toml").read_bytes()
+    if name == "uniform":
+        return Priors(**tomllib.loads(text.decode()), digest=hashlib.sha256(text).hexdigest())
+    return parse_priors(text, f"{name}.toml")
+
+
+def digest_of(priors: str) -> str:
+    """The digest of the priors that a spec names: a file goes by its own."""
+    return shipped_priors(priors).digest if priors in get_args(ShippedPriors) else priors
+
+
+def named_priors(given: str) -> tuple[str, Priors]:
+    """What a spec calls some priors, and the priors: a set that comes with synthcore, or somebody's file.
+
+    Raises
+    ------
+    SpecError
+        There is no such file, or it isn't one of priors.
+    """
+    if given in get_args(ShippedPriors):
+        return given, shipped_priors(given)
+    priors = load_priors(Path(given).expanduser())
+    return priors.digest, priors
+
+
+def load_priors(path: Path) -> Priors:
+    """Read somebody's file of priors.
+
+    Raises
+    ------
+    SpecError
+        It can't be read, or isn't a file of priors.
+    """
+    try:
+        return parse_priors(path.read_bytes(), str(path))
+    except OSError as error:
+        raise SpecError(f"can't read the priors {path}: {error.strerror}; name {KNOWN} or a file") from error
+
+
+def parse_priors(text: bytes, name: str) -> Priors:
+    """Read a file of priors: its rows follow those of the uniform set, so that they hold where both name a control.
+
+    Raises
+    ------
+    SpecError
+        It isn't a file of priors.
+    """
+    uniform = shipped_priors("uniform")
+    try:
+        given = tomllib.loads(text.decode())
+        fields = {key: rows for key, rows in uniform if key in ("prior", "constraint", "route")}
+        own = Priors.model_validate({**given, "name": name})
+        if unknown := {"name", "digest"} & set(given):
+            raise SpecError(f"{name}: {min(unknown)} is not a setting of a priors file")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{name} isn't a priors file: {error}") from error
+    except ValidationError as error:
+        raise SpecError(f"{name}: {explain(error, Priors)}") from error
+    joined = {key: (*rows, *getattr(own, key)) for key, rows in fields.items()}
+    joined["route"] = own.route or uniform.route
+    made = own.model_copy(update=joined)
+    return made.model_copy(update={"digest": content_hash(made.model_dump(mode="json", exclude={"name", "digest"}))})
 
 
 class Marginal:
@@ -117,10 +171,7 @@ class Marginal:
         self.control = control
         self.skew = row.skew if row else 1.0
         if control.is_categorical:
-            weights = (row and row.options) or dict.fromkeys(control.options, 1.0)
-            # Two options of a control can share a name ("FM <- Osc"): each gets the weight, unless its index has one.
-            named = enumerate(control.options)
-            self.weights = np.array([weights.get(f"#{i}", weights.get(name, 0.0)) for i, name in named])
+            self.weights = option_weights(control, (row and row.options) or dict.fromkeys(control.options, 1.0))
             self.allowed = np.flatnonzero(self.weights)
             self.low, self.high = float(self.allowed[0]), float(self.allowed[-1])
         else:
@@ -136,6 +187,23 @@ class Marginal:
         if self.control.is_whole:  # half a step wider at each end, so that the ends are as likely as the rest
             return np.clip(np.rint(self.low - 0.5 + skewed * (self.high - self.low + 1)), self.low, self.high)
         return self.low + skewed * (self.high - self.low)
+
+
+def option_weights(control: Control, weights: Mapping[str, float], where: str = "") -> NDArray[np.float64]:
+    """The weight of each option of a control, in their order.
+
+    Two options of a control can share a name ("FM <- Osc"): each gets the weight, unless its place has one.
+
+    Raises
+    ------
+    SpecError
+        The control has no such option.
+    """
+    places = {f"#{i}" for i in range(len(control.options))}
+    if unknown := set(weights) - set(control.options) - places:
+        near = meant(min(unknown), control.options)
+        raise SpecError(f"{where}: {control.name} has no option {min(unknown)!r}{near}")
+    return np.array([weights.get(f"#{i}", weights.get(name, 0.0)) for i, name in enumerate(control.options)])
 
 
 def marginals(registry: Registry, spec: DatasetSpec, priors: Priors) -> list[Marginal]:
@@ -156,32 +224,30 @@ def _require_known(priors: Priors, registry: Registry) -> None:
         for pattern in row.controls:
             matched = [c for c in registry.controls if fnmatchcase(c.name, pattern)]
             if not matched:
-                raise SpecError(f"priors.toml: {pattern!r} matches no control of the installed synth")
+                raise SpecError(f"{priors.name}: {pattern!r} matches no control of the installed synth")
             for control in matched:
-                _require_fits(row, control)
+                _require_fits(row, control, priors.name)
     for constraint in priors.constraint:
         for name, option in constraint.set.items():
-            _require_option(name, option, registry)
+            _require_option(name, option, registry, priors.name)
         for name, options in constraint.when.items():
             for option in options:
-                _require_option(name, option, registry)
+                _require_option(name, option, registry, priors.name)
         for name, (low, high) in constraint.squeeze.items():
             squeezed = registry.by_name.get(name)
             if squeezed is None or not squeezed.low <= low < high <= squeezed.high:
-                raise SpecError(f"priors.toml: {name} can't be squeezed into {low:g}..{high:g}")
+                raise SpecError(f"{priors.name}: {name} can't be squeezed into {low:g}..{high:g}")
 
 
-def _require_option(name: str, option: str, registry: Registry) -> None:
+def _require_option(name: str, option: str, registry: Registry, where: str) -> None:
     if name not in registry.by_name or option not in registry.by_name[name].options:
         near = meant(name, registry.by_name) if name not in registry.by_name else ""
-        raise SpecError(f"priors.toml: the synth has no control {name} with an option {option!r}{near}")
+        raise SpecError(f"{where}: the synth has no control {name} with an option {option!r}{near}")
 
 
-def _require_fits(row: PriorRow, control: Control) -> None:
-    unknown = set(row.options or ()) - set(control.options) - {f"#{i}" for i in range(len(control.options))}
-    if unknown:
-        raise SpecError(f"priors.toml: {control.name} has no option {unknown}")
+def _require_fits(row: PriorRow, control: Control, where: str) -> None:
+    option_weights(control, row.options or {}, where)
     if row.range and not control.low <= row.range[0] < row.range[1] <= control.high:
         raise SpecError(
-            f"priors.toml: {row.range} does not lie in {control.name}'s range ({control.low:g}, {control.high:g})"
+            f"{where}: {row.range} does not lie in {control.name}'s range ({control.low:g}, {control.high:g})"
         )

@@ -6,9 +6,8 @@ became of other patches.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -16,20 +15,21 @@ import scipy
 from numpy.typing import NDArray
 
 from synthcore.sources.base import Candidate, Provenance
-from synthcore.sources.modulation import draw_fixed, draw_free
-from synthcore.sources.priors import ConstraintRow, Priors, default_priors, marginals
+from synthcore.sources.habits import Habits, spread_evenly
+from synthcore.sources.modulation import HabitualModulation, draw_fixed, draw_free
+from synthcore.sources.prior_rows import ConstraintRow
+from synthcore.sources.priors import WAVE_FRAME, Priors, marginals, shipped_priors
 from synthcore.spec import DatasetSpec
 from synthcore.vital.catalog import Catalog, builtin
-from synthcore.vital.controls import Registry
+from synthcore.vital.controls import Control, Registry, module_of
 from synthcore.vital.normalize import to_units
-from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, OSCILLATORS, Patch, init_assets
+from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, OSCILLATORS, Patch, SlotField, init_assets
 from synthcore.vital.wavetable import init_names
 
 #: Patches that share one hypercube: large enough to stratify, small enough to draw whole for a single patch.
 BLOCK = 1024
 #: Candidates tried for one patch before its shard gives up.
 MAX_ATTEMPTS = 100
-WAVE_FRAME = re.compile(r"osc_\d_wave_frame")
 
 
 def drawn_with() -> dict[str, str]:
@@ -69,20 +69,22 @@ class SyntheticSource:
     ) -> None:
         self.spec = spec
         self.registry = registry
-        self.priors = priors or default_priors()
+        self.priors = priors or shipped_priors(spec.priors)
         self.catalog = catalog or builtin()
         self.attempts = MAX_ATTEMPTS
         self.assets = {**init_assets(registry), **self.catalog.assets}
         self.wavetable_names = {**init_names(registry), **{e.digest: e.name for e in self.catalog.entries}}
         self.marginals = marginals(registry, spec, self.priors)
-        self.priors_digest = self.priors.digest
         self._last_frames = np.array([entry.frames - 1 for entry in self.catalog.entries])
         for marginal in self.marginals:
             if WAVE_FRAME.fullmatch(marginal.control.name):
                 marginal.high = float(self._last_frames.max())
+        self._habits = Habits(self.priors, self.marginals, registry)
+        self._connect = self._habitual_modulation() if self._habits else None
         self._ranges = {m.control.name: (m.low, m.high) for m in self.marginals}
         self._column = {c.name: i for i, c in enumerate(registry.controls)}
         self._init = Patch.init(registry)
+        self._owners = [_owners(controls, registry) for controls in (registry.continuous, registry.categorical)]
         self._frames = [self._column[f"osc_{n}_wave_frame"] for n in range(1, OSCILLATORS + 1)]
         self._switches = [self._column[f"osc_{n}_on"] for n in range(1, OSCILLATORS + 1)]
         # A shard needs one block at a few attempts; a block is 2 MB.
@@ -100,17 +102,23 @@ class SyntheticSource:
         """The patch of a candidate."""
         block = self._block(index // BLOCK, attempt)
         row = index % BLOCK
-        return Patch(
+        patch = Patch(
             continuous=block.continuous[row],
             categorical=block.categorical[row],
-            modulation_slots=self._modulation(index, attempt),
+            modulation_slots=np.tile(EMPTY_SLOT, (MAX_SLOTS, 1)),
             wavetables=self._wavetables(block.wavetables[row]),
         )
+        return self._connected(patch, index, attempt)
 
     def _wavetables(self, places: NDArray[np.int32]) -> tuple[str, ...]:
         """Name the wavetables at these places in the catalog; -1 stands for the init preset's."""
         found = zip(places.tolist(), self._init.wavetables, strict=True)
         return tuple(init if place < 0 else self.catalog.entries[place].digest for place, init in found)
+
+    def _habitual_modulation(self) -> HabitualModulation | None:
+        if self.priors.modulation is None:
+            return None
+        return HabitualModulation(self.priors.modulation, self.priors.connection, self.registry, self.priors.name)
 
     def _draw_block(self, block: int, attempt: int) -> Block:
         """Draw a whole hypercube."""
@@ -121,12 +129,19 @@ class SyntheticSource:
         quantiles = qmc.LatinHypercube(d=len(self.marginals), rng=rng).random(BLOCK)
         defaults = [c.default - c.low if c.is_categorical else c.default for c in self.registry.controls]
         drawn = np.tile(np.array(defaults), (BLOCK, 1))
+        follows = self._habits.follow(block * BLOCK, BLOCK) if self._habits else np.zeros(BLOCK, dtype=bool)
+        if self._habits:
+            rng = np.random.default_rng([self.spec.seed, block, attempt, 4])
+            quantiles[~follows] = spread_evenly(rng, int((~follows).sum()), len(self.marginals))
         for marginal, column in zip(self.marginals, quantiles.T, strict=True):
             drawn[:, self._column[marginal.control.name]] = marginal.draw(column)
+        if self._habits:
+            for control, values in self._habits.draw(rng, quantiles):
+                drawn[follows, self._column[control.name]] = values[follows]
         for row in self.priors.constraint:
             if self.spec.kind in row.kinds:
-                self._apply(row, drawn)
-        wavetables = self._draw_wavetables(block, attempt, drawn[:, self._switches] > 0)
+                self._apply(row, drawn, follows)
+        wavetables = self._draw_wavetables(block, attempt, drawn[:, self._switches] > 0, follows)
         self._keep_to_frames(drawn, wavetables)
         is_categorical = np.array([c.is_categorical for c in self.registry.controls])
         return Block(
@@ -135,14 +150,17 @@ class SyntheticSource:
             wavetables=wavetables,
         )
 
-    def _draw_wavetables(self, block: int, attempt: int, is_on: NDArray[np.bool_]) -> NDArray[np.int32]:
+    def _draw_wavetables(
+        self, block: int, attempt: int, is_on: NDArray[np.bool_], follows: NDArray[np.bool_]
+    ) -> NDArray[np.int32]:
         """Draw places in the catalog, each as often as any other; an oscillator that is off keeps the init preset's."""
         rng = np.random.default_rng([self.spec.seed, block, attempt, 2])
         strata = rng.permuted(np.tile(np.arange(BLOCK), (OSCILLATORS, 1)), axis=1).T
         # Somewhere within its stratum, counted in whole places: also a catalog larger than a block is drawn evenly.
         within = rng.integers(len(self.catalog), size=strata.shape)
         places = ((strata * len(self.catalog) + within) // BLOCK).astype(np.int32)
-        return np.where(is_on & (np.arange(OSCILLATORS) < self.spec.varied_oscillators), places, -1)
+        is_init = follows[:, None] & (rng.random(places.shape) < self.priors.wavetables.init)
+        return np.where(is_on & ~is_init & (np.arange(OSCILLATORS) < self.spec.varied_oscillators), places, -1)
 
     def _keep_to_frames(self, drawn: NDArray[np.float64], wavetables: NDArray[np.int32]) -> None:
         """Let `wave_frame` go as far as each wavetable does, in place: beyond its last frame it changes nothing."""
@@ -150,8 +168,11 @@ class SyntheticSource:
         for place, column in enumerate(self._frames):
             drawn[:, column] *= last[:, place] / max(1, self._last_frames.max())
 
-    def _apply(self, row: ConstraintRow, drawn: NDArray[np.float64]) -> None:
-        """Make one constraint hold in every candidate of a block, in place."""
+    def _apply(self, row: ConstraintRow, drawn: NDArray[np.float64], follows: NDArray[np.bool_]) -> None:
+        """Make one constraint hold in every candidate of a block, in place.
+
+        What is drawn from a full prior is squeezed, so that it stays evenly spread; a habit's value is cut off.
+        """
         holds = np.ones(len(drawn), dtype=bool)
         for name, options in row.when.items():
             names = np.array(self.registry.by_name[name].options)
@@ -163,12 +184,34 @@ class SyntheticSource:
                 continue
             column = drawn[:, self._column[name]]
             prior_low, prior_high = self._ranges[name]
-            column[holds] = low + (column[holds] - prior_low) / (prior_high - prior_low) * (high - low)
+            squeezed = low + (column - prior_low) / (prior_high - prior_low) * (high - low)
+            column[holds] = np.where(follows, np.clip(column, low, high), squeezed)[holds]
 
-    def _modulation(self, patch_index: int, attempt: int) -> NDArray[np.float32]:
-        rng = np.random.default_rng([self.spec.seed, patch_index, attempt, 1])
-        if self.spec.tier == 3:
-            return draw_free(rng, self.registry)
+    def _connected(self, patch: Patch, index: int, attempt: int) -> Patch:
+        """The patch with its modulation. Where it follows habits, a source that moves nothing stays at its defaults."""
+        rng = np.random.default_rng([self.spec.seed, index, attempt, 1])
         if self.spec.fixed_modulation:
-            return draw_fixed(rng, self.registry, self.priors.route)
-        return np.tile(EMPTY_SLOT, (MAX_SLOTS, 1))
+            return replace(patch, modulation_slots=draw_fixed(rng, self.registry, self.priors.route))
+        if self.spec.tier < 3:
+            return patch
+        if self._connect is None or not self._habits.follow(index, 1)[0]:
+            return replace(patch, modulation_slots=draw_free(rng, self.registry))
+        names = (control.name for control in self.registry.categorical)
+        slots = self._connect.draw(rng, dict(zip(names, patch.categorical.tolist(), strict=True)))
+        used = slots[:, SlotField.SOURCE]
+        idle, idle_switches = ((owners >= 0) & ~np.isin(owners, used) for owners in self._owners)
+        return replace(
+            patch,
+            continuous=np.where(idle, self._init.continuous, patch.continuous),
+            categorical=np.where(idle_switches, self._init.categorical, patch.categorical),
+            modulation_slots=slots,
+        )
+
+
+def _owners(controls: Sequence[Control], registry: Registry) -> NDArray[np.intp]:
+    """The modulation source that each control sets, or -1: shape (controls,). Envelope 1 is heard without a route."""
+    found = []
+    for control in controls:
+        name = control.name if control.name in registry.source_index else module_of(control.name)
+        found.append(-1 if name == "env_1" else registry.source_index.get(name, -1))
+    return np.array(found)

@@ -19,7 +19,7 @@ from synthcore.base.hashing import canonical_json, content_hash
 from synthcore.sources.base import Candidate, Provenance
 from synthcore.sources.collection import Collection
 from synthcore.sources.presets import Projection, provenance_of
-from synthcore.sources.priors import default_priors, marginals
+from synthcore.sources.priors import marginals, shipped_priors
 from synthcore.sources.splits import SHARES, family_of, split_of
 from synthcore.sources.synthetic import MAX_ATTEMPTS
 from synthcore.spec import DatasetSpec
@@ -47,8 +47,8 @@ class VariationSource:
         self.spec, self.registry = spec, registry
         self.assets: Mapping[str, bytes] = {**init_assets(registry), **collection.assets}
         self.wavetable_names: Mapping[str, str] = {**init_names(registry), **collection.wavetable_names}
-        priors = default_priors()
-        self.marginals, self.priors_digest = marginals(registry, spec, priors), priors.digest
+        self.priors = shipped_priors("uniform")  # how far a control may move
+        self.marginals = marginals(registry, spec, self.priors)
         self._provenance = provenance_of(collection)
         projection = Projection(spec, registry)
         self._originals = [preset.patch for preset in collection.presets]

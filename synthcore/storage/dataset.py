@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from synthcore.base.errors import DatasetError
 from synthcore.engine.machine import Engine
 from synthcore.sources.base import Provenance
+from synthcore.sources.priors import Priors
 from synthcore.sources.splits import SHARES, Split
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema, weights
@@ -174,6 +175,11 @@ class Dataset:
     def priors(self) -> StoredPriors:
         """What each varied control was drawn from."""
         return schema.read_priors(self._file)
+
+    @cached_property
+    def drawn_from(self) -> Priors:
+        """The set of priors that its synthetic patches were drawn from."""
+        return schema.read_drawn_from(self._file)
 
     @property
     def priors_digest(self) -> str:

@@ -20,7 +20,7 @@ from synthcore.base.errors import DatasetError
 from synthcore.base.hashing import canonical_json
 from synthcore.engine.machine import Engine
 from synthcore.sources.base import Provenance
-from synthcore.sources.priors import Marginal
+from synthcore.sources.priors import Marginal, Priors
 from synthcore.spec import DatasetSpec
 from synthcore.vital.classes import EXTRAS, Classes
 from synthcore.vital.controls import Registry
@@ -183,7 +183,7 @@ class Drawing:
     """What the synthetic rows of a file were drawn from, and with which libraries."""
 
     priors: StoredPriors
-    priors_digest: str
+    drawn_from: Priors
     drawn_with: Mapping[str, str]
 
 
@@ -210,7 +210,7 @@ def write_header(file: h5py.File, header: Header) -> None:
             "tier": spec.tier,
             "spec": spec.model_dump_json(),
             "spec_fingerprint": spec.fingerprint,
-            "priors_digest": drawing.priors_digest,
+            "priors_digest": drawing.drawn_from.digest,
             "drawn_with": canonical_json(drawing.drawn_with),
             "priors": drawing.priors.model_dump_json(),
             "vita_version": engine.vita,
@@ -229,8 +229,9 @@ def write_header(file: h5py.File, header: Header) -> None:
             "extra_names": list(EXTRAS),
         }
     )
-    # A dataset, because attributes are never compressed.
-    schema.create_dataset("registry", data=np.frombuffer(registry.to_config().encode(), np.uint8), compression="gzip")
+    # Datasets, because attributes are never compressed.
+    for name, text in (("registry", registry.to_config()), ("drawn_from", drawing.drawn_from.model_dump_json())):
+        schema.create_dataset(name, data=np.frombuffer(text.encode(), np.uint8), compression="gzip")
 
 
 def write_assets(file: h5py.File, assets: Mapping[str, bytes]) -> None:
@@ -336,13 +337,22 @@ def read_priors(file: h5py.File) -> StoredPriors:
 def read_drawing(file: h5py.File) -> Drawing:
     """What the synthetic rows were drawn from, and with which libraries."""
     header = file["schema"].attrs
-    return Drawing(read_priors(file), str(header["priors_digest"]), dict(json.loads(header["drawn_with"])))
+    return Drawing(read_priors(file), read_drawn_from(file), dict(json.loads(header["drawn_with"])))
+
+
+def read_drawn_from(file: h5py.File) -> Priors:
+    """The set of priors itself; of a file from before it was kept, its digest alone."""
+    digest = str(file["schema"].attrs["priors_digest"])
+    if "drawn_from" not in file["schema"]:
+        return Priors(name="", digest=digest)
+    return Priors.model_validate_json(bytes(file["schema/drawn_from"][:])).model_copy(update={"digest": digest})
 
 
 def read_spec(file: h5py.File) -> DatasetSpec:
     """The spec the file was made from."""
     try:
-        return DatasetSpec.model_validate_json(file["schema"].attrs["spec"])
+        fields = json.loads(file["schema"].attrs["spec"])
+        return DatasetSpec.model_validate({"priors": "uniform", **fields})  # what all were before there was a choice
     except ValidationError as error:
         raise DatasetError(f"{file.filename} has a spec that this synthcore doesn't know; use a newer one") from error
 

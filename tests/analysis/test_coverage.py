@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from synthcore.analysis import coverage
 from synthcore.analysis.coverage import BINS, EXPECTED, THIN, cut, measure_coverage
-from synthcore.sources.priors import Marginal, PriorRow
+from synthcore.sources.prior_rows import PriorRow
+from synthcore.sources.priors import Marginal
 from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
@@ -96,12 +97,12 @@ def test_a_control_stuck_at_one_end_is_thin(tier_1, forge, registry, monkeypatch
     assert found.thin_unknown == ""
 
 
-def test_of_other_priors_nothing_is_claimed(tier_1, forge, monkeypatch):
+def test_of_priors_that_are_not_kept_nothing_is_claimed(tier_1, forge, monkeypatch):
     monkeypatch.setattr(coverage, "EXPECTED", 2)
     path = forge(tier_1)
     with h5py.File(path, "r+") as file:
-        file["schema"].attrs["priors_digest"] = "0" * 64
+        del file["schema/drawn_from"]  # as in a file from before it was kept
     with Dataset(path) as dataset:
         found = measure_coverage(dataset)
-    assert found.thin_unknown == "drawn from other priors than this synthcore's"
+    assert found.thin_unknown == "drawn from priors that the file doesn't hold"
     assert found.lowest_span > 0

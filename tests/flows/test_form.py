@@ -22,6 +22,7 @@ FLOWS = {
     "generate": ("generate.generate", ""),
     "inspect": ("inspect_dataset.inspect_dataset", "file"),
     "verify": ("verify.verify", "file"),
+    "fit-priors": ("fit_priors.fit_priors", ""),
     "discover-wt": ("discover_wavetables.discover_wavetables", ""),
     "download-presets": ("download_presets.download_presets", ""),
     "ingest": ("ingest_presets.ingest_presets", ""),
@@ -99,8 +100,8 @@ def test_the_form_of_verify_is_this() -> None:
 def test_generate_takes_its_parameters_in_the_order_that_callers_know() -> None:
     assert [*inspect.signature(flow_of("generate")).parameters] == [
         *("tier", "n_samples", "output", "seed", "workers", "data_dir", "fixed_modulation", "wavetables_from_tier"),
-        *("catalog", "community_dir", "factory", "repos", "approximate", "variations", "audio", "acceptance"),
-        *("grow_by", "weights", "html", "run"),
+        *("catalog", "community_dir", "factory", "repos", "approximate", "variations", "priors", "audio"),
+        *("acceptance", "grow_by", "weights", "html", "run"),
     ]
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from synthcore.base.errors import SpecError
 from synthcore.sources.modulation import MAX_CONNECTIONS, MIN_AMOUNT, STOP
-from synthcore.sources.priors import ConstraintRow, PriorRow, Priors, RouteRow, default_priors, marginals
+from synthcore.sources.prior_rows import ConstraintRow, PriorRow, RouteRow
+from synthcore.sources.priors import Priors, marginals, shipped_priors
 from synthcore.sources.synthetic import BLOCK, SyntheticSource
 from synthcore.spec import DatasetSpec
 from synthcore.vital.catalog import Catalog, builtin
@@ -317,7 +318,7 @@ def test_an_unused_slot_is_empty(block):
 
 @pytest.mark.parametrize("block", ["tier-2-fixed"], indirect=True)
 def test_each_of_8_fixed_routes_is_on_in_half_of_the_patches_in_a_slot_of_its_own(block):
-    routes = default_priors().route
+    routes = shipped_priors("uniform").route
     assert len(routes) == len({(r.source, r.destination) for r in routes}) == 8
     for place, route in enumerate(routes):
         slot = block.slots[:, place]
@@ -330,7 +331,7 @@ def test_each_of_8_fixed_routes_is_on_in_half_of_the_patches_in_a_slot_of_its_ow
 
 
 def test_a_fixed_route_that_the_synth_cannot_take_is_an_error():
-    priors = default_priors().model_copy(update={"route": (RouteRow(source="lfo_1", destination="osc_1_on"),)})
+    priors = shipped_priors("uniform").model_copy(update={"route": (RouteRow(source="lfo_1", destination="osc_1_on"),)})
     sampler = SyntheticSource(DatasetSpec(tier=2, fixed_modulation=True), REGISTRY, priors)
     with pytest.raises(SpecError, match="'osc_1_on' is not a modulation destination"):
         sampler.draw(0, 0)
@@ -340,7 +341,11 @@ def test_a_fixed_route_that_the_synth_cannot_take_is_an_error():
 
 
 def test_every_row_says_why():
-    assert [row for row in (*default_priors().prior, *default_priors().constraint) if not row.reason.strip()] == []
+    assert [
+        row
+        for row in (*shipped_priors("uniform").prior, *shipped_priors("uniform").constraint)
+        if not row.reason.strip()
+    ] == []
 
 
 def of_kinds(row):
@@ -360,7 +365,7 @@ def _only(row):
 
 
 def test_a_range_cut_by_more_than_a_fifth_says_what_was_measured():
-    for row in default_priors().prior:
+    for row in shipped_priors("uniform").prior:
         if row.range:
             share = min((row.range[1] - row.range[0]) / (c.high - c.low) for c in matched(row))
             assert share >= 0.8 - 1e-9 or row.measured.strip(), (row.controls, share)
@@ -368,7 +373,7 @@ def test_a_range_cut_by_more_than_a_fifth_says_what_was_measured():
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_the_synth_has_all_that_priors_toml_names(kind):
-    assert marginals(REGISTRY, DatasetSpec(**KINDS[kind]), default_priors())
+    assert marginals(REGISTRY, DatasetSpec(**KINDS[kind]), shipped_priors("uniform"))
 
 
 def prior(**row):
@@ -399,14 +404,14 @@ def constraint(**row):
     ],
 )
 def test_priors_that_the_synth_cannot_meet_are_refused_by_name(wrong, said):
-    priors = default_priors().model_copy(update=wrong)
-    with pytest.raises(SpecError, match=rf"priors\.toml: .*{said}"):
+    priors = shipped_priors("uniform").model_copy(update=wrong)
+    with pytest.raises(SpecError, match=rf"uniform\.toml: .*{said}"):
         SyntheticSource(DatasetSpec(), REGISTRY, priors)
 
 
 def test_of_several_rows_for_a_control_the_last_holds():
     rows = tuple(PriorRow(controls=("osc_?_level",), range=r, reason="a test") for r in ((0.0, 0.5), (0.25, 0.75)))
-    priors = default_priors().model_copy(update={"prior": rows, "constraint": ()})
+    priors = shipped_priors("uniform").model_copy(update={"prior": rows, "constraint": ()})
     (level,) = (m for m in marginals(REGISTRY, DatasetSpec(), priors) if m.control.name == "osc_1_level")
     assert (level.low, level.high) == (0.25, 0.75)
 
@@ -418,7 +423,7 @@ def test_an_option_that_shares_its_name_is_weighted_by_its_number():
     assert len(twins) > 1
     weights = {"None": 1.0, f"#{twins[0]}": 1.0}
     rows = (PriorRow(controls=(control.name,), options=weights, reason="a test"),)
-    priors = default_priors().model_copy(update={"prior": rows, "constraint": ()})
+    priors = shipped_priors("uniform").model_copy(update={"prior": rows, "constraint": ()})
     (marginal,) = (m for m in marginals(REGISTRY, DatasetSpec(), priors) if m.control == control)
     drawn = marginal.draw(np.linspace(0, 1, 100, endpoint=False))
     assert set(drawn) == {control.options.index("None"), twins[0]}

@@ -67,7 +67,7 @@ def scatter(folder, sounds):
     registry, spec = installed(), DatasetSpec(n_samples=len(sounds), audio=TINY)
     sampler, shards = SyntheticSource(spec, registry), []
     with new_file(folder / "first.h5") as file:
-        drawing = Drawing(StoredPriors.of(sampler.marginals), sampler.priors_digest, drawn_with())
+        drawing = Drawing(StoredPriors.of(sampler.marginals), sampler.priors, drawn_with())
         writer = ShardWriter(file, Header(spec, registry, engine(), drawing), builtin(), patches=1)
         writer.append(sampler.candidate(0, 0), (row_of(sounds[0]),), sampler.assets)
         writer.finish({}, [])
