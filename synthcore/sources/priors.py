@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,7 @@ class Priors(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    repeats: Literal["keep", "refuse"] = "keep"  # a drawn patch whose notes are all the same sound
     prior: tuple[PriorRow, ...]
     constraint: tuple[ConstraintRow, ...]
     route: tuple[RouteRow, ...]

@@ -49,6 +49,7 @@ class VariationSource:
         self.wavetable_names: Mapping[str, str] = {**init_names(registry), **collection.wavetable_names}
         priors = default_priors()
         self.marginals, self.priors_digest = marginals(registry, spec, priors), priors.digest
+        self.refuses_repeats = priors.repeats == "refuse"
         self._provenance = provenance_of(collection)
         projection = Projection(spec, registry)
         self._originals = [preset.patch for preset in collection.presets]
