@@ -55,6 +55,7 @@ class Inspection(Overview):
             "accepted": f"{self.acceptance:.1%} of {self.candidates} candidate patches",
             "refused": counted(self.faults) or "none",
             "near-duplicates": twice.near_text,
+            "repeats": f"{twice.repeats:.1%} of rows",
             "repeats of own notes": f"{twice.of_own_notes:.1%} of rows",
             "repeats of other patches": f"{twice.of_other_patches:.1%} of rows",
             "thin": covered.thin_text,
@@ -117,6 +118,7 @@ class Inspection(Overview):
         """What repeats."""
         twice = self.duplicates
         repeated = new_table("the same sound twice", "", "")
+        repeated.add_row("repeats", f"{twice.repeats:.1%} of rows: bit for bit another row of the file")
         repeated.add_row("own notes", f"{twice.of_own_notes:.1%} of rows: bit for bit another note of their patch")
         repeated.add_row("other patches", f"{twice.of_other_patches:.1%} of rows: bit for bit a row of another patch")
         if twice.rows_heard:
