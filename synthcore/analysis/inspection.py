@@ -105,7 +105,7 @@ class Inspection(Overview):
             presets.add_row(where, found_at.commit[:SHORT], found_at.licence, by, *counts)
         made = new_table("how it was made", "", "")
         made.add_row("spec", counted(_cut({k: v for k, v in self.spec.items() if k not in ("audio", "acceptance")})))
-        made.add_row("refuses", counted(self.spec["acceptance"]))
+        made.add_row("refuses", counted(self.refuses))
         made.add_row("schema", self.version)
         made.add_row("vita", f"{self.engine['vita']} on {self.engine['machine']}")
         made.add_row("synth here", "; ".join(self.other_synth) or "the same")

@@ -26,7 +26,7 @@ REPEATS = "repeats"
 #: Reason -> what it means, for people.
 REASONS = {
     SILENT: "quieter than the spec's min_rms_dbfs",
-    CLIPPING: "peak above the spec's max_peak",
+    CLIPPING: "peak above the spec's max_peak, or above the one of its source",
     NON_FINITE: "the audio holds NaN or infinity",
     NOT_LOADED: "the synth refused the preset",
     CRASH: "the synth crashed or ran out of memory twice, in fresh processes",

@@ -39,7 +39,7 @@ from synthcore.sources.presets import PresetSource, contents_digest, presets_of
 from synthcore.sources.priors import default_priors
 from synthcore.sources.synthetic import SyntheticSource, drawn_with
 from synthcore.sources.variations import VariationSource
-from synthcore.spec import DatasetSpec
+from synthcore.spec import ANY_PEAK, CLIPS_ABOVE, DatasetSpec
 from synthcore.storage import claims
 from synthcore.storage.opening import new_file
 from synthcore.storage.refs import ShardRef
@@ -104,7 +104,8 @@ def plan_shards(spec: DatasetSpec, rows_per_shard: int, presets: Collection | No
     """Cut a dataset into shards of whole patches, source after source.
 
     Shards of drawn patches are always full, even the last: so a larger dataset reuses it. A shard's plan holds only
-    what its source depends on: synthetic shards know nothing of presets.
+    what its source depends on: synthetic shards know nothing of presets. If the spec has no limit of the peak, each
+    source has its own.
 
     Raises
     ------
@@ -117,7 +118,9 @@ def plan_shards(spec: DatasetSpec, rows_per_shard: int, presets: Collection | No
 
     def plan(source: Source, first: int, patches: int, of_source: DatasetSpec, contents: str = "") -> None:
         of_presets = {} if source == "synthetic" else {"contents": contents, "collection": spec.presets_digest}
-        part = {"first_patch": first, "patches": patches, "spec": of_source, "origin": here, **of_presets}
+        limit = CLIPS_ABOVE if source == "synthetic" else ANY_PEAK
+        limited = of_source.model_copy(update={"acceptance": spec.acceptance.with_peak(limit)})
+        part = {"first_patch": first, "patches": patches, "spec": limited, "origin": here, **of_presets}
         plans.append(ShardPlan(index=len(plans), source=source, **part))
 
     given = spec.model_copy(update={"presets_digest": "", "variations": 0, "seed": 0})
