@@ -27,7 +27,7 @@ from pydantic import BaseModel
 from scipy.stats import qmc
 
 from synthcore.engine import faults
-from synthcore.spec import AcceptanceSpec, AudioSpec
+from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 from synthcore.vital.catalog import builtin
 from synthcore.vital.controls import Control, Registry, installed
 from synthcore.vital.normalize import to_units, to_values
@@ -115,7 +115,8 @@ class Engine:
     """One synth that serves preset after preset."""
 
     def __init__(self, request: Request) -> None:
-        self.audio, self.acceptance = request.audio, request.acceptance
+        self.audio = request.audio
+        self.limits = DatasetSpec(audio=request.audio, acceptance=request.acceptance).render_format
         self.judges = request.presets is None  # presets given are rendered whatever they sound like
         self.synth = vita.Synth()
         self.synth.set_sample_rate(self.audio.sample_rate)
@@ -144,7 +145,7 @@ class Engine:
 
     def _is_good(self, sound: NDArray[np.float32]) -> bool:
         rms_dbfs, peak = faults.measure(sound)
-        return faults.judge(rms_dbfs, peak, self.acceptance.min_rms_dbfs, self.acceptance.max_peak) is None
+        return faults.judge(rms_dbfs, peak, self.limits.min_rms_dbfs, self.limits.max_peak) is None
 
 
 _engines: list[Engine] = []  # one in each process of the pool

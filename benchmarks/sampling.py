@@ -1,4 +1,4 @@
-"""Whether the priors give what they promise, on 1,000 rows a kind: candidates accepted, and ranges reached.
+"""Whether the priors give what they promise, on 1,000 rows a kind: acceptance, ranges reached, no row twice.
 
 It doubles as the recorded run of 1,000 rows: time, refusals by reason, size.
 """
@@ -11,6 +11,8 @@ from pathlib import Path
 from benchmarks.measure import Measure, generate, synthcore
 
 ROWS = 1000
+#: The most rows that may repeat another; None while the default priors keep patches whose notes are one sound.
+MOST_REPEATED: float | None = None
 KINDS: dict[str, tuple[tuple[object, ...], float]] = {
     "tier 1": (("--tier", 1), 0.75),
     "tier 2": (("--tier", 2), 0.60),
@@ -30,6 +32,8 @@ def run(folder: Path) -> Iterator[Measure]:
         yield Measure(f"lowest span of a prior {kind}", coverage["lowest_span"], 0.90)
         missing = sum(map(len, coverage["missing_options"].values()))
         yield Measure(f"options that never occur {kind}", missing, 0, at_least=False)
+        repeated = found["duplicates"]["repeats"]
+        yield Measure(f"rows that repeat another bit for bit {kind}", repeated, MOST_REPEATED, at_least=False)
         yield Measure(f"1,000 rows {kind}", made.report["seconds"], unit="s")
         yield Measure(f"bytes per row {kind}", found["bytes"] / ROWS)
         for reason, count in found["faults"].items():

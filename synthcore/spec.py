@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from synthcore.base.hashing import content_hash
 from synthcore.base.messages import clash
@@ -16,6 +16,10 @@ from synthcore.engine.rendering import RenderFormat
 
 Digest = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 Note = Annotated[int, Field(ge=0, le=127), BeforeValidator(note)]
+#: The peak above which a note clips: near full scale, the most that anything but floats can hold.
+CLIPS_ABOVE = 0.99
+#: A peak that no note has: the synth holds its output within 2.1 of full scale.
+ANY_PEAK = 10.0
 #: What a row of the priors can be for: a tier, or tier 2 with fixed modulation.
 Kind = Literal["tier-1", "tier-2", "tier-2-fixed", "tier-3"]
 ShippedPriors = Literal["musical", "uniform"]  #: the priors that come with synthcore
@@ -61,8 +65,17 @@ class AcceptanceSpec(_Frozen):
     min_rms_dbfs: Annotated[float, Typed("DB")] = Field(
         -50.0, ge=-200, lt=0, description="A note quieter than this is silent."
     )
-    max_peak: Annotated[float, Typed("PEAK")] = Field(0.99, gt=0, le=10, description="A note with a higher peak clips.")
+    max_peak: Annotated[float | None, Typed("PEAK")] = Field(
+        None,
+        gt=0,
+        le=ANY_PEAK,
+        description=f"A note with a higher peak clips. By default {CLIPS_ABOVE}, but any peak of presets is kept.",
+    )
     cpu_seconds: WholeSeconds = Field(20, ge=1, le=3_600, description="CPU time limit of a render; 0.4 is normal.")
+
+    def with_peak(self, limit: float) -> AcceptanceSpec:
+        """The same, with this limit of the peak unless it has one."""
+        return self if self.max_peak is not None else self.model_copy(update={"max_peak": limit})
 
 
 class DatasetSpec(_Frozen):
@@ -88,7 +101,13 @@ class DatasetSpec(_Frozen):
     presets_digest: Digest = Field("", description="The collection of presets, by digest; none if empty.")
     variations: Count = Field(0, ge=0, le=10_000_000, description="Patches to make by changing and mixing presets.")
     audio: AudioSpec = Field(default_factory=AudioSpec)
-    acceptance: AcceptanceSpec = Field(default_factory=AcceptanceSpec)
+    acceptance: AcceptanceSpec = Field(default_factory=AcceptanceSpec, validate_default=True)
+
+    @field_validator("acceptance")
+    @classmethod
+    def _peak_of_drawn_patches(cls, acceptance: AcceptanceSpec, info: ValidationInfo) -> AcceptanceSpec:
+        """Without presets there is one limit, and the spec says it: specs that mean the same are the same."""
+        return acceptance if info.data.get("presets_digest") else acceptance.with_peak(CLIPS_ABOVE)
 
     @model_validator(mode="after")
     def _fixed_modulation_is_of_tier_2(self) -> DatasetSpec:
@@ -131,6 +150,6 @@ class DatasetSpec(_Frozen):
         return RenderFormat(
             **self.audio.model_dump(),
             min_rms_dbfs=self.acceptance.min_rms_dbfs,
-            max_peak=self.acceptance.max_peak,
+            max_peak=ANY_PEAK if self.acceptance.max_peak is None else self.acceptance.max_peak,
             cpu_seconds=self.acceptance.cpu_seconds,
         )

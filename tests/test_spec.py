@@ -99,6 +99,22 @@ def test_what_a_zygote_is_started_for_is_the_specs():
     assert (fmt.min_rms_dbfs, fmt.max_peak) == (-50.0, 0.99)
 
 
+def test_without_presets_the_limit_of_the_peak_is_that_of_drawn_patches():
+    assert DatasetSpec().acceptance.max_peak == 0.99
+    given = DatasetSpec(acceptance=AcceptanceSpec(max_peak=0.99))
+    assert (DatasetSpec(), DatasetSpec().fingerprint) == (given, given.fingerprint)
+    assert DatasetSpec(acceptance=AcceptanceSpec(min_rms_dbfs=-40)).acceptance.max_peak == 0.99
+
+
+def test_with_presets_no_limit_is_another_spec_than_any_limit():
+    """So a file with presets that was made when there was always a limit means what it meant."""
+    none = DatasetSpec(presets_digest="1" * 64)
+    assert none.acceptance.max_peak is None
+    assert DatasetSpec.model_validate_json(none.model_dump_json()) == none
+    given = DatasetSpec(presets_digest="1" * 64, acceptance=AcceptanceSpec(max_peak=0.99))
+    assert given.fingerprint != none.fingerprint
+
+
 @pytest.mark.parametrize("tier", [1, 3])
 def test_fixed_modulation_is_of_tier_2_alone(tier):
     with pytest.raises(ValidationError, match=f"fixed_modulation belongs to tier 2, not to tier {tier}"):

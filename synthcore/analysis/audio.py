@@ -49,6 +49,7 @@ class Duplicates(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    repeats: float  # the audio of any other row, bit for bit: the next two together
     of_own_notes: float  # the audio of another note of the same patch, bit for bit
     of_other_patches: float  # the audio of a row of another patch, bit for bit
     rows_heard: int  # 0 where there is no audio
@@ -116,7 +117,7 @@ def measure_audio(dataset: Dataset, limit: int) -> AudioMeasurements:
 
 def find_duplicates(dataset: Dataset, measured: AudioMeasurements) -> Duplicates:
     """Measure how much repeats: exactly, by every row's hash; nearly, by the rows heard."""
-    _, sounds = np.unique(dataset.column("audio_sha256"), return_inverse=True)
+    _, sounds, rows_of_sound = np.unique(dataset.column("audio_sha256"), return_inverse=True, return_counts=True)
     patches = _patch_numbers(dataset)
     pairs, of_row, rows_of_pair = np.unique(
         np.stack([sounds, patches], axis=1), axis=0, return_inverse=True, return_counts=True
@@ -124,6 +125,7 @@ def find_duplicates(dataset: Dataset, measured: AudioMeasurements) -> Duplicates
     patches_of_sound = np.bincount(pairs[:, 0], minlength=1)
     rows = max(1, len(dataset))
     return Duplicates(
+        repeats=float((rows_of_sound[sounds] > 1).sum()) / rows,
         of_own_notes=float((rows_of_pair[of_row.ravel()] > 1).sum()) / rows,
         of_other_patches=float((patches_of_sound[sounds] > 1).sum()) / rows,
         rows_heard=len(measured.rows),

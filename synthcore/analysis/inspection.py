@@ -55,6 +55,7 @@ class Inspection(Overview):
             "accepted": f"{self.acceptance:.1%} of {self.candidates} candidate patches",
             "refused": counted(self.faults) or "none",
             "near-duplicates": twice.near_text,
+            "repeats": f"{twice.repeats:.1%} of rows",
             "repeats of own notes": f"{twice.of_own_notes:.1%} of rows",
             "repeats of other patches": f"{twice.of_other_patches:.1%} of rows",
             "thin": covered.thin_text,
@@ -104,7 +105,7 @@ class Inspection(Overview):
             presets.add_row(where, found_at.commit[:SHORT], found_at.licence, by, *counts)
         made = new_table("how it was made", "", "")
         made.add_row("spec", counted(_cut({k: v for k, v in self.spec.items() if k not in ("audio", "acceptance")})))
-        made.add_row("refuses", counted(self.spec["acceptance"]))
+        made.add_row("refuses", counted(self.refuses))
         made.add_row("schema", self.version)
         made.add_row("vita", f"{self.engine['vita']} on {self.engine['machine']}")
         made.add_row("synth here", "; ".join(self.other_synth) or "the same")
@@ -117,6 +118,7 @@ class Inspection(Overview):
         """What repeats."""
         twice = self.duplicates
         repeated = new_table("the same sound twice", "", "")
+        repeated.add_row("repeats", f"{twice.repeats:.1%} of rows: bit for bit another row of the file")
         repeated.add_row("own notes", f"{twice.of_own_notes:.1%} of rows: bit for bit another note of their patch")
         repeated.add_row("other patches", f"{twice.of_other_patches:.1%} of rows: bit for bit a row of another patch")
         if twice.rows_heard:

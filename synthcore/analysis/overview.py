@@ -17,11 +17,14 @@ from pydantic import BaseModel, ConfigDict
 from synthcore.base.shell import command, typed
 from synthcore.sources.base import PRESET_SOURCES, Provenance
 from synthcore.sources.splits import SHARES
+from synthcore.spec import CLIPS_ABOVE
 from synthcore.storage.dataset import Dataset
 
 WIDTH = 80  #: columns that every terminal has
 SHORT = 12  #: digits of a hash, enough for people to compare; JSON has all of them
 PLACES = 4  #: how many places of presets the text names; `inspect` lists all
+#: The limit of the peak where a spec names none.
+BY_SOURCE = f"{CLIPS_ABOVE} where drawn, any of presets"
 USUAL = (0.05, 0.5, 0.95)  #: quantiles of the loudness that the text gives
 
 
@@ -69,6 +72,7 @@ class Overview(BaseModel):
     faults: dict[str, int]
     loudness_dbfs: list[float]  # at USUAL; empty if there are no rows
     highest_peak: float
+    clipping_rows: int  # whose peak is above CLIPS_ABOVE
     wavetables: int  # how many the oscillators play, each counted once
     sources: dict[str, int]
     splits: dict[str, int]  # rows of each; none in a shard
@@ -81,6 +85,12 @@ class Overview(BaseModel):
     def accepted(self) -> str:
         """How many candidates were kept, and why others were refused, in words."""
         return accepted(self.candidates, self.faults)
+
+    @property
+    def refuses(self) -> dict[str, Any]:
+        """What candidates are refused for, as the spec says it; in words where each source has its own limit."""
+        limits: dict[str, Any] = self.spec["acceptance"]
+        return limits if limits["max_peak"] is not None else {**limits, "max_peak": BY_SOURCE}
 
     def begin_text(self) -> str:
         """Describe what there is and what to do next, for a terminal."""
@@ -100,6 +110,7 @@ class Overview(BaseModel):
             "plays": f"{self.wavetables} wavetables",
             "splits": counted(self.splits),
             "loudness": self._loudness(),
+            "clips": clipping_text(self.clipping_rows, self.rows),
             "accepted": self.accepted,
             "no rows": f"from {len(self.refused_presets)} presets, listed below" if self.refused_presets else "",
             "lacks": "; ".join(f"{g['patches']} {g['source']} patches from {g['first_patch']}" for g in self.gaps),
@@ -154,6 +165,7 @@ def look(dataset: Dataset) -> Overview:
         faults=faults,
         loudness_dbfs=[float(q) for q in np.quantile(rms_dbfs, USUAL)] if len(rms_dbfs) else [],
         highest_peak=float(dataset.column("peak").max(initial=0)),
+        clipping_rows=count_clipping(dataset),
         wavetables=len(np.unique(dataset.column("wavetables"))),
         sources=dict(Counter(source.decode() for source in dataset.column("source").tolist())),
         splits=_count_splits(dataset),
@@ -169,6 +181,16 @@ def count_candidates(dataset: Dataset) -> tuple[int, dict[str, int]]:
     patches = set(zip(dataset.column("source").tolist(), dataset.column("patch_index").tolist(), strict=True))
     reasons = Counter(reason.decode() for reason in dataset.rejections()["reason"].tolist())
     return len(patches), dict(reasons.most_common())
+
+
+def count_clipping(dataset: Dataset) -> int:
+    """Count the rows that clip wherever they aren't stored as floats. Files of an older synthcore lack the column."""
+    return int((dataset.column("peak").astype(np.float64) > CLIPS_ABOVE).sum())
+
+
+def clipping_text(clipping: int, rows: int) -> str:
+    """Say how many rows clip; nothing if none does."""
+    return f"{clipping} of {rows} rows have a peak above {CLIPS_ABOVE} (column clips)" if clipping else ""
 
 
 def accepted(candidates: int, refused: Mapping[str, int]) -> str:

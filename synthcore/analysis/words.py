@@ -307,10 +307,11 @@ def _readable(value: Any) -> Any:
 def _origin(metadata: Mapping[str, Any]) -> list[str]:
     """Describe what is known of a row besides the parts of its sound; hashes are cut short."""
     found = {name: value[:SHORT] if _is_hash(value) else value for name, value in metadata.items()}
+    clips = ", which clips" if metadata.get("clips") else ""
     parents = ", ".join(parent[:SHORT] for parent in str(found["parents"]).split(", "))
     pairs = {
         "played": f"note {found['midi_note']} at velocity {found['velocity']}",
-        "measured": f"{found['rms_dbfs']:.1f} dBFS, peak {found['peak']:.2f}; audio {found['audio_sha256']}",
+        "measured": f"{found['rms_dbfs']:.1f} dBFS, peak {found['peak']:.2f}{clips}; audio {found['audio_sha256']}",
         "source": f"{found['source']}, tier {found['tier']}",
         "patch": f"{found['patch_index']}, attempt {found['attempt']}; label {found['preset_hash']}",
         "name": found["preset_name"],

@@ -21,15 +21,17 @@ NON_FINITE = "non-finite"
 NOT_LOADED = "not-loaded"
 CRASH = "crash"
 CPU_LIMIT = "cpu-limit"
+REPEATS = "repeats"
 
 #: Reason -> what it means, for people.
 REASONS = {
     SILENT: "quieter than the spec's min_rms_dbfs",
-    CLIPPING: "peak above the spec's max_peak",
+    CLIPPING: "peak above the spec's max_peak, or above the one of its source",
     NON_FINITE: "the audio holds NaN or infinity",
     NOT_LOADED: "the synth refused the preset",
     CRASH: "the synth crashed or ran out of memory twice, in fresh processes",
     CPU_LIMIT: "rendering took more CPU time than the spec's cpu_seconds",
+    REPEATS: "nothing in it follows the note, so its rows would repeat each other; not rendered",
 }
 
 #: Where a fault is of a document, not of a note.

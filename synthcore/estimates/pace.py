@@ -25,6 +25,7 @@ from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import Interrupted, LowAcceptance, SynthcoreError
 from synthcore.base.hashing import content_hash
 from synthcore.base.progress import Progress
+from synthcore.engine.faults import REPEATS
 from synthcore.engine.lending import at_most
 from synthcore.engine.rendering import Fault, RenderedRow
 from synthcore.engine.stopping import interruptible, stopped_after
@@ -75,7 +76,8 @@ class Pace(BaseModel):
 class Meter:
     """Measures a pace by listening to what becomes of candidates.
 
-    The first candidate of each worker doesn't count: it waited for a process to start.
+    The first render of each worker doesn't count: it waited for a process to start. Nor do candidates refused meanwhile
+    without a render.
 
     Parameters
     ----------
@@ -89,7 +91,7 @@ class Meter:
         self._workers, self._clock = workers, clock
         self._lock = threading.Lock()
         self._faults: Counter[str] = Counter()
-        self.candidates = self._rows = self._bytes = 0
+        self.candidates = self._rows = self._bytes = self._rendered = self._untimed = 0
         self._since = self._last = self._cpu_seconds = 0.0
 
     def hear(self, event: Progress) -> None:
@@ -104,8 +106,9 @@ class Meter:
             if event.fault:
                 self._faults[event.fault] += 1
             self._last = self._clock()
-            if self.candidates <= self._workers:
-                self._since = self._last
+            self._rendered += event.fault != REPEATS
+            if self._rendered <= self._workers:
+                self._since, self._untimed = self._last, self.candidates
 
     @property
     def seconds(self) -> float:
@@ -121,7 +124,7 @@ class Meter:
             if not self.candidates:
                 return None
             cpu_seconds = self._cpu_seconds / self.candidates
-            timed = self.candidates - self._workers
+            timed = self.candidates - self._untimed
             return Pace(
                 measured=measured,
                 candidates=self.candidates,

@@ -107,7 +107,13 @@ def require_writable(output: Path) -> None:
 def _differences(theirs: DatasetSpec, ours: DatasetSpec) -> list[str]:
     """Name what two specs disagree on, besides the number of rows."""
     old, new = _flat(theirs), _flat(ours)
-    return [f"{name} {old[name]} there, {new[name]} here" for name in new if old.get(name) != new[name]]
+    return [
+        f"{name} {_stated(old[name])} there, {_stated(new[name])} here" for name in new if old.get(name) != new[name]
+    ]
+
+
+def _stated(value: object) -> object:
+    return "not given" if value is None else value
 
 
 def _flat(spec: DatasetSpec) -> dict[str, object]:

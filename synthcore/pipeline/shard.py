@@ -26,6 +26,7 @@ from synthcore.base import progress
 from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import EngineMismatch, LowAcceptance
 from synthcore.base.hashing import content_hash, file_checksum
+from synthcore.engine import faults
 from synthcore.engine.client import require_room
 from synthcore.engine.lending import borrow_renderer
 from synthcore.engine.machine import engine
@@ -38,12 +39,13 @@ from synthcore.sources.presets import PresetSource, contents_digest, presets_of
 from synthcore.sources.priors import Priors, digest_of
 from synthcore.sources.synthetic import SyntheticSource, drawn_with
 from synthcore.sources.variations import VariationSource
-from synthcore.spec import DatasetSpec
+from synthcore.spec import ANY_PEAK, CLIPS_ABOVE, DatasetSpec
 from synthcore.storage import claims
 from synthcore.storage.opening import new_file
 from synthcore.storage.refs import ShardRef
 from synthcore.storage.schema import VERSION, Drawing, Header, StoredPriors
 from synthcore.storage.writer import ShardWriter
+from synthcore.vital.activity import follows_note
 from synthcore.vital.catalog import Catalog, builtin
 from synthcore.vital.controls import installed
 
@@ -108,7 +110,8 @@ def plan_shards(spec: DatasetSpec, rows_per_shard: int, presets: Collection | No
     """Cut a dataset into shards of whole patches, source after source.
 
     Shards of drawn patches are always full, even the last: so a larger dataset reuses it. A shard's plan holds only
-    what its source depends on: synthetic shards know nothing of presets.
+    what its source depends on: synthetic shards know nothing of presets. If the spec has no limit of the peak, each
+    source has its own.
 
     Raises
     ------
@@ -120,7 +123,9 @@ def plan_shards(spec: DatasetSpec, rows_per_shard: int, presets: Collection | No
 
     def plan(source: Source, first: int, patches: int, of_source: DatasetSpec, contents: str = "") -> None:
         of_presets = {} if source == "synthetic" else {"contents": contents, "collection": spec.presets_digest}
-        part = {"first_patch": first, "patches": patches, "spec": of_source, "origin": origin(of_source), **of_presets}
+        limit = CLIPS_ABOVE if source == "synthetic" else ANY_PEAK
+        limited = of_source.model_copy(update={"acceptance": spec.acceptance.with_peak(limit)})
+        part = {"first_patch": first, "patches": patches, "spec": limited, "origin": origin(of_source), **of_presets}
         plans.append(ShardPlan(index=len(plans), source=source, **part))
 
     given = spec.model_copy(update={"presets_digest": "", "variations": 0, "seed": 0, "priors": "uniform"})
@@ -304,12 +309,10 @@ class ShardWork:
         return self.supply.provenance(self._parents)
 
     def _work(self) -> None:
-        """Make candidates, and borrow a renderer for each; stop when none is waiting."""
+        """Try candidates; stop when none is waiting."""
         try:
-            while made := self._next():
-                candidate, preset = made
-                with borrow_renderer(self.plan.spec.render_format, self.timeout_seconds) as renderer:
-                    outcome = renderer.render(preset)
+            while candidate := self._next():
+                outcome = self._try(candidate)
                 with self._lock:
                     if self._given_up:  # by another renderer, whose reason counts
                         return
@@ -318,14 +321,25 @@ class ShardWork:
             self._waiting.clear()  # the others needn't go on
             raise
 
-    def _next(self) -> tuple[Candidate, bytes] | None:
-        """Make the next candidate, and write it as the preset that will be rendered."""
+    def _next(self) -> Candidate | None:
+        """Make the next candidate."""
         try:
             index, attempt = self._waiting.popleft()
         except IndexError:
             return None
-        candidate = self.supply.candidate(index, attempt)
-        return candidate, candidate.patch.to_json(installed(), self._assets(candidate)).encode()
+        return self.supply.candidate(index, attempt)
+
+    def _try(self, candidate: Candidate) -> Outcome:
+        """Render a candidate, unless its rows would repeat each other: that is known beforehand."""
+        if self._repeats(candidate):
+            return Outcome((), Fault(faults.NO_NOTE, faults.REPEATS, None, None), CpuSeconds())
+        preset = candidate.patch.to_json(installed(), self._assets(candidate)).encode()
+        with borrow_renderer(self.plan.spec.render_format, self.timeout_seconds) as renderer:
+            return renderer.render(preset)
+
+    def _repeats(self, candidate: Candidate) -> bool:
+        has_notes = self.supply.refuses_repeats and len(self.plan.spec.audio.notes) > 1
+        return has_notes and not follows_note(candidate.patch, installed())
 
     def _assets(self, candidate: Candidate) -> Mapping[str, bytes]:
         return {**self.supply.assets, **candidate.assets} if candidate.assets else self.supply.assets
@@ -369,5 +383,5 @@ class ShardWork:
             raise LowAcceptance(
                 f"shard {self.plan.index} accepted {self._accepted} of {self.candidates} candidates (patch "
                 f"{candidate.index} was tried {candidate.attempt + 1} times); refused: {table}. "
-                "Loosen min_rms_dbfs or max_peak, hold the note longer, or widen the notes"
+                "Loosen min_rms_dbfs or max_peak, hold the note longer, or widen the notes; for repeats, play one note"
             )

@@ -10,7 +10,14 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict
 
-from synthcore.analysis.overview import SHORT, accepted, count_candidates, pairs_text
+from synthcore.analysis.overview import (
+    SHORT,
+    accepted,
+    clipping_text,
+    count_candidates,
+    count_clipping,
+    pairs_text,
+)
 from synthcore.base.shell import command, typed
 from synthcore.engine.faults import REASONS
 from synthcore.pipeline.tally import duration
@@ -63,6 +70,7 @@ class Summary(BaseModel):
     faults: dict[str, int]
     file_candidates: int  # of the file alone, as an inspection counts them
     file_faults: dict[str, int]
+    clipping_rows: int  # in the file
     gaps: tuple[Gap, ...] = ()  # what the dataset lacks
     seconds: float  # wall clock, from the first shard's start to the output's name
     synth_cpu_seconds: float  # of all renders: kept ones, refused ones, and the silent ones before a first note
@@ -85,7 +93,7 @@ class Summary(BaseModel):
         for shard in shards:
             faults.update(shard.faults)
         with Dataset(dataset.path) as made:
-            patches, file_faults = count_candidates(made)
+            (patches, file_faults), clipping = count_candidates(made), count_clipping(made)
         return cls(
             output=dataset.path,
             digest=dataset.digest,
@@ -99,6 +107,7 @@ class Summary(BaseModel):
             faults=dict(sorted(faults.items())),
             file_candidates=patches + sum(file_faults.values()),
             file_faults=file_faults,
+            clipping_rows=clipping,
             gaps=tuple(gaps),
             seconds=round(stats.seconds, 3),
             synth_cpu_seconds=round(sum(s.synth_cpu_seconds for s in shards), 3),
@@ -122,6 +131,11 @@ class Summary(BaseModel):
         """How many candidates were kept: of the file, and of all shards where that differs."""
         in_shards = f"; in all shards {self.acceptance:.1%} of {self.candidates}"
         return accepted(self.file_candidates, self.file_faults) + in_shards * (self.candidates != self.file_candidates)
+
+    @property
+    def clipping(self) -> str:
+        """How many rows clip, in words; nothing if none does."""
+        return clipping_text(self.clipping_rows, self.rows)
 
     @property
     def headline(self) -> str:
@@ -152,6 +166,7 @@ class Summary(BaseModel):
             "file": f"{typed(output)} ({self.bytes / 1e6:.1f} MB)",
             "digest": self.digest,  # whole: it is what two runs are compared by
             "accepted": self.accepted,
+            "clips": self.clipping,
             "presets": self._read(),
             "weights": f"measured at {self.weights} rows" if self.weights else "",
             "missing": f"{len(self.gaps)} shards failed; the same command again renders just these"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from synthcore.base.messages import clash
 from synthcore.base.quantities import Count, Seconds, Typed, items
@@ -21,7 +21,7 @@ from synthcore.settings.command import (
     Rendering,
 )
 from synthcore.settings.commandline import CommandOnly, Hidden
-from synthcore.spec import DatasetSpec, Digest
+from synthcore.spec import AcceptanceSpec, DatasetSpec, Digest
 from synthcore.storage import MergeMode
 
 #: Steps that are cached, as --refresh names them.
@@ -139,6 +139,12 @@ class Generate(FlowCommand, Rendering, DatasetSpec):
         description="Make nothing; say what it would take: rows, bytes, minutes on this machine, free disk.",
     )
     run: RunSettings = Field(default_factory=RunSettings)
+
+    @field_validator("acceptance")
+    @classmethod
+    def _peak_of_drawn_patches(cls, acceptance: AcceptanceSpec, info: ValidationInfo) -> AcceptanceSpec:  # noqa: ARG003
+        """Whether there are presets is found out later."""
+        return acceptance
 
     @model_validator(mode="after")
     def _variations_are_of_presets(self) -> Generate:

@@ -67,6 +67,10 @@ class Supply(Protocol):
         """How many candidates a patch may have. With 1, a refused one is left out; with more, one has to be found."""
 
     @property
+    def refuses_repeats(self) -> bool:
+        """Whether a candidate in which nothing follows the note is refused: its rows would repeat each other."""
+
+    @property
     def marginals(self) -> Sequence[Marginal]:
         """What each control is drawn from; none where nothing is drawn."""
 

@@ -23,6 +23,7 @@ class PresetSource:
     """The supply of presets from one source: `community` or `factory`."""
 
     attempts = 1
+    refuses_repeats = False
     marginals = ()
 
     def __init__(self, spec: DatasetSpec, registry: Registry, collection: Collection, source: Source) -> None:

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,7 @@ class Priors(BaseModel):
     about: str = ""
     licence: str = ""  # of the presets whose habits it holds
     full_share: Annotated[float, Field(ge=0.1, le=1)] = 1.0
+    repeats: Literal["keep", "refuse"] = "keep"  # a drawn patch whose notes are all the same sound
     prior: tuple[PriorRow, ...] = ()
     constraint: tuple[ConstraintRow, ...] = ()
     route: tuple[RouteRow, ...] = ()

@@ -75,6 +75,7 @@ class SyntheticSource:
         self.assets = {**init_assets(registry), **self.catalog.assets}
         self.wavetable_names = {**init_names(registry), **{e.digest: e.name for e in self.catalog.entries}}
         self.marginals = marginals(registry, spec, self.priors)
+        self.refuses_repeats = self.priors.repeats == "refuse"
         self._last_frames = np.array([entry.frames - 1 for entry in self.catalog.entries])
         for marginal in self.marginals:
             if WAVE_FRAME.fullmatch(marginal.control.name):

@@ -49,6 +49,7 @@ class VariationSource:
         self.wavetable_names: Mapping[str, str] = {**init_names(registry), **collection.wavetable_names}
         self.priors = shipped_priors("uniform")  # how far a control may move
         self.marginals = marginals(registry, spec, self.priors)
+        self.refuses_repeats = self.priors.repeats == "refuse"
         self._provenance = provenance_of(collection)
         projection = Projection(spec, registry)
         self._originals = [preset.patch for preset in collection.presets]

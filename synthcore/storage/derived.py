@@ -1,6 +1,6 @@
 """Derived columns: made from the labels when shards are merged, by versioned rules. New rules need no new renders.
 
-Which controls can be heard, which family a row belongs to, and which split the family is in.
+Which controls can be heard, which family a row belongs to, which split the family is in, and which rows clip.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from synthcore.base.hashing import canonical_json
 from synthcore.sources import splits as families
 from synthcore.sources.splits import family_of, split_of
+from synthcore.spec import CLIPS_ABOVE
 from synthcore.storage.labels import patch_at
 from synthcore.vital.activity import Labels, activity, activity_rules
 from synthcore.vital.classes import Classes
@@ -69,7 +70,8 @@ class Derived:
             "metadata/split": np.array([split_of(name) for name in names], dtype="S5"),
         }
         notes = np.diff(first, append=len(places))
-        return {name: np.repeat(values, notes, axis=0) for name, values in found.items()}
+        repeated = {name: np.repeat(values, notes, axis=0) for name, values in found.items()}
+        return {**repeated, "metadata/clips": clips(labels["metadata/peak"])}
 
     def _labels(self, patches: Columns, classes: Classes) -> Labels:
         return Labels(
@@ -84,3 +86,9 @@ class Derived:
         if parent := patches["metadata/parents"][patch, 0].decode():
             return self._families[parent]
         return family_of(patch_at(patches, patch, classes))
+
+
+def clips(peaks: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which rows clip, by their peaks, as exactly as candidates are judged: both of shape (N,)."""
+    found: NDArray[np.bool_] = peaks.astype(np.float64) > CLIPS_ABOVE
+    return found

@@ -13,6 +13,7 @@ from synthcore.base.atomic import atomic_path
 from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import engine
 from synthcore.engine.rendering import RenderedRow
+from synthcore.spec import CLIPS_ABOVE
 from synthcore.storage import schema
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.opening import new_file, open_file
@@ -47,6 +48,8 @@ class Restoring:
             self._file["metadata/audio_sha256"][place] = row.audio_sha256.encode()
             self._file["metadata/rms_dbfs"][place] = row.rms_dbfs
             self._file["metadata/peak"][place] = row.peak
+            if "metadata/clips" in self._file:  # only since synthcore keeps what clips
+                self._file["metadata/clips"][place] = row.peak > CLIPS_ABOVE
 
     def finish(self) -> None:
         """Bring the header up to date: the engine and the content digest that the file has now."""

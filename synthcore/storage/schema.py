@@ -77,6 +77,7 @@ def derived_columns(registry: Registry) -> tuple[Column, ...]:
         Column("params/active", "?", (len(registry.controls),)),
         Column("metadata/family", "S64"),
         Column("metadata/split", "S5"),
+        Column("metadata/clips", "?"),
     )
 
 
@@ -304,8 +305,7 @@ def write_sources(file: h5py.File, sources: Iterable[Provenance]) -> None:
 
 def read_sources(file: h5py.File) -> list[Provenance]:
     """Where the presets come from."""
-    fields_of_all = [file[f"sources/{name}"].asstr()[:] for name in SOURCE_COLUMNS]
-    return [Provenance(*row) for row in zip(*fields_of_all, strict=True)]
+    return [Provenance(*row) for row in zip(*(file[f"sources/{n}"].asstr()[:] for n in SOURCE_COLUMNS), strict=True)]
 
 
 def write_rejections(file: h5py.File, rejections: Mapping[str, NDArray[Any]]) -> None:

@@ -78,6 +78,7 @@ def test_a_patchs_own_notes_are_no_duplicates_but_their_repeats_are_told(tier_1,
     with Dataset(tier_1.path) as before, Dataset(path) as after:
         plain, repeating = (find_duplicates(d, measure_audio(d, QUICK)) for d in (before, after))
         heard = measure_audio(after, QUICK)
+    assert repeating.repeats == repeating.of_own_notes
     assert repeating.of_own_notes == pytest.approx(plain.of_own_notes + 2 / 15)
     assert repeating.of_other_patches == plain.of_other_patches == 0
     assert heard.nearest[row] != row + 1

@@ -280,6 +280,21 @@ def test_a_meter_measures_from_when_every_worker_has_begun() -> None:
     assert Meter(2).pace("run") is None
 
 
+def test_a_meter_waits_for_the_first_renders_whatever_is_refused_without_one() -> None:
+    clock = Clock()
+    meter = Meter(2, clock)
+    for _ in range(5):
+        meter.hear(Progress(rows=0, fault="repeats"))
+    clock.now += 30  # until processes have started
+    for _ in range(4):
+        meter.hear(Progress(rows=2, fault=None, cpu_seconds=1.0))
+        clock.now += 0.5
+    found = meter.pace("run")
+    assert found is not None
+    assert (found.candidates, found.accepted) == (9, 4)
+    assert found.per_second == pytest.approx(2.0)
+
+
 def planned(wish: Any, *flags: object) -> Work:
     return looked_at(wish(*flags, "--workers", 2))[0]
 

@@ -14,11 +14,14 @@ import pytest
 
 import synthcore
 from synthcore.analysis.inspection import inspect
+from synthcore.analysis.words import describe
 from synthcore.base.errors import DatasetError, SpecError
 from synthcore.flows.cli import main
 from synthcore.ingest.collecting import ingest, make_collection
 from synthcore.pipeline import library
+from synthcore.pipeline.continuing import require_continuable
 from synthcore.pipeline.shard import plan_shards
+from synthcore.pipeline.summary import RunStats, Summary
 from synthcore.publishing.recipe import render_recipe, write_recipe
 from synthcore.sources.collection import Collection
 from synthcore.sources.presets import PresetSource, Projection
@@ -175,6 +178,53 @@ def test_a_refused_preset_is_named_with_its_file(dataset):
     assert (of_presets.licence, of_presets.repository) == ("CC-BY-4.0", "https://example.org/sounds")
     assert "Zoë" in of_presets.authors
     assert "CC-BY-4.0" in found.to_text()
+
+
+@pytest.fixture
+def loud(preset_documents, tmp_path) -> Collection:
+    """A preset that clips."""
+    folder = tmp_path / "loud"
+    folder.mkdir()
+    document = preset_documents["still.vital"]
+    document["settings"] |= {"volume": 7399.0, "osc_1_level": 1.0}
+    (folder / "loud.vital").write_text(json.dumps(document))
+    return ingest([folder], REGISTRY, check=False, workers=1)[0]
+
+
+def test_a_preset_or_a_variation_that_clips_is_kept_and_marked(loud, short, tmp_path):
+    made = make_dataset(spec_of(loud, short, n_samples=6, variations=1), kept(loud, tmp_path), loud)
+    with Dataset(made.path) as dataset:
+        peaks, clips, sources = (dataset.column(name) for name in ("peak", "clips", "source"))
+        assert peaks[sources == b"community"].min() > 0.99
+        assert (sources == b"variation").sum() == 2
+        assert peaks[sources == b"synthetic"].max() <= 0.99
+        np.testing.assert_array_equal(clips, peaks > 0.99)
+        assert b"clipping" not in dataset.rejections()["reason"][dataset.rejections()["source"] != b"synthetic"]
+        assert verify(dataset, None, tolerance_db=-60, workers=2).exact == len(dataset)
+        found = inspect(dataset)
+        assert "which clips" in describe(dataset, 0).to_text()
+    says = f"{clips.sum()} of 10 rows have a peak above 0.99 (column clips)"
+    assert says in found.to_text()
+    assert "max_peak 0.99 where drawn, any of presets" in " ".join(found.to_text().split())
+    stats = RunStats(cached=0, rows_rendered=10, seconds=1.0, data_dir=made.data_dir)
+    summary = Summary.of(made.spec, made.ref, made.shards, [], stats)
+    assert says in summary.to_text()
+    assert says in summary.to_markdown()
+
+
+def test_a_limit_of_the_peak_that_is_given_holds_for_presets(loud, short, tmp_path):
+    spec = spec_of(loud, short, n_samples=2, variations=0, acceptance=AcceptanceSpec(max_peak=0.99))
+    made = make_dataset(spec, kept(loud, tmp_path), loud)
+    with Dataset(made.path) as dataset:
+        assert not dataset.column("clips").any()
+        assert [preset.reason for preset in inspect(dataset).refused_presets] == ["clipping"]
+
+
+def test_a_file_with_presets_of_another_limit_is_not_continued(loud, short, tmp_path):
+    limited = AcceptanceSpec(max_peak=0.99)
+    made = make_dataset(spec_of(loud, short, n_samples=2, variations=0, acceptance=limited), kept(loud, tmp_path), loud)
+    with pytest.raises(SpecError, match=r"another spec \(max_peak 0.99 there, not given here\)"):
+        require_continuable(made.path, spec_of(loud, short, n_samples=2, variations=0), overwrite=False)
 
 
 def test_wavetables_of_the_catalog_have_its_numbers_and_others_come_behind(preset_documents, short, tmp_path):

@@ -109,12 +109,13 @@ def test_a_dataset_that_grows_keeps_families_splits_and_activity(tier_1, tmp_pat
 def test_the_content_digest_knows_nothing_of_rules(tier_1, forge):
     path = forge(tier_1)
     with h5py.File(path, "r+") as file:
-        del file["params/active"], file["metadata/family"], file["metadata/split"]
+        del file["params/active"], file["metadata/family"], file["metadata/split"], file["metadata/clips"]
     with Dataset(path) as dataset:
         assert dataset.digest == tier_1.ref.digest
-        assert not {"active", "family", "split"} & set(dataset.column_names)
+        assert not {"active", "family", "split", "clips"} & set(dataset.column_names)
         assert "split" not in dataset[0]
         assert inspect(dataset).splits == {}
+        assert inspect(dataset).clipping_rows == 0  # counted from the peaks
         with pytest.raises(DatasetError, match="has no splits: .*generate it again"):
             dataset.split("train")
 

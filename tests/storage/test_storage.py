@@ -55,7 +55,12 @@ COLUMNS = {
     "metadata/peak": ("<f4", ()),
 }
 #: Only of a merged file.
-DERIVED = {"params/active": ("|b1", (448,)), "metadata/family": ("|S64", ()), "metadata/split": ("|S5", ())}
+DERIVED = {
+    "params/active": ("|b1", (448,)),
+    "metadata/family": ("|S64", ()),
+    "metadata/split": ("|S5", ()),
+    "metadata/clips": ("|b1", ()),
+}
 DENSE = {"params/modulation_t3": ("<f4", (4, 32, 428))}
 
 

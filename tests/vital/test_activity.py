@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 
 from synthcore.base.errors import SpecError
+from synthcore.engine.play import play
 from synthcore.flows.cli import main
 from synthcore.sources.synthetic import SyntheticSource
-from synthcore.spec import DatasetSpec
+from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.verification.trials import LEAST_MOVE, ActivityVerdict, move
-from synthcore.vital.activity import Activity, Labels, Rule, Table, active, activity, activity_rules
+from synthcore.vital.activity import Activity, Labels, Rule, Table, active, activity, activity_rules, follows_note
 from synthcore.vital.controls import Registry
 from synthcore.vital.normalize import to_units
-from synthcore.vital.patch import Patch, SlotField
+from synthcore.vital.patch import Patch, SlotField, init_assets
 
 Route = tuple[str, str, float]
 
@@ -268,6 +269,68 @@ def test_a_moved_control_has_another_value_and_all_others_their_own(registry):
         if place < 322 and not registry.continuous[place].is_whole:
             assert abs(after[place] - before[place]) >= LEAST_MOVE - 1e-6
         assert 0 <= after[place] <= (1 if place < 322 else len(registry.categorical[place - 322].options) - 1)
+
+
+#: Nothing follows the note but what a case adds.
+STILL: Mapping[str, float | str] = {"osc_1_midi_track": "Off", "osc_1_destination": "FILTER 1"}
+FILTERED: Mapping[str, float | str] = {**STILL, "filter_1_on": "On", "filter_1_model": "Dirty"}
+KEYTRACKED: Mapping[str, float | str] = {**STILL, "lfo_1_sync": "Keytrack"}
+SAMPLED: Mapping[str, float | str] = {**STILL, "sample_on": "On", "sample_destination": "EFFECTS"}
+#: An oscillator that is off waits for one that doesn't wait.
+WAITING: Mapping[str, float | str] = {**STILL, "osc_2_destination": "FILTER 2", "osc_2_distortion_type": "#10"}
+
+
+@pytest.mark.parametrize(
+    ("controls", "routes", "follows"),
+    [
+        ({}, [], True),
+        (STILL, [], False),
+        ({**STILL, "osc_2_on": "On"}, [], True),
+        ({**STILL, "osc_2_on": "On", "osc_2_destination": "REVERB"}, [], False),
+        ({**STILL, "osc_2_on": "On", "osc_2_destination": "REVERB", "osc_1_distortion_type": "#7"}, [], True),
+        (SAMPLED, [], False),
+        ({**SAMPLED, "sample_keytrack": "On"}, [], True),
+        (FILTERED, [], False),
+        ({**FILTERED, "filter_1_keytrack": 0.5}, [], True),
+        (FILTERED, [("lfo_1", "filter_1_keytrack", 0.5)], True),
+        ({**FILTERED, "filter_1_keytrack": 0.5, "filter_1_model": "Formant"}, [], False),
+        ({**FILTERED, "filter_1_keytrack": 0.5, "filter_1_mix": 0.0}, [], False),
+        ({**FILTERED, "filter_1_keytrack": 0.5, "osc_1_destination": "EFFECTS"}, [], False),
+        ({**STILL, "filter_fx_on": "On", "filter_fx_keytrack": 0.5}, [], True),
+        ({**STILL, "filter_fx_on": "On", "filter_fx_keytrack": 0.5, "osc_1_destination": "DIRECT OUT"}, [], False),
+        (STILL, [("note", "osc_1_level", 0.5)], True),
+        (STILL, [("note_in_octave", "osc_1_tune", 0.5)], True),
+        (STILL, [("note", "osc_2_level", 0.5)], False),
+        (STILL, [("note", "lfo_1_frequency", 0.5)], False),
+        (KEYTRACKED, [], False),
+        (KEYTRACKED, [("lfo_1", "osc_1_tune", 0.5)], True),
+        ({**STILL, "portamento_force": "On", "portamento_time": 0.0}, [], False),
+        ({"osc_2_on": "On", "osc_1_distortion_type": "#7", "osc_2_distortion_type": "#10"}, [], False),
+        ({**WAITING, "filter_2_on": "On", "filter_2_model": "Dirty", "filter_2_keytrack": 0.5}, [], False),
+    ],
+)
+def test_a_patch_in_which_nothing_follows_the_note_sounds_the_same_at_every_note(controls, routes, follows, registry):
+    patch = patch_with(registry, controls, routes)
+    assert follows_note(patch, registry) == follows
+    assert (len(sounds_of(patch, registry, init_assets(registry))) > 1) == follows
+
+
+@pytest.mark.parametrize("tier", [1, 2, 3])
+def test_drawn_patches_that_the_rules_call_the_same_at_every_note_are(tier, registry):
+    sampler = SyntheticSource(DatasetSpec(tier=tier, seed=3), registry)
+    drawn = (sampler.draw(slot, 0) for slot in range(60))
+    still = [patch for patch in drawn if not follows_note(patch, registry)][:4]
+    assert still
+    assert [len(sounds_of(patch, registry, sampler.assets)) for patch in still] == [1] * len(still)
+
+
+def sounds_of(patch: Patch, registry: Registry, assets: Mapping[str, bytes]) -> set[str]:
+    """The different sounds that a patch makes of some notes, by hash."""
+    audio = AudioSpec(sample_rate=22_050, notes=(36, 61, 84), note_seconds=0.1, render_seconds=0.15)
+    fmt = DatasetSpec(audio=audio).render_format.refusing_nothing()
+    outcome = play(patch.to_json(registry, assets).encode(), fmt)
+    assert outcome.fault is None
+    return {row.audio_sha256 for row in outcome.rows}
 
 
 @pytest.mark.parametrize("made", ["tier_1", "tier_3"])
