@@ -94,8 +94,9 @@ class ShardPlan(BaseModel):
 
 def origin() -> str:
     """Fingerprint of everything besides the spec that decides what a shard holds."""
-    parts = [engine().fingerprint, installed().fingerprint, default_priors().digest, drawn_with(), builtin().digest]
-    return content_hash(parts)
+    priors = default_priors()
+    parts = [engine().fingerprint, installed().fingerprint, priors.digest, drawn_with(), builtin().digest]
+    return content_hash([*parts, priors.shapes.library])
 
 
 def plan_shards(spec: DatasetSpec, rows_per_shard: int, presets: Collection | None = None) -> list[ShardPlan]:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from synthcore.base.errors import SpecError
 from synthcore.base.spelling import meant
+from synthcore.sources.shapes import ShapePriors
 from synthcore.spec import DatasetSpec, Kind
 from synthcore.vital.controls import Control, Registry
 
@@ -78,6 +79,7 @@ class Priors(BaseModel):
     prior: tuple[PriorRow, ...]
     constraint: tuple[ConstraintRow, ...]
     route: tuple[RouteRow, ...]
+    shapes: ShapePriors = ShapePriors()
     digest: str
 
     @field_validator("constraint")
