@@ -116,6 +116,11 @@ class Patch:
         return hash(self.hash)
 
     @property
+    def asset_names(self) -> tuple[str, ...]:
+        """The SHA-256 of every asset that it plays."""
+        return tuple(name for name in (*self.wavetables, *self.extras) if name is not None)
+
+    @property
     def exact(self) -> NDArray[np.float32]:
         """`exact_values` as a column, shape (322,), float32: NaN if there are none."""
         return np.full_like(self.continuous, np.nan) if self.exact_values is None else self.exact_values
@@ -329,7 +334,7 @@ class Patch:
         SynthcoreError
             One is missing.
         """
-        missing = [name for name in (*self.wavetables, *self.extras) if name is not None and name not in assets]
+        missing = [name for name in self.asset_names if name not in assets]
         if missing:
             raise SynthcoreError(
                 f"the patch plays asset {missing[0]}, which isn't built in; give it as assets=dataset.assets"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -80,7 +80,8 @@ def builtin_digest() -> str:
 
 def builtin_name(line: Mapping[str, Any]) -> str | None:
     """What a line is called if it is a built-in shape, whatever its own name says."""
-    return _names().get(canonical_json(canonical_line(line)))
+    place = _places().get(canonical_json(canonical_line(line)))
+    return None if place is None else builtin_shapes()[place].name
 
 
 def are_builtin(content: bytes, registry: Registry) -> bool:
@@ -91,6 +92,37 @@ def are_builtin(content: bytes, registry: Registry) -> bool:
     return all(builtin_name(line) is not None or line in init for line in lines)
 
 
+def lfo_numbers(content: bytes | None, registry: Registry) -> list[int]:
+    """Number the shapes of the eight LFOs: 0 the init preset's, n the n-th built-in one, -1 any other.
+
+    Parameters
+    ----------
+    content : bytes or None
+        An asset of LFO shapes; None for the init preset's, and empty if it isn't known.
+    registry : Registry
+    """
+    if not content:
+        return [0 if content is None else -1] * LFOS
+    return [
+        0 if line == canonical_line(init) else 1 + _places().get(canonical_json(line), -2)
+        for line, init in zip(json.loads(content), registry.init["lfos"], strict=True)
+    ]
+
+
+def lfos_of(numbers: Iterable[int], registry: Registry) -> tuple[str, bytes]:
+    """Make the asset of LFO shapes with these numbers, as `lfo_numbers` counts: its name and its content.
+
+    Raises
+    ------
+    IndexError
+        A shape has no such number.
+    """
+    known = [canonical_line(registry.init["lfos"][0]), *(shape.line for shape in builtin_shapes())]
+    if min(chosen := list(numbers)) < 0:
+        raise IndexError(f"shapes count from 0, the init preset's; {min(chosen)} stands for one that isn't built in")
+    return asset_of([known[number] for number in chosen])
+
+
 def asset_of(content: Any) -> tuple[str, bytes]:
     """Write LFO shapes or curves as an asset: its name, the SHA-256, and its canonical JSON."""
     text = canonical_json(content).encode()
@@ -98,8 +130,8 @@ def asset_of(content: Any) -> tuple[str, bytes]:
 
 
 @lru_cache(maxsize=1)
-def _names() -> dict[str, str]:
-    return {canonical_json(shape.line): shape.name for shape in builtin_shapes()}
+def _places() -> dict[str, int]:
+    return {canonical_json(shape.line): place for place, shape in enumerate(builtin_shapes())}
 
 
 # --- How lines are made ---------------------------------------------------------------------------------------------

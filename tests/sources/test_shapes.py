@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import tomllib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -24,20 +28,26 @@ from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.merge import merge_shards
+from synthcore.training.batches import Examples
 from synthcore.verification.rerendering import verify
 from synthcore.vital.controls import installed
 from synthcore.vital.noises import builtin_sample_name
 from synthcore.vital.patch import Patch, SlotField, is_connected
 from synthcore.vital.reading import read_document
-from synthcore.vital.shapes import KINDS, builtin_name, builtin_shapes, canonical_line
-from tests.conftest import TIMEOUT_SECONDS
+from synthcore.vital.shapes import KINDS, builtin_name, builtin_shapes, canonical_line, lfo_numbers, lfos_of
+from tests.conftest import ROOT, TIMEOUT_SECONDS
 
 REGISTRY = installed()
 OFTEN = ShapePriors(lfo=0.6, curve=0.2, sample=0.4)
 SPEC = DatasetSpec(
-    tier=3, seed=17, n_samples=12, audio=AudioSpec(sample_rate=22050, notes=(60,), note_seconds=0.1, render_seconds=0.2)
+    tier=3, seed=17, n_samples=8, audio=AudioSpec(sample_rate=22050, notes=(60,), note_seconds=0.1, render_seconds=0.2)
 )
 INIT = [canonical_line(lfo) for lfo in REGISTRY.init["lfos"]]
+
+
+def code(page: str, language: str) -> list[str]:
+    """The blocks of code on a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
 def source(shapes: ShapePriors, **spec):
@@ -160,6 +170,13 @@ def test_priors_that_make_no_sense_are_refused(fields, named):
         ShapePriors(**fields)
 
 
+def test_the_table_that_contributors_are_shown_is_one():
+    (table,) = (tomllib.loads(text)["shapes"] for text in code("CONTRIBUTING.md", "toml") if "[shapes]" in text)
+    priors = ShapePriors(**table)
+    assert (priors.lfo, priors.curve, priors.sample) == (0.59, 0.08, 0.4)
+    assert set(priors.lfo_kinds) == set(KINDS)
+
+
 # --- In a file -------------------------------------------------------------------------------------------------------
 
 
@@ -171,7 +188,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         priors = default_priors().model_copy(update={"shapes": often})
         patch.setattr(synthetic, "default_priors", lambda: priors)
-        shards = [render_shard(plan, folder, TIMEOUT_SECONDS) for plan in plan_shards(SPEC, 6)]
+        shards = [render_shard(plan, folder, TIMEOUT_SECONDS) for plan in plan_shards(SPEC, 4)]
     ref = merge_shards(shards, folder / "made.h5", library.merge_context(SPEC, folder))
     with Dataset(ref.path) as dataset:
         yield dataset
@@ -219,6 +236,43 @@ def test_a_batch_with_classes_gives_the_patch_and_its_sound(made):
     assert patch == made.patch(row)
     sound = render(patch, 60, audio=SPEC.audio, assets=made.assets)
     assert (sound == made[row]["audio"]).all()
+
+
+def test_a_batch_numbers_the_shape_of_each_lfo_alike_in_every_file(made):
+    """The numbers are those of the library, whatever classes a file has; and they lead back to the sound."""
+    examples = Examples(made.path)
+    batch = examples.read(examples.rows)
+    names = [None, *(shape.name for shape in builtin_shapes())]
+    for row, numbers in enumerate(batch["lfo_shapes"].tolist()):
+        extras = made.patch(row).extras
+        lfos = json.loads(made.assets[extras.lfos]) if extras.lfos else INIT
+        assert [names[number] for number in numbers] == [builtin_name(lfo) for lfo in lfos]
+        if extras.lfos:
+            assert lfos_of(numbers, REGISTRY) == (extras.lfos, made.assets[extras.lfos])
+    assert batch["lfo_shapes"].any()
+    assert batch["lfo_shapes"].shape == (len(made), 8)
+
+
+def test_a_shape_of_someone_elses_has_no_number():
+    content = json.dumps(
+        [{**builtin_shapes()[0].line, "powers": [0.5, 0.0]}, builtin_shapes()[1].line, *INIT[2:]]
+    ).encode()
+    numbers = lfo_numbers(content, REGISTRY)
+    assert numbers == [-1, 2, *[0] * 6]
+    assert lfo_numbers(b"", REGISTRY) == [-1] * 8  # a recipe leaves it out
+    with pytest.raises(IndexError, match="-1 stands for one that isn't built in"):
+        lfos_of(numbers, REGISTRY)
+
+
+def test_the_training_page_turns_learned_shapes_into_sound(made, tmp_path, monkeypatch, capsys):
+    (tmp_path / "data").mkdir()
+    shutil.copy(made.path, tmp_path / "data" / "train.h5")
+    monkeypatch.chdir(tmp_path)
+    (block,) = (text for text in code("docs/training.md", "python") if "lfos_of" in text)
+    names: dict[str, Any] = {}
+    exec(compile(block, "training.md", "exec"), names)
+    assert capsys.readouterr().out == "Ramp Up\n"
+    assert names["sound"].shape == (2, 88200)
 
 
 def test_a_recipe_keeps_what_is_made_of_built_in_shapes(made, tmp_path):
