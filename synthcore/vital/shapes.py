@@ -109,7 +109,7 @@ def lfo_numbers(content: bytes | None, registry: Registry) -> list[int]:
     ]
 
 
-def lfos_of(numbers: Iterable[int], registry: Registry) -> tuple[str, bytes]:
+def lfo_asset(numbers: Iterable[int], registry: Registry) -> tuple[str, bytes]:
     """Make the asset of LFO shapes with these numbers, as `lfo_numbers` counts: its name and its content.
 
     Raises

@@ -34,7 +34,7 @@ from synthcore.vital.controls import installed
 from synthcore.vital.noises import builtin_sample_name
 from synthcore.vital.patch import Patch, SlotField, is_connected
 from synthcore.vital.reading import read_document
-from synthcore.vital.shapes import KINDS, builtin_name, builtin_shapes, canonical_line, lfo_numbers, lfos_of
+from synthcore.vital.shapes import KINDS, builtin_name, builtin_shapes, canonical_line, lfo_asset, lfo_numbers
 from tests.conftest import ROOT, TIMEOUT_SECONDS
 
 REGISTRY = installed()
@@ -248,7 +248,7 @@ def test_a_batch_numbers_the_shape_of_each_lfo_alike_in_every_file(made):
         lfos = json.loads(made.assets[extras.lfos]) if extras.lfos else INIT
         assert [names[number] for number in numbers] == [builtin_name(lfo) for lfo in lfos]
         if extras.lfos:
-            assert lfos_of(numbers, REGISTRY) == (extras.lfos, made.assets[extras.lfos])
+            assert lfo_asset(numbers, REGISTRY) == (extras.lfos, made.assets[extras.lfos])
     assert batch["lfo_shapes"].any()
     assert batch["lfo_shapes"].shape == (len(made), 8)
 
@@ -261,14 +261,14 @@ def test_a_shape_of_someone_elses_has_no_number():
     assert numbers == [-1, 2, *[0] * 6]
     assert lfo_numbers(b"", REGISTRY) == [-1] * 8  # a recipe leaves it out
     with pytest.raises(IndexError, match="-1 stands for one that isn't built in"):
-        lfos_of(numbers, REGISTRY)
+        lfo_asset(numbers, REGISTRY)
 
 
 def test_the_training_page_turns_learned_shapes_into_sound(made, tmp_path, monkeypatch, capsys):
     (tmp_path / "data").mkdir()
     shutil.copy(made.path, tmp_path / "data" / "train.h5")
     monkeypatch.chdir(tmp_path)
-    (block,) = (text for text in code("docs/training.md", "python") if "lfos_of" in text)
+    (block,) = (text for text in code("docs/training.md", "python") if "lfo_asset" in text)
     names: dict[str, Any] = {}
     exec(compile(block, "training.md", "exec"), names)
     assert capsys.readouterr().out == "Ramp Up\n"
