@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from synthcore.training.torch import BatchStream, RowDataset, ShuffledBatches
     from synthcore.vital.controls import Registry
     from synthcore.vital.patch import LABELS, Patch
+    from synthcore.vital.shapes import builtin_shapes, lfo_asset
 
 _HOMES = {
     "LABELS": "synthcore.vital.patch",
@@ -45,6 +46,7 @@ _HOMES = {
     "RunSettings": "synthcore.settings.generate",
     "ShuffledBatches": "synthcore.training.torch",
     "SynthcoreError": "synthcore.base.errors",
+    "builtin_shapes": "synthcore.vital.shapes",
     "compute_weights": "synthcore.flows.running.calls",
     "discover_wavetables": "synthcore.flows.running.calls",
     "fit_priors": "synthcore.flows.running.calls",
@@ -53,6 +55,7 @@ _HOMES = {
     "generate": "synthcore.flows.running.calls",
     "ingest_presets": "synthcore.flows.running.calls",
     "inspect": "synthcore.flows.running.calls",
+    "lfo_asset": "synthcore.vital.shapes",
     "render": "synthcore.playback",
     "render_many": "synthcore.playback",
     "verify": "synthcore.flows.running.calls",
@@ -72,6 +75,7 @@ __all__ = [
     "RunSettings",
     "ShuffledBatches",
     "SynthcoreError",
+    "builtin_shapes",
     "compute_weights",
     "discover_wavetables",
     "distance",
@@ -80,6 +84,7 @@ __all__ = [
     "generate",
     "ingest_presets",
     "inspect",
+    "lfo_asset",
     "render",
     "render_many",
     "verify",

@@ -46,7 +46,7 @@ def render(
     audio : AudioSpec
         Sample rate and seconds: of a dataset, `dataset.spec.audio`. Its notes and velocity are ignored.
     assets : mapping of str to bytes, optional
-        What the patch refers to: of a dataset, `dataset.assets`. Built-in wavetables needn't be given.
+        What the patch refers to: of a dataset, `dataset.assets`. Built-in wavetables and samples needn't be given.
 
     Returns
     -------

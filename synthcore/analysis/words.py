@@ -21,8 +21,10 @@ from synthcore.base.errors import DatasetError
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.activity import Labels, activity
 from synthcore.vital.controls import Control
+from synthcore.vital.noises import builtin_sample_name
 from synthcore.vital.panel import Knob, Module, Panel, panel, plain, signed
 from synthcore.vital.patch import Patch
+from synthcore.vital.shapes import builtin_name, canonical_line
 
 CELL = 38  #: columns: two controls that are no longer stand side by side
 LABEL = 19  #: columns for a control's name
@@ -239,14 +241,17 @@ def _shape(sound: _Sound, number: str) -> tuple[str, str] | None:
     if not shapes:
         return "shape", "another one, which this file leaves out"
     shape, init = shapes[int(number) - 1], sound.dataset.registry.init["lfos"][int(number) - 1]
-    is_same = all(shape[key] == init.get(key) for key in shape if key != "name")
-    return None if is_same else ("shape", f"drawn, {shape['num_points']} points")
+    is_same = canonical_line(shape) == canonical_line(init)
+    return None if is_same else ("shape", builtin_name(shape) or f"drawn, {shape['num_points']} points")
 
 
 def _sample(sound: _Sound, _: str) -> tuple[str, str] | None:
-    sample = sound.extra(sound.patch.extras.sample)
-    if sample is None:
+    name = sound.patch.extras.sample
+    sample = sound.extra(name)
+    if name is None or sample is None:
         return None
+    if builtin := builtin_sample_name(name):
+        return "sample", builtin
     seconds = f"{plain(sample['length'] / sample['sample_rate'])} s" if sample else "which this file leaves out"
     return "sample", f"another one, {seconds}"
 
@@ -263,9 +268,17 @@ def _connections(sound: _Sound, everything: bool) -> Iterator[ConnectionWords]:
     for number, connection in sound.connections.items():
         is_heard = number in sound.heard_slots
         if is_heard or everything:
-            is_drawn = curves is not None and (not curves or str(number - 1) in curves)  # they count slots from 0
-            sentence = _sentence(connection, sound.panel) + (", through a drawn curve" if is_drawn else "")
+            sentence = _sentence(connection, sound.panel) + _through(curves, number)
             yield ConnectionWords(slot=number, sentence=sentence, is_heard=is_heard)
+
+
+def _through(curves: Any, number: int) -> str:
+    """Name the curve that was drawn for a slot, if one was; `curves` is `_Sound.extra`'s."""
+    curve = None if curves is None else curves.get(str(number - 1))  # they count slots from 0
+    if curve is None:
+        return ", through a drawn curve" if curves == {} else ""
+    name = builtin_name(curve)
+    return f", through the curve {name}" if name else ", through a drawn curve"
 
 
 def _sentence(connection: _Connection, of_synth: Panel) -> str:

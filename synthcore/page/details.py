@@ -47,11 +47,11 @@ def describe(dataset: Dataset, row: int) -> Details:
 def _waves(dataset: Dataset, row: int) -> list[Wave]:
     """Draw the wavetable of each oscillator that is on, at the frame where it stands without modulation."""
     patch, classes = dataset.patch(row), dataset.classes
-    values = patch.values(dataset.registry)
+    values, assets = patch.values(dataset.registry), dataset.assets_of(patch)
     waves = []
     for oscillator, digest in zip(range(1, OSCILLATORS + 1), patch.wavetables, strict=True):
         if values[f"osc_{oscillator}_on"]:
-            content, frame = dataset.assets[digest], values[f"osc_{oscillator}_wave_frame"]
+            content, frame = assets[digest], values[f"osc_{oscillator}_wave_frame"]
             wave = waveform(content, frame)
             waves.append(
                 Wave(

@@ -37,6 +37,7 @@ from synthcore.sources.base import PRESET_SOURCES, SOURCES, Candidate, Provenanc
 from synthcore.sources.collection import Collection
 from synthcore.sources.presets import PresetSource, contents_digest, presets_of
 from synthcore.sources.priors import Priors, digest_of
+from synthcore.sources.shapes import library_digest
 from synthcore.sources.synthetic import SyntheticSource, drawn_with
 from synthcore.sources.variations import VariationSource
 from synthcore.spec import ANY_PEAK, CLIPS_ABOVE, DatasetSpec
@@ -96,14 +97,8 @@ class ShardPlan(BaseModel):
 
 def origin(spec: DatasetSpec) -> str:
     """Fingerprint of everything besides the spec that decides what a shard holds."""
-    parts = [
-        engine().fingerprint,
-        installed().fingerprint,
-        digest_of(spec.priors),
-        drawn_with(),
-        builtin().digest,
-    ]
-    return content_hash(parts)
+    parts = [engine().fingerprint, installed().fingerprint, digest_of(spec.priors), drawn_with(), builtin().digest]
+    return content_hash([*parts, library_digest() if spec.tier == 3 else ""])
 
 
 def plan_shards(spec: DatasetSpec, rows_per_shard: int, presets: Collection | None = None) -> list[ShardPlan]:

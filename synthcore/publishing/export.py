@@ -90,4 +90,5 @@ def _files_of(dataset: Dataset, row: int, folder: Path) -> ExportedRow:
 def _write(dataset: Dataset, row: ExportedRow, wav: Path, preset: Path) -> None:
     name = f"{dataset.path.stem} row {row.row}"
     wavfile.write(wav, dataset.spec.audio.sample_rate, dataset.column("audio", [row.row])[0].T)
-    preset.write_text(canonical_json(dataset.patch(row.row).to_preset(dataset.registry, dataset.assets, name)))
+    patch = dataset.patch(row.row)
+    preset.write_text(canonical_json(patch.to_preset(dataset.registry, dataset.assets_of(patch), name)))

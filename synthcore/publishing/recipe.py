@@ -29,8 +29,11 @@ from synthcore.storage import recipe as storage
 from synthcore.storage.dataset import Dataset
 from synthcore.verification.rerendering import find_damage
 from synthcore.vital.catalog import Catalog, builtin
+from synthcore.vital.classes import EXTRAS
 from synthcore.vital.controls import installed
+from synthcore.vital.noises import builtin_samples
 from synthcore.vital.patch import init_assets
+from synthcore.vital.shapes import are_builtin
 
 #: Rows whose patches are read at a time.
 BATCH = 1024
@@ -85,15 +88,24 @@ class RenderResult(BaseModel):
 def write_recipe(dataset: Dataset, output: Path) -> RecipeResult:
     """Write a dataset's recipe.
 
-    It leaves out the audio, and every asset that is neither built in nor the init preset's.
+    It leaves out the audio, and every asset that is neither built in, made of built-in shapes, nor the init preset's.
     """
-    ours = {**init_assets(dataset.registry), **builtin().assets}
+    ours = _ours(dataset)
     kept = [name for name in dataset.assets if name in ours]
     storage.write(dataset, {name: dataset.assets[name] for name in kept}, output)
     left_out = len(dataset.assets) - len(kept)
     return RecipeResult(
         path=str(output), rows=len(dataset), digest=dataset.digest, assets_kept=len(kept), assets_left_out=left_out
     )
+
+
+def _ours(dataset: Dataset) -> set[str]:
+    """The assets that are nobody else's: built in, of the init preset, or made of built-in shapes."""
+    drawn = dict(zip(EXTRAS, dataset.classes.extras, strict=True))
+    held = [name for name in (*drawn["lfos"], *drawn["curves"]) if name is not None and name in dataset.assets]
+    shapes = {name for name in held if are_builtin(dataset.assets[name], dataset.registry)}
+    samples = {digest for _, digest, _ in builtin_samples()}
+    return {*init_assets(dataset.registry), *builtin().assets, *samples, *shapes}
 
 
 def render_recipe(recipe: Dataset, folders: Sequence[Path], output: Path, workers: int) -> RenderResult:

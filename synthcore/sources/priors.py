@@ -35,6 +35,7 @@ from synthcore.sources.prior_rows import (
     RouteRow,
     WavetableHabits,
 )
+from synthcore.sources.shapes import ShapePriors
 from synthcore.spec import DatasetSpec, ShippedPriors
 from synthcore.vital.controls import Control, Registry
 
@@ -70,6 +71,7 @@ class Priors(BaseModel):
     connection: tuple[ConnectionRow, ...] = ()
     modulation: ModulationHabits | None = None
     wavetables: WavetableHabits = WavetableHabits(init=0.0)
+    shapes: ShapePriors = ShapePriors()
     digest: str = ""
 
     def __hash__(self) -> int:

@@ -19,6 +19,7 @@ from synthcore.sources.habits import Habits, spread_evenly
 from synthcore.sources.modulation import HabitualModulation, draw_fixed, draw_free
 from synthcore.sources.prior_rows import ConstraintRow
 from synthcore.sources.priors import WAVE_FRAME, Priors, marginals, shipped_priors
+from synthcore.sources.shapes import ShapeDrawing
 from synthcore.spec import DatasetSpec
 from synthcore.vital.catalog import Catalog, builtin
 from synthcore.vital.controls import Control, Registry, module_of
@@ -72,7 +73,8 @@ class SyntheticSource:
         self.priors = priors or shipped_priors(spec.priors)
         self.catalog = catalog or builtin()
         self.attempts = MAX_ATTEMPTS
-        self.assets = {**init_assets(registry), **self.catalog.assets}
+        self._shapes = ShapeDrawing(self.priors.shapes, spec, registry)
+        self.assets = {**init_assets(registry), **self.catalog.assets, **self._shapes.samples}
         self.wavetable_names = {**init_names(registry), **{e.digest: e.name for e in self.catalog.entries}}
         self.marginals = marginals(registry, spec, self.priors)
         self.refuses_repeats = self.priors.repeats == "refuse"
@@ -93,14 +95,15 @@ class SyntheticSource:
 
     def candidate(self, index: int, attempt: int) -> Candidate:
         """The candidate for a patch (from 0) at an attempt (from 0), quantised to what is stored."""
-        return Candidate(index, attempt, "synthetic", f"synthetic {index}", self.draw(index, attempt))
+        patch, made = self._shapes.draw(self.draw(index, attempt), index, attempt)
+        return Candidate(index, attempt, "synthetic", f"synthetic {index}", patch, assets=made)
 
     def provenance(self, hashes: Iterable[str]) -> list[Provenance]:  # noqa: ARG002  as every supply
         """None: there is no preset behind a synthetic patch."""
         return []
 
     def draw(self, index: int, attempt: int) -> Patch:
-        """The patch of a candidate."""
+        """The patch of a candidate, but for its shapes: so far it has the init preset's LFOs, curves and sample."""
         block = self._block(index // BLOCK, attempt)
         row = index % BLOCK
         patch = Patch(

@@ -17,8 +17,10 @@ from synthcore.base.errors import DatasetError, SpecError
 from synthcore.sources.splits import Split
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.schema import AUDIO, LABEL_CHUNK, audio_shapes
+from synthcore.vital.classes import EXTRAS
 from synthcore.vital.controls import Control
 from synthcore.vital.patch import LABELS
+from synthcore.vital.shapes import LFOS, lfo_numbers
 
 Batch = dict[str, NDArray[Any]]
 RowNumbers = NDArray[np.intp]
@@ -179,6 +181,7 @@ class Examples:
         registry, self.classes = self.dataset.registry, self.dataset.classes
         self.continuous: tuple[Control, ...] = tuple(registry.continuous[i] for i in self._columns[0])
         self.categorical: tuple[Control, ...] = tuple(registry.categorical[i] for i in self._columns[1])
+        self._shapes: dict[int, list[int]] = {}
         self._weights = self._weights_of_columns() if "weights" in self.parts else {}
 
     def __len__(self) -> int:
@@ -205,10 +208,11 @@ class Examples:
         dict of str to ndarray
             Each with B rows: `row` (B,) the numbers; `audio` (B, 2, S), or (B, 1, S) if mono, float32 at full scale 1;
             `continuous` (B, C) float32 unit values; `categorical` (B, K) int32; `wavetables` (B, 3) and `extras` (B, 3)
-            int32, numbers of `classes`; `exact_values` (B, C) float32; `modulation_slots`, `modulation_t3` as they are
-            in the file; `active_continuous` (B, C) and `active_categorical` (B, K) bool: can the control be
-            heard; `weights_continuous` (B, C) and `weights_categorical` (B, K) float32, the same in each row;
-            `midi_note` (B,), `velocity` (B,) int32.
+            int32, numbers of `classes`; with `extras`, `lfo_shapes` (B, 8) int32: of each LFO, 0 for the init preset's
+            shape, n for the n-th built-in one, -1 for any other; `exact_values` (B, C) float32; `modulation_slots`,
+            `modulation_t3` as they are in the file; `active_continuous` (B, C) and `active_categorical` (B, K) bool:
+            can the control be heard; `weights_continuous` (B, C) and `weights_categorical` (B, K) float32, the same
+            in each row; `midi_note` (B,), `velocity` (B,) int32.
         """
         batch: Batch = {"row": np.asarray(rows)}
         if "audio" in self.parts:
@@ -216,8 +220,18 @@ class Examples:
         for name in self.parts:
             if name not in ("audio", "weights"):
                 batch.update(self._selected(name, self.dataset.column(name, rows)))
+        if "extras" in batch:
+            batch["lfo_shapes"] = self._lfo_shapes(batch["extras"][:, EXTRAS.index("lfos")])
         batch.update({name: np.tile(weights, (len(rows), 1)) for name, weights in self._weights.items()})
         return batch
+
+    def _lfo_shapes(self, classes: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Number the shape of each LFO; an asset is read when a batch first needs it."""
+        names = self.classes.extras[EXTRAS.index("lfos")]
+        for number in set(classes.tolist()) - self._shapes.keys():
+            content = None if (name := names[number]) is None else self.dataset.asset(name) or b""
+            self._shapes[number] = lfo_numbers(content, self.dataset.registry)
+        return np.array([self._shapes[number] for number in classes.tolist()], dtype=np.int32).reshape(-1, LFOS)
 
     def _weights_of_columns(self) -> Batch:
         weights, (continuous, categorical) = self.dataset.weights, self._columns

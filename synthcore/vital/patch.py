@@ -25,6 +25,7 @@ from synthcore.vital import nearest
 from synthcore.vital.catalog import builtin
 from synthcore.vital.classes import EXTRAS, INIT_EXTRAS, Classes, Extras, builtin_classes
 from synthcore.vital.controls import VITAL_VERSION, Registry, installed
+from synthcore.vital.noises import builtin_samples
 from synthcore.vital.normalize import to_units, to_values
 from synthcore.vital.wavetable import init_wavetables, playable
 
@@ -113,6 +114,11 @@ class Patch:
 
     def __hash__(self) -> int:
         return hash(self.hash)
+
+    @property
+    def asset_names(self) -> tuple[str, ...]:
+        """The SHA-256 of every asset that it plays."""
+        return tuple(name for name in (*self.wavetables, *self.extras) if name is not None)
 
     @property
     def exact(self) -> NDArray[np.float32]:
@@ -308,7 +314,7 @@ class Patch:
         path : str or Path
             The `.vital` file, which is replaced if it is there.
         assets : mapping of str to bytes, optional
-            What the patch refers to, such as `dataset.assets`. Built-in wavetables needn't be given.
+            What the patch refers to, such as `dataset.assets`. Built-in wavetables and samples needn't be given.
 
         Raises
         ------
@@ -328,7 +334,7 @@ class Patch:
         SynthcoreError
             One is missing.
         """
-        missing = [name for name in (*self.wavetables, *self.extras) if name is not None and name not in assets]
+        missing = [name for name in self.asset_names if name not in assets]
         if missing:
             raise SynthcoreError(
                 f"the patch plays asset {missing[0]}, which isn't built in; give it as assets=dataset.assets"
@@ -377,8 +383,9 @@ def _plain_bytes(array: NDArray[Any], dtype: str) -> bytes:
 
 
 def with_builtin(assets: Mapping[str, bytes] | None) -> Mapping[str, bytes]:
-    """Add the assets that needn't be given: the built-in catalog's and the init preset's."""
-    return {**init_assets(installed()), **builtin().assets, **(assets or {})}
+    """Add the assets that needn't be given: the built-in catalog's, the built-in samples and the init preset's."""
+    samples = {digest: content for _, digest, content in builtin_samples()}
+    return {**init_assets(installed()), **builtin().assets, **samples, **(assets or {})}
 
 
 def init_assets(registry: Registry) -> dict[str, bytes]:

@@ -26,6 +26,7 @@ from synthcore.vital.classes import Extras
 from synthcore.vital.controls import NOT_A_LABEL, Registry
 from synthcore.vital.normalize import to_label
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, SLOT_SETTINGS, Patch
+from synthcore.vital.shapes import canonical_line
 from synthcore.vital.versions import Difference, Heard, versions
 from synthcore.vital.wavetable import canonical_wavetable
 
@@ -268,11 +269,6 @@ def _unread(name: str, written: Any, taken: Any) -> Iterator[str]:
     elif isinstance(written, list) and isinstance(taken, list):
         for one, other in zip(written, taken, strict=False):
             yield from _unread(name, one, other)
-
-
-def canonical_line(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out of an LFO's shape, or a modulation's curve, what isn't heard: its name."""
-    return {key: value for key, value in line.items() if key != "name"}
 
 
 def clean(text: Any) -> str:

@@ -199,7 +199,7 @@ def test_a_row_reads_so_that_one_can_follow_at_the_synth(tier_3, forge, registry
 
 
 def test_a_drawn_curve_is_said_of_the_connection_that_has_it(tier_3, forge, registry):
-    line = {"num_points": 2, "points": [0.0, 1.0, 1.0, 0.0], "powers": [0.0, 0.0], "smooth": False}
+    line = {"num_points": 2, "points": [0.0, 1.0, 1.0, 0.0], "powers": [1.0, 0.0], "smooth": False}
     content = canonical_json({"0": line}).encode()
     asset = hashlib.sha256(content).hexdigest()
     slots = np.tile(EMPTY_SLOT, (MAX_SLOTS, 1))
