@@ -107,7 +107,8 @@ def require_writable(output: Path) -> None:
 def _differences(theirs: DatasetSpec, ours: DatasetSpec) -> list[str]:
     """Name what two specs disagree on, besides the number of rows."""
     old, new = _flat(theirs), _flat(ours)
-    return [f"{name} {old[name]} there, {new[name]} here" for name in new if old.get(name) != new[name]]
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return [f"{name} {old.get(name, 'not set')} there, {new.get(name, 'not set')} here" for name in names]
 
 
 def _flat(spec: DatasetSpec) -> dict[str, object]:

@@ -16,6 +16,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +35,7 @@ from synthcore.engine.stopping import pause
 from synthcore.pipeline import library
 from synthcore.sources.base import PRESET_SOURCES, SOURCES, Candidate, Provenance, Source, Supply
 from synthcore.sources.collection import Collection
+from synthcore.sources.performances import Performances
 from synthcore.sources.presets import PresetSource, contents_digest, presets_of
 from synthcore.sources.priors import default_priors
 from synthcore.sources.synthetic import SyntheticSource, drawn_with
@@ -46,6 +48,7 @@ from synthcore.storage.schema import VERSION, Drawing, Header, StoredPriors
 from synthcore.storage.writer import ShardWriter
 from synthcore.vital.catalog import Catalog, builtin
 from synthcore.vital.controls import installed
+from synthcore.vital.tempo import at_bpm
 
 #: A shard that accepts a smaller share than this stops, once enough were tried for the share to mean anything.
 MIN_SHARE, FAIR_TRIAL = 0.05, 100
@@ -73,7 +76,7 @@ class ShardPlan(BaseModel):
     @property
     def rows(self) -> int:
         """Rows if no preset is refused."""
-        return self.patches * len(self.spec.audio.notes)
+        return self.patches * self.spec.audio.rows_per_patch
 
     @property
     def key(self) -> str:
@@ -109,7 +112,7 @@ def plan_shards(spec: DatasetSpec, rows_per_shard: int, presets: Collection | No
     SynthcoreError
         vita is missing or doesn't load.
     """
-    size = max(1, rows_per_shard // len(spec.audio.notes))
+    size = max(1, rows_per_shard // spec.audio.rows_per_patch)
     here = origin()
     plans: list[ShardPlan] = []
 
@@ -276,6 +279,7 @@ class ShardWork:
         self._given_up = False
         self._parents: set[str] = set()
         self._lock = threading.Lock()
+        self._performances = Performances(plan.spec, plan.source)
         self._waiting = deque((i, 0) for i in range(plan.first_patch, plan.first_patch + plan.patches))
         # Decided, but not stored: rows are stored in the order of the patches.
         self._decided: dict[int, tuple[Candidate, tuple[RenderedRow, ...]]] = {}
@@ -304,7 +308,7 @@ class ShardWork:
             while made := self._next():
                 candidate, preset = made
                 with borrow_renderer(self.plan.spec.render_format, self.timeout_seconds) as renderer:
-                    outcome = renderer.render(preset)
+                    outcome = renderer.render(preset, self._performances.of(candidate.index))
                 with self._lock:
                     if self._given_up:  # by another renderer, whose reason counts
                         return
@@ -320,6 +324,8 @@ class ShardWork:
         except IndexError:
             return None
         candidate = self.supply.candidate(index, attempt)
+        if bpm := self._performances.bpm(index):
+            candidate = replace(candidate, patch=at_bpm(candidate.patch, bpm, installed()))
         return candidate, candidate.patch.to_json(installed(), self._assets(candidate)).encode()
 
     def _assets(self, candidate: Candidate) -> Mapping[str, bytes]:

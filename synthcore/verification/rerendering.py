@@ -162,8 +162,7 @@ def _render_again(dataset: Dataset, rows: list[int], fmt: RenderFormat) -> list[
     except (DatasetError, LookupError, ValueError):  # a number without a class, an asset that isn't text
         return [RowVerdict(row, math.inf, f"row {row}: its label can't be written as a preset") for row in rows]
     stored = dataset[rows]
-    notes = tuple(int(n) for n in stored["midi_note"])
-    outcome = play(preset, fmt, notes)
+    outcome = play(preset, fmt, dataset.performances(rows))
     progress.publish(progress.Progress(rows=len(rows), fault=None))
     if outcome.fault:
         return [RowVerdict(row, math.inf, f"row {row}: {outcome.fault.reason} when rendered again") for row in rows]
@@ -210,6 +209,6 @@ def find_damage(dataset: Dataset) -> Iterator[str]:
                     yield f"row {row}: the label is not what its preset_hash says"
         except DatasetError as error:
             yield str(error)
-        digest.update({f"metadata/{part}": dataset.column(part, slice(start, stop)) for part in ContentDigest.PARTS})
+        digest.update({f"metadata/{part}": dataset.column(part, slice(start, stop)) for part in digest.parts})
     if digest.hexdigest() != dataset.digest:
         yield "the content digest is not what the rows add up to"

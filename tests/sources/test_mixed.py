@@ -218,8 +218,8 @@ def test_every_row_comes_back_from_what_a_batch_holds_bit_for_bit(tier, collecti
     patches = [Patch.from_vectors(**label, classes=examples.classes) for label in labels]
     assert patches == list(dataset.patches(0, len(dataset)))
     assert any(patch.exact_values is not None for patch in patches)
-    notes, audio = batch["midi_note"].tolist(), dataset.spec.audio
-    sounds = synthcore.render_many(patches, notes, audio.velocity, audio=audio, assets=dataset.assets)
+    played = dataset.performances(batch["row"])
+    sounds = synthcore.render_many(patches, played, audio=dataset.spec.audio, assets=dataset.assets)
     for row, sound in enumerate(sounds):
         assert isinstance(sound, np.ndarray)
         np.testing.assert_array_equal(sound, batch["audio"][row])

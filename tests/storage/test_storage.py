@@ -228,7 +228,7 @@ def test_a_rejection_can_be_replayed(tier_1, registry):
     sampler = SyntheticSource(tier_1.spec, registry)
     candidate = sampler.draw(int(refused["patch_index"]), int(refused["attempt"]))
     with borrow_renderer(tier_1.spec.render_format, 60) as synth:
-        fault = synth.render(candidate.to_json(registry, sampler.assets).encode()).fault
+        fault = synth.render(candidate.to_json(registry, sampler.assets).encode(), tier_1.spec.audio.performances).fault
     assert fault
     assert (fault.reason, fault.note) == (refused["reason"].decode(), refused["midi_note"])
     assert np.float32(fault.peak) == refused["peak"]
