@@ -15,6 +15,7 @@ from scipy.io import wavfile
 from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import DatasetError
 from synthcore.base.hashing import canonical_json
+from synthcore.base.quantities import Span
 from synthcore.pipeline.continuing import require_new
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.versions import versions
@@ -80,14 +81,25 @@ def _place(dataset: Dataset, row: int) -> int:
 
 
 def _files_of(dataset: Dataset, row: int, folder: Path) -> ExportedRow:
-    stem = f"{dataset.path.stem}-row-{row}"
+    played = "".join(f"-{part.replace(' ', '-')}" for part in _played(dataset, row))
+    stem = f"{dataset.path.stem}-row-{row}{played}"
     wav, preset = (str(folder / f"{stem}.{kind}") for kind in ("wav", "vital"))
     patch = dataset.patch(row)
     otherwise = versions(dataset.registry).otherwise(patch)
     return ExportedRow(row=row, wav=wav, preset=preset, preset_hash=patch.hash, otherwise=otherwise)
 
 
+def _played(dataset: Dataset, row: int) -> tuple[str, ...]:
+    """How a row was played, for its name; nothing where it is the same for all rows."""
+    audio = dataset.spec.audio
+    if audio.performances and not isinstance(audio.bpm, Span):
+        return ()
+    names = ("midi_note", "velocity", "note_seconds", "bpm")
+    note, velocity, held, bpm = (dataset.column(name, [row])[0] for name in names)
+    return f"note {note}", f"velocity {velocity}", f"{held:g} s", f"{bpm:g} bpm"
+
+
 def _write(dataset: Dataset, row: ExportedRow, wav: Path, preset: Path) -> None:
-    name = f"{dataset.path.stem} row {row.row}"
+    name = ", ".join((f"{dataset.path.stem} row {row.row}", *_played(dataset, row.row)))
     wavfile.write(wav, dataset.spec.audio.sample_rate, dataset.column("audio", [row.row])[0].T)
     preset.write_text(canonical_json(dataset.patch(row.row).to_preset(dataset.registry, dataset.assets, name)))

@@ -44,6 +44,8 @@ COLUMNS = {
     "metadata/audio_sha256": ("|S64", ()),
     "metadata/midi_note": ("<i4", ()),
     "metadata/velocity": ("<i4", ()),
+    "metadata/note_seconds": ("<f8", ()),
+    "metadata/bpm": ("<f8", ()),
     "metadata/source": ("|S10", ()),
     "metadata/tier": ("<i4", ()),
     "metadata/preset_hash": ("|S64", ()),
