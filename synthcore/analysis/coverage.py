@@ -169,12 +169,13 @@ def _look(dataset: Dataset, bins: dict[str, Bins]) -> _Seen:
 
 def _is_drawn(dataset: Dataset, rows: slice) -> NDArray[np.bool_]:
     """Say which rows are the first of a patch drawn from the priors, shape (rows,)."""
-    with_one_before = slice(max(0, rows.start - 1), rows.stop)
+    start, stop, _ = rows.indices(len(dataset))
+    with_one_before = slice(max(0, start - 1), stop)
     patches, sources = dataset.column("patch_index", with_one_before), dataset.column("source", with_one_before)
     is_first = np.ones(len(patches), dtype=bool)
     is_first[1:] = (patches[1:] != patches[:-1]) | (sources[1:] != sources[:-1])
     drawn: NDArray[np.bool_] = is_first & (sources == b"synthetic")
-    return drawn[rows.start - with_one_before.start :]
+    return drawn[start - with_one_before.start :]
 
 
 def _why_no_bins(dataset: Dataset, patches: int) -> str:

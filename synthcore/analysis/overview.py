@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from synthcore.base.quantities import Span
 from synthcore.base.shell import command, typed
 from synthcore.sources.base import PRESET_SOURCES, Provenance
 from synthcore.sources.splits import SHARES
@@ -180,6 +181,15 @@ def played_text(audio: Mapping[str, Any]) -> str:
 
 def _seconds(held: float | str) -> str:
     return held if isinstance(held, str) else f"{held:g}"
+
+
+def played_in_row(dataset: Dataset, row: int) -> tuple[str, ...]:
+    """Write how one row is played: its note, and where anything is drawn, also velocity, length and tempo."""
+    names = ("midi_note", "velocity", "note_seconds", "bpm")
+    note, velocity, held, bpm = (dataset.column(name, [row])[0] for name in names)
+    audio = dataset.spec.audio
+    is_drawn = not audio.performances or isinstance(audio.bpm, Span)
+    return (f"note {note}", *([f"velocity {velocity}", f"{held:g} s", f"{bpm:g} bpm"] if is_drawn else []))
 
 
 def _ranges_played(dataset: Dataset) -> dict[str, tuple[float, float]]:

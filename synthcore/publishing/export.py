@@ -12,10 +12,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 from scipy.io import wavfile
 
+from synthcore.analysis.overview import played_in_row
 from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import DatasetError
 from synthcore.base.hashing import canonical_json
-from synthcore.base.quantities import Span
 from synthcore.pipeline.continuing import require_new
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.versions import versions
@@ -90,13 +90,9 @@ def _files_of(dataset: Dataset, row: int, folder: Path) -> ExportedRow:
 
 
 def _played(dataset: Dataset, row: int) -> tuple[str, ...]:
-    """How a row was played, for its name; nothing where it is the same for all rows."""
-    audio = dataset.spec.audio
-    if audio.performances and not isinstance(audio.bpm, Span):
-        return ()
-    names = ("midi_note", "velocity", "note_seconds", "bpm")
-    note, velocity, held, bpm = (dataset.column(name, [row])[0] for name in names)
-    return f"note {note}", f"velocity {velocity}", f"{held:g} s", f"{bpm:g} bpm"
+    """How a row was played, for its names; nothing where all patches are played in the same way."""
+    parts = played_in_row(dataset, row)
+    return parts if len(parts) > 1 else ()
 
 
 def _write(dataset: Dataset, row: ExportedRow, wav: Path, preset: Path) -> None:

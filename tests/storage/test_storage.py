@@ -143,7 +143,7 @@ def test_labels_are_those_of_the_candidate_that_was_kept(opened, each_tier):
 
 def test_the_header_explains_the_columns(opened, each_tier, registry):
     said = opened["schema"].attrs
-    assert said["version"] == "4.0.0"
+    assert said["version"] == "4.1.0"
     assert (said["sample_rate"], said["render_duration"], said["note_duration"]) == (22050, 0.4, 0.25)
     assert said["tier"] == each_tier.spec.tier
     assert list(said["continuous_names"]) == [c.name for c in registry.continuous]
