@@ -74,7 +74,7 @@ class AudioSpec(_Frozen):
         1.5, description="How long the note is held, or a range, as 0.1..1.5."
     )
     bpm: Annotated[Tempo | Span | None, OrSpan("80..160"), Typed("BPM")] = Field(
-        None, description="Tempo of every patch, or a range, as 80..160; by default each patch's own, usually 120."
+        None, description="Tempo of every patch, or a range, as 80..160; by default each patch's own."
     )
     render_seconds: Seconds = Field(2.0, ge=0.01, le=60, description="How long the recording is.")
 
