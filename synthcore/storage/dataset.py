@@ -75,11 +75,6 @@ class Dataset:
         can't be read: zeros never stand in for one.
     FileUnavailable
         Another program is writing it, or it may not be read.
-
-    Examples
-    --------
-    >>> with Dataset("data/demo.h5") as dataset:  # doctest: +SKIP
-    ...     audio, knobs = dataset[0]["audio"], dataset[0]["continuous"]
     """
 
     def __init__(self, path: str | Path) -> None:
