@@ -27,6 +27,7 @@ from pydantic import BaseModel
 from scipy.stats import qmc
 
 from synthcore.engine import faults
+from synthcore.engine.rendering import Performance
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 from synthcore.vital.catalog import builtin
 from synthcore.vital.controls import Control, Registry, installed
@@ -132,16 +133,15 @@ class Engine:
             document = json.loads(self.synth.to_json())
             document["settings"]["wavetables"] = preset.wavetables
             if not self.synth.load_json(json.dumps(document)):
-                return Rendered(preset, [], len(self.audio.notes))
+                return Rendered(preset, [], self.audio.rows_per_patch)
         for source, destination in preset.routes:
             self.synth.connect_modulation(source, destination)
-        rendered = [(note, self._play(note)) for note in self.audio.notes]
+        rendered = [(played.note, self._play(played)) for played in self.audio.performances]
         kept = [(note, sound) for note, sound in rendered if not self.judges or self._is_good(sound)]
         return Rendered(preset, kept, len(rendered) - len(kept))
 
-    def _play(self, note: int) -> NDArray[np.float32]:
-        velocity = self.audio.velocity / 127
-        return self.synth.render(note, velocity, self.audio.note_seconds, self.audio.render_seconds)
+    def _play(self, played: Performance) -> NDArray[np.float32]:
+        return self.synth.render(played.note, played.velocity / 127, played.note_seconds, self.audio.render_seconds)
 
     def _is_good(self, sound: NDArray[np.float32]) -> bool:
         rms_dbfs, peak = faults.measure(sound)

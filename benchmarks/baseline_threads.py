@@ -32,9 +32,9 @@ def render_preset(path: Path, output: Path, audio: AudioSpec) -> int:
         synth.set_sample_rate(audio.sample_rate)
     synth.load_preset(str(path))
     size = 0
-    for note in audio.notes:
-        sound = synth.render(note, audio.velocity / 127, audio.note_seconds, audio.render_seconds)
-        wav = output / f"{path.stem}-{note}.wav"
+    for played in audio.performances:
+        sound = synth.render(played.note, played.velocity / 127, played.note_seconds, audio.render_seconds)
+        wav = output / f"{path.stem}-{played.note}.wav"
         wavfile.write(wav, audio.sample_rate, sound.T)
         size += wav.stat().st_size
     return size
@@ -48,7 +48,7 @@ def generate(presets: Path, workers: int, output: Path, audio: AudioSpec) -> dic
     with ThreadPoolExecutor(max_workers=workers) as pool:
         sizes = list(pool.map(lambda path: render_preset(path, output, audio), paths))
     seconds = time.monotonic() - started
-    return {"rows": len(paths) * len(audio.notes), "seconds": seconds, "bytes": sum(sizes)}
+    return {"rows": len(paths) * audio.rows_per_patch, "seconds": seconds, "bytes": sum(sizes)}
 
 
 if __name__ == "__main__":

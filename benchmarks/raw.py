@@ -28,9 +28,9 @@ def main() -> None:
     started = time.monotonic()
     for document in documents:
         synth.load_json(document)
-        for note in audio.notes:
-            synth.render(note, audio.velocity / 127, audio.note_seconds, audio.render_seconds)
-    print(json.dumps({"rows": len(documents) * len(audio.notes), "seconds": time.monotonic() - started}))
+        for played in audio.performances:
+            synth.render(played.note, played.velocity / 127, played.note_seconds, audio.render_seconds)
+    print(json.dumps({"rows": len(documents) * audio.rows_per_patch, "seconds": time.monotonic() - started}))
 
 
 if __name__ == "__main__":

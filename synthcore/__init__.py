@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from synthcore.analysis.distances import distance
     from synthcore.base.errors import SynthcoreError
+    from synthcore.engine.rendering import Performance
     from synthcore.flows.compute_weights import compute_weights
     from synthcore.flows.discover_wavetables import discover_wavetables
     from synthcore.flows.download_presets import download_presets
@@ -41,6 +42,7 @@ _HOMES = {
     "Examples": "synthcore.training.batches",
     "Order": "synthcore.training.batches",
     "Patch": "synthcore.vital.patch",
+    "Performance": "synthcore.engine.rendering",
     "Registry": "synthcore.vital.controls",
     "RowDataset": "synthcore.training.torch",
     "RunSettings": "synthcore.settings.generate",
@@ -70,6 +72,7 @@ __all__ = [
     "Examples",
     "Order",
     "Patch",
+    "Performance",
     "Registry",
     "RowDataset",
     "RunSettings",

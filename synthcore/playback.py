@@ -6,6 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from pydantic import ValidationError
 
 from synthcore.base.errors import RenderError, SpecError
 from synthcore.base.messages import explain
+from synthcore.base.quantities import Span
 from synthcore.engine.play import audio_of, play
-from synthcore.engine.rendering import Fault, RenderFormat
+from synthcore.engine.rendering import Fault, Performance, RenderFormat
 from synthcore.engine.turns import CORES
-from synthcore.spec import AudioSpec, DatasetSpec
+from synthcore.spec import VELOCITY, AudioSpec, DatasetSpec
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import Patch, with_builtin
 
@@ -26,8 +28,8 @@ AUDIO = AudioSpec()
 
 def render(
     patch: Patch,
-    note: int = 60,
-    velocity: int = AUDIO.velocity,
+    note: int | Performance = 60,
+    velocity: int = VELOCITY,
     *,
     audio: AudioSpec = AUDIO,
     assets: Mapping[str, bytes] | None = None,
@@ -41,8 +43,10 @@ def render(
     ----------
     patch : Patch
         `Dataset.patch(row)`, or `Patch.from_vectors(...)` of a prediction.
-    note, velocity : int
-        MIDI note, 0 to 127, and velocity, 1 to 127.
+    note : int or Performance
+        MIDI note, 0 to 127; or all of how it is played, as `dataset.performances([row])[0]`.
+    velocity : int
+        1 to 127; ignored beside a `Performance`.
     audio : AudioSpec
         Sample rate and seconds: of a dataset, `dataset.spec.audio`. Its notes and velocity are ignored.
     assets : mapping of str to bytes, optional
@@ -56,22 +60,22 @@ def render(
     Raises
     ------
     SpecError
-        The note or the velocity is out of range.
+        The note, the velocity or the length of the note is out of range, or the length is left to a range of `audio`.
     SynthcoreError
         An asset of the patch is not given.
     RenderError
         The synth doesn't survive the patch, or its sound isn't finite; an `Accident` if the synth was killed.
     """
-    sound = _play(patch, note, _format(audio, velocity), with_builtin(assets))
+    sound = _play(patch, _performance(note, velocity, audio), _format(audio), with_builtin(assets))
     if isinstance(sound, Fault):
-        raise RenderError(f"the patch can't be rendered at note {note}: {sound.reason}")
+        raise RenderError(f"the patch can't be rendered at note {sound.note}: {sound.reason}")
     return sound
 
 
 def render_many(
     patches: Iterable[Patch],
-    notes: int | np.integer[Any] | Iterable[int] = 60,
-    velocity: int = AUDIO.velocity,
+    notes: int | np.integer[Any] | Iterable[int | Performance] = 60,
+    velocity: int = VELOCITY,
     *,
     audio: AudioSpec = AUDIO,
     assets: Mapping[str, bytes] | None = None,
@@ -82,8 +86,8 @@ def render_many(
     Parameters
     ----------
     patches : iterable of Patch
-    notes : int, or iterable of int
-        The MIDI note of all, or of each.
+    notes : int, or iterable of int or Performance
+        The MIDI note of all, or of each; or how each is played, as `dataset.performances(rows)`.
     velocity, audio, assets
         As in `render`, the same for all.
     workers : int
@@ -101,8 +105,8 @@ def render_many(
     ValueError
         There are more patches than notes, or the other way round.
     """
-    fmt, given = _format(audio, velocity), with_builtin(assets)
-    each: Iterable[tuple[Patch, int]]
+    fmt, given = _format(audio), with_builtin(assets)
+    each: Iterable[tuple[Patch, int | Performance]]
     if isinstance(notes, int | np.integer):
         each = zip(patches, itertools.repeat(int(notes)), strict=False)
     else:
@@ -111,7 +115,7 @@ def render_many(
         ahead: deque[Future[NDArray[np.float32] | Fault]] = deque()
         try:
             for patch, note in each:
-                ahead.append(pool.submit(_play, patch, note, fmt, given))
+                ahead.append(pool.submit(_play, patch, _performance(note, velocity, audio), fmt, given))
                 if len(ahead) > 2 * workers:  # as many sounds wait in memory, however many patches there are
                     yield ahead.popleft().result()
             while ahead:
@@ -121,18 +125,31 @@ def render_many(
                 future.cancel()
 
 
-def _format(audio: AudioSpec, velocity: int) -> RenderFormat:
+def _format(audio: AudioSpec) -> RenderFormat:
+    # One place, so that all calls share a synth.
+    return replace(DatasetSpec(audio=audio).render_format.refusing_nothing(), places=1)
+
+
+def _performance(note: int | Performance, velocity: int, audio: AudioSpec) -> Performance:
+    """Complete how a patch is played, and refuse what can't be."""
+    if not isinstance(note, Performance):
+        if isinstance(audio.note_seconds, Span):
+            raise SpecError(f"note_seconds is drawn from {audio.note_seconds}: give a Performance instead of a note")
+        note = Performance(note, velocity, audio.note_seconds)
+    if not 0 <= note.note <= 127 or note.note != int(note.note):
+        raise SpecError(f"there is no MIDI note {note.note}; there are the whole numbers 0 to 127")
+    played = {"notes": (int(note.note),), "velocity": note.velocity, "note_seconds": note.note_seconds}
     try:
-        # One note, so that whatever is played at one velocity shares a synth; each call names its own.
-        played = AudioSpec.model_validate({**audio.model_dump(), "notes": (0,), "velocity": velocity})
+        found = AudioSpec.model_validate({**audio.model_dump(exclude={"notes_per_patch"}), **played})
     except ValidationError as error:
         raise SpecError(explain(error, AudioSpec)) from error
-    return DatasetSpec(audio=played).render_format.refusing_nothing()
+    (performance,) = found.performances
+    return performance
 
 
-def _play(patch: Patch, note: int, fmt: RenderFormat, assets: Mapping[str, bytes]) -> NDArray[np.float32] | Fault:
-    if not 0 <= note <= 127 or note != int(note):
-        raise SpecError(f"there is no MIDI note {note}; there are the whole numbers 0 to 127")
+def _play(
+    patch: Patch, performance: Performance, fmt: RenderFormat, assets: Mapping[str, bytes]
+) -> NDArray[np.float32] | Fault:
     document = patch.to_json(installed(), patch.held_in(assets)).encode()
-    outcome = play(document, fmt, (int(note),))
+    outcome = play(document, fmt, (performance,))
     return outcome.fault or audio_of(outcome.rows[0], fmt)

@@ -103,6 +103,7 @@ def test_the_public_names_are_these():
         "LABELS",
         "Order",
         "Patch",
+        "Performance",
         "Registry",
         "RowDataset",
         "RunSettings",

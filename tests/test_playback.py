@@ -215,8 +215,8 @@ def test_a_patch_that_the_synth_refuses_is_an_error(short):
         synthcore.render(replace(INIT, extras=Extras(lfos=name)), audio=short, assets={name: b"[1]"})
 
 
-def test_playing_at_many_velocities_keeps_few_synths_warm(short, monkeypatch):
+def test_recording_in_many_ways_keeps_few_synths_warm(short, monkeypatch):
     monkeypatch.setattr(lending, "IDLE_FORMATS", 1)
-    for velocity in (1, 2):
-        synthcore.render(INIT, 60, velocity, audio=short)
-    assert [fmt.velocity for fmt in lending._idle] == [2]
+    for rate in (8_000, 11_025):
+        synthcore.render(INIT, audio=short.model_copy(update={"sample_rate": rate}))
+    assert [fmt.sample_rate for fmt in lending._idle] == [11_025]

@@ -20,7 +20,7 @@ from synthcore.base.errors import Accident, SpecError
 from synthcore.base.masking import masked
 from synthcore.engine import faults
 from synthcore.engine.client import Renderer
-from synthcore.engine.rendering import RenderFormat
+from synthcore.engine.rendering import Performance, RenderFormat
 from synthcore.settings.commands import parse
 from synthcore.settings.ingestion import DownloadPresets
 from synthcore.sources.synthetic import SyntheticSource
@@ -104,7 +104,8 @@ def put(self, place, head, body=b""):
 zygote.load, zygote.Answers.put = load, put
 zygote.main()
 """
-FORMAT = RenderFormat(22050, (48, 60), 100, 0.25, 0.4, -1000.0, 10.0, 3)
+FORMAT = RenderFormat(22050, 2, 0.4, -1000.0, 10.0, 3)
+PERFORMANCES = (Performance(48, 100, 0.25), Performance(60, 100, 0.25))
 EAT = "hoard = []\n        while True: hoard.append(bytes(1 << 26))"  # none of it touched: asking is enough
 SPIN = "while True: pass"
 CRASH_HALF_WAY = "self.memory[8 : 8 + len(body) // 2] = body[: len(body) // 2]; os.kill(os.getpid(), signal.SIGSEGV)"
@@ -150,7 +151,7 @@ def a_renderer(fmt: RenderFormat = FORMAT) -> Iterator[Renderer]:
 
 
 def sounds(renderer: Renderer, presets: list[bytes]) -> list[list[str]]:
-    return [[row.audio_sha256 for row in renderer.render(preset).rows] for preset in presets]
+    return [[row.audio_sha256 for row in renderer.render(preset, PERFORMANCES).rows] for preset in presets]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_a_hostile_candidate_costs_one_render(
     spoil(what)
     with a_renderer() as renderer:
         assert sounds(renderer, presets) == undisturbed
-        outcome = renderer.render(hostile)
+        outcome = renderer.render(hostile, PERFORMANCES)
         assert outcome.fault is not None
         assert (outcome.fault.note, outcome.fault.reason) == (48, reason)
         assert sounds(renderer, presets) == undisturbed
@@ -175,13 +176,13 @@ def test_a_hostile_candidate_costs_one_render(
 def test_a_render_opens_no_file(spoil: Callable[[str], None], hostile: bytes) -> None:
     spoil("open(os.devnull)")
     with a_renderer() as renderer, pytest.raises(Accident, match="Too many open files"):
-        renderer.render(hostile)
+        renderer.render(hostile, PERFORMANCES)
 
 
 def test_what_a_zygote_says_is_cut(spoil: Callable[[str], None], hostile: bytes) -> None:
     spoil("raise ValueError('x' * 10_000)")
     with a_renderer() as renderer, pytest.raises(Accident, match="ValueError") as raised:
-        renderer.render(hostile)
+        renderer.render(hostile, PERFORMANCES)
     assert len(str(raised.value)) < 2000
 
 
@@ -193,7 +194,7 @@ def test_a_preset_that_asks_the_synth_for_too_much_memory_costs_one_render(
     greedy["settings"]["sample"]["length"] = 2_000_000_000
     with a_renderer() as renderer:
         undisturbed = sounds(renderer, presets)
-        outcome = renderer.render(json.dumps(greedy).encode())
+        outcome = renderer.render(json.dumps(greedy).encode(), PERFORMANCES)
         assert outcome.fault is not None
         assert outcome.fault.reason in (faults.CRASH, faults.NOT_LOADED)
         assert sounds(renderer, presets) == undisturbed
@@ -202,10 +203,10 @@ def test_a_preset_that_asks_the_synth_for_too_much_memory_costs_one_render(
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_a_render_child_holds_nothing_of_ours(hostile: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SECRET", "hunter2")
-    long = replace(FORMAT, note_seconds=30.0, render_seconds=30.0, cpu_seconds=60)
+    long = replace(FORMAT, render_seconds=30.0, cpu_seconds=60)
     with (tmp_path / "ours").open("w") as ours, a_renderer(long) as renderer:
         os.set_inheritable(ours.fileno(), True)
-        renderer.send(hostile)
+        renderer.send(hostile, PERFORMANCES)
         zygote = renderer._expect_zygote().process.pid
         wait_until(lambda: len(descendants(zygote)) == 2, TIMEOUT_SECONDS)  # the candidate's child, and a note's
         for child in descendants(zygote):

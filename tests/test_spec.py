@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from synthcore.base.quantities import Span
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
 
 #: Another value for each field of a spec, beside the default.
@@ -18,14 +21,18 @@ OTHERS = {
     "variations": 3,
     "audio.sample_rate": 48_000,
     "audio.notes": (48, 60),
+    "audio.notes_per_patch": 2,
     "audio.velocity": 101,
     "audio.note_seconds": 1.0,
+    "audio.bpm": 100.0,
     "audio.render_seconds": 2.5,
     "acceptance.min_rms_dbfs": -40.0,
     "acceptance.max_peak": 0.9,
     "acceptance.cpu_seconds": 10,
 }
-TIER_2 = DatasetSpec(tier=2, presets_digest="2" * 64)  # it takes every field's other value
+TIER_2 = DatasetSpec(tier=2, presets_digest="2" * 64)  # it takes nearly every field's other value
+OF_A_RANGE = DatasetSpec(tier=2, presets_digest="2" * 64, audio=AudioSpec(notes="36..84"))
+BASES = {"tier": DatasetSpec(), "audio.notes_per_patch": OF_A_RANGE}
 
 
 def fields(model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -49,12 +56,12 @@ def test_every_field_is_tried_here():
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_every_field_is_in_the_fingerprint(name):
-    base = DatasetSpec() if name == "tier" else TIER_2
+    base = BASES.get(name, TIER_2)
     assert changed(base, name, OTHERS[name]).fingerprint != base.fingerprint
 
 
 def test_all_those_fingerprints_differ():
-    base = [changed(DatasetSpec() if name == "tier" else TIER_2, name, OTHERS[name]) for name in OTHERS]
+    base = [changed(BASES.get(name, TIER_2), name, OTHERS[name]) for name in OTHERS]
     assert len({s.fingerprint for s in base} | {DatasetSpec().fingerprint}) == len(OTHERS) + 1
 
 
@@ -67,6 +74,41 @@ def test_a_spec_comes_back_from_its_json():
     again = DatasetSpec.model_validate_json(spec.model_dump_json())
     assert again == spec
     assert again.fingerprint == spec.fingerprint
+
+
+RANGES: dict[str, Any] = {"notes": "C2..C6", "velocity": "40..127", "note_seconds": "100ms..1.5", "bpm": "80..160"}
+
+
+def test_ranges_come_back_from_their_json():
+    spec = DatasetSpec(audio=AudioSpec(**RANGES, notes_per_patch=2))
+    again = DatasetSpec.model_validate_json(spec.model_dump_json())
+    assert (again, again.fingerprint) == (spec, spec.fingerprint)
+    assert spec.audio.notes == Span(36, 84)
+    assert (spec.audio.rows_per_patch, spec.patches, spec.audio.performances) == (2, 500, ())
+
+
+@pytest.mark.parametrize(
+    ("of_one", "number"),
+    [
+        ({"notes": "60..60"}, {"notes": (60,)}),
+        ({"notes": "60..60", "notes_per_patch": 1}, {"notes": (60,)}),
+        ({"velocity": "100..100"}, {}),
+        ({"note_seconds": "1.5..1500ms"}, {}),
+        ({"bpm": "90..90.001"}, {"bpm": 90}),
+    ],
+)
+def test_a_range_of_one_value_is_that_value(of_one, number):
+    one, other = (DatasetSpec(audio=AudioSpec(**audio)) for audio in (of_one, number))
+    assert (one, one.fingerprint, one.model_dump_json()) == (other, other.fingerprint, other.model_dump_json())
+
+
+def test_what_is_not_drawn_leaves_the_fingerprint_as_it_was_before_anything_could_be():
+    assert DatasetSpec().fingerprint == "e2debcaec5ad9ac5cf91238d4c8c04e1b929d8076a9e1cf475b7bbc00dac4aaa"
+
+
+@pytest.mark.parametrize(("audio", "notes"), [({}, 3), ({"notes": "60..61"}, 2), ({"notes": "0..127"}, 3)])
+def test_a_patch_plays_three_notes_of_a_range_unless_it_is_said(audio, notes):
+    assert AudioSpec(**audio).rows_per_patch == notes
 
 
 def test_a_spec_cannot_be_changed():
@@ -94,7 +136,7 @@ def test_the_kind_follows_from_the_tier(spec, kind):
 
 def test_what_a_zygote_is_started_for_is_the_specs():
     fmt = DatasetSpec().render_format
-    assert (fmt.sample_rate, fmt.notes, fmt.velocity) == (44_100, (48, 60, 72), 100)
+    assert (fmt.sample_rate, fmt.places) == (44_100, 3)
     assert (fmt.samples, fmt.row_bytes) == (88_200, 705_600)
     assert (fmt.min_rms_dbfs, fmt.max_peak) == (-50.0, 0.99)
 
@@ -134,6 +176,18 @@ def test_fixed_modulation_is_of_tier_2_alone(tier):
         ({"render_seconds": float("inf")}, "finite number|less than or equal to 60"),
         ({"velocity": 0}, "greater than or equal to 1"),
         ({"velocity": 128}, "less than or equal to 127"),
+        ({"velocity": "0..100"}, "greater than or equal to 1"),
+        ({"velocity": "127..40"}, "is a range that ends before it begins; write it as 40..127"),
+        ({"notes": "84..36"}, "write it as 36..84"),
+        ({"notes": "48,60..72"}, "is not a range, such as 36..84"),
+        ({"notes": "36..200"}, "less than or equal to 127"),
+        ({"notes": "36..84", "notes_per_patch": 50}, "is more than the 49 notes of 36..84"),
+        ({"notes": (48, 60), "notes_per_patch": 2}, "goes with a range of notes"),
+        ({"notes_per_patch": 3}, "goes with a range of notes"),
+        ({"note_seconds": "1..3"}, r"note_seconds is 3, longer than render_seconds \(2\)"),
+        ({"bpm": "10..100"}, "greater than or equal to 20"),
+        ({"bpm": "fast"}, "is not a tempo"),
+        ({"velocity": "40.."}, "is not a range, such as 40..127"),
         ({"sample_rate": 0}, "greater than or equal to"),
         ({"pitch": 3}, "Extra inputs"),
     ],

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.analysis.audio import QUICK, AudioMeasurements, measure_audio
 from synthcore.analysis.inspection import Inspection, inspect, new_table, text_of
-from synthcore.analysis.overview import SHORT
+from synthcore.analysis.overview import SHORT, played_text
 from synthcore.storage.dataset import Dataset
 
 LETTERS = ("A", "B")
@@ -80,8 +80,11 @@ def compare(
 
 
 def _labels(dataset: Dataset) -> NDArray[np.bytes_]:
-    """What each row plays: its patch's hash, and its note."""
-    return np.char.add(dataset.column("preset_hash"), dataset.column("midi_note").astype("S3"))
+    """What each row plays: its patch's hash, which includes the tempo, and how it is played."""
+    labels: NDArray[np.bytes_] = dataset.column("preset_hash")
+    for name in ("midi_note", "velocity", "note_seconds"):
+        labels = np.char.add(np.char.add(labels, b" "), dataset.column(name).astype("S"))
+    return labels
 
 
 def _share_in(rows: NDArray[Any], others: NDArray[Any]) -> float:
@@ -105,7 +108,7 @@ def _lines_of(found: Inspection) -> dict[str, str]:
         "file": f"{Path(found.file).name}, {found.bytes / 1e6:.1f} MB",
         "rows": f"{found.rows} of {found.patches} patches",
         "tier": str(found.tier),
-        "notes": ", ".join(map(str, audio["notes"])),
+        "notes": played_text(audio),
         "seconds": f"{audio['render_seconds']:g} at {audio['sample_rate']} Hz",
         "accepted": f"{found.acceptance:.1%} of {found.candidates}",
         "refused": ", ".join(f"{reason} {count}" for reason, count in found.faults.items()) or "none",

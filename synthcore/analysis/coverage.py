@@ -170,11 +170,15 @@ def _look(dataset: Dataset, bins: dict[str, Bins]) -> _Seen:
 
 def _is_drawn(dataset: Dataset, rows: slice) -> NDArray[np.bool_]:
     """Say which rows are the first of a patch drawn from the full priors, shape (rows,)."""
-    is_first = dataset.column("midi_note", rows) == dataset.spec.audio.notes[0]
-    drawn: NDArray[np.bool_] = is_first & (dataset.column("source", rows) == b"synthetic")
+    start, stop, _ = rows.indices(len(dataset))
+    with_one_before = slice(max(0, start - 1), stop)
+    patches, sources = dataset.column("patch_index", with_one_before), dataset.column("source", with_one_before)
+    is_first = np.ones(len(patches), dtype=bool)
+    is_first[1:] = (patches[1:] != patches[:-1]) | (sources[1:] != sources[:-1])
+    drawn: NDArray[np.bool_] = is_first & (sources == b"synthetic")
     if dataset.drawn_from.habit:
-        drawn &= ~follows_habits(dataset.column("patch_index", rows), dataset.drawn_from.full_share)
-    return drawn
+        drawn &= ~follows_habits(patches, dataset.drawn_from.full_share)
+    return drawn[start - with_one_before.start :]
 
 
 def _why_no_bins(dataset: Dataset, patches: int) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -25,10 +25,11 @@ from synthcore.base import progress
 from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import DatasetError
 from synthcore.base.hashing import content_hash, file_checksum
+from synthcore.base.quantities import Span
 from synthcore.engine.chunk import inflate
 from synthcore.engine.machine import engine
 from synthcore.engine.play import play
-from synthcore.engine.rendering import RenderedRow, RenderFormat
+from synthcore.engine.rendering import Performance, RenderedRow, RenderFormat
 from synthcore.spec import DatasetSpec
 from synthcore.storage import weights
 from synthcore.storage.dataset import Dataset, damage_named
@@ -36,6 +37,7 @@ from synthcore.vital import activity
 from synthcore.vital.controls import Control, Registry, installed
 from synthcore.vital.normalize import to_units, to_values
 from synthcore.vital.patch import Patch
+from synthcore.vital.tempo import CONTROL
 
 #: Raise it when the same bases get other weights.
 METHOD_VERSION = 1
@@ -148,12 +150,12 @@ def plan_probes(dataset: Dataset, n_base: int) -> list[Probe]:
     if not len(dataset):
         raise DatasetError(f"{dataset.path} has no rows, so there is nothing to weigh; generate some first")
     installed().require_same(dataset.registry, str(dataset.path))
-    hashes, notes = dataset.column("preset_hash"), dataset.column("midi_note")
+    hashes = dataset.column("preset_hash")
     key_parts = [METHOD_VERSION, engine().fingerprint, dataset.registry.fingerprint]
     key_parts += [asdict(render_format(dataset.spec)), sorted(varied(dataset)), activity.activity_rules().digest]
     probes: list[Probe] = []
     for rows in _parts(choose_bases(dataset, n_base), BASES):
-        bases = [[hashes[row].decode(), int(notes[row])] for row in rows]
+        bases = [[hashes[row].decode(), *astuple(performance_of(dataset, row))] for row in rows]
         key = content_hash([*key_parts, bases])
         probes.append(Probe(index=len(probes), file=str(dataset.path), rows=tuple(rows), key=key))
     return probes
@@ -177,21 +179,24 @@ def varied(dataset: Dataset) -> set[str]:
 
     What is the same in every row has no weight: there is nothing to learn about it.
     """
+    tempo = {CONTROL} if isinstance(dataset.spec.audio.bpm, Span) else set()
     if dataset.spec.presets_digest:
         return {control.name for control in dataset.registry.of_tier(dataset.spec.tier)}
-    return {*dataset.priors.continuous, *dataset.priors.categorical}
+    return {*dataset.priors.continuous, *dataset.priors.categorical, *tempo}
 
 
 def render_format(spec: DatasetSpec) -> RenderFormat:
-    """How bases and moved sounds are rendered: as rows, but shorter where that keeps the ranking."""
-    fmt = replace(spec.render_format.refusing_nothing(), notes=(0,) * PLACES)
-    if spec.tier > 1:
-        return fmt
-    return replace(
-        fmt,
-        note_seconds=min(NOTE_SECONDS, fmt.note_seconds),
-        render_seconds=min(RENDER_SECONDS, fmt.render_seconds),
-    )
+    """How bases and moved sounds are recorded: as rows, but shorter where that keeps the ranking."""
+    fmt = replace(spec.render_format.refusing_nothing(), places=PLACES)
+    return fmt if spec.tier > 1 else replace(fmt, render_seconds=min(RENDER_SECONDS, fmt.render_seconds))
+
+
+def performance_of(dataset: Dataset, row: int) -> Performance:
+    """How a base and its moved sounds are played: as the row, but held no longer than keeps the ranking."""
+    performance = dataset.performances([row])[0]
+    if dataset.spec.tier > 1:
+        return performance
+    return replace(performance, note_seconds=min(NOTE_SECONDS, performance.note_seconds))
 
 
 def measure(probe: Probe, data_dir: Path) -> ProbeRef:
@@ -233,7 +238,8 @@ class BaseWork:
 
     def __init__(self, dataset: Dataset, row: int, names: Set[str]) -> None:
         self.patch, self.registry, self.assets = dataset.patch(row), dataset.registry, dataset.assets
-        self.note = int(dataset.column("midi_note", [row])[0])
+        self.performance = performance_of(dataset, row)
+        self.note = self.performance.note
         self.names = names & audible(self.patch, self.registry)
         self.fmt = render_format(dataset.spec)
         self.rate = dataset.spec.audio.sample_rate
@@ -263,7 +269,7 @@ class BaseWork:
     def _play(self, patch: Patch, changes: Sequence[Mapping[str, float]]) -> list[RenderedRow | None]:
         """Render a patch with each of some changes; None where the synth doesn't survive it."""
         preset = patch.to_json(self.registry, self.assets).encode()
-        outcome = play(preset, self.fmt, (self.note,) * len(changes), changes)
+        outcome = play(preset, self.fmt, (self.performance,) * len(changes), changes)
         self.renders += len(outcome.rows)
         self.cpu_seconds += outcome.cpu.settle + outcome.cpu.render
         if not outcome.fault:

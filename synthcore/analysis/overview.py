@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from synthcore.base.quantities import Span
 from synthcore.base.shell import command, typed
 from synthcore.sources.base import PRESET_SOURCES, Provenance
 from synthcore.sources.splits import SHARES
@@ -73,6 +74,7 @@ class Overview(BaseModel):
     loudness_dbfs: list[float]  # at USUAL; empty if there are no rows
     highest_peak: float
     clipping_rows: int  # whose peak is above CLIPS_ABOVE
+    played: dict[str, tuple[float, float]]  # the least and the most of each part of a performance; empty if no rows
     wavetables: int  # how many the oscillators play, each counted once
     sources: dict[str, int]
     splits: dict[str, int]  # rows of each; none in a shard
@@ -103,8 +105,9 @@ class Overview(BaseModel):
         audio = self.spec["audio"]
         return {
             "recipe": "without audio" if self.is_recipe else "",
-            "notes": f"{', '.join(map(str, audio['notes']))} at velocity {audio['velocity']}; "
-            f"{audio['note_seconds']:g} s held of {audio['render_seconds']:g} s, at {audio['sample_rate']} Hz",
+            "notes": f"{played_text(audio)}; {_seconds(audio['note_seconds'])} s held of "
+            f"{audio['render_seconds']:g} s, at {audio['sample_rate']} Hz",
+            "tempo": self._tempo(),
             "from": counted(self.sources),
             "presets": "; ".join(self._places()),
             "plays": f"{self.wavetables} wavetables",
@@ -118,6 +121,10 @@ class Overview(BaseModel):
             "digest": f"{self.digest[:SHORT]} (whole with --json)",
             "file": f"{typed(Path(self.file))} ({self.bytes / 1e6:.1f} MB)",
         }
+
+    def _tempo(self) -> str:
+        low, high = self.played.get("bpm", (0.0, 0.0))
+        return f"{low:g} to {high:g} bpm" if low < high else f"{low:g} bpm" if "bpm" in self.spec["audio"] else ""
 
     def _loudness(self) -> str:
         if not self.loudness_dbfs:
@@ -166,6 +173,7 @@ def look(dataset: Dataset) -> Overview:
         loudness_dbfs=[float(q) for q in np.quantile(rms_dbfs, USUAL)] if len(rms_dbfs) else [],
         highest_peak=float(dataset.column("peak").max(initial=0)),
         clipping_rows=count_clipping(dataset),
+        played=_ranges_played(dataset),
         wavetables=len(np.unique(dataset.column("wavetables"))),
         sources=dict(Counter(source.decode() for source in dataset.column("source").tolist())),
         splits=_count_splits(dataset),
@@ -174,6 +182,33 @@ def look(dataset: Dataset) -> Overview:
         importance_weights=dataset.weights_status,
         gaps=dataset.gaps,
     )
+
+
+def played_text(audio: Mapping[str, Any]) -> str:
+    """Write which notes a spec plays, and how loud: `audio` is that part of it as JSON."""
+    notes = audio["notes"]
+    text = f"{audio['notes_per_patch']} of {notes}" if isinstance(notes, str) else ", ".join(map(str, notes))
+    return f"{text} at velocity {audio['velocity']}"
+
+
+def _seconds(held: float | str) -> str:
+    return held if isinstance(held, str) else f"{held:g}"
+
+
+def played_in_row(dataset: Dataset, row: int) -> tuple[str, ...]:
+    """Write how one row is played: its note, and where anything is drawn, also velocity, length and tempo."""
+    names = ("midi_note", "velocity", "note_seconds", "bpm")
+    note, velocity, held, bpm = (dataset.column(name, [row])[0] for name in names)
+    audio = dataset.spec.audio
+    is_drawn = not audio.performances or isinstance(audio.bpm, Span)
+    return (f"note {note}", *([f"velocity {velocity}", f"{held:g} s", f"{bpm:g} bpm"] if is_drawn else []))
+
+
+def _ranges_played(dataset: Dataset) -> dict[str, tuple[float, float]]:
+    if not len(dataset):
+        return {}
+    columns = {name: dataset.column(name) for name in ("midi_note", "velocity", "note_seconds", "bpm")}
+    return {name: (values.min().item(), values.max().item()) for name, values in columns.items()}
 
 
 def count_candidates(dataset: Dataset) -> tuple[int, dict[str, int]]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from synthcore.analysis.distances import RESOLUTIONS
 from synthcore.analysis.importance import (
     METHOD_VERSION,
+    NOTE_SECONDS,
     OPTIONS,
     STEP,
     BaseResult,
@@ -22,6 +23,7 @@ from synthcore.analysis.importance import (
     render_format,
 )
 from synthcore.base.errors import DatasetError
+from synthcore.base.quantities import ends
 from synthcore.engine.machine import engine
 from synthcore.storage import weights
 from synthcore.storage.dataset import Dataset
@@ -149,7 +151,7 @@ def _mean_and_error(distances: NDArray[np.float64]) -> tuple[NDArray[np.float64]
 
 
 def _method(dataset: Dataset, found: Sequence[BaseResult], scales: Mapping[str, float]) -> dict[str, Any]:
-    fmt = render_format(dataset.spec)
+    fmt, (_, longest) = render_format(dataset.spec), ends(dataset.spec.audio.note_seconds)
     return {
         "version": METHOD_VERSION,
         "base": dataset.digest,
@@ -159,7 +161,7 @@ def _method(dataset: Dataset, found: Sequence[BaseResult], scales: Mapping[str, 
         "step": STEP,
         "options": OPTIONS,
         "distance": f"mean difference of log-mel levels in dB, windows and bands {json.dumps(RESOLUTIONS)}",
-        "note_seconds": fmt.note_seconds,
+        "note_seconds": min(NOTE_SECONDS, longest) if dataset.spec.tier == 1 else longest,
         "render_seconds": fmt.render_seconds,
         "engine_fingerprint": engine().fingerprint,
         **scales,

@@ -324,6 +324,7 @@ def _origin(metadata: Mapping[str, Any]) -> list[str]:
     parents = ", ".join(parent[:SHORT] for parent in str(found["parents"]).split(", "))
     pairs = {
         "played": f"note {found['midi_note']} at velocity {found['velocity']}",
+        "held": f"{found['note_seconds']:g} s, at a tempo of {found['bpm']:g} bpm",
         "measured": f"{found['rms_dbfs']:.1f} dBFS, peak {found['peak']:.2f}{clips}; audio {found['audio_sha256']}",
         "source": f"{found['source']}, tier {found['tier']}",
         "patch": f"{found['patch_index']}, attempt {found['attempt']}; label {found['preset_hash']}",

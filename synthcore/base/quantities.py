@@ -11,21 +11,23 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import BeforeValidator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
 SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "min": Decimal(60), "h": Decimal(3_600), "d": Decimal(86_400)}
 SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 ACCIDENTALS = {"": 0, "#": 1, "b": -1}
+TEMPO_DIGITS = 2  #: behind the point, of a tempo in BPM: as many as hosts show
 MOST_ROWS = 100_000  #: that can be named at once: each may become files in a folder
 
 _COUNT = re.compile(r"([+-]?\d[\d_]*(?:\.\d+)?)\s*([kKmM]?)")
 _HERTZ = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*(k?)(?:[hH][zZ])?")
 _SECONDS = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))\s*(ms|s|min|h|d|)")
 _NOTE = re.compile(r"([A-Ga-g])([#b]?)(-?\d)")
+_TEMPO = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(?:[bB][pP][mM])?")
 _ROWS = re.compile(r"(-?\d+)(?:-(-?\d+))?")
 
 
@@ -35,6 +37,68 @@ class Typed:
 
     metavar: str  #: such as FILE
     example: str = ""  #: where the metavar doesn't say enough
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of numbers, both ends included."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return "..".join(repr(end).removesuffix(".0") for end in (self.low, self.high))
+
+
+def ends(value: float | Span) -> tuple[float, float]:
+    """The lowest and the highest of what is either a number or a range."""
+    return (value.low, value.high) if isinstance(value, Span) else (value, value)
+
+
+@dataclass(frozen=True, slots=True)
+class OrSpan:
+    """Lets a setting be a range as well, written as `40..127`: its type is what it is otherwise, or a Span.
+
+    Each end is read as the number is, or as an item of the list that the setting otherwise is. A range of one value
+    becomes that value.
+    """
+
+    example: str
+    of_items: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        single, *others = get_args(source)
+        as_text = core_schema.plain_serializer_function_ser_schema(lambda v: str(v) if isinstance(v, Span) else v)
+        schema = core_schema.no_info_wrap_validator_function(self._read, handler(single), serialization=as_text)
+        return core_schema.nullable_schema(schema) if type(None) in others else schema
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        span = {"type": "string", "pattern": r"\.\.", "examples": [self.example]}
+        return {"anyOf": [handler(schema), span]}
+
+    def _read(self, given: Any, single: Callable[[Any], Any]) -> Any:
+        written = self._ends_in(given)
+        if not written:
+            return single(given)
+        low, high = single(written) if self.of_items else map(single, written)
+        if low > high:
+            complaint = f"is a range that ends before it begins; write it as {Span(high, low)}"
+            raise _refusal(complaint, given=f"{written[0]}..{written[1]}")
+        if low == high:
+            return (low,) if self.of_items else low
+        return Span(low, high)
+
+    def _ends_in(self, given: Any) -> list[Any]:
+        """The ends of a range, as they were given; none if it isn't one."""
+        if isinstance(given, Span):
+            return [given.low, given.high]
+        text = given[0] if self.of_items and isinstance(given, list | tuple) and len(given) == 1 else given
+        if not isinstance(text, str) or ".." not in text:
+            return []
+        found = text.strip().split("..")
+        if len(found) != 2 or not all(found) or "," in text:
+            raise _refusal(f"is not a range, such as {self.example}", given=text)
+        return found
 
 
 def count(given: object) -> Any:
@@ -117,6 +181,25 @@ def note(given: object) -> Any:
         letter, accidental, octave = named.groups()
         return SEMITONES[letter.lower()] + ACCIDENTALS[accidental] + 12 * (int(octave) + 1)
     return _whole(given, re.compile(r"(-?\d+)()"), "is not a note, such as 60, C4 (= 60), F#3 or Bb2")
+
+
+def tempo(given: object) -> Any:
+    """Read a tempo, rounded to hundredths of a BPM as files state it.
+
+    >>> tempo("120"), tempo("133.333 bpm")
+    (120.0, 133.33)
+
+    Raises
+    ------
+    PydanticCustomError
+        A text that is not a number.
+    """
+    if isinstance(given, str):
+        found = _TEMPO.fullmatch(given.strip())
+        if not found:
+            raise _refusal("is not a tempo, such as 120 or 87.5")
+        given = float(found[1])
+    return round(given, TEMPO_DIGITS) if isinstance(given, int | float) and not isinstance(given, bool) else given
 
 
 def items(given: object) -> Any:

@@ -24,7 +24,7 @@ from synthcore.base.errors import Accident, SynthcoreError
 from synthcore.base.memory import return_large_blocks
 from synthcore.engine import faults
 from synthcore.engine.protocol import Died, End, Message, Migrated, Played, Request, data_bytes, pack, unpack
-from synthcore.engine.rendering import CpuSeconds, Fault, Outcome, RenderedRow, RenderFormat
+from synthcore.engine.rendering import CpuSeconds, Fault, Outcome, Performance, RenderedRow, RenderFormat
 from synthcore.engine.stopping import POLL_SECONDS, is_stopping, raise_if_stopped
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,8 @@ DOCUMENT_BYTES = 1 << 26  #: the largest document that a migration may give; the
 SAID_LENGTH = 200  #: to which the last line that a zygote wrote is cut
 PIPE_BYTES = 1 << 20  #: Linux's limit for a pipe without privileges
 
-Changes = Sequence[Mapping[str, float]]  #: for each note, the value of every control to set
+Performances = tuple[Performance, ...]
+Changes = Sequence[Mapping[str, float]]  #: for each performance, the value of every control to set
 
 
 class Crashed(Exception):
@@ -63,7 +64,7 @@ class Zygote:
         self.fmt = fmt
         return_large_blocks()
         # A stream that can't be compressed grows a little, and the head needs room.
-        place_bytes = (fmt.row_bytes + fmt.row_bytes // 100 if fmt.notes else DOCUMENT_BYTES) + 4096
+        place_bytes = (fmt.row_bytes + fmt.row_bytes // 100 if fmt.places else DOCUMENT_BYTES) + 4096
         try:
             self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the process
             self.process = self._start(place_bytes)
@@ -80,10 +81,10 @@ class Zygote:
         os.set_blocking(self._stdin.fileno(), False)
         self._is_ready = False
         self._deadline = 0.0
-        self._notes: tuple[int, ...] = ()
+        self._performances: Performances = ()
 
     def _start(self, place_bytes: int) -> subprocess.Popen[bytes]:
-        numbers = (self.fmt.sample_rate, max(1, len(self.fmt.notes)), place_bytes)
+        numbers = (self.fmt.sample_rate, max(1, self.fmt.places), place_bytes)
         return subprocess.Popen(
             [sys.executable, "-I", "-m", "synthcore.engine.zygote", *map(str, numbers)],
             stdin=subprocess.PIPE,
@@ -94,18 +95,19 @@ class Zygote:
             env=_environment(),
         )
 
-    def send(self, preset: bytes, notes: tuple[int, ...], changes: Changes, timeout_seconds: float) -> None:
+    def send(self, preset: bytes, performances: Performances, changes: Changes, timeout_seconds: float) -> None:
         """Send one candidate, then call `receive`, which also tells what went wrong while sending.
 
-        Without notes it is not rendered, but migrated: the answer is the document as this synth writes it. With
-        changes, there is one for each note: the values of controls that are set before it is played.
+        Without performances, of which there are at most as many as the format has places, it is not rendered, but
+        migrated: the answer is the document as this synth writes it. With changes, there is one for each performance:
+        the values of controls that are set before it is played.
 
         The candidate may take `timeout_seconds` of wall clock for each of its renders, plus loading.
         """
-        allowed = LOAD_SECONDS + timeout_seconds * (len(notes) + 1)
+        allowed = LOAD_SECONDS + timeout_seconds * (len(performances) + 1)
         self._deadline = time.monotonic() + allowed + (0 if self._is_ready else START_SECONDS)
-        self._notes = notes
-        unsent = memoryview(pack(Request(self.fmt, notes, changes), preset))
+        self._performances = performances
+        unsent = memoryview(pack(Request(self.fmt, performances, changes), preset))
         with contextlib.suppress(BrokenPipeError):
             while unsent and time.monotonic() < self._deadline and not is_stopping():
                 if select.select([], [self._stdin], [], POLL_SECONDS)[1]:
@@ -142,12 +144,13 @@ class Zygote:
                 if message.fault:
                     fault = Fault(message.note, message.fault, _number(message.rms_dbfs), _number(message.peak))
                 else:
-                    rows.append(_row_of(message, body))
+                    rows.append(_row_of(message, self._performances[len(rows)], body))
         if answer[0].broken:
             raise self._accident("a render child failed")
         if signalled := died or answer[0].signal:
-            fault = self._fault_of(signalled, self._notes[len(rows)] if self._notes else faults.NO_NOTE)
-        if fault is None and (len(rows) < len(self._notes) or not (self._notes or document)):
+            note = self._performances[len(rows)].note if self._performances else faults.NO_NOTE
+            fault = self._fault_of(signalled, note)
+        if fault is None and (len(rows) < len(self._performances) or not (self._performances or document)):
             raise self._accident("a render child left no answer")
         return Outcome(tuple(rows) if fault is None else (), fault, cpu, document)
 
@@ -238,12 +241,12 @@ class Renderer:
         self.timeout_seconds = timeout_seconds
         self._zygote: Zygote | None = None
         self._preset = b""
-        self._notes = fmt.notes
+        self._performances: Performances = ()
         self._changes: Changes = ()
 
-    def send(self, preset: bytes, notes: tuple[int, ...] | None = None, changes: Changes = ()) -> None:
-        """Start rendering a candidate, at all of the format's notes or at some, with a change of controls for each."""
-        self._preset, self._notes, self._changes = preset, self.fmt.notes if notes is None else notes, changes
+    def send(self, preset: bytes, performances: Performances, changes: Changes = ()) -> None:
+        """Start rendering a candidate, as often as it is performed, with as many changes of controls or none."""
+        self._preset, self._performances, self._changes = preset, performances, changes
         self._send(self.timeout_seconds)
 
     def receive(self) -> Outcome:
@@ -277,9 +280,9 @@ class Renderer:
                 self.close()
                 raise
 
-    def render(self, preset: bytes, notes: tuple[int, ...] | None = None, changes: Changes = ()) -> Outcome:
+    def render(self, preset: bytes, performances: Performances, changes: Changes = ()) -> Outcome:
         """Render one candidate; raises as `receive` does."""
-        self.send(preset, notes, changes)
+        self.send(preset, performances, changes)
         return self.receive()
 
     def warm_up(self) -> None:
@@ -295,7 +298,7 @@ class Renderer:
 
     def _send(self, timeout_seconds: float) -> None:
         self.warm_up()
-        self._expect_zygote().send(self._preset, self._notes, self._changes, timeout_seconds)
+        self._expect_zygote().send(self._preset, self._performances, self._changes, timeout_seconds)
 
     def _expect_zygote(self) -> Zygote:
         if self._zygote is None:
@@ -316,10 +319,10 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _row_of(played: Played, chunk: bytes) -> RenderedRow:
+def _row_of(played: Played, performance: Performance, chunk: bytes) -> RenderedRow:
     if played.rms_dbfs is None or played.peak is None:
         raise RuntimeError(f"note {played.note} was rendered, but not measured")
-    return RenderedRow(played.note, played.rms_dbfs, played.peak, played.audio_sha256, chunk)
+    return RenderedRow(performance, played.rms_dbfs, played.peak, played.audio_sha256, chunk)
 
 
 def _number(value: float | None) -> float | None:

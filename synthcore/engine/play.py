@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthcore.engine.chunk import inflate
-from synthcore.engine.client import Changes
+from synthcore.engine.client import Changes, Performances
 from synthcore.engine.lending import borrow_renderer
 from synthcore.engine.rendering import Outcome, RenderedRow, RenderFormat
 
@@ -14,9 +14,7 @@ PLAY_SECONDS = 30.0  #: wall clock for one render: nobody waits for a batch of o
 #: Nothing is heard of a migration: any format will do.
 MIGRATION = RenderFormat(
     sample_rate=44_100,
-    notes=(),
-    velocity=100,
-    note_seconds=0.1,
+    places=0,
     render_seconds=0.1,
     min_rms_dbfs=-200,
     max_peak=10,
@@ -24,7 +22,7 @@ MIGRATION = RenderFormat(
 )
 
 
-def play(preset: bytes, fmt: RenderFormat, notes: tuple[int, ...] | None = None, changes: Changes = ()) -> Outcome:
+def play(preset: bytes, fmt: RenderFormat, performances: Performances, changes: Changes = ()) -> Outcome:
     """Render a preset.
 
     Parameters
@@ -32,10 +30,10 @@ def play(preset: bytes, fmt: RenderFormat, notes: tuple[int, ...] | None = None,
     preset : bytes
         A `.vital` document.
     fmt : RenderFormat
-    notes : tuple of int, optional
-        MIDI notes; the format's unless given.
+    performances : tuple of Performance
+        At most as many as the format has places.
     changes : sequence of mapping, optional
-        For each note, the values of controls to set before it is played.
+        For each performance, the values of controls to set before it is played.
 
     Raises
     ------
@@ -43,7 +41,7 @@ def play(preset: bytes, fmt: RenderFormat, notes: tuple[int, ...] | None = None,
         As `Renderer.receive`.
     """
     with borrow_renderer(fmt, PLAY_SECONDS) as renderer:
-        return renderer.render(preset, notes, changes)
+        return renderer.render(preset, performances, changes)
 
 
 def audio_of(row: RenderedRow, fmt: RenderFormat) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from synthcore.engine.rendering import RenderFormat
+from synthcore.engine.rendering import Performance, RenderFormat
 
 _LENGTHS = struct.Struct("<II")
 #: Memory that a child may have of its own: the synth takes 190 to 230 MB, a render at most 3 times its row besides.
@@ -19,14 +19,14 @@ SYNTH_BYTES, ROWS_HELD = 2 << 30, 8
 
 @dataclass(frozen=True)
 class Request:
-    """One candidate; its preset is the body. Without notes, the synth is only to write the preset as it reads it.
+    """One candidate; its preset is the body. Unless it is performed, the synth only writes the preset as it reads it.
 
-    `changes` holds, for each note, the values of controls to set before it is played; it is empty where nothing is to
-    be changed.
+    `changes` holds, for each performance, the values of controls to set before it is played; it is empty where nothing
+    is to be changed.
     """
 
     fmt: RenderFormat
-    notes: Sequence[int]
+    performances: Sequence[Performance]
     changes: Sequence[Mapping[str, float]]
 
 
@@ -121,4 +121,5 @@ def unpack(read: Callable[[int], bytes]) -> tuple[Message, bytes] | None:
     kind, fields = json.loads(text)
     if kind == Request.__name__:
         fields["fmt"] = RenderFormat(**fields["fmt"])
+        fields["performances"] = [Performance(**one) for one in fields["performances"]]
     return KINDS[kind](**fields), body

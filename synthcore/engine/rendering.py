@@ -6,6 +6,25 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
+class Performance:
+    """How a patch is played in one row. The tempo is not here: the synth reads it from the patch's document.
+
+    Attributes
+    ----------
+    note : int
+        MIDI note, 0..127.
+    velocity : int
+        MIDI velocity, 0..127.
+    note_seconds : float
+        How long the note is held.
+    """
+
+    note: int
+    velocity: int
+    note_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class RenderFormat:
     """What a zygote is started for: it holds for all that it renders.
 
@@ -13,12 +32,10 @@ class RenderFormat:
     ----------
     sample_rate : int
         In Hz.
-    notes : tuple of int
-        MIDI notes of every patch.
-    velocity : int
-        MIDI velocity, 0..127.
-    note_seconds, render_seconds : float
-        How long the note is held, and how long is recorded.
+    places : int
+        How many rows a patch can have; 0 if nothing is to be rendered.
+    render_seconds : float
+        How long is recorded.
     min_rms_dbfs, max_peak : float
         What `faults.judge` refuses.
     cpu_seconds : int
@@ -26,9 +43,7 @@ class RenderFormat:
     """
 
     sample_rate: int
-    notes: tuple[int, ...]
-    velocity: int
-    note_seconds: float
+    places: int
     render_seconds: float
     min_rms_dbfs: float
     max_peak: float
@@ -53,7 +68,7 @@ class RenderFormat:
 class RenderedRow:
     """One accepted render: `chunk` is its audio as a shuffled zlib stream, as HDF5 stores it."""
 
-    note: int
+    performance: Performance
     rms_dbfs: float
     peak: float
     audio_sha256: str

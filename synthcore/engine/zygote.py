@@ -3,12 +3,13 @@
 Audio is a function of the preset only in a process whose whole past is the same, so this program does the same
 things in the same order every time: one synth, one throw-away render, and from then on only forks.
 
-A request is one candidate: a preset's JSON and the notes to play. Its child loads the JSON, checks that it was
-taken, settles, and forks once per note; the last note needs no fork of its own. Without notes, the child writes the
-document as this synth understands it instead: old versions are migrated, what is missing is filled in.
+A request is one candidate: a preset's JSON and how to play it. Its child loads the JSON, checks that it was taken,
+settles, and forks once per performance (a note, its velocity and its length); the last needs no fork of its own.
+Without any, the child writes the document as this synth understands it instead: old versions are migrated, what is
+missing is filled in.
 
-With changes, one set of controls for each note, each fork sets its controls before it settles: it then plays what it
-would play of a JSON that had them, for all but `oversampling`, which the synth takes from a JSON alone.
+With changes, one set of controls for each performance, each fork sets its controls before it settles: it then plays
+what it would play of a JSON that had them, for all but `oversampling`, which the synth takes from a JSON alone.
 
 Every render measures, judges, shuffles and compresses its own audio into shared memory, which only the zygote writes
 to the pipe: a child that dies half-way can't break the stream. A child has limits of CPU, memory and files, and of
@@ -53,6 +54,7 @@ from synthcore.engine.protocol import (
     pack_parts,
     unpack,
 )
+from synthcore.engine.rendering import Performance
 
 #: Controls glide from the init preset's values to the loaded ones over 0.2 to 0.5 s; this silent render lets them.
 SETTLE_NOTE, SETTLE_NOTE_SECONDS, SETTLE_SECONDS = 60, 0.01, 0.5
@@ -88,11 +90,11 @@ class Answers:
         return memoryview(self.memory)[start + _LENGTH : start + _LENGTH + length] if length else None
 
 
-def render_note(synth: vita.Synth, request: Request, note: int, known: pages.Pages) -> tuple[Played, bytes]:
-    """Render, measure, judge and compress one note."""
-    started = time.thread_time()
+def render_row(synth: vita.Synth, request: Request, played: Performance, known: pages.Pages) -> tuple[Played, bytes]:
+    """Render, measure, judge and compress one performance."""
+    started, note = time.thread_time(), played.note
     known.obtain()
-    audio = synth.render(note, request.fmt.velocity / 127, request.fmt.note_seconds, request.fmt.render_seconds)
+    audio = synth.render(note, played.velocity / 127, played.note_seconds, request.fmt.render_seconds)
     render_cpu = time.thread_time() - started
     if audio.shape != (2, request.fmt.samples):
         raise RuntimeError(f"the synth rendered {audio.shape}, not {(2, request.fmt.samples)}")
@@ -124,14 +126,14 @@ def migrate(synth: vita.Synth, preset: str, answers: Answers) -> int:
 
 
 def render_candidate(synth: vita.Synth, request: Request, preset: str, answers: Answers, known: pages.Pages) -> int:
-    """Load, settle, and answer note after note until one has a fault. Runs in the candidate's own child."""
-    notes, changes = request.notes, request.changes
+    """Load, settle, and answer row after row until one has a fault. Runs in the candidate's own child."""
+    performances, changes = request.performances, request.changes
     known.obtain()
     if not load(synth, preset):
-        answers.put(0, Played(notes[0], fault=faults.NOT_LOADED))
+        answers.put(0, Played(performances[0].note, fault=faults.NOT_LOADED))
         return FAULTY
     settled = 0.0 if changes else settle(synth, known)
-    if len(notes) > 1:
+    if len(performances) > 1:
         known.give_back()
 
     def play(place: int) -> int:
@@ -139,17 +141,17 @@ def render_candidate(synth: vita.Synth, request: Request, preset: str, answers: 
         if changes:
             change(synth, changes[place])
             settle_cpu = settle(synth, known)
-        played, chunk = render_note(synth, request, notes[place], known)
+        played, chunk = render_row(synth, request, performances[place], known)
         answers.put(place, replace(played, settle_cpu=settle_cpu), chunk)
         return FAULTY if played.fault else 0
 
-    for place in range(len(notes) - 1):
+    for place in range(len(performances) - 1):
         _, status = os.waitpid(fork_into(partial(play, place)), 0)
         if os.WIFSIGNALED(status):
-            answers.put(place, Died(notes[place], os.WTERMSIG(status)))
+            answers.put(place, Died(performances[place].note, os.WTERMSIG(status)))
         if status:
             return FAULTY
-    return play(len(notes) - 1)
+    return play(len(performances) - 1)
 
 
 def settle(synth: vita.Synth, known: pages.Pages) -> float:
@@ -228,14 +230,14 @@ def serve(synth: vita.Synth, answers: Answers, known: pages.Pages) -> None:
         request, preset = message
         if not isinstance(request, Request):
             raise TypeError(f"a zygote is asked with requests, not with {request}")
-        places = range(max(1, len(request.notes)))
+        places = range(max(1, len(request.performances)))
         answers.clear(len(places))
         done, held = os.pipe()
 
         def work(request: Request = request, preset: bytes = preset, done: int = done) -> int:
             os.close(done)
             confine(request)
-            if not request.notes:
+            if not request.performances:
                 return migrate(synth, preset.decode(), answers)
             return render_candidate(synth, request, preset.decode(), answers, known)
 

@@ -57,7 +57,7 @@ class Estimate(BaseModel):
     @classmethod
     def of(cls, work: Work, paces: Paces, assets: Mapping[Source, Assets], notes: tuple[str, ...] = ()) -> Estimate:
         """Add up what a dataset takes, from what was measured."""
-        settings, notes_of = work.settings, work.spec.audio.notes
+        settings = work.settings
         row_bytes = work.row_bytes(paces, TYPICAL_RATIO)
         needed = Bytes.of(work, row_bytes, paces, assets)
         times = Times(work, paces, needed)
@@ -67,7 +67,7 @@ class Estimate(BaseModel):
             rows=work.rows_requested,
             rows_to_render=rendered,
             rows_extra=sum(plan.rows for plan in work.plans) - work.rows_requested,
-            patches=-(-work.rows_requested // len(notes_of)),
+            patches=-(-work.rows_requested // work.spec.audio.rows_per_patch),
             shards=len(work.plans),
             shards_there=len(work.there),
             shards_to_render=len(work.missing),

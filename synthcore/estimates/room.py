@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.base.errors import SpecError
+from synthcore.base.quantities import ends
 from synthcore.estimates.work import Assets, Paces, Work
 from synthcore.settings.generate import Generate
 from synthcore.sources.base import PRESET_SOURCES, Source
@@ -108,7 +109,7 @@ def require_possible(work: Work) -> str:
     """
     paces = work.known_paces()
     audio = work.spec.audio
-    least = work.row_bytes({}, LEAST_RATIO * audio.note_seconds / audio.render_seconds)
+    least = work.row_bytes({}, LEAST_RATIO * ends(audio.note_seconds)[0] / audio.render_seconds)
     likely = Bytes.of(work, work.row_bytes(paces, TYPICAL_RATIO), paces, {})
     require_fits(work, Bytes.of(work, least, paces, {}), likely)
     return shortage(likely.rooms(work.settings))

@@ -92,7 +92,7 @@ class Times:
         if pace is None:
             return None
         bases = min(settings.weights, self.work.rows_requested)
-        rows_per_second = pace.per_second * pace.acceptance * len(spec.audio.notes)
+        rows_per_second = pace.per_second * pace.acceptance * spec.audio.rows_per_patch
         return bases * moves_of_a_base(self.work) * MOVE_IN_ROWS / rows_per_second
 
 

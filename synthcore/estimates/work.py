@@ -86,7 +86,7 @@ class Work:
     def rows_requested(self) -> int:
         """Rows of the dataset, if no preset is refused."""
         given = sum(plan.rows for plan in self.plans if plan.source in PRESET_SOURCES)
-        return given + self.spec.n_samples + self.spec.variations * len(self.spec.audio.notes)
+        return given + self.spec.n_samples + self.spec.variations * self.spec.audio.rows_per_patch
 
     def to_render(self, source: Source) -> list[ShardPlan]:
         """The shards of a source that are to be rendered."""

@@ -335,7 +335,8 @@ class _Ingest:
             wavetable_names=_most_frequent(e.read.preset.wavetable_names for e in kept.values() if e.read.preset),
         )
         files = tuple(self._report(entry, kept) for entry in self._entries)
-        return collection, Report(files=files, notes=self.audio.notes if self.audio else ())
+        performances = self.audio.performances if self.audio else ()
+        return collection, Report(files=files, notes=tuple(one.note for one in performances))
 
     def _report(self, entry: _Entry, kept: dict[str, _Entry]) -> FileReport:
         folder, version, read = clean(str(entry.root)), entry.read.version, entry.read.preset

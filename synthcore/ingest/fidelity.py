@@ -6,6 +6,8 @@ original as its author wrote it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, computed_field
 
 from synthcore.base.hashing import canonical_json
 from synthcore.engine import faults
+from synthcore.engine.client import Performances
 from synthcore.engine.play import audio_of, migrate, play
 from synthcore.engine.rendering import RenderFormat
 from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
@@ -74,7 +77,7 @@ def measure(content: bytes, preset: ReadPreset, registry: Registry, audio: Audio
         What was read from it.
     registry : Registry
     audio : AudioSpec
-        What is played and recorded.
+        What is played and recorded; without ranges.
 
     Raises
     ------
@@ -83,14 +86,15 @@ def measure(content: bytes, preset: ReadPreset, registry: Registry, audio: Audio
     """
     # Nothing is refused: silence and clipping are compared as well.
     fmt = DatasetSpec(audio=audio, acceptance=AcceptanceSpec(cpu_seconds=CPU_SECONDS)).render_format.refusing_nothing()
+    render = partial(_render, fmt, audio.performances)
     try:
         # As its author left it, but written again by the parser that let it pass, so that duplicate keys mean one thing
         # only; and with vita's numbers: vita would take those of a later Vital for its own.
         document, _ = versions(registry).translate(parse(content))
-        original = _render(canonical_json(document).encode(), fmt, "original")
-        patch = _render(preset.patch.to_json(registry, preset.assets).encode(), fmt, "patch")
+        original = render(canonical_json(document).encode(), "original")
+        patch = render(preset.patch.to_json(registry, preset.assets).encode(), "patch")
         difference = _difference(original, patch)
-        cause = _cause(document, registry, fmt, original, patch) if difference > CLOSE else ""
+        cause = _cause(document, registry, render, original, patch) if difference > CLOSE else ""
     except _NotRendered as reason:
         return Fidelity(difference=None, cause=str(reason))
     return Fidelity(difference=difference, cause=cause)
@@ -100,9 +104,9 @@ class _NotRendered(Exception):
     """There is no audio to compare."""
 
 
-def _render(document: bytes, fmt: RenderFormat, what: str) -> NDArray[np.float32]:
+def _render(fmt: RenderFormat, performances: Performances, document: bytes, what: str) -> NDArray[np.float32]:
     """Render a document at every note: shape (notes, 2, S)."""
-    outcome = play(document, fmt)
+    outcome = play(document, fmt, performances)
     if outcome.fault:
         raise _NotRendered(f"the {what} can't be rendered: {faults.REASONS[outcome.fault.reason]}")
     return np.stack([audio_of(row, fmt) for row in outcome.rows])
@@ -115,13 +119,13 @@ def _difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 def _cause(
     document: dict[str, Any],
     registry: Registry,
-    fmt: RenderFormat,
+    render: Callable[[bytes, str], NDArray[np.float32]],
     original: NDArray[np.float32],
     patch: NDArray[np.float32],
 ) -> str:
     """Render the steps between the original and the patch, and name the one that changes most."""
     mended = canonical_json(validation.mend(document, registry)[0]).encode()
     migrated = migrate(mended) or b""
-    sounds = [original, _render(mended, fmt, "mended original"), _render(migrated, fmt, "migrated"), patch]
+    sounds = [original, render(mended, "mended original"), render(migrated, "migrated"), patch]
     steps = dict(zip((MENDING, MIGRATION, LABEL), map(_difference, sounds, sounds[1:]), strict=False))
     return max(steps, key=lambda step: steps[step])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthcore.analysis import spectrogram
+from synthcore.analysis.overview import played_in_row
 from synthcore.analysis.spectrogram import SHOWN_SECONDS
 from synthcore.page.details import Details, describe
 from synthcore.storage.dataset import Dataset
@@ -24,7 +25,7 @@ class Clip:
     """One row to listen to. Its source and name are people's: anything can be in them."""
 
     row: int
-    note: int
+    played: tuple[str, ...]
     source: str
     name: str
     patch: str  # hash
@@ -38,10 +39,10 @@ class Clip:
 def make_clip(dataset: Dataset, row: int) -> Clip:
     """Make a row audible and visible."""
     audio, rate = dataset.column("audio", [row])[0], dataset.spec.audio.sample_rate
-    fields = {name: dataset.column(name, [row])[0] for name in ("midi_note", "source", "preset_name", "preset_hash")}
+    fields = {name: dataset.column(name, [row])[0] for name in ("source", "preset_name", "preset_hash")}
     return Clip(
         row=row,
-        note=int(fields["midi_note"]),
+        played=played_in_row(dataset, row),
         source=fields["source"].decode(),
         name=fields["preset_name"].decode(errors="replace"),
         patch=fields["preset_hash"].decode(),

@@ -107,9 +107,8 @@ def require_writable(output: Path) -> None:
 def _differences(theirs: DatasetSpec, ours: DatasetSpec) -> list[str]:
     """Name what two specs disagree on, besides the number of rows."""
     old, new = _flat(theirs), _flat(ours)
-    return [
-        f"{name} {_stated(old[name])} there, {_stated(new[name])} here" for name in new if old.get(name) != new[name]
-    ]
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return [f"{name} {_stated(old.get(name))} there, {_stated(new.get(name))} here" for name in names]
 
 
 def _stated(value: object) -> object:

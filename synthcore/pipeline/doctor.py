@@ -25,6 +25,7 @@ from synthcore.base.errors import SynthcoreError
 from synthcore.base.places import Obstacle
 from synthcore.engine.machine import engine
 from synthcore.engine.play import play
+from synthcore.engine.rendering import Performance
 from synthcore.pipeline import cache
 from synthcore.pipeline.cache import Entry, Records
 from synthcore.spec import DatasetSpec
@@ -131,8 +132,8 @@ def _synth() -> Iterator[Finding]:
     registry = Registry.from_synth()
     document = Patch.init(registry).to_json(registry, init_assets(registry)).encode()
     spec = DatasetSpec().render_format.refusing_nothing()
-    fmt = replace(spec, notes=(60, 60), note_seconds=0.2, render_seconds=0.3)
-    outcome = play(document, fmt)
+    fmt = replace(spec, places=2, render_seconds=0.3)
+    outcome = play(document, fmt, (Performance(60, 100, 0.2),) * 2)
     if outcome.fault:
         yield Finding(
             check="synth", state="problem", what=f"it can't render: {outcome.fault.reason}", todo="make setup"

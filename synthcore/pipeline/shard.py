@@ -16,6 +16,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -35,6 +36,7 @@ from synthcore.engine.stopping import pause
 from synthcore.pipeline import library
 from synthcore.sources.base import PRESET_SOURCES, SOURCES, Candidate, Provenance, Source, Supply
 from synthcore.sources.collection import Collection
+from synthcore.sources.performances import Performances
 from synthcore.sources.presets import PresetSource, contents_digest, presets_of
 from synthcore.sources.priors import Priors, digest_of
 from synthcore.sources.shapes import library_digest
@@ -49,6 +51,7 @@ from synthcore.storage.writer import ShardWriter
 from synthcore.vital.activity import follows_note
 from synthcore.vital.catalog import Catalog, builtin
 from synthcore.vital.controls import installed
+from synthcore.vital.tempo import at_bpm
 
 #: A shard that accepts a smaller share than this stops, once enough were tried for the share to mean anything.
 MIN_SHARE, FAIR_TRIAL = 0.05, 100
@@ -76,7 +79,7 @@ class ShardPlan(BaseModel):
     @property
     def rows(self) -> int:
         """Rows if no preset is refused."""
-        return self.patches * len(self.spec.audio.notes)
+        return self.patches * self.spec.audio.rows_per_patch
 
     @property
     def key(self) -> str:
@@ -113,7 +116,7 @@ def plan_shards(spec: DatasetSpec, rows_per_shard: int, presets: Collection | No
     SynthcoreError
         vita is missing or doesn't load.
     """
-    size = max(1, rows_per_shard // len(spec.audio.notes))
+    size = max(1, rows_per_shard // spec.audio.rows_per_patch)
     plans: list[ShardPlan] = []
 
     def plan(source: Source, first: int, patches: int, of_source: DatasetSpec, contents: str = "") -> None:
@@ -281,6 +284,7 @@ class ShardWork:
         self._given_up = False
         self._parents: set[str] = set()
         self._lock = threading.Lock()
+        self._performances = Performances(plan.spec, plan.source)
         self._waiting = deque((i, 0) for i in range(plan.first_patch, plan.first_patch + plan.patches))
         # Decided, but not stored: rows are stored in the order of the patches.
         self._decided: dict[int, tuple[Candidate, tuple[RenderedRow, ...]]] = {}
@@ -322,7 +326,10 @@ class ShardWork:
             index, attempt = self._waiting.popleft()
         except IndexError:
             return None
-        return self.supply.candidate(index, attempt)
+        candidate = self.supply.candidate(index, attempt)
+        if bpm := self._performances.bpm(index):
+            return replace(candidate, patch=at_bpm(candidate.patch, bpm, installed()))
+        return candidate
 
     def _try(self, candidate: Candidate) -> Outcome:
         """Render a candidate, unless its rows would repeat each other: that is known beforehand."""
@@ -330,11 +337,13 @@ class ShardWork:
             return Outcome((), Fault(faults.NO_NOTE, faults.REPEATS, None, None), CpuSeconds())
         preset = candidate.patch.to_json(installed(), self._assets(candidate)).encode()
         with borrow_renderer(self.plan.spec.render_format, self.timeout_seconds) as renderer:
-            return renderer.render(preset)
+            return renderer.render(preset, self._performances.of(candidate.index))
 
     def _repeats(self, candidate: Candidate) -> bool:
-        has_notes = self.supply.refuses_repeats and len(self.plan.spec.audio.notes) > 1
-        return has_notes and not follows_note(candidate.patch, installed())
+        played = self._performances.of(candidate.index)
+        differ_by_note_alone = len({replace(one, note=0) for one in played}) == 1
+        is_refused = self.supply.refuses_repeats and len(played) > 1 and differ_by_note_alone
+        return is_refused and not follows_note(candidate.patch, installed())
 
     def _assets(self, candidate: Candidate) -> Mapping[str, bytes]:
         return {**self.supply.assets, **candidate.assets} if candidate.assets else self.supply.assets

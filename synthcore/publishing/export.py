@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 from scipy.io import wavfile
 
+from synthcore.analysis.overview import played_in_row
 from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import DatasetError
 from synthcore.base.hashing import canonical_json
@@ -80,15 +81,22 @@ def _place(dataset: Dataset, row: int) -> int:
 
 
 def _files_of(dataset: Dataset, row: int, folder: Path) -> ExportedRow:
-    stem = f"{dataset.path.stem}-row-{row}"
+    played = "".join(f"-{part.replace(' ', '-')}" for part in _played(dataset, row))
+    stem = f"{dataset.path.stem}-row-{row}{played}"
     wav, preset = (str(folder / f"{stem}.{kind}") for kind in ("wav", "vital"))
     patch = dataset.patch(row)
     otherwise = versions(dataset.registry).otherwise(patch)
     return ExportedRow(row=row, wav=wav, preset=preset, preset_hash=patch.hash, otherwise=otherwise)
 
 
+def _played(dataset: Dataset, row: int) -> tuple[str, ...]:
+    """How a row was played, for its names; nothing where all patches are played in the same way."""
+    parts = played_in_row(dataset, row)
+    return parts if len(parts) > 1 else ()
+
+
 def _write(dataset: Dataset, row: ExportedRow, wav: Path, preset: Path) -> None:
-    name = f"{dataset.path.stem} row {row.row}"
+    name = ", ".join((f"{dataset.path.stem} row {row.row}", *_played(dataset, row.row)))
     wavfile.write(wav, dataset.spec.audio.sample_rate, dataset.column("audio", [row.row])[0].T)
     patch = dataset.patch(row.row)
     preset.write_text(canonical_json(patch.to_preset(dataset.registry, dataset.assets_of(patch), name)))

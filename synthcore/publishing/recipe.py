@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.base import progress
 from synthcore.base.errors import DatasetError, SpecError
+from synthcore.engine.client import Performances
 from synthcore.engine.machine import engine
 from synthcore.engine.play import play
 from synthcore.engine.rendering import RenderedRow, RenderFormat
@@ -151,7 +152,7 @@ class _PatchRows:
     """Consecutive rows of one patch."""
 
     first: int
-    notes: tuple[int, ...]
+    performances: Performances
     preset: bytes
 
 
@@ -159,10 +160,10 @@ def _render(
     recipe: Dataset, assets: Mapping[str, bytes], fmt: RenderFormat, workers: int
 ) -> Iterator[tuple[int, RenderedRow]]:
     def render(rows: _PatchRows) -> list[tuple[int, RenderedRow]]:
-        outcome = play(rows.preset, fmt, rows.notes)
+        outcome = play(rows.preset, fmt, rows.performances)
         if outcome.fault:
             raise DatasetError(f"row {rows.first} of {recipe.path}: {outcome.fault.reason} when rendered again")
-        progress.publish(progress.Progress(rows=len(rows.notes), fault=None))
+        progress.publish(progress.Progress(rows=len(rows.performances), fault=None))
         return [(rows.first + i, row) for i, row in enumerate(outcome.rows)]
 
     with ThreadPoolExecutor(workers) as pool, interruptible():
@@ -178,7 +179,7 @@ def _render(
 def _patches(recipe: Dataset, assets: Mapping[str, bytes]) -> Iterator[_PatchRows]:
     for start in range(0, len(recipe), BATCH):
         stop = min(start + BATCH, len(recipe))
-        notes = recipe.column("midi_note", slice(start, stop)).tolist()
+        performances = recipe.performances(slice(start, stop))
         sources = recipe.column("source", slice(start, stop)).tolist()
         indices = recipe.column("patch_index", slice(start, stop)).tolist()
         patches = list(recipe.patches(start, stop))
@@ -186,7 +187,7 @@ def _patches(recipe: Dataset, assets: Mapping[str, bytes]) -> Iterator[_PatchRow
         for _, group in groupby(range(stop - start), key=which.__getitem__):
             rows = list(group)
             preset = patches[rows[0]].to_json(recipe.registry, assets).encode()
-            yield _PatchRows(start + rows[0], tuple(notes[row] for row in rows), preset)
+            yield _PatchRows(start + rows[0], tuple(performances[row] for row in rows), preset)
 
 
 def _gather(recipe: Dataset, folders: Sequence[Path], workers: int) -> dict[str, bytes]:

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from synthcore.base.errors import SpecError
 from synthcore.base.messages import Path as Keys
 from synthcore.base.messages import explain, group_fields, typed
+from synthcore.base.quantities import OrSpan
 from synthcore.base.spelling import meant
 from synthcore.settings.configuration import Settable, origin
 
@@ -75,7 +76,8 @@ class Flag:
     @property
     def is_list(self) -> bool:
         """Whether it can be repeated."""
-        return get_origin(self.field.annotation) is tuple
+        of_items = any(isinstance(one, OrSpan) and one.of_items for one in self.field.metadata)
+        return of_items or get_origin(self.field.annotation) is tuple
 
     @property
     def choices(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from synthcore.base.errors import DatasetError
 from synthcore.engine.machine import Engine
+from synthcore.engine.rendering import Performance
 from synthcore.sources.base import Provenance
 from synthcore.sources.priors import Priors
 from synthcore.sources.splits import SHARES, Split
@@ -60,8 +61,8 @@ class Dataset:
 
     Indexing with a number gives one row, with a slice or a list of numbers a batch; both are dictionaries of
     arrays under short names: `audio` (2, S) float32 at full scale 1, `continuous` (322,) float32 unit values,
-    `categorical` (126,) int32, `modulation_slots` (64, 7) float32, `midi_note`, `velocity`, and so on. A batch
-    has one more axis in front.
+    `categorical` (126,) int32, `modulation_slots` (64, 7) float32, `midi_note` and so on. A batch has one more axis in
+    front.
 
     Parameters
     ----------
@@ -75,11 +76,6 @@ class Dataset:
         can't be read: zeros never stand in for one.
     FileUnavailable
         Another program is writing it, or it may not be read.
-
-    Examples
-    --------
-    >>> with Dataset("data/demo.h5") as dataset:  # doctest: +SKIP
-    ...     audio, knobs = dataset[0]["audio"], dataset[0]["continuous"]
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -196,7 +192,7 @@ class Dataset:
     @property
     def shapes(self) -> dict[str, list[int]]:
         """The shape of every column."""
-        return {name: list(self._file[name].shape) for name in self._names.values()}
+        return {name: list(self._file[name].shape) for name in self._names.values() if name in self._file}
 
     @property
     def metadata_names(self) -> tuple[str, ...]:
@@ -289,6 +285,11 @@ class Dataset:
             if not held.issuperset(patch.asset_names):
                 raise DatasetError(f"{self.path}: row {row} refers to an asset that isn't there")
             yield patch
+
+    def performances(self, rows: Rows) -> tuple[Performance, ...]:
+        """How rows are played: note, velocity and how long the note is held. The tempo is in their patches."""
+        parts = (self.column(name, rows).tolist() for name in ("midi_note", "velocity", "note_seconds"))
+        return tuple(map(Performance, *parts))
 
     def rejections(self) -> dict[str, NDArray[Any]]:
         """The refused candidates, by column: source, patch_index, attempt, midi_note, reason, and so on."""

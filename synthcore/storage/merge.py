@@ -156,7 +156,7 @@ class Part(NamedTuple):
 
 def parts_of(shards: Sequence[ShardRef], spec: DatasetSpec, gaps: Sequence[Gap] = ()) -> list[Part]:
     """Which rows of each shard a dataset takes: the last shard of drawn patches may hold more than were asked for."""
-    notes = len(spec.audio.notes)
+    notes = spec.audio.rows_per_patch
     requested = {"synthetic": spec.n_samples, "variation": spec.variations * notes}
     left = dict(requested)
     for gap in gaps:
@@ -234,7 +234,7 @@ class _Merge:
         schema.write_exact_rows(self.file, self._exact_rows)
         schema.write_classes(self.file, self._numbering.classes(self._wavetable_names))
         schema.write_sources(self.file, self._sources.values())
-        schema.reserve_weights(self.file, self.registry)
+        weights.reserve(self.file, self.registry)
         self.file["schema"].attrs.update(self._derived.rules)
         digest = self._digest.hexdigest()
         self.file["schema"].attrs["content_digest"] = digest

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from synthcore.base.errors import DatasetError, FileUnavailable
 from synthcore.storage import schema
+from synthcore.storage.older import MADE
 from synthcore.storage.opening import MAKE_AGAIN, open_file
 from synthcore.storage.rows import has_our_chunks, read_rows, require_written
 from synthcore.storage.views import View, views_of
@@ -92,7 +93,7 @@ class Reader:
         # A list is what it is to numpy: numbers, negative ones counted from the end, or a mask.
         wanted = rows if isinstance(rows, slice) else np.asarray(rows, dtype=None if len(rows) else np.intp)
         places, back = np.unique(np.arange(len(self))[wanted], return_inverse=True)
-        if out is not None:
+        if out is not None and name in self.file:
             _require_room(out, (len(back), *self.file[name].shape[1:]), self.file[name].dtype)
         if np.array_equal(back, np.arange(len(places))):
             return self.read_rising(name, places, out)
@@ -101,6 +102,12 @@ class Reader:
     def read_rising(self, name: str, places: NDArray[np.intp], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Read rows in rising order, each once."""
         file = self.file
+        if name in MADE and name not in file:  # an older file
+            made = MADE[name](self.column, places)
+            if out is None:
+                return made
+            out[:] = made
+            return out
         view = self._views.get(name)
         if view is not None:
             found = view.read(places, out)

@@ -56,7 +56,7 @@ class Restoring:
         if not self.differing:
             return
         here, digest = engine(), schema.ContentDigest(self._recipe.spec)
-        digest.update({f"metadata/{part}": self._file[f"metadata/{part}"][:] for part in schema.ContentDigest.PARTS})
+        digest.update({f"metadata/{part}": self._file[f"metadata/{part}"][:] for part in digest.parts})
         self._file["schema"].attrs.update(
             {
                 "vita_version": here.vita,

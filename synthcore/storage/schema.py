@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synthcore.base.errors import DatasetError
 from synthcore.base.hashing import canonical_json
+from synthcore.base.quantities import Span, ends
 from synthcore.engine.machine import Engine
 from synthcore.sources.base import Provenance
 from synthcore.sources.priors import Marginal, Priors
@@ -26,7 +27,7 @@ from synthcore.vital.classes import EXTRAS, Classes
 from synthcore.vital.controls import Registry
 from synthcore.vital.patch import MAX_SLOTS, OSCILLATORS, SLOT_FIELDS
 
-VERSION = "4.0.0"
+VERSION = "4.1.0"
 AUDIO = "audio/waveforms"
 DENSE = "params/modulation_t3"
 DENSE_CHANNELS = ("amount", "bipolar", "power", "stereo")
@@ -59,6 +60,8 @@ def columns(registry: Registry) -> tuple[Column, ...]:
         Column("metadata/audio_sha256", "S64"),
         Column("metadata/midi_note", "<i4"),
         Column("metadata/velocity", "<i4"),
+        Column("metadata/note_seconds", "<f8"),
+        Column("metadata/bpm", "<f8"),
         Column("metadata/source", "S10"),
         Column("metadata/tier", "<i4"),
         Column("metadata/preset_hash", "S64"),
@@ -96,9 +99,6 @@ REJECTIONS = (
 SOURCE_COLUMNS = tuple(f.name for f in fields(Provenance))
 
 DEFLATED_AT_MOST = 1032  #: times its own length, which is the most that a deflated stream can become
-
-#: Reserved when merging, so that weights can be filled in later without changing the file's structure.
-ABSENT = b"absent"
 
 
 def create_audio(file: h5py.File, shapes: Mapping[str, tuple[int, ...]], rows: int, chunk_rows: int = 1) -> None:
@@ -207,7 +207,7 @@ def write_header(file: h5py.File, header: Header) -> None:
             "version": VERSION,
             "sample_rate": spec.audio.sample_rate,
             "render_duration": spec.audio.render_seconds,
-            "note_duration": spec.audio.note_seconds,
+            "note_duration": ends(spec.audio.note_seconds)[1],
             "tier": spec.tier,
             "spec": spec.model_dump_json(),
             "spec_fingerprint": spec.fingerprint,
@@ -314,16 +314,6 @@ def write_rejections(file: h5py.File, rejections: Mapping[str, NDArray[Any]]) ->
         file.create_dataset(column.name, data=rejections[column.name].astype(column.dtype))
 
 
-def reserve_weights(file: h5py.File, registry: Registry) -> None:
-    """Reserve the importance weights: contiguous, of their final size, marked absent."""
-    group = file.create_group("importance_weights")
-    for name, controls in (("weights", registry.continuous), ("categorical", registry.categorical)):
-        group.create_dataset(name, data=np.full(len(controls), np.nan, dtype="<f4"))
-        group.create_dataset(f"{name}_error", data=np.full(len(controls), np.nan, dtype="<f4"))
-    group.create_dataset("status", data=np.array(ABSENT, dtype="S16"))
-    group.create_dataset("method", data=np.array(b"", dtype="S4096"))  # JSON, once there are weights
-
-
 def read_registry(file: h5py.File) -> Registry:
     """Build the registry the file was made with, without a synth."""
     return Registry.from_config(bytes(file["schema/registry"][:]).decode())
@@ -392,18 +382,20 @@ class ContentDigest:
     """The content digest: over decoded audio and labels, so that codec, chunking and way of merging don't touch it.
 
     It is made of each row's `audio_sha256` and `preset_hash` (which is over every label and the assets' hashes),
-    note, velocity, source and tier; never of indices, weights, masks, splits or rejections.
+    note, velocity, source and tier, and how long the note is held if that is drawn (else the spec, which is part of it,
+    says so); never of indices, weights, masks, splits or rejections.
     """
 
     PARTS = ("audio_sha256", "preset_hash", "midi_note", "velocity", "source", "tier")
 
     def __init__(self, spec: DatasetSpec) -> None:
         self._digest = hashlib.sha256(f"synthcore content 1 {spec.audio.model_dump_json()}".encode())
+        self.parts = (*self.PARTS, *["note_seconds"] * isinstance(spec.audio.note_seconds, Span))
 
     def update(self, metadata: Mapping[str, NDArray[Any]]) -> None:
-        """Add rows, in order; `metadata` holds the columns of `PARTS`, shape (rows,)."""
-        for row in zip(*(metadata[f"metadata/{part}"] for part in self.PARTS), strict=True):
-            parts = (part.decode() if isinstance(part, bytes) else str(int(part)) for part in row)
+        """Add rows, in order; `metadata` holds the columns of `parts`, shape (rows,)."""
+        for row in zip(*(metadata[f"metadata/{part}"].tolist() for part in self.parts), strict=True):
+            parts = (part.decode() if isinstance(part, bytes) else str(part) for part in row)
             self._digest.update(("|".join(parts) + "\n").encode())
 
     def hexdigest(self) -> str:

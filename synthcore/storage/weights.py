@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from synthcore.base.errors import DatasetError
 from synthcore.base.hashing import canonical_json
 from synthcore.storage.opening import open_file
+from synthcore.vital.controls import Registry
 
 GROUP = "importance_weights"
 Status = Literal["absent", "complete", "stale"]
@@ -63,6 +64,19 @@ class Weights:
             "categorical": self.categorical,
             "categorical_error": self.categorical_error,
         }
+
+
+def reserve(file: h5py.File, registry: Registry) -> None:
+    """Reserve the importance weights: contiguous, of their final size, marked absent.
+
+    So they can be filled in later without changing the file's structure.
+    """
+    group = file.create_group(GROUP)
+    for name, controls in (("weights", registry.continuous), ("categorical", registry.categorical)):
+        group.create_dataset(name, data=np.full(len(controls), np.nan, dtype="<f4"))
+        group.create_dataset(f"{name}_error", data=np.full(len(controls), np.nan, dtype="<f4"))
+    group.create_dataset("status", data=np.array(b"absent", dtype="S16"))
+    group.create_dataset("method", data=np.array(b"", dtype="S4096"))  # JSON, once there are weights
 
 
 def read(file: h5py.File) -> Weights | None:

@@ -16,6 +16,7 @@ from synthcore.storage.labels import label_of
 from synthcore.vital.catalog import Catalog
 from synthcore.vital.classes import Classes, Numbering
 from synthcore.vital.patch import Patch
+from synthcore.vital.tempo import bpm_of
 
 
 class ShardWriter:
@@ -43,7 +44,7 @@ class ShardWriter:
         self.spec, self.registry = spec, registry = header.spec, header.registry
         self._assets: dict[str, bytes] = {}
         self._numbering = Numbering(Classes.of(catalog, registry))
-        rows = patches * len(spec.audio.notes)
+        rows = patches * spec.audio.rows_per_patch
         schema.write_header(self.file, header)
         schema.create_audio(self.file, schema.audio_shapes(spec, registry), rows)
         self._labels = {c.name: np.zeros((rows, *c.shape), c.dtype) for c in schema.columns(registry)}
@@ -103,14 +104,16 @@ class ShardWriter:
         return digest.hexdigest()
 
     def _label(self, place: int, candidate: Candidate, row: RenderedRow, assets: Mapping[str, bytes]) -> None:
-        patch = candidate.patch
+        patch, performance = candidate.patch, row.performance
         played = (name for name in (*patch.wavetables, *patch.extras) if name is not None)
         self._assets.update({name: assets[name] for name in played})
         values = {
             **label_of(patch, *self._numbering.of(patch.wavetables, patch.extras)),
             "metadata/audio_sha256": row.audio_sha256.encode(),
-            "metadata/midi_note": row.note,
-            "metadata/velocity": self.spec.audio.velocity,
+            "metadata/midi_note": performance.note,
+            "metadata/velocity": performance.velocity,
+            "metadata/note_seconds": performance.note_seconds,
+            "metadata/bpm": bpm_of(patch, self.registry),
             "metadata/source": candidate.source.encode(),
             "metadata/tier": self.spec.tier,
             "metadata/preset_hash": patch.hash.encode(),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthcore.base.errors import DatasetError, SpecError
+from synthcore.base.quantities import Span
 from synthcore.sources.splits import Split
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.schema import AUDIO, LABEL_CHUNK, audio_shapes
@@ -26,7 +27,7 @@ Batch = dict[str, NDArray[Any]]
 RowNumbers = NDArray[np.intp]
 
 #: What a batch can hold, by the name to request it by.
-PARTS = ("audio", *LABELS, "modulation_t3", "active", "weights", "midi_note", "velocity")
+PARTS = ("audio", *LABELS, "modulation_t3", "active", "weights", "midi_note", "velocity", "note_seconds", "bpm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ class Examples:
     parts : sequence of str, optional
         Which of `PARTS` to read. By default all that the file has; of labels, those that vary in it, and modulation
         only if `tier` is its own: then these labels and `classes` give `Patch.from_vectors` the rows' own patches.
+        `note_seconds` and `bpm` if they are drawn from ranges.
     mono : bool
         The mean of the two channels instead of both.
 
@@ -212,7 +214,7 @@ class Examples:
             shape, n for the n-th built-in one, -1 for any other; `exact_values` (B, C) float32; `modulation_slots`,
             `modulation_t3` as they are in the file; `active_continuous` (B, C) and `active_categorical` (B, K) bool:
             can the control be heard; `weights_continuous` (B, C) and `weights_categorical` (B, K) float32, the same
-            in each row; `midi_note` (B,), `velocity` (B,) int32.
+            in each row; `midi_note` (B,), `velocity` (B,) int32; `note_seconds` (B,), `bpm` (B,) float64.
         """
         batch: Batch = {"row": np.asarray(rows)}
         if "audio" in self.parts:
@@ -271,6 +273,7 @@ def _parts_of(dataset: Dataset, requested: Sequence[str] | None, has_own_tier: b
         raise SpecError(f"a batch has no {', '.join(unknown)}; it can have {', '.join(PARTS)}")
     there = {*dataset.column_names, *(["weights"] if dataset.weights_status == "complete" else [])}
     idle = {*LABELS} - {*dataset.varied_labels}
+    idle |= {name for name in ("note_seconds", "bpm") if not isinstance(getattr(dataset.spec.audio, name), Span)}
     if "modulation_slots" in idle or not has_own_tier:
         idle |= {"modulation_slots", "modulation_t3"}
     usual = [name for name in PARTS if name in there and name not in idle]

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.base import progress
 from synthcore.base.errors import DatasetError
+from synthcore.base.quantities import Span
 from synthcore.engine.chunk import inflate
 from synthcore.engine.machine import engine
 from synthcore.engine.play import play
@@ -24,6 +25,7 @@ from synthcore.engine.stopping import interruptible
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.schema import ContentDigest, to_dense
 from synthcore.vital.controls import installed
+from synthcore.vital.tempo import bpm_of
 
 if TYPE_CHECKING:
     from synthcore.verification.trials import ActivityVerdict
@@ -162,8 +164,7 @@ def _render_again(dataset: Dataset, rows: list[int], fmt: RenderFormat) -> list[
     except (DatasetError, LookupError, ValueError):  # a number without a class, an asset that isn't text
         return [RowVerdict(row, math.inf, f"row {row}: its label can't be written as a preset") for row in rows]
     stored = dataset[rows]
-    notes = tuple(int(n) for n in stored["midi_note"])
-    outcome = play(preset, fmt, notes)
+    outcome = play(preset, fmt, dataset.performances(rows))
     progress.publish(progress.Progress(rows=len(rows), fault=None))
     if outcome.fault:
         return [RowVerdict(row, math.inf, f"row {row}: {outcome.fault.reason} when rendered again") for row in rows]
@@ -200,16 +201,20 @@ def find_damage(dataset: Dataset) -> Iterator[str]:
     for name, content in dataset.assets.items():
         if hashlib.sha256(content).hexdigest() != name:
             yield f"asset {name} is not what its name says"
-    digest = ContentDigest(dataset.spec)
+    digest, held = ContentDigest(dataset.spec), dataset.spec.audio.note_seconds
     for start in range(0, len(dataset), BATCH):
         stop = min(start + BATCH, len(dataset))
-        stated = dataset.column("preset_hash", slice(start, stop))
+        stated, tempos = (dataset.column(name, slice(start, stop)) for name in ("preset_hash", "bpm"))
         try:
             for row, patch in enumerate(dataset.patches(start, stop), start=start):
                 if patch.hash != stated[row - start].decode():
                     yield f"row {row}: the label is not what its preset_hash says"
+                if bpm_of(patch, dataset.registry) != tempos[row - start]:
+                    yield f"row {row}: bpm is not what the label says"
         except DatasetError as error:
             yield str(error)
-        digest.update({f"metadata/{part}": dataset.column(part, slice(start, stop)) for part in ContentDigest.PARTS})
+        if not isinstance(held, Span) and (dataset.column("note_seconds", slice(start, stop)) != held).any():
+            yield "note_seconds is not what the spec says"
+        digest.update({f"metadata/{part}": dataset.column(part, slice(start, stop)) for part in digest.parts})
     if digest.hexdigest() != dataset.digest:
         yield "the content digest is not what the rows add up to"

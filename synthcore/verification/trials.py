@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.base import progress
 from synthcore.base.errors import DatasetError
-from synthcore.engine.client import Renderer
+from synthcore.engine.client import Performances, Renderer
 from synthcore.engine.lending import borrow_renderer
 from synthcore.engine.play import PLAY_SECONDS
 from synthcore.engine.stopping import interruptible
@@ -142,14 +142,14 @@ def _try_row(dataset: Dataset, row: int, controls: int) -> list[_Trial]:
     registry, patch = dataset.registry, dataset.patch(row)
     rules = activity(registry)
     is_active: NDArray[np.bool_] = dataset.column("active", [row])[0]
-    note = int(dataset.column("midi_note", [row])[0])
+    performances = dataset.performances([row])
     rng = np.random.default_rng(row)
     sides = [rng.permutation(np.flatnonzero(is_active == side))[:controls] for side in (False, True)]
     trials = []
     with borrow_renderer(dataset.spec.render_format.refusing_nothing(), PLAY_SECONDS) as renderer:
-        before = _sound(renderer, dataset, patch, note)
+        before = _sound(renderer, dataset, patch, performances)
         for place in np.concatenate(sides).tolist():
-            changed = _sound(renderer, dataset, move(patch, place, registry, rng), note) != before
+            changed = _sound(renderer, dataset, move(patch, place, registry, rng), performances) != before
             name = rules.names[place]
             why = rules.rules_of(Labels.of([patch], registry), name) if changed else ()
             trials.append(_Trial(row, name, bool(is_active[place]), changed, why))
@@ -157,9 +157,9 @@ def _try_row(dataset: Dataset, row: int, controls: int) -> list[_Trial]:
     return trials
 
 
-def _sound(renderer: Renderer, dataset: Dataset, patch: Patch, note: int) -> str:
+def _sound(renderer: Renderer, dataset: Dataset, patch: Patch, performances: Performances) -> str:
     """The SHA-256 of a patch's audio, or the fault that ended it."""
-    outcome = renderer.render(patch.to_json(dataset.registry, dataset.assets).encode(), (note,))
+    outcome = renderer.render(patch.to_json(dataset.registry, dataset.assets).encode(), performances)
     return outcome.fault.reason if outcome.fault else outcome.rows[0].audio_sha256
 
 

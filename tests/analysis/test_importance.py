@@ -152,7 +152,7 @@ def test_pinned_controls_and_those_of_a_higher_tier_do_not_vary(tier_1, tier_2):
 
 def test_only_tier_1_is_heard_for_less_than_its_rows_last():
     one, two = (importance.render_format(DatasetSpec(tier=tier)) for tier in (1, 2))
-    assert (one.note_seconds, one.render_seconds, two.note_seconds, two.render_seconds) == (0.75, 1.0, 1.5, 2.0)
+    assert (one.render_seconds, two.render_seconds) == (1.0, 2.0)
     brief = AudioSpec(note_seconds=0.2, render_seconds=0.3)
     assert importance.render_format(DatasetSpec(audio=brief)).samples == int(0.3 * 44_100)
 
@@ -393,10 +393,10 @@ class Fragile:
     def __init__(self, inner: client.Renderer, name: str) -> None:
         self.inner, self.name = inner, name
 
-    def render(self, preset: bytes, notes: tuple[int, ...], changes: client.Changes) -> Outcome:
+    def render(self, preset: bytes, performances: client.Performances, changes: client.Changes) -> Outcome:
         if any(self.name in change for change in changes):
             return Outcome((), Fault(60, "crash", None, None), CpuSeconds())
-        return self.inner.render(preset, notes, changes)
+        return self.inner.render(preset, performances, changes)
 
 
 def test_a_move_that_the_synth_does_not_survive_costs_that_control_alone(tier_1, monkeypatch):

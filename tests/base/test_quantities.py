@@ -54,7 +54,10 @@ def test_the_form_of_prefect_still_knows_their_limits():
     schema = DatasetSpec.model_json_schema()
     assert schema["properties"]["n_samples"] | {"minimum": 1, "type": "integer"} == schema["properties"]["n_samples"]
     notes = schema["$defs"]["AudioSpec"]["properties"]["notes"]
-    assert notes["items"] == {"minimum": 0, "maximum": 127, "type": "integer"}
+    assert [one["type"] for one in notes["anyOf"]] == ["array", "string"]  # a range is text
+    assert notes["anyOf"][0]["items"] == {"minimum": 0, "maximum": 127, "type": "integer"}
+    velocity = schema["$defs"]["AudioSpec"]["properties"]["velocity"]["anyOf"][0]
+    assert velocity == {"minimum": 1, "maximum": 127, "type": "integer"}
 
 
 def test_a_bare_number_of_hours_stays_one():

@@ -23,7 +23,7 @@ from synthcore.engine import client, faults, lending, stopping
 from synthcore.engine.client import Renderer
 from synthcore.engine.machine import features_in
 from synthcore.engine.play import migrate
-from synthcore.engine.rendering import RenderFormat
+from synthcore.engine.rendering import Performance, RenderFormat
 from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import DatasetSpec
 from synthcore.vital.controls import Registry
@@ -32,14 +32,13 @@ from synthcore.vital.patch import Patch, init_assets
 TIMEOUT_SECONDS = 60.0
 FORMAT = RenderFormat(
     sample_rate=22050,
-    notes=(48, 60),
-    velocity=100,
-    note_seconds=0.25,
+    places=2,
     render_seconds=0.4,
     min_rms_dbfs=-1000.0,
     max_peak=10.0,
     cpu_seconds=20,
 )
+LOW, HIGH = PERFORMANCES = (Performance(48, 100, 0.25), Performance(60, 100, 0.25))
 
 Render = Callable[..., list[str]]
 
@@ -65,8 +64,8 @@ def a_renderer(**changes: Any) -> Iterator[Renderer]:
         renderer.close()
 
 
-def bytes_of(renderer: Renderer, preset: bytes, notes: tuple[int, ...] | None = None) -> list[str]:
-    return [row.audio_sha256 for row in renderer.render(preset, notes).rows]
+def bytes_of(renderer: Renderer, preset: bytes, performances: tuple[Performance, ...] = PERFORMANCES) -> list[str]:
+    return [row.audio_sha256 for row in renderer.render(preset, performances).rows]
 
 
 def children_of(pid: int) -> list[int]:
@@ -109,14 +108,14 @@ def test_a_note_sounds_the_same_alone_and_among_others(presets: list[bytes]) -> 
     with a_renderer() as renderer:
         for preset in presets:
             both = bytes_of(renderer, preset)
-            assert [bytes_of(renderer, preset, (48,)), bytes_of(renderer, preset, (60,))] == [[both[0]], [both[1]]]
+            assert [bytes_of(renderer, preset, (LOW,)), bytes_of(renderer, preset, (HIGH,))] == [[both[0]], [both[1]]]
 
 
 def test_setting_controls_in_a_fork_plays_what_a_document_with_them_plays(registry: Registry) -> None:
     """So a moved control is the only difference between two sounds, and one that can't be heard makes none."""
     sampler = SyntheticSource(DatasetSpec(tier=3, seed=5), registry)
     rng = np.random.default_rng(0)
-    with a_renderer(notes=(60,) * 8, render_seconds=0.3) as renderer:
+    with a_renderer(places=8, render_seconds=0.3) as renderer:
         for slot in range(2):
             patch = sampler.draw(slot, 0)
             base = patch.to_json(registry, sampler.assets).encode()
@@ -126,12 +125,12 @@ def test_setting_controls_in_a_fork_plays_what_a_document_with_them_plays(regist
             others = [Patch.from_vectors(row, patch.categorical, patch.modulation_slots) for row in units]
             others = [replace(other, wavetables=patch.wavetables, extras=patch.extras) for other in others]
             documents = [other.to_json(registry, sampler.assets).encode() for other in others]
-            loaded = [bytes_of(renderer, document, (60,))[0] for document in documents]
+            loaded = [bytes_of(renderer, document, (HIGH,))[0] for document in documents]
             names = [control.name for control in registry.continuous if control.name != "oversampling"]
             changes = [{name: other.values(registry)[name] for name in names} for other in others]
-            assert [row.audio_sha256 for row in renderer.render(base, (60,) * 8, changes).rows] == loaded
-            unchanged = renderer.render(base, (60,), [{}]).rows[0].audio_sha256
-            assert [unchanged] == bytes_of(renderer, base, (60,))
+            assert [row.audio_sha256 for row in renderer.render(base, (HIGH,) * 8, changes).rows] == loaded
+            unchanged = renderer.render(base, (HIGH,), [{}]).rows[0].audio_sha256
+            assert [unchanged] == bytes_of(renderer, base, (HIGH,))
             assert unchanged not in loaded
 
 
@@ -140,7 +139,7 @@ def test_a_row_is_what_its_compressed_chunk_holds(init_preset: dict) -> None:
     import zlib
 
     with a_renderer() as renderer:
-        row = renderer.render(json.dumps(init_preset).encode()).rows[0]
+        row = renderer.render(json.dumps(init_preset).encode(), PERFORMANCES).rows[0]
     planes = np.frombuffer(zlib.decompress(row.chunk), np.uint8).reshape(4, -1)
     audio = np.ascontiguousarray(planes.T).view("<f4").reshape(2, FORMAT.samples)
     assert hashlib.sha256(audio.tobytes()).hexdigest() == row.audio_sha256
@@ -152,7 +151,7 @@ def test_a_row_is_what_its_compressed_chunk_holds(init_preset: dict) -> None:
 )
 def test_a_refused_render_is_a_fault_with_its_measurements(init_preset: dict, limits: dict, reason: str) -> None:
     with a_renderer(**limits) as renderer:
-        outcome = renderer.render(json.dumps(init_preset).encode())
+        outcome = renderer.render(json.dumps(init_preset).encode(), PERFORMANCES)
     assert outcome.rows == ()
     assert outcome.fault is not None
     assert (outcome.fault.note, outcome.fault.reason) == (48, reason)
@@ -181,7 +180,7 @@ def test_judging_non_finite_audio() -> None:
 def test_a_preset_the_synth_refuses_is_a_fault(init_preset: dict, spoil: Callable[[dict], object]) -> None:
     spoil(init_preset)
     with a_renderer() as renderer:
-        outcome = renderer.render(json.dumps(init_preset).encode())
+        outcome = renderer.render(json.dumps(init_preset).encode(), PERFORMANCES)
         assert outcome.fault is not None
         assert outcome.fault.reason in (faults.NOT_LOADED, faults.CRASH)
 
@@ -191,7 +190,7 @@ def test_the_same_crash_twice_is_a_fault_and_the_renderer_lives_on(init_preset: 
     killer["settings"]["osc_1_stack_style"] = 1e6  # past the end of a table
     with a_renderer() as renderer:
         before = bytes_of(renderer, presets[0])
-        outcome = renderer.render(json.dumps(killer).encode())
+        outcome = renderer.render(json.dumps(killer).encode(), PERFORMANCES)
         assert outcome.fault is not None
         assert outcome.fault.reason == faults.CRASH
         assert bytes_of(renderer, presets[0]) == before
@@ -200,8 +199,8 @@ def test_the_same_crash_twice_is_a_fault_and_the_renderer_lives_on(init_preset: 
 def test_too_much_cpu_time_is_a_fault(init_preset: dict) -> None:
     settings = init_preset["settings"]
     settings.update(osc_1_unison_voices=16, osc_2_on=1, osc_2_unison_voices=16, oversampling=3, reverb_on=1)
-    with a_renderer(cpu_seconds=1, render_seconds=60.0, note_seconds=60.0) as renderer:
-        outcome = renderer.render(json.dumps(init_preset).encode())
+    with a_renderer(cpu_seconds=1, render_seconds=60.0) as renderer:
+        outcome = renderer.render(json.dumps(init_preset).encode(), (Performance(48, 100, 60.0),))
     assert outcome.fault is not None
     assert (outcome.fault.reason, outcome.fault.rms_dbfs) == (faults.CPU_LIMIT, None)
 
@@ -220,7 +219,7 @@ def test_a_kill_changes_no_byte(presets: list[bytes], victim: str) -> None:
                 os.kill(pid, signal.SIGKILL)
             return bool(target)
 
-        renderer.send(presets[1])
+        renderer.send(presets[1], PERFORMANCES)
         with befalling(kill):
             outcome = renderer.receive()
     assert killed
@@ -240,7 +239,7 @@ def test_a_child_that_hangs_is_given_up_and_tried_again(presets: list[bytes], mo
                 stopped.append(pid)
             return bool(stopped)
 
-        renderer.send(presets[1])
+        renderer.send(presets[1], PERFORMANCES)
         with befalling(stop):
             outcome = renderer.receive()
     assert stopped
@@ -249,7 +248,7 @@ def test_a_child_that_hangs_is_given_up_and_tried_again(presets: list[bytes], mo
 
 def test_accident_after_accident_gives_up_and_says_what_happened(presets: list[bytes]) -> None:
     with a_renderer(render_seconds=3.0) as renderer:
-        renderer.send(presets[0])
+        renderer.send(presets[0], PERFORMANCES)
 
         def kill() -> bool:
             zygote = renderer._zygote
@@ -263,16 +262,16 @@ def test_accident_after_accident_gives_up_and_says_what_happened(presets: list[b
 
 
 def test_stopping_ends_a_render_and_its_processes(presets: list[bytes]) -> None:
-    with a_renderer(render_seconds=30.0, note_seconds=30.0) as renderer:
+    with a_renderer(render_seconds=30.0) as renderer:
         with pytest.raises(Interrupted), stopping.interruptible():  # noqa: PT012
-            renderer.send(presets[0])
+            renderer.send(presets[0], PERFORMANCES)
             zygote = zygote_of(renderer)
             timer = threading.Timer(0.5, stopping.stop)
             timer.start()
             renderer.receive()
         assert not children_of(zygote)
         with stopping.interruptible():  # the next run starts afresh
-            assert bytes_of(renderer, presets[0], (48,))
+            assert bytes_of(renderer, presets[0], (LOW,))
 
 
 def test_a_zygote_ends_when_its_parent_is_killed(fresh: Callable[..., subprocess.CompletedProcess[str]]) -> None:
@@ -281,11 +280,11 @@ import os, signal
 from synthcore.vital.controls import installed
 from synthcore.engine.client import Renderer
 from synthcore.engine.play import migrate
-from synthcore.engine.rendering import RenderFormat
+from synthcore.engine.rendering import Performance, RenderFormat
 from synthcore.vital.patch import Patch, init_assets
 registry = installed()
-renderer = Renderer(RenderFormat(22050, (60,), 100, 59.0, 60.0, -1000.0, 10.0, 100), 100.0)
-renderer.send(Patch.init(registry).to_json(registry, init_assets(registry)).encode())
+renderer = Renderer(RenderFormat(22050, 1, 60.0, -1000.0, 10.0, 100), 100.0)
+renderer.send(Patch.init(registry).to_json(registry, init_assets(registry)).encode(), (Performance(60, 100, 59.0),))
 print(renderer._zygote.process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -310,7 +309,7 @@ import random, threading, psutil
 from synthcore.engine.client import Zygote
 from synthcore.engine.lending import end_zygotes
 from synthcore.engine.rendering import RenderFormat
-zygote = Zygote(RenderFormat(22050, (60,), 100, 0.1, 0.2, -1000.0, 10.0, 100))
+zygote = Zygote(RenderFormat(22050, 1, 0.2, -1000.0, 10.0, 100))
 kept = []
 def shard():
     rows = []

@@ -55,7 +55,7 @@ LONG = "a" * 300  #: a name that no file can have
         ("inspect FILE", "FILE is not an HDF5 file"),
         ("inspect TRUNCATED", "is truncated"),
         ("inspect OTHER", "not a synthcore dataset"),
-        ("inspect NEWER", "has schema version 9.1.0, this synthcore reads 4.0.0"),
+        ("inspect NEWER", "has schema version 9.1.0, this synthcore reads 4.1.0"),
         ("inspect DATASET --row 99", "row 99 is out of range"),
         ("verify nowhere.h5", "there is no file "),
         ("verify FILE", "FILE is not an HDF5 file"),

@@ -202,7 +202,11 @@ CHANGES: dict[str, tuple[Change | None, dict[str, Any], bool]] = {
     "more `--variations`": (None, {"variations": 8}, False),
     "the seed": (None, {"seed": 2}, False),
     "the tier": (None, {"tier": 1}, False),
-    "notes, length, sample rate, what is refused": (None, {"audio": {**AUDIO, "notes": [48, 61]}}, False),
+    "notes, velocity, length, tempo, sample rate, what is refused": (
+        None,
+        {"audio": {**AUDIO, "notes": [48, 61]}},
+        False,
+    ),
     "`--rows-per-shard`": (None, {"run": {"rows_per_shard": 6}}, True),
     "presets written again, unchanged": (touch, {}, True),
     "`--approximate`": (None, {"approximate": True}, True),

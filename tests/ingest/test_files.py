@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from synthcore.base.errors import PresetError
 from synthcore.engine import faults
 from synthcore.engine.lending import borrow_renderer
-from synthcore.engine.rendering import RenderFormat
+from synthcore.engine.rendering import Performance, RenderFormat
 from synthcore.ingest import files
 from synthcore.ingest.files import Found, Refused, find
 from synthcore.vital import parsing, validation
@@ -36,9 +36,7 @@ TIMEOUT_SECONDS = 60.0
 #: As short as a render can be: what kills the synth does so while loading or in the first block.
 FORMAT = RenderFormat(
     sample_rate=22050,
-    notes=(60,),
-    velocity=100,
-    note_seconds=0.03,
+    places=1,
     render_seconds=0.05,
     min_rms_dbfs=-1000.0,
     max_peak=1e9,
@@ -650,7 +648,7 @@ def fault_of(document: Document, registry: Registry) -> str | None:
     """What the synth makes of a document that passed, in a process of its own."""
     mended, _ = mend(document, registry)
     with borrow_renderer(FORMAT, TIMEOUT_SECONDS) as renderer:
-        fault = renderer.render(json.dumps(mended).encode()).fault
+        fault = renderer.render(json.dumps(mended).encode(), (Performance(60, 100, 0.03),)).fault
     return fault.reason if fault else None
 
 

@@ -303,7 +303,10 @@ def test_nobody_hears_the_names_that_are_left_out(rich, short, name):
         ours = rich.patch.to_json(REGISTRY, rich.assets)
         theirs = rich.patch.to_json(REGISTRY, {**rich.assets, asset: json.dumps(kept).encode()})
         assert theirs != ours
-        heard = [[row.audio_sha256 for row in renderer.render(text.encode()).rows] for text in (ours, theirs)]
+        heard = [
+            [row.audio_sha256 for row in renderer.render(text.encode(), short.performances).rows]
+            for text in (ours, theirs)
+        ]
     assert heard[0] == heard[1] != []
 
 

@@ -65,7 +65,7 @@ def refusing(repeats: Literal["keep", "refuse"], *more: PriorRow) -> Priors:
 
 def made(path: Path, spec: DatasetSpec, priors: Priors, patches: int) -> Dataset:
     """A shard of patches drawn from these priors, written to a file."""
-    plan = plan_shards(spec, patches * len(spec.audio.notes))[0]
+    plan = plan_shards(spec, patches * spec.audio.rows_per_patch)[0]
     source = SyntheticSource(plan.spec, installed(), priors)
     with new_file(path) as file:
         writer = ShardWriter(file, header_of(plan, source), builtin(), plan.patches)

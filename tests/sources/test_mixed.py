@@ -36,6 +36,7 @@ from synthcore.vital.catalog import builtin
 from synthcore.vital.classes import builtin_classes
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import EMPTY_SLOT, LABELS, Patch
+from synthcore.vital.tempo import bpm_of
 from tests.conftest import REAL_PRESETS, make_dataset
 
 REGISTRY = installed()
@@ -107,6 +108,28 @@ def test_the_size_of_shards_changes_no_byte(collection, short, mixed, tmp_path, 
         assert one.sources() == other.sources()
         for name, values in one.rejections().items():
             np.testing.assert_array_equal(values, other.rejections()[name], err_msg=name)
+
+
+def test_a_preset_keeps_the_tempo_it_was_saved_with_unless_another_is_asked_for(collection, mixed, tmp_path):
+    with Dataset(mixed.path) as kept_own:
+        is_given = kept_own.column("source") == b"community"
+        places = kept_own.column("patch_index")[is_given]
+        own = [bpm_of(collection.presets[place].patch, REGISTRY) for place in places]
+        assert kept_own.column("bpm")[is_given].tolist() == own
+        assert len({*own}) > 1
+    ranges = {"notes": "36..84", "notes_per_patch": 1, "velocity": "40..127", "note_seconds": "0.05..0.1"}
+    audio = AudioSpec.model_validate({"sample_rate": 8000, "render_seconds": 0.1, "bpm": "80..160", **ranges})
+    loose = AcceptanceSpec(min_rms_dbfs=-200, max_peak=10)
+    spec = spec_of(collection, audio, n_samples=1, variations=2, acceptance=loose)
+    drawn = make_dataset(spec, kept(collection, tmp_path), collection)
+    with Dataset(drawn.path) as dataset:
+        assert ((dataset.column("bpm") >= 80) & (dataset.column("bpm") <= 160)).all()
+        assert len({*dataset.column("bpm").tolist()}) == len(dataset)
+        assert verify(dataset, None, tolerance_db=-60, workers=2).holds
+    # What presets play doesn't depend on the seed, as little as which presets there are.
+    specs = (spec, spec.model_copy(update={"seed": 1}))
+    first, other = (plan_shards(one, 10, collection)[0].key for one in specs)
+    assert first == other
 
 
 def test_a_shard_whose_presets_are_all_refused_has_no_row(collection, short, tmp_path):
@@ -268,8 +291,8 @@ def test_every_row_comes_back_from_what_a_batch_holds_bit_for_bit(tier, collecti
     patches = [Patch.from_vectors(**label, classes=examples.classes) for label in labels]
     assert patches == list(dataset.patches(0, len(dataset)))
     assert any(patch.exact_values is not None for patch in patches)
-    notes, audio = batch["midi_note"].tolist(), dataset.spec.audio
-    sounds = synthcore.render_many(patches, notes, audio.velocity, audio=audio, assets=dataset.assets)
+    played = dataset.performances(batch["row"])
+    sounds = synthcore.render_many(patches, played, audio=dataset.spec.audio, assets=dataset.assets)
     for row, sound in enumerate(sounds):
         assert isinstance(sound, np.ndarray)
         np.testing.assert_array_equal(sound, batch["audio"][row])

@@ -183,7 +183,7 @@ def test_it_knows_what_it_was_made_from(each_tier, registry):
         assert dataset.spec == each_tier.spec
         assert dataset.registry == registry
         assert dataset.digest == each_tier.ref.digest
-        assert dataset.version == "4.0.0"
+        assert dataset.version == "4.1.0"
         assert dataset.weights_status == "absent"
         assert f"15 rows, tier {each_tier.spec.tier}" in repr(dataset)
 

@@ -44,6 +44,8 @@ COLUMNS = {
     "metadata/audio_sha256": ("|S64", ()),
     "metadata/midi_note": ("<i4", ()),
     "metadata/velocity": ("<i4", ()),
+    "metadata/note_seconds": ("<f8", ()),
+    "metadata/bpm": ("<f8", ()),
     "metadata/source": ("|S10", ()),
     "metadata/tier": ("<i4", ()),
     "metadata/preset_hash": ("|S64", ()),
@@ -146,7 +148,7 @@ def test_labels_are_those_of_the_candidate_that_was_kept(opened, each_tier):
 
 def test_the_header_explains_the_columns(opened, each_tier, registry):
     said = opened["schema"].attrs
-    assert said["version"] == "4.0.0"
+    assert said["version"] == "4.1.0"
     assert (said["sample_rate"], said["render_duration"], said["note_duration"]) == (22050, 0.4, 0.25)
     assert said["tier"] == each_tier.spec.tier
     assert list(said["continuous_names"]) == [c.name for c in registry.continuous]
@@ -233,7 +235,7 @@ def test_a_rejection_can_be_replayed(tier_1, registry):
     sampler = SyntheticSource(tier_1.spec, registry)
     candidate = sampler.draw(int(refused["patch_index"]), int(refused["attempt"]))
     with borrow_renderer(tier_1.spec.render_format, 60) as synth:
-        fault = synth.render(candidate.to_json(registry, sampler.assets).encode()).fault
+        fault = synth.render(candidate.to_json(registry, sampler.assets).encode(), tier_1.spec.audio.performances).fault
     assert fault
     assert (fault.reason, fault.note) == (refused["reason"].decode(), refused["midi_note"])
     assert np.float32(fault.peak) == refused["peak"]

@@ -18,7 +18,7 @@ from numpy.testing import assert_array_equal
 from synthcore.base.errors import DatasetError
 from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import engine
-from synthcore.engine.rendering import RenderedRow
+from synthcore.engine.rendering import Performance, RenderedRow
 from synthcore.pipeline import library
 from synthcore.publishing.recipe import write_recipe
 from synthcore.sources.synthetic import SyntheticSource, drawn_with
@@ -59,7 +59,9 @@ class Scattered:
 
 def row_of(sound):
     digest = hashlib.sha256(sound.tobytes()).hexdigest()
-    return RenderedRow(note=60, rms_dbfs=-6.0, peak=float(sound.max()), audio_sha256=digest, chunk=deflate(sound))
+    return RenderedRow(
+        Performance(60, 100, 0.01), rms_dbfs=-6.0, peak=float(sound.max()), audio_sha256=digest, chunk=deflate(sound)
+    )
 
 
 def scatter(folder, sounds):

@@ -328,7 +328,7 @@ def sounds_of(patch: Patch, registry: Registry, assets: Mapping[str, bytes]) -> 
     """The different sounds that a patch makes of some notes, by hash."""
     audio = AudioSpec(sample_rate=22_050, notes=(36, 61, 84), note_seconds=0.1, render_seconds=0.15)
     fmt = DatasetSpec(audio=audio).render_format.refusing_nothing()
-    outcome = play(patch.to_json(registry, assets).encode(), fmt)
+    outcome = play(patch.to_json(registry, assets).encode(), fmt, audio.performances)
     assert outcome.fault is None
     return {row.audio_sha256 for row in outcome.rows}
 

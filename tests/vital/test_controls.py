@@ -95,13 +95,14 @@ def test_what_a_filters_style_makes_sound_has_a_name_and_the_rest_sounds_like_it
     """Each number from 0 to 9 with each model: only the comb filter has a sixth style with a sound of its own."""
     settings = {"osc_1_on": 1.0, "osc_1_random_phase": 0.0, "filter_1_on": 1.0, "filter_1_resonance": 0.6}
     settings |= {"filter_1_cutoff": 70.0, "filter_1_blend": 0.6, "filter_1_blend_transpose": 30.0}
-    fmt = DatasetSpec(audio=AudioSpec(notes=(48,), note_seconds=0.1, render_seconds=0.1)).render_format
+    audio = AudioSpec(notes=(48,), note_seconds=0.1, render_seconds=0.1)
+    fmt = DatasetSpec(audio=audio).render_format
     document = json.loads(Patch.init(registry).to_json(registry, init_assets(registry)))
     with borrow_renderer(fmt.refusing_nothing(), 60) as synth:
 
         def played(model, style):
             document["settings"] |= settings | {"filter_1_model": float(model), "filter_1_style": float(style)}
-            return synth.render(json.dumps(document).encode()).rows[0].audio_sha256
+            return synth.render(json.dumps(document).encode(), audio.performances).rows[0].audio_sha256
 
         for model, name in enumerate(registry.by_name["filter_1_model"].options):
             sounds = [played(model, style) for style in range(10)]

@@ -113,7 +113,9 @@ def test_a_sample_that_is_off_is_left_out_and_nobody_hears_it(seed, short):
     whole["settings"]["sample"] = REGISTRY.init["sample"]
     everything = dataclasses.replace(sampler.spec.render_format, min_rms_dbfs=-1000.0, max_peak=10.0)
     with borrow_renderer(everything, 60) as renderer:
-        left_out, given_sample = (renderer.render(d.encode()).rows for d in (document, json.dumps(whole)))
+        left_out, given_sample = (
+            renderer.render(d.encode(), short.performances).rows for d in (document, json.dumps(whole))
+        )
     assert left_out
     assert left_out == given_sample
 
@@ -139,9 +141,9 @@ def test_the_init_patch_sounds_like_the_init_preset(short, fresh):
     """Equal to 24 bits: a label is float32 on [0, 1], and gives back few of the synth's defaults to the last bit."""
     init_preset = fresh("import vita; print(vita.Synth().to_json())").stdout.encode()
     with borrow_renderer(DatasetSpec(audio=short).render_format, 60) as synth:
-        theirs = synth.render(init_preset).rows
-        ours = synth.render(INIT.to_json(REGISTRY, ASSETS).encode()).rows
-    assert [r.note for r in ours] == list(short.notes)
+        theirs = synth.render(init_preset, short.performances).rows
+        ours = synth.render(INIT.to_json(REGISTRY, ASSETS).encode(), short.performances).rows
+    assert [r.performance for r in ours] == list(short.performances)
     for row, preset_row in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(decoded(row), decoded(preset_row), rtol=0, atol=2**-23)
 
@@ -154,7 +156,8 @@ def decoded(row):
 
 def test_a_presets_name_changes_no_sound(short):
     with borrow_renderer(DatasetSpec(audio=short).render_format, 60) as synth:
-        plain, named = (synth.render(INIT.to_json(REGISTRY, ASSETS, n).encode()).rows for n in ("", "Grüße 🎹"))
+        documents = (INIT.to_json(REGISTRY, ASSETS, name).encode() for name in ("", "Grüße 🎹"))
+        plain, named = (synth.render(document, short.performances).rows for document in documents)
     assert plain
     assert [r.audio_sha256 for r in plain] == [r.audio_sha256 for r in named]
 

@@ -17,7 +17,7 @@ from synthcore.base.hashing import canonical_json, content_hash
 from synthcore.engine.chunk import inflate
 from synthcore.engine.client import Renderer
 from synthcore.engine.play import migrate
-from synthcore.engine.rendering import RenderFormat
+from synthcore.engine.rendering import Performance, RenderFormat
 from synthcore.vital.controls import Registry
 from synthcore.vital.noises import PEAK, builtin_sample_name, builtin_samples
 from synthcore.vital.patch import Patch, init_assets
@@ -27,9 +27,7 @@ from synthcore.vital.validation import require_loadable
 
 FORMAT = RenderFormat(
     sample_rate=22050,
-    notes=(60,),
-    velocity=100,
-    note_seconds=0.25,
+    places=1,
     render_seconds=0.25,
     min_rms_dbfs=-1000.0,
     max_peak=10.0,
@@ -66,7 +64,7 @@ def with_settings(document: Document, **settings: Any) -> bytes:
 
 
 def played(renderer: Renderer, preset: bytes) -> NDArray[np.float32]:
-    outcome = renderer.render(preset)
+    outcome = renderer.render(preset, (Performance(note=60, velocity=100, note_seconds=0.25),))
     assert outcome.fault is None
     return inflate(outcome.rows[0].chunk, (2, FORMAT.samples))
 

@@ -29,7 +29,7 @@ from synthcore.base.hashing import canonical_json, content_hash
 from synthcore.engine.chunk import inflate
 from synthcore.engine.client import Renderer
 from synthcore.engine.play import migrate
-from synthcore.engine.rendering import RenderFormat
+from synthcore.engine.rendering import Performance, RenderFormat
 from synthcore.flows.cli import main
 from synthcore.ingest import wavetables as discovery
 from synthcore.ingest.files import Refused, find
@@ -45,9 +45,7 @@ from tests.conftest import REAL_PRESETS
 
 FORMAT = RenderFormat(
     sample_rate=44100,
-    notes=(48,),
-    velocity=100,
-    note_seconds=0.2,
+    places=1,
     render_seconds=0.2,
     min_rms_dbfs=-1000.0,
     max_peak=10.0,
@@ -118,7 +116,8 @@ def play(renderer: Renderer, registry: Registry) -> Play:
     def rendered(wavetable: str, frame: float = 0.0) -> NDArray[np.float32]:
         wavetables = [json.loads(wavetable), *init["settings"]["wavetables"][1:]]
         changed = {"wavetables": wavetables, "osc_1_wave_frame": frame, "osc_1_random_phase": 0.0}
-        outcome = renderer.render(json.dumps({**init, "settings": {**init["settings"], **changed}}).encode())
+        document = json.dumps({**init, "settings": {**init["settings"], **changed}}).encode()
+        outcome = renderer.render(document, (Performance(48, 100, 0.2),))
         assert outcome.fault is None
         return inflate(outcome.rows[0].chunk, (2, FORMAT.samples))
 
