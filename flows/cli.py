@@ -34,6 +34,7 @@ make
   render            make a dataset again from its recipe
 look and use
   inspect           say what is in a dataset
+  compare           say how near its rows come to other sounds
   verify            render rows again from their labels, and compare bit for bit
   export            write rows as a .wav and a .vital preset
   compute-weights   measure how much each control moves the sound
@@ -124,10 +125,17 @@ def _compute_weights() -> Callable[..., Any]:
     return compute_weights
 
 
+def _compare() -> Callable[..., Any]:
+    from synthcore.flows.compare_datasets import compare
+
+    return compare
+
+
 #: What each command does. Its settings have their home in `synthcore.settings.commands`.
 COMMANDS: dict[str, Act] = {
     "generate": with_flow("generate", _generate),
     "inspect": run_inspect,
+    "compare": with_flow("compare", _compare),
     "verify": run_verify,
     "discover-wt": with_flow("discover-wt", _discover_wavetables),
     "download-presets": with_flow("download-presets", _download_presets),

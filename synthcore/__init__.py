@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from synthcore.analysis.distances import distance
     from synthcore.base.errors import SynthcoreError
+    from synthcore.flows.compare_datasets import compare
     from synthcore.flows.compute_weights import compute_weights
     from synthcore.flows.discover_wavetables import discover_wavetables
     from synthcore.flows.download_presets import download_presets
@@ -44,6 +45,7 @@ _HOMES = {
     "RunSettings": "synthcore.settings.generate",
     "ShuffledBatches": "synthcore.training.torch",
     "SynthcoreError": "synthcore.base.errors",
+    "compare": "synthcore.flows.running.calls",
     "compute_weights": "synthcore.flows.running.calls",
     "discover_wavetables": "synthcore.flows.running.calls",
     "distance": "synthcore.analysis.distances",
@@ -70,6 +72,7 @@ __all__ = [
     "RunSettings",
     "ShuffledBatches",
     "SynthcoreError",
+    "compare",
     "compute_weights",
     "discover_wavetables",
     "distance",

@@ -108,6 +108,7 @@ def test_the_public_names_are_these():
         "RunSettings",
         "ShuffledBatches",
         "SynthcoreError",
+        "compare",
         "compute_weights",
         "discover_wavetables",
         "distance",

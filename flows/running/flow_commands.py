@@ -23,7 +23,7 @@ from synthcore.flows.running.command import (
 from synthcore.pipeline.laps import began
 
 if TYPE_CHECKING:  # --version and --help do without
-    from synthcore.settings.datasets import ComputeWeights, Inspect, Verify
+    from synthcore.settings.datasets import Compare, ComputeWeights, Inspect, Verify
     from synthcore.settings.generate import Generate
     from synthcore.settings.ingestion import DiscoverWavetables, DownloadPresets, Ingest
     from synthcore.spec import DatasetSpec
@@ -120,6 +120,18 @@ def run_inspect(settings: Inspect, load: Load) -> int:
     return 0
 
 
+def run_compare(settings: Compare, load: Load) -> int:
+    """Run the flow, and say how near the two sides are."""
+    from synthcore.pipeline import comparing
+
+    require_places(settings.data_dir)
+    comparing.look(settings.file, settings.other, settings.notes)  # what can't be compared needs no server
+    with prefect_ready(keep=settings.keep):
+        compare = load()
+    tell(call_flow(compare, settings), as_json=settings.as_json)
+    return 0
+
+
 def run_verify(settings: Verify, load: Load) -> int:
     """Run the flow, and say what it found; 1 when a row differs."""
     from synthcore.storage.dataset import Dataset
@@ -198,6 +210,7 @@ def run_compute_weights(settings: ComputeWeights, load: Load) -> int:
 FLOW_COMMANDS: dict[str, Callable[[Any, Load], int]] = {
     "generate": run_generate,
     "inspect": run_inspect,
+    "compare": run_compare,
     "verify": run_verify,
     "discover-wt": run_discover_wavetables,
     "download-presets": run_download_presets,
