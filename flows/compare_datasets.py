@@ -23,6 +23,8 @@ from synthcore.engine.stopping import interruptible
 from synthcore.flows.running.bar import rows_shown
 from synthcore.flows.running.form import dataset_of, parameters_of
 from synthcore.flows.running.runners import hand_out, threads
+from synthcore.page.nearness import sounds_heard
+from synthcore.page.writing import require_replaceable
 from synthcore.pipeline import comparing, library
 from synthcore.pipeline.comparing import Others, Presets, Sides
 from synthcore.pipeline.nearness_report import Nearness
@@ -30,10 +32,10 @@ from synthcore.pipeline.sketching import SketchRef
 from synthcore.pipeline.sounds import SketchPlan
 from synthcore.settings.datasets import Compare
 from synthcore.storage.collection import digest_of
-from synthcore.tasks.artifacts import show_progress, show_text, start_progress
+from synthcore.tasks.artifacts import link_page, show_progress, show_text, start_progress
 from synthcore.tasks.intact import redo_lost
 from synthcore.tasks.logs import show_logs
-from synthcore.tasks.nearness import compare_sketches, sketch_sounds
+from synthcore.tasks.nearness import compare_sketches, sketch_sounds, write_nearness
 
 
 def run_name() -> str:
@@ -56,12 +58,25 @@ def compare(settings: Compare) -> Nearness:
     DatasetError
         The file is not a dataset with audio and rows.
     SpecError
-        There is nothing to compare with.
+        There is nothing to compare with, or the page can't be written.
     Accident
         A render met with accident after accident (a kill, a time-out, a lost process).
     """
     show_logs()
     require_places(settings.data_dir)
+    if settings.html:
+        require_replaceable(settings.html)
+    found, sides = find_nearness(settings)
+    show_text("nearness", found.headline, found.to_text())
+    if settings.html:
+        with rows_shown("listening", sounds_heard(found)), at_most(settings.workers), interruptible():
+            write_nearness(found, sides.ours, sides.theirs, settings.html)
+        link_page(settings.html)
+    return found
+
+
+def find_nearness(settings: Compare) -> tuple[Nearness, Sides]:
+    """Sketch both sides and compare them, within a flow."""
     others = gather(settings)
     sides = comparing.plan(settings.file, others, settings.data_dir, notes=settings.notes, sounds=settings.sounds)
     plans = [*sides.ours, *sides.theirs]
@@ -73,9 +88,7 @@ def compare(settings: Compare) -> Nearness:
             redo=lambda lost: sketch(lost, settings, refresh=True),
         )
     environment.require_server()
-    found = measure(sides, settings)
-    show_text("nearness", found.headline, found.to_text())
-    return found
+    return measure(sides, settings), sides
 
 
 def gather(settings: Compare) -> Others:

@@ -10,6 +10,8 @@ from prefect.concurrency.sync import concurrency
 from prefect.tasks import exponential_backoff
 
 from synthcore.base.hashing import content_hash
+from synthcore.page import writing
+from synthcore.page.nearness import gather_nearness
 from synthcore.pipeline import nearness_report, sketching
 from synthcore.pipeline.nearness_report import Compared, Nearness
 from synthcore.pipeline.sketching import SketchRef, StoredSketches
@@ -63,3 +65,9 @@ def compare_sketches(
     """Find the nearest of each sound on the other side, and tell the two sides apart."""
     sides = StoredSketches(ours, data_dir), StoredSketches(theirs, data_dir)
     return nearness_report.report(compared, *sides, workers)
+
+
+@task(name="write_nearness", task_run_name="write {output}")
+def write_nearness(found: Nearness, ours: list[SketchPlan], theirs: list[SketchPlan], output: Path) -> None:
+    """Write a page of the farthest sounds beside their nearest."""
+    writing.write_nearness(gather_nearness(found, ours, theirs), output)

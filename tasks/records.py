@@ -147,6 +147,7 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
     datasets: dict[str, DatasetRef] = {}
     collections: set[str] = set()
     probes: set[str] = set()
+    sketches: set[str] = set()
     unreadable: list[str] = []
     failures: list[str] = []
     store = ResultStore(result_storage=LocalFileSystem(basepath=str(results_dir)), serializer=JSONSerializer())
@@ -170,4 +171,14 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
                 collections.add(result.collection)
             case ProbeRef():
                 probes.add(result.name)
-    return Records(shards, datasets, tuple(unreadable), frozenset(collections), frozenset(probes), tuple(failures))
+            case SketchRef():
+                sketches.add(result.name)
+    return Records(
+        shards,
+        datasets,
+        unreadable=tuple(unreadable),
+        collections=frozenset(collections),
+        probes=frozenset(probes),
+        sketches=frozenset(sketches),
+        failures=tuple(failures),
+    )

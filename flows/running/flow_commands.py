@@ -126,9 +126,16 @@ def run_compare(settings: Compare, load: Load) -> int:
 
     require_places(settings.data_dir)
     comparing.look(settings.file, settings.other, settings.notes)  # what can't be compared needs no server
+    if settings.html:
+        from synthcore.page.writing import require_replaceable
+
+        require_replaceable(settings.html)
     with prefect_ready(keep=settings.keep):
         compare = load()
-    tell(call_flow(compare, settings), as_json=settings.as_json)
+    found = call_flow(compare, settings)
+    if settings.html:
+        say(f"page: {settings.html}")
+    tell(found, as_json=settings.as_json)
     return 0
 
 

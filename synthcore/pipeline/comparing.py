@@ -12,8 +12,9 @@ from synthcore.base.errors import PresetError, SpecError
 from synthcore.ingest.files import walk
 from synthcore.ingest.recordings import AUDIO_ENDINGS, find_recordings
 from synthcore.ingest.report import Report
+from synthcore.pipeline.forms import Form
 from synthcore.pipeline.nearness_report import Compared, Kind, LeftOut
-from synthcore.pipeline.sounds import Form, SketchPlan, plan_patches, plan_recordings, plan_rows
+from synthcore.pipeline.sounds import SketchPlan, plan_patches, plan_recordings, plan_rows
 from synthcore.sources.collection import Collection
 from synthcore.storage import collection as file_format
 from synthcore.storage.dataset import Dataset, damage_named
@@ -141,7 +142,7 @@ def _plan_others(
     theirs: Sequence[SketchPlan]
     if others.presets:
         collection = others.presets.collection
-        theirs = plan_patches(collection, data_dir, dataset, notes, sounds)
+        theirs = plan_patches(_folder_of(others.path), collection, data_dir, dataset, notes=notes, limit=sounds)
         played = theirs[0].notes if theirs else ()
         remarks = [f"presets are played as the rows are, at note {', '.join(map(str, played))}"] if played else []
         if others.presets.repeated:
@@ -149,8 +150,7 @@ def _plan_others(
         there = len(collection.presets) * len(played)
     elif others.kind == "recordings":
         files = find_recordings(others.path)
-        folder = others.path if others.path.is_dir() else others.path.parent
-        theirs, there = plan_recordings(folder, files, form, sounds), len(files)
+        theirs, there = plan_recordings(_folder_of(others.path), files, form, sounds), len(files)
         remarks = ["recordings are compared with rows of every note"]
     else:
         with damage_named(others.path), Dataset(others.path) as other:
@@ -161,6 +161,10 @@ def _plan_others(
     if taken < there:
         remarks.append(f"{taken} of {there} sounds of {others.path.name} are compared, evenly spaced; see --sounds")
     return [*theirs], remarks
+
+
+def _folder_of(other: Path) -> Path:
+    return other if other.is_dir() else other.parent
 
 
 def _unlike_notes(dataset: Dataset, other: Dataset) -> list[str]:

@@ -87,7 +87,7 @@ class Nearness(BaseModel):
 
     def to_text(self) -> str:
         """Describe it for a terminal."""
-        lines = [
+        head = [
             f"{shell.typed(Path(self.file))}: {self.rows} rows",
             f"{shell.typed(Path(self.other))}: {self.sounds} sounds ({self.kind})",
             f"distance: {self.distance}",
@@ -95,18 +95,27 @@ class Nearness(BaseModel):
         ]
         far = "farthest from every row"
         tables = [self._table(), _listed(far, self.worst), _listed("rows farthest from all of them", self.far)]
-        return "\n".join(lines) + "\n\n" + text_of(tables) + "".join(self._commands())
+        return "\n".join(head) + "\n\n" + text_of(tables) + "".join(self._commands())
+
+    @property
+    def lines(self) -> list[tuple[str, str, str]]:
+        """The figures in words: what, with loudness matched, as it is."""
+        directions = {
+            "nearest row of a sound": (self.matched.to_rows, self.as_it_is.to_rows),
+            "nearest sound of a row": (self.matched.to_others, self.as_it_is.to_others),
+        }
+        lines: list[tuple[str, str, str]] = []
+        for what, (one, other) in directions.items():
+            lines.append((f"{what}: median", f"{one.median_db:.2f} dB", f"{other.median_db:.2f} dB"))
+            lines.append(("  5 to 95 %", _range(one), _range(other)))
+            lines += [(f"  within {db} dB", f"{one.within[db]:.1%}", f"{other.within[db]:.1%}") for db in one.within]
+        lines.append(("told apart (AUC; 0.5 is not at all)", _told(self.matched), _told(self.as_it_is)))
+        return lines
 
     def _table(self) -> Table:
         table = new_table("how near they come", "", "loudness matched", "as it is")
-        both = (self.matched, self.as_it_is)
-        for what, of in (("nearest row of a sound", "to_rows"), ("nearest sound of a row", "to_others")):
-            spreads: list[Spread] = [getattr(one, of) for one in both]
-            table.add_row(f"{what}: median", *(f"{one.median_db:.2f} dB" for one in spreads))
-            table.add_row("  5 to 95 %", *(_range(one) for one in spreads))
-            for db in spreads[0].within:
-                table.add_row(f"  within {db} dB", *(f"{one.within[db]:.1%}" for one in spreads))
-        table.add_row("told apart (AUC; 0.5 is not at all)", *(_told(one) for one in both))
+        for line in self.lines:
+            table.add_row(*line)
         return table
 
     def _left_out(self) -> Iterator[str]:
@@ -141,16 +150,18 @@ def report(compared: Compared, ours: StoredSketches, theirs: StoredSketches, wor
     others = theirs.whole()
     matched = find_nearest(ours, others, matched=True, workers=workers)
     as_it_is = find_nearest(ours, others, matched=False, workers=workers)
+    few = f"too few patches to be told apart: {FOLDS} are needed on each side"
+    summed = figures(matched, ours, others, matched=True)
     return Nearness(
         **compared.model_dump(include={"file", "other", "kind"}),
         rows=len(ours.places),
         sounds=len(others),
-        matched=figures(matched, ours, others, matched=True),
+        matched=summed,
         as_it_is=figures(as_it_is, ours, others, matched=False),
         worst=tuple(_pairs(theirs, ours, matched.row, matched.row_db)),
         far=tuple(_pairs(ours, theirs, matched.other, matched.other_db)),
         left_out=left_out,
-        remarks=(*compared.remarks, *_changes(theirs)),
+        remarks=(*compared.remarks, *_changes(theirs), *([] if summed.told_apart else [few])),
     )
 
 
@@ -190,4 +201,4 @@ def _range(spread: Spread) -> str:
 
 
 def _told(figures: Figures) -> str:
-    return figures.told_apart.to_text() if figures.told_apart else f"- (needs {FOLDS} patches on each side)"
+    return figures.told_apart.to_text() if figures.told_apart else "too few"

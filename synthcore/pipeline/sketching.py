@@ -18,7 +18,7 @@ from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import SynthcoreError
 from synthcore.base.hashing import file_checksum
 from synthcore.engine.stopping import raise_if_stopped
-from synthcore.pipeline.sounds import NamedSound, SketchPlan
+from synthcore.pipeline.sounds import NamedSound, SketchPlan, find
 
 LEVELS = 2 * RESOLUTIONS[0][1] * SPANS  #: numbers in a sketch
 
@@ -117,11 +117,8 @@ class StoredSketches(Sequence[Sketches]):
 
     def name_of(self, sound: int) -> NamedSound:
         """Name a sound, counted over all plans."""
-        for plan in self.plans:
-            if sound < plan.sounds:
-                return plan.named(sound)
-            sound -= plan.sounds
-        raise IndexError(sound)
+        plan, place = find(self.plans, sound)
+        return plan.named(place).model_copy(update={"number": sound})
 
     def __len__(self) -> int:
         return len(self.plans)

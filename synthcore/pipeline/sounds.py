@@ -17,13 +17,14 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.analysis.audio import evenly_spaced
 from synthcore.base import shell
-from synthcore.base.errors import DatasetError, PresetError
+from synthcore.base.errors import DatasetError, PresetError, SynthcoreError
 from synthcore.base.hashing import content_hash, file_checksum
 from synthcore.engine.faults import REASONS
 from synthcore.engine.machine import engine
 from synthcore.engine.rendering import Fault
 from synthcore.ingest.recordings import read_recording
 from synthcore.pipeline import library
+from synthcore.pipeline.forms import Form
 from synthcore.playback import render_many
 from synthcore.sources.collection import Collection
 from synthcore.spec import AudioSpec
@@ -38,55 +39,6 @@ RECORDINGS = 64  #: likewise
 CHANNELS = {1: ("given a second channel like the first",), 2: ()}  #: what is done to recordings, by their channels
 MORE_CHANNELS = ("left with their first two channels",)
 READ = 32  #: rows whose audio is in memory at a time
-
-
-class Form(BaseModel):
-    """What sounds are brought to before they are compared: the form of the dataset's own rows."""
-
-    model_config = ConfigDict(frozen=True)
-
-    sample_rate: int  # in Hz
-    samples: int
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> Form:
-        """The form of a dataset's rows."""
-        fmt = dataset.spec.render_format
-        return cls(sample_rate=fmt.sample_rate, samples=fmt.samples)
-
-    @property
-    def seconds(self) -> float:
-        return self.samples / self.sample_rate
-
-    def fit(self, audio: NDArray[np.float32], sample_rate: int) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-        """Bring a sound to this form, and say what that took.
-
-        Parameters
-        ----------
-        audio : ndarray, shape (2, S), float32
-        sample_rate : int
-            Its own, in Hz.
-
-        Returns
-        -------
-        ndarray, shape (2, samples), float32
-        tuple of str
-            Of "resampled", "cut" and "padded with silence", what applies.
-        """
-        changes: list[str] = []
-        if sample_rate != self.sample_rate:
-            from scipy.signal import resample_poly
-
-            common = np.gcd(sample_rate, self.sample_rate)
-            audio = resample_poly(audio, self.sample_rate // common, sample_rate // common, axis=1)
-            changes.append("resampled")
-        if (excess := audio.shape[1] - self.samples) > 0:
-            audio = audio[:, : self.samples]
-            changes.append("cut")
-        elif excess < 0:
-            audio = np.pad(audio, ((0, 0), (0, -excess)))
-            changes.append("padded with silence")
-        return np.ascontiguousarray(audio, np.float32), tuple(changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +59,7 @@ class NamedSound(BaseModel):
     name: str
     note: int | None  # MIDI; None of a recording
     row: int | None  # of a dataset's row
+    number: int  # counted over the sounds of its side
     listen: str  # the command that exports it, or the file to play
 
     def to_text(self) -> str:
@@ -137,6 +90,19 @@ class SketchPlan(BaseModel):
     def hear(self, places: Sequence[int] | None = None) -> Iterator[Heard]:
         """Read or render each sound, or those at some places."""
         raise NotImplementedError
+
+    def audio_at(self, place: int) -> NDArray[np.float32]:
+        """Read or render one sound.
+
+        Raises
+        ------
+        SynthcoreError
+            It can't be heard now.
+        """
+        (heard,) = self.hear([place])
+        if heard.audio is None:
+            raise SynthcoreError(f"{self.named(place).name} can no longer be heard: {heard.reason}; compare again")
+        return heard.audio
 
     def named(self, place: int) -> NamedSound:
         """Name the sound at a place."""
@@ -180,6 +146,7 @@ class RowPlan(SketchPlan):
             name=name.decode(errors="replace"),
             note=int(note),
             row=row,
+            number=place,
             listen=shell.command("export", Path(self.file), str(row), "-o", "out"),
         )
 
@@ -187,6 +154,7 @@ class RowPlan(SketchPlan):
 class PatchPlan(SketchPlan):
     """Some patches of a collection, each played at some notes as the dataset's rows are."""
 
+    folder: str  # in which the presets' files are
     digest: str  # of the collection, which is kept in the data directory
     data_dir: str
     patches: tuple[int, ...]  # of the collection
@@ -228,7 +196,9 @@ class PatchPlan(SketchPlan):
         """Name a preset."""
         preset, note = self._preset_and_note(place)
         found = library.collection(self.digest, Path(self.data_dir)).presets[preset]
-        return NamedSound(name=found.name, note=note, row=None, listen=found.file)
+        path = Path(self.folder) / found.file
+        listen = shell.typed(path) if path.is_file() else found.file  # in an archive, or of a collection alone
+        return NamedSound(name=found.name, note=note, row=None, number=place, listen=listen)
 
     def _preset_and_note(self, place: int) -> tuple[int, int]:
         preset, note = divmod(place, len(self.notes))
@@ -262,7 +232,16 @@ class RecordingPlan(SketchPlan):
     def named(self, place: int) -> NamedSound:
         """Name a file."""
         path = Path(self.folder) / self.files[place]
-        return NamedSound(name=self.files[place], note=None, row=None, listen=shell.typed(path))
+        return NamedSound(name=self.files[place], note=None, row=None, number=place, listen=shell.typed(path))
+
+
+def find(plans: Sequence[SketchPlan], number: int) -> tuple[SketchPlan, int]:
+    """The plan of a sound that is counted over all plans, and its place in it."""
+    for plan in plans:
+        if number < plan.sounds:
+            return plan, number
+        number -= plan.sounds
+    raise IndexError(number)
 
 
 def number_of(digest: str) -> int:
@@ -326,12 +305,14 @@ def plan_rows(dataset: Dataset, form: Form, notes: Sequence[int], limit: int | N
 
 
 def plan_patches(
-    collection: Collection, data_dir: Path, dataset: Dataset, notes: Sequence[int], limit: int
+    folder: Path, collection: Collection, data_dir: Path, dataset: Dataset, *, notes: Sequence[int], limit: int
 ) -> list[PatchPlan]:
     """Plan the sketching of a collection's patches, played as the dataset's rows are.
 
     Parameters
     ----------
+    folder : Path
+        Where the presets' files are.
     collection : Collection
         Kept in the data directory.
     data_dir : Path
@@ -354,6 +335,7 @@ def plan_patches(
                 index=len(plans),
                 key=content_hash(["patches", *key_parts, hashes]),
                 form=form,
+                folder=str(folder),
                 digest=collection.digest,
                 data_dir=str(data_dir),
                 patches=tuple(patches),

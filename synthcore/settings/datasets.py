@@ -88,6 +88,7 @@ class Compare(FlowCommand, Rendering):
         2_000, ge=1, le=20_000, description="How many of the other sounds at most, evenly spaced over them."
     )
     approximate: Approximate = False
+    html: Html = None
     refresh: Refresh = False
 
 

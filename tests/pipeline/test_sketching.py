@@ -17,8 +17,9 @@ from synthcore.base.errors import DatasetError
 from synthcore.ingest.collecting import make_collection
 from synthcore.ingest.recordings import find_recordings
 from synthcore.pipeline import library
+from synthcore.pipeline.forms import Form
 from synthcore.pipeline.sketching import StoredSketches, sketch_plan
-from synthcore.pipeline.sounds import Form, plan_patches, plan_recordings, plan_rows
+from synthcore.pipeline.sounds import plan_patches, plan_recordings, plan_rows
 from synthcore.playback import render
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.controls import installed
@@ -117,12 +118,13 @@ def test_presets_are_played_as_the_rows_are(dataset: Dataset, preset_folder: Pat
     output = tmp_path / "presets.h5"
     make_collection([preset_folder], output, installed(), check=False, workers=2)
     collection = library.given_collection(output, tmp_path)
-    plans = plan_patches(collection, tmp_path, dataset, (60,), limit=2)
+    plans = plan_patches(preset_folder, collection, tmp_path, dataset, notes=(60,), limit=2)
     sketch_plan(plans[0], tmp_path)
     side = StoredSketches(plans, tmp_path)
     first, last = collection.presets[0], collection.presets[-1]
     heard = {first.name: 0, last.name: 1}
     assert {plans[0].named(place).name for place in (0, 1)} == heard.keys()
+    assert Path(plans[0].named(0).listen).is_file()
     (found,) = side
     for place, preset in ((0, first), (1, last)):
         sound = render(preset.patch, 60, audio=dataset.spec.audio, assets=collection.assets)
