@@ -113,9 +113,17 @@ def run_inspect(settings: Inspect, load: Load) -> int:
 
     for file in filter(None, (settings.file, settings.other)):
         Dataset(file).close()  # what is not a dataset needs no server
+    if settings.near and settings.html:
+        from synthcore.page.writing import require_replaceable
+        from synthcore.pipeline import comparing
+
+        require_replaceable(settings.html)
+        comparing.look(settings.file, settings.near, ())
     with prefect_ready():
         inspect_dataset = load()
     found = call_flow(inspect_dataset, settings)
+    if settings.html:
+        say(f"page: {settings.html}")
     tell_each(found if isinstance(found, list) else [found], as_json=settings.as_json)
     return 0
 

@@ -47,6 +47,9 @@ class Inspect(Command):
     )
     all: bool = Field(False, description="With --row: also what can't be heard, marked as such.")
     html: Html = None
+    near: Annotated[AbsolutePath | None, Typed("OTHER")] = Field(
+        None, description="With --html: also how near its rows come to other sounds, as synthcore compare says it."
+    )
 
     @model_validator(mode="after")
     def _of_all_rows(self) -> Inspect:
@@ -56,6 +59,8 @@ class Inspect(Command):
             raise clash("{row} takes one dataset: leave it out, or the other dataset", "row")
         if self.html and self.row:
             raise clash("{html} is a page of the whole dataset: leave it out, or {row}", "html", "row")
+        if self.near and (self.other or not self.html):
+            raise clash("{near} belongs to the page of one dataset: give {html}, and no other dataset", "near", "html")
         return self
 
 

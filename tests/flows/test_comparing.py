@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from synthcore.flows.cli import main
 
@@ -79,3 +81,38 @@ def test_what_cannot_be_compared_costs_one_line(
     assert out == ""
     assert says in err.splitlines()[0]
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.slow
+def test_recordings_are_compared_and_both_pages_show_it(files: Any) -> None:
+    (files.folder / "mine").mkdir()
+    chance = np.random.default_rng(0)
+    for name in "abcdef":
+        soundfile.write(files.folder / "mine" / f"{name}.wav", chance.normal(0, 0.1, (5_000, 1)), 16_000)
+    done = files.run("compare", "x.h5", "mine", "--html", "near.html", "--data-dir", "data")
+    assert done.returncode == 0, done.stderr
+    assert "- 6 of 6 sounds were resampled to compare them" in done.stdout
+    assert "a.wav" in (files.folder / "near.html").read_text()
+    settings = {"SYNTHCORE_DATA_DIR": "data"}
+    shown = files.run("inspect", "x.h5", "--html", "page.html", "--near", "mine", "--json", env=settings)
+    assert shown.returncode == 0, shown.stderr
+    assert 'id="nearness"' in (files.folder / "page.html").read_text()
+    assert "sketches" in files.run("cache", "list", "--data-dir", "data").stdout
+
+
+@pytest.mark.slow
+def test_presets_are_read_first_and_those_that_cannot_be_are_named(files: Any, preset_folder: Path) -> None:
+    shutil.copytree(preset_folder, files.folder / "presets")
+    (files.folder / "presets" / "broken.vital").write_text("{")
+    found = files.json("compare", "x.h5", "presets", "--notes", 60, "--data-dir", "data")
+    assert (found["kind"], found["rows"]) == ("presets", 7)
+    left_out = {one["name"]: one["reason"] for one in found["left_out"]}
+    assert "broken.vital" in left_out
+    assert left_out["still, note 60"].startswith("silent")
+    assert found["sounds"] + len(left_out) == 8
+
+
+@pytest.mark.parametrize("flags", [("--near", "x.h5"), ("--near", "x.h5", "--row", "3"), ("x.h5", "--near", "x.h5")])
+def test_near_belongs_to_the_page_of_one_dataset(flags: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "x.h5", *flags]) == 2
+    assert "--near belongs to the page of one dataset" in capsys.readouterr().err
