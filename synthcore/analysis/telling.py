@@ -100,9 +100,7 @@ class _Classifier:
         weights = np.where(is_theirs, 0.5 / share, 0.5 / (1 - share))
         self.centre = np.average(sounds, axis=0, weights=weights)
         scaled = (sounds - self.centre) * np.sqrt(weights)[:, None]
-        variances, axes = _largest(scaled.T @ scaled)
-        # Few sounds span few axes; along the others, any new sound would be infinitely far out.
-        self.axes = axes[:, variances > LEAST_VARIANCE * variances[-1]]
+        self.axes = _principal_axes(scaled)
         features = self._features(sounds)
         self.mean = np.average(features, axis=0, weights=weights)
         deviation = np.sqrt(np.average((features - self.mean) ** 2, axis=0, weights=weights))
@@ -122,10 +120,16 @@ class _Classifier:
         return np.hstack([along, along**2])
 
 
-def _largest(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The largest eigenvalues of a symmetric matrix, rising, and their vectors; numpy's finds all, in three times."""
+def _principal_axes(centred: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The axes along which sounds, shape (n, L), vary most: shape (L, at most `COMPONENTS`), rising.
+
+    Few sounds span few axes; the others are left out: along them, any new sound would be infinitely far out.
+    """
     from scipy.linalg import eigh
 
-    size = len(matrix)
-    values, vectors = eigh(matrix, subset_by_index=(max(0, size - COMPONENTS), size - 1))
-    return values, vectors
+    is_wide = len(centred) < centred.shape[1]  # then the smaller of the two products has the same variances
+    square = centred @ centred.T if is_wide else centred.T @ centred
+    variances, vectors = eigh(square, subset_by_index=(max(0, len(square) - COMPONENTS), len(square) - 1))
+    is_real = variances > LEAST_VARIANCE * variances[-1]
+    axes: NDArray[np.float64] = vectors[:, is_real]
+    return centred.T @ axes / np.sqrt(variances[is_real]) if is_wide else axes
