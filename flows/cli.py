@@ -22,6 +22,7 @@ from synthcore.flows.running.local_commands import (
 )
 
 if TYPE_CHECKING:  # --version and --help do without
+    from synthcore.settings.datasets import Inspect
     from synthcore.settings.upkeep import Completion
 
 USAGE = """usage: synthcore COMMAND ...
@@ -34,6 +35,7 @@ make
   render            make a dataset again from its recipe
 look and use
   inspect           say what is in a dataset
+  compare           say how near its rows come to other sounds
   verify            render rows again from their labels, and compare bit for bit
   export            write rows as a .wav and a .vital preset
   compute-weights   measure how much each control moves the sound
@@ -81,6 +83,11 @@ def _run(words: list[str]) -> int:
         near = meant(words[0], COMMANDS) or f"; there are {', '.join(COMMANDS)}"
         raise SynthcoreError(f"there is no command {words[0]!r}{near}")
     return run(words[0], COMMANDS[words[0]], words[1:])
+
+
+def inspect_or_compare(settings: Inspect) -> int:
+    """Say what is in a dataset; by its flow if that compares it as well, because sketches are cached by tasks."""
+    return with_flow("inspect", _inspect_dataset)(settings) if settings.near else run_inspect(settings)
 
 
 def run_completion(settings: Completion) -> int:
@@ -131,10 +138,23 @@ def _compute_weights() -> Callable[..., Any]:
     return compute_weights
 
 
+def _inspect_dataset() -> Callable[..., Any]:
+    from synthcore.flows.inspect_dataset import inspect_dataset
+
+    return inspect_dataset
+
+
+def _compare() -> Callable[..., Any]:
+    from synthcore.flows.compare_datasets import compare
+
+    return compare
+
+
 #: What each command does. Its settings have their home in `synthcore.settings.commands`.
 COMMANDS: dict[str, Act] = {
     "generate": with_flow("generate", _generate),
-    "inspect": run_inspect,
+    "inspect": inspect_or_compare,
+    "compare": with_flow("compare", _compare),
     "verify": run_verify,
     "discover-wt": with_flow("discover-wt", _discover_wavetables),
     "fit-priors": with_flow("fit-priors", _fit_priors),

@@ -17,7 +17,9 @@ from prefect.runtime import flow_run
 from synthcore.analysis.comparison import Comparison
 from synthcore.analysis.inspection import Inspection
 from synthcore.analysis.words import RowWords
-from synthcore.flows.running.form import dataset_of, parameters_of
+from synthcore.flows.running.form import dataset_of, parameters_of, settings_from
+from synthcore.pipeline.comparing import Sides
+from synthcore.pipeline.nearness_report import Nearness
 from synthcore.settings.datasets import Inspect
 from synthcore.storage.refs import DatasetRef
 from synthcore.tasks.artifacts import draw_picture, link_page, list_findings, show_picture, show_text
@@ -56,7 +58,8 @@ def inspect_dataset(settings: Inspect) -> Inspection | list[RowWords] | Comparis
         if settings.html:
             link_page(settings.html)
         return compared
-    found = write_page(settings.file, settings.html) if settings.html else inspect_file(settings.file)
+    near = find_near(settings) if settings.near else None
+    found = write_page(settings.file, settings.html, near) if settings.html else inspect_file(settings.file)
     show_text("inspection", str(settings.file), found.to_text())
     list_findings(found)
     if settings.html:
@@ -64,6 +67,14 @@ def inspect_dataset(settings: Inspect) -> Inspection | list[RowWords] | Comparis
     if found.rows and not found.is_recipe:
         show_picture(draw_picture(DatasetRef(path=found.file, size=found.bytes, digest=found.digest, rows=found.rows)))
     return found
+
+
+def find_near(settings: Inspect) -> tuple[Nearness, Sides]:
+    """Say how near the dataset comes to other sounds, with what `compare` is set to on this machine."""
+    from synthcore.flows.compare_datasets import find_nearness
+    from synthcore.settings.datasets import Compare
+
+    return find_nearness(settings_from(Compare, {"file": settings.file, "other": settings.near}))
 
 
 if __name__ == "__main__":

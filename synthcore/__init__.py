@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from synthcore.analysis.distances import distance
     from synthcore.base.errors import SynthcoreError
     from synthcore.engine.rendering import Performance
+    from synthcore.flows.compare_datasets import compare
     from synthcore.flows.compute_weights import compute_weights
     from synthcore.flows.discover_wavetables import discover_wavetables
     from synthcore.flows.download_presets import download_presets
@@ -49,6 +50,7 @@ _HOMES = {
     "ShuffledBatches": "synthcore.training.torch",
     "SynthcoreError": "synthcore.base.errors",
     "builtin_shapes": "synthcore.vital.shapes",
+    "compare": "synthcore.flows.running.calls",
     "compute_weights": "synthcore.flows.running.calls",
     "discover_wavetables": "synthcore.flows.running.calls",
     "fit_priors": "synthcore.flows.running.calls",
@@ -79,6 +81,7 @@ __all__ = [
     "ShuffledBatches",
     "SynthcoreError",
     "builtin_shapes",
+    "compare",
     "compute_weights",
     "discover_wavetables",
     "distance",

@@ -11,6 +11,9 @@ from synthcore.analysis.comparison import Comparison
 from synthcore.analysis.inspection import Inspection
 from synthcore.analysis.words import RowWords
 from synthcore.page import writing
+from synthcore.page.nearness import gather_nearness
+from synthcore.pipeline.comparing import Sides
+from synthcore.pipeline.nearness_report import Nearness
 from synthcore.storage.dataset import Dataset, damage_named
 
 
@@ -29,10 +32,11 @@ def describe_row(file: Path, row: int, everything: bool) -> RowWords:
 
 
 @task(name="write_page", task_run_name="write page")
-def write_page(file: Path, output: Path) -> Inspection:
-    """Write a dataset's page, and return the inspection that it shows."""
+def write_page(file: Path, output: Path, near: tuple[Nearness, Sides] | None = None) -> Inspection:
+    """Write a dataset's page, also with how near it comes to other sounds; return the inspection that it shows."""
+    content = gather_nearness(near[0], near[1].ours, near[1].theirs) if near else None
     with damage_named(file), Dataset(file) as dataset:
-        return writing.write_page(dataset, output)
+        return writing.write_page(dataset, output, content)
 
 
 @task(name="compare_files", task_run_name="compare {file} with {other}")

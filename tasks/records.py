@@ -28,6 +28,8 @@ from synthcore.ingest.download import DownloadResult
 from synthcore.ingest.report import IngestResult
 from synthcore.ingest.wavetables import CatalogRef
 from synthcore.pipeline.cache import Records
+from synthcore.pipeline.nearness_report import Nearness
+from synthcore.pipeline.sketching import SketchRef
 from synthcore.storage.refs import DatasetRef, ShardRef
 
 log = logging.getLogger(__name__)
@@ -35,7 +37,7 @@ log = logging.getLogger(__name__)
 CacheKey = Callable[[Any, dict[str, Any]], str | None]
 
 #: All that a task may return and keep, besides plain text: models that hold text and numbers, and do nothing.
-RESULTS = (ShardRef, DatasetRef, IngestResult, ProbeRef, CatalogRef, DownloadResult)
+RESULTS = (ShardRef, DatasetRef, IngestResult, ProbeRef, CatalogRef, DownloadResult, SketchRef, Nearness)
 _NAMES = {to_qualified_name(model) for model in RESULTS}
 #: The names that results had while their modules lay elsewhere: what was cached under them stays cached.
 FORMER_NAMES: dict[str, type[BaseModel]] = {
@@ -145,6 +147,7 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
     datasets: dict[str, DatasetRef] = {}
     collections: set[str] = set()
     probes: set[str] = set()
+    sketches: set[str] = set()
     unreadable: list[str] = []
     failures: list[str] = []
     store = ResultStore(result_storage=LocalFileSystem(basepath=str(results_dir)), serializer=JSONSerializer())
@@ -168,4 +171,14 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
                 collections.add(result.collection)
             case ProbeRef():
                 probes.add(result.name)
-    return Records(shards, datasets, tuple(unreadable), frozenset(collections), frozenset(probes), tuple(failures))
+            case SketchRef():
+                sketches.add(result.name)
+    return Records(
+        shards,
+        datasets,
+        unreadable=tuple(unreadable),
+        collections=frozenset(collections),
+        probes=frozenset(probes),
+        sketches=frozenset(sketches),
+        failures=tuple(failures),
+    )

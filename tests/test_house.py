@@ -110,6 +110,7 @@ def test_the_public_names_are_these():
         "ShuffledBatches",
         "SynthcoreError",
         "builtin_shapes",
+        "compare",
         "compute_weights",
         "discover_wavetables",
         "distance",

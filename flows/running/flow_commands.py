@@ -23,7 +23,7 @@ from synthcore.flows.running.command import (
 from synthcore.pipeline.laps import began
 
 if TYPE_CHECKING:  # --version and --help do without
-    from synthcore.settings.datasets import ComputeWeights, Inspect, Verify
+    from synthcore.settings.datasets import Compare, ComputeWeights, Inspect, Verify
     from synthcore.settings.generate import Generate
     from synthcore.settings.ingestion import DiscoverWavetables, DownloadPresets, FitPriors, Ingest
     from synthcore.spec import DatasetSpec
@@ -114,10 +114,37 @@ def run_inspect(settings: Inspect, load: Load) -> int:
 
     for file in filter(None, (settings.file, settings.other)):
         Dataset(file).close()  # what is not a dataset needs no server
+    if settings.near and settings.html:
+        from synthcore.page.writing import require_replaceable
+        from synthcore.pipeline import comparing
+
+        require_replaceable(settings.html)
+        comparing.look(settings.file, settings.near, ())
     with prefect_ready():
         inspect_dataset = load()
     found = call_flow(inspect_dataset, settings)
+    if settings.html:
+        say(f"page: {settings.html}")
     tell_each(found if isinstance(found, list) else [found], as_json=settings.as_json)
+    return 0
+
+
+def run_compare(settings: Compare, load: Load) -> int:
+    """Run the flow, and say how near the two sides are."""
+    from synthcore.pipeline import comparing
+
+    require_places(settings.data_dir)
+    comparing.look(settings.file, settings.other, settings.notes)  # what can't be compared needs no server
+    if settings.html:
+        from synthcore.page.writing import require_replaceable
+
+        require_replaceable(settings.html)
+    with prefect_ready(keep=settings.keep):
+        compare = load()
+    found = call_flow(compare, settings)
+    if settings.html:
+        say(f"page: {settings.html}")
+    tell(found, as_json=settings.as_json)
     return 0
 
 
@@ -211,6 +238,7 @@ def run_compute_weights(settings: ComputeWeights, load: Load) -> int:
 FLOW_COMMANDS: dict[str, Callable[[Any, Load], int]] = {
     "generate": run_generate,
     "inspect": run_inspect,
+    "compare": run_compare,
     "verify": run_verify,
     "discover-wt": run_discover_wavetables,
     "fit-priors": run_fit_priors,

@@ -96,7 +96,7 @@ def find(root: Path, endings: tuple[str, ...] = ENDINGS) -> Iterator[Found | Ref
         yield from _examine(root, root.resolve(), _clean(root.name), endings)
         return
     try:
-        candidates = sorted(_walk(root, endings))
+        candidates = sorted(walk(root, endings))
     except PresetError as error:
         yield Refused(root, ".", str(error))
         return
@@ -107,7 +107,7 @@ def find(root: Path, endings: tuple[str, ...] = ENDINGS) -> Iterator[Found | Ref
             yield from _examine(root, path, file, endings)
 
 
-def _walk(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[str, Path, str]]:
+def walk(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[str, Path, str]]:
     """Yield each candidate's name, path and, if it can't be opened, why.
 
     Raises

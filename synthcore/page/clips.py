@@ -39,6 +39,7 @@ class Clip:
 def make_clip(dataset: Dataset, row: int) -> Clip:
     """Make a row audible and visible."""
     audio, rate = dataset.column("audio", [row])[0], dataset.spec.audio.sample_rate
+    picture, sound = picture_and_sound(audio, rate)
     fields = {name: dataset.column(name, [row])[0] for name in ("source", "preset_name", "preset_hash")}
     return Clip(
         row=row,
@@ -48,10 +49,17 @@ def make_clip(dataset: Dataset, row: int) -> Clip:
         patch=fields["preset_hash"].decode(),
         rms_dbfs=float(dataset.column("rms_dbfs", [row])[0]),
         seconds=min(audio.shape[1] / rate, SHOWN_SECONDS),
-        sound=encode_sound(audio[:, : round(SHOWN_SECONDS * rate)], rate),
-        picture=_address("image/png", spectrogram.to_png(spectrogram.paint(audio, rate, WIDTH, HEIGHT))),
+        sound=sound,
+        picture=picture,
         details=describe(dataset, row),
     )
+
+
+def picture_and_sound(audio: NDArray[np.float32], sample_rate: int) -> tuple[str, str]:
+    """Make audio, shape (2, S), visible and audible: the data: addresses of its spectrogram and of its beginning."""
+    picture = spectrogram.to_png(spectrogram.paint(audio, sample_rate, WIDTH, HEIGHT))
+    sound = encode_sound(audio[:, : round(SHOWN_SECONDS * sample_rate)], sample_rate)
+    return _address("image/png", picture), sound
 
 
 def encode_sound(audio: NDArray[np.float32], sample_rate: int) -> str:

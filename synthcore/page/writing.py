@@ -16,6 +16,7 @@ from synthcore.analysis.inspection import Inspection
 from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import SpecError
 from synthcore.page.content import Content, gather, gather_both
+from synthcore.page.nearness import NearnessContent
 from synthcore.pipeline.continuing import require_writable
 from synthcore.storage.dataset import Dataset
 
@@ -38,11 +39,18 @@ def require_replaceable(output: Path) -> None:
         return
     with output.open("rb") as file:
         if file.read(len(BEGINNING)) != BEGINNING.encode():
-            raise SpecError(f"{output} exists and isn't a page that inspect wrote; name another file with --html")
+            raise SpecError(f"{output} exists and isn't a page that synthcore wrote; name another file with --html")
 
 
-def write_page(dataset: Dataset, output: Path) -> Inspection:
+def write_page(dataset: Dataset, output: Path, near: NearnessContent | None = None) -> Inspection:
     """Write a dataset's page; return its numbers. The file appears only when it is whole.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    output : Path
+    near : NearnessContent, optional
+        How near it comes to other sounds, to be shown as well.
 
     Raises
     ------
@@ -52,7 +60,7 @@ def write_page(dataset: Dataset, output: Path) -> Inspection:
     require_replaceable(output)
     content = gather(dataset)
     with atomic_path(output) as temporary:
-        temporary.write_text(to_html(content), encoding="utf-8")
+        temporary.write_text(to_html(content, near), encoding="utf-8")
     return content.inspection
 
 
@@ -71,19 +79,36 @@ def write_comparison(first: Dataset, second: Dataset, output: Path) -> Compariso
     return content.comparison
 
 
-def to_html(content: Content) -> str:
+def write_nearness(content: NearnessContent, output: Path) -> None:
+    """Write a page of a dataset beside other sounds, as `write_page` does of one.
+
+    Raises
+    ------
+    SpecError
+        The output can't be written, or is a file that isn't a page.
+    """
+    require_replaceable(output)
+    with atomic_path(output) as temporary:
+        temporary.write_text(_fill_with_script("nearness.html", near=content), encoding="utf-8")
+
+
+def to_html(content: Content, near: NearnessContent | None = None) -> str:
     """Fill the template. Whatever comes from a dataset is escaped, and only our own script can run."""
-    script = Markup((files(__package__) / "page.js").read_text())
-    return _fill(
+    return _fill_with_script(
         "page.html",
         page=content,
         found=content.inspection,
+        near=near,
         people=PEOPLE,
         refused=REFUSED,
         ranked_weights=WEIGHTS,
-        script=script,
-        allowed=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _fill_with_script(template: str, **values: Any) -> str:
+    script = Markup((files(__package__) / "page.js").read_text())
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return _fill(template, script=script, allowed=allowed, **values)
 
 
 def _fill(template: str, **values: Any) -> str:

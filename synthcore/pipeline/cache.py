@@ -28,7 +28,7 @@ from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.refs import DatasetRef, ShardRef
 
-Kind = Literal["shard", "record", "presets", "catalog", "weights", "left over"]
+Kind = Literal["shard", "record", "presets", "catalog", "weights", "sketches", "left over"]
 State = Literal["reachable", "in use", "other engine", "unreachable", "damaged"]
 HOUR = 3600.0
 
@@ -42,6 +42,7 @@ class Records:
     unreadable: Sequence[str] = ()
     collections: frozenset[str] = field(default_factory=frozenset)  # files that were ingested
     probes: frozenset[str] = field(default_factory=frozenset)  # files in which weights were measured
+    sketches: frozenset[str] = field(default_factory=frozenset)  # files of sketches that were compared
     failures: Sequence[str] = ()  # records of errors with which tasks ended
 
 
@@ -116,7 +117,7 @@ def survey(data_dir: Path, records: Records) -> Cache:
     """List what is cached, and whether a run would still find it."""
     shards = list(_shards(data_dir, records))
     needed = [entry for entry in shards if entry.state != "unreachable"]
-    others = [*_sources(data_dir, records, needed), *_probes(data_dir, records), *_left_over(data_dir, records)]
+    others = [*_sources(data_dir, records, needed), *_measured(data_dir, records), *_left_over(data_dir, records)]
     return Cache(data_dir=str(data_dir), entries=(*shards, *_records(data_dir, records), *others))
 
 
@@ -236,11 +237,16 @@ def _sources(data_dir: Path, records: Records, shards: Sequence[Entry]) -> Itera
         yield _entry(data_dir, path, "catalog", *_known(path.stem in named))
 
 
-def _probes(data_dir: Path, records: Records) -> Iterator[Entry]:
-    """What was measured for importance weights."""
-    for path in sorted((data_dir / "weights").rglob("[0-9a-f]*.json")):
-        is_known = path.relative_to(data_dir).as_posix() in records.probes
-        yield _entry(data_dir, path, "weights", *_known(is_known, otherwise="no record of it"))
+def _measured(data_dir: Path, records: Records) -> Iterator[Entry]:
+    """What was measured for importance weights, and sketched to be compared."""
+    kinds: tuple[tuple[Kind, str, frozenset[str]], ...] = (
+        ("weights", "[0-9a-f]*.json", records.probes),
+        ("sketches", "[0-9a-f]*.npz", records.sketches),
+    )
+    for kind, name, known in kinds:
+        for path in sorted((data_dir / kind).rglob(name)):
+            is_known = path.relative_to(data_dir).as_posix() in known
+            yield _entry(data_dir, path, kind, *_known(is_known, otherwise="no record of it"))
 
 
 def _known(is_known: bool, otherwise: str = "no shard is made from it") -> tuple[State, str]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from synthcore.settings.commandline import Flag, flags
 
 #: Metavars of flags that take a path, which the shell completes by itself.
-PATHS = ("FILE", "DIR")
+PATHS = ("FILE", "DIR", "OTHER")
 
 
 def script(shell: str, models: Mapping[str, type[BaseModel]]) -> str:

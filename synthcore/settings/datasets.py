@@ -1,4 +1,4 @@
-"""The settings of commands that take a dataset: inspect, verify, compute-weights, export, recipe and render."""
+"""The settings of commands that take a dataset: inspect, compare, verify, compute-weights, export, recipe, render."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, model_validator
 
 from synthcore.base.messages import clash
-from synthcore.base.quantities import Count, Typed, rows
+from synthcore.base.quantities import Count, Typed, items, rows
 from synthcore.settings.command import (
     DIR,
     FILE,
     AbsolutePath,
+    Approximate,
     Command,
     CommunityDirs,
     FlowCommand,
@@ -21,6 +22,7 @@ from synthcore.settings.command import (
     Rendering,
 )
 from synthcore.settings.commandline import Positional
+from synthcore.spec import Note
 
 DatasetFile = Annotated[Path, Positional(), FILE, Field(description="The dataset or shard.")]
 NewFile = Annotated[AbsolutePath, FILE, Field(description="The file to make.")]
@@ -45,6 +47,9 @@ class Inspect(Command):
     )
     all: bool = Field(False, description="With --row: also what can't be heard, marked as such.")
     html: Html = None
+    near: Annotated[AbsolutePath | None, Typed("OTHER")] = Field(
+        None, description="With --html: also how near its rows come to other sounds, as synthcore compare says it."
+    )
 
     @model_validator(mode="after")
     def _of_all_rows(self) -> Inspect:
@@ -54,7 +59,42 @@ class Inspect(Command):
             raise clash("{row} takes one dataset: leave it out, or the other dataset", "row")
         if self.html and self.row:
             raise clash("{html} is a page of the whole dataset: leave it out, or {row}", "html", "row")
+        if self.near and (self.other or not self.html):
+            raise clash("{near} belongs to the page of one dataset: give {html}, and no other dataset", "near", "html")
         return self
+
+
+class Compare(FlowCommand, Rendering):
+    """Say how near the rows of a dataset come to other sounds, and whether the two can be told apart.
+
+    Two sounds are as far apart as their log-mel spectra, averaged over quarters of the time: the mean difference, in
+    dB. Each other sound is held against every row, whatever its note, and each row against every other sound; the
+    farthest are named. The AUC says how often a simple classifier, tested on sounds that it hasn't seen, ranks a pair
+    of one sound from each side rightly: 0.5 is chance. Both are given with loudness matched and as it is.
+
+    Presets are played as the rows are, at each of their notes. Recordings get the rows' sample rate and length: they
+    are resampled, cut, or padded with silence. What can't be read or played is left out and named. Sketches of all
+    sounds are cached by content, so a second comparison is quick.
+    """
+
+    command = "compare"
+    examples = {"notes": "--notes 60", "sounds": "--sounds 500"}
+
+    file: DatasetFile
+    other: Annotated[AbsolutePath, Positional(), Typed("OTHER")] = Field(
+        Path("presets/community"),
+        description="The other sounds: a folder of presets or recordings, one such file, a collection, or a dataset.",
+        validate_default=True,
+    )
+    notes: Annotated[tuple[Note, ...], BeforeValidator(items), Typed("NOTES")] = Field(
+        (), description="Only these notes of both; by default all."
+    )
+    sounds: Count = Field(
+        2_000, ge=1, le=20_000, description="How many of the other sounds at most, evenly spaced over them."
+    )
+    approximate: Approximate = False
+    html: Html = None
+    refresh: Refresh = False
 
 
 class Verify(Rendering):

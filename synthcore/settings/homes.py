@@ -4,6 +4,7 @@
 HOMES = {
     "generate": ("generate", "Generate"),
     "inspect": ("datasets", "Inspect"),
+    "compare": ("datasets", "Compare"),
     "verify": ("datasets", "Verify"),
     "discover-wt": ("ingestion", "DiscoverWavetables"),
     "fit-priors": ("ingestion", "FitPriors"),

@@ -24,6 +24,7 @@ COMMANDS = {
     "discover-wt": ("-o", "catalog.json"),
     "download-presets": ("-o", "community", "--sources", "http://127.0.0.1:9/x.zip"),
     "compute-weights": ("x.h5",),
+    "compare": ("x.h5", "y.h5"),
 }
 kept_out = pytest.mark.skipif(not MAY_BE_KEPT_OUT, reason="root can't be kept out without setpriv")
 

@@ -21,6 +21,7 @@ from synthcore.settings.generate import Generate
 FLOWS = {
     "generate": ("generate.generate", ""),
     "inspect": ("inspect_dataset.inspect_dataset", "file"),
+    "compare": ("compare_datasets.compare", "file"),
     "verify": ("verify.verify", "file"),
     "fit-priors": ("fit_priors.fit_priors", ""),
     "discover-wt": ("discover_wavetables.discover_wavetables", ""),

@@ -53,6 +53,7 @@ DEPLOYMENTS = {
     "discover-wavetables/this-machine",
     "ingest-presets/community",
     "compute-weights/500-rows",
+    "compare/community",
     "verify/sample",
     "inspect/dataset",
     "render-shards/render",

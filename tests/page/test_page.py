@@ -302,7 +302,7 @@ def test_the_command_writes_a_page_and_replaces_its_own(
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ("--html DATASET", "DATASET exists and isn't a page that inspect wrote; name another file with --html"),
+        ("--html DATASET", "DATASET exists and isn't a page that synthcore wrote; name another file with --html"),
         ("--html .", "is a folder; name a file"),
         ("--html DATASET/page.html", "can't write in"),
         ("--html page.html --row 3", "--html is a page of the whole dataset: leave it out, or --row"),
@@ -324,7 +324,7 @@ def test_bad_places_cost_one_line(
 
 def test_a_page_is_the_only_thing_that_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine.html").write_text("<!DOCTYPE html>\n<p>mine")
-    with pytest.raises(SpecError, match="isn't a page that inspect wrote"):
+    with pytest.raises(SpecError, match="isn't a page that synthcore wrote"):
         require_replaceable(tmp_path / "mine.html")
 
 

@@ -139,6 +139,16 @@ def test_what_was_left_half_written_and_what_no_shard_is_made_from_is_cleared(fo
     assert (folder / "presets" / "mine.h5").exists()
 
 
+def test_sketches_are_cleared_when_no_record_knows_them(folder: Path) -> None:
+    for name in ("ab", "cd"):
+        path = folder / "sketches" / name / f"{name}12.npz"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    cache = survey(folder, Records({}, {}, sketches=frozenset({"sketches/ab/ab12.npz"})))
+    assert [entry.state for entry in cache.entries if entry.kind == "sketches"] == ["reachable", "unreachable"]
+    assert "sketches/cd/cd12.npz" in prune_all(cache)
+
+
 def test_what_was_measured_for_weights_is_cleared_when_no_record_knows_it(folder: Path) -> None:
     for name in ("ab", "cd"):
         path = folder / "weights" / name / f"{name}12.json"

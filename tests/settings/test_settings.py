@@ -172,6 +172,7 @@ def test_a_variable_that_is_none_is_refused_with_the_nearest(monkeypatch, name, 
 #: What a command can't be parsed without.
 NEEDED = {
     "inspect": ["x.h5"],
+    "compare": ["x.h5", "y.h5"],
     "verify": ["x.h5"],
     "ingest": ["presets"],
     "compute-weights": ["x.h5"],
