@@ -36,7 +36,7 @@ class Deployments(BaseModel):
         pool = shlex.quote(self.pool)
         return f"""{self.deployments} deployments for the work pool {self.pool}: {file}{theirs}
 
-next, in {file.parent}, with a Prefect server running:
+next, in {file.parent}, with a server that prefect knows (synthcore up starts one):
   prefect work-pool create {pool} --type process
   prefect deploy --all{which}
   prefect worker start --pool {pool}

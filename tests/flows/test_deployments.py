@@ -56,7 +56,7 @@ def test_deployments_are_written_into_a_folder_for_one_pool(
     assert capsys.readouterr().out == (
         f"""{len(DEPLOYED)} deployments for the work pool cluster 1: {tmp_path}/prefect.yaml
 
-next, in {tmp_path}, with a Prefect server running:
+next, in {tmp_path}, with a server that prefect knows (synthcore up starts one):
   prefect work-pool create 'cluster 1' --type process
   prefect deploy --all
   prefect worker start --pool 'cluster 1'
