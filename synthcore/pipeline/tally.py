@@ -113,11 +113,14 @@ class Tally:
         return 1 - self.faults.total() / self.candidates if self.candidates else 1.0
 
     @property
+    def kept_text(self) -> str:
+        """The share that was kept, in words; "" before the first candidate."""
+        return f"{self.kept:.0%} kept" if self.candidates else ""
+
+    @property
     def verdicts(self) -> str:
-        """The share that was kept, and why the others were refused, in words."""
-        if not self.candidates:
-            return ""
-        return f"{self.kept:.0%} kept" + (f" (refused: {counted(self.faults)})" if self.faults else "")
+        """The same, and why the others were refused."""
+        return self.kept_text + (f" (refused: {counted(self.faults)})" if self.faults else "")
 
     @property
     def seconds_left(self) -> float | None:
