@@ -64,7 +64,8 @@ def write(output: Path, pool: str) -> Deployments:
 
 def _text(pool: str) -> str:
     shipped = (SHIPPED / NAME).read_text(encoding="utf-8")
-    return re.sub(r"\bname: (local|render)$", f"name: {json.dumps(pool)}", shipped, flags=re.MULTILINE)
+    named = re.sub(r"\bname: (local|render)$", f"name: {json.dumps(pool)}", shipped, flags=re.MULTILINE)
+    return named.replace("name: shards-for-render", f"name: {json.dumps(f'shards-for-{pool}')}")
 
 
 def _place(folder: Path, text: str) -> Path:
