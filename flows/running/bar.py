@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -45,7 +46,7 @@ def run_bar(console: Console) -> Progress:
     )
 
 
-def fitting(tally: Tally, width: int) -> dict[str, str]:
+def fitting(tally: Tally, width: int) -> dict[str, Any]:
     """Choose what a run's bar says besides its count, which is never cut: the most that fits.
 
     Parameters
@@ -56,7 +57,7 @@ def fitting(tally: Tally, width: int) -> dict[str, str]:
 
     Returns
     -------
-    dict of str to str
+    dict
         The fields `speed` and `verdicts`.
     """
     count = len(f"{tally.requested}/{tally.requested}")

@@ -14,6 +14,7 @@ from synthcore.base import progress
 from synthcore.estimates.pace import Meter
 from synthcore.estimates.work import Work
 from synthcore.flows.running.bar import fitting, run_bar
+from synthcore.flows.running.command import fit
 from synthcore.flows.running.environment import is_reachable
 from synthcore.pipeline.shard import ShardPlan
 from synthcore.pipeline.tally import Tally
@@ -95,8 +96,10 @@ class Display:
         self._move()
 
     def say(self, line: str, style: str = "yellow") -> None:
-        """Print a line above the bar."""
-        self._bar.console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+        """Print a line above the bar; on a terminal, wrapped where that is narrower."""
+        console = self._bar.console
+        text = fit(line, console.width) if console.is_terminal else line
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def merging(self) -> None:
         """Say that rendering is over."""

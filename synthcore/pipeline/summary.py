@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from synthcore.analysis.overview import SHORT, accepted, count_candidates, pairs_text
 from synthcore.base.shell import command, typed
 from synthcore.engine.faults import REASONS
-from synthcore.pipeline.tally import duration
+from synthcore.pipeline.tally import duration, how_many
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.refs import DatasetRef, Gap, ShardRef
@@ -125,7 +125,7 @@ class Summary(BaseModel):
 
     @property
     def headline(self) -> str:
-        lacking = f", without {len(self.gaps)} shards that failed" if self.gaps else ""
+        lacking = f", without {how_many(len(self.gaps), 'shard')} that failed" if self.gaps else ""
         return f"{self.rows} rows of tier {self.spec.tier} in {Path(self.output).name}{lacking}"
 
     @property
@@ -143,7 +143,8 @@ class Summary(BaseModel):
         if self.shards_cached == self.shards:
             all_of_them = f"all {self.shards} shards were" if self.shards > 1 else "its shard was"
             return f"nothing rendered: {all_of_them} cached"
-        return f"{self.shards - self.shards_cached} of {self.shards} shards rendered, {self.shards_cached} cached"
+        rendered = f"{self.shards - self.shards_cached} of {how_many(self.shards, 'shard')} rendered"
+        return f"{rendered}, {self.shards_cached} cached"
 
     def to_text(self) -> str:
         """Say what was made and what to do next, for a terminal."""
@@ -153,8 +154,8 @@ class Summary(BaseModel):
             "digest": self.digest,  # whole: it is what two runs are compared by
             "accepted": self.accepted,
             "presets": self._read(),
-            "weights": f"measured at {self.weights} rows" if self.weights else "",
-            "missing": f"{len(self.gaps)} shards failed; the same command again renders just these"
+            "weights": f"measured at {how_many(self.weights, 'row')}" if self.weights else "",
+            "missing": f"{how_many(len(self.gaps), 'shard')} failed; the same command again renders just these"
             if self.gaps
             else "",
         }

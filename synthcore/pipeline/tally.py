@@ -137,13 +137,12 @@ class Tally:
     def to_text(self) -> str:
         """Say how far the run is, in a line."""
         extra = f" ({self.rows:,} in whole shards)" * (self.requested < self.rows)
-        parts = [
-            f"{self.requested_done:,} of {self.requested:,} rows{extra}, {self.shards_done} of {self.shards} shards"
-        ]
+        done = f"{self.requested_done:,} of {how_many(self.requested, 'row')}{extra}"
+        parts = [f"{done}, {self.shards_done:,} of {how_many(self.shards, 'shard')}"]
         if self._cached:
             parts.append(f"{len(self.cached)} of them cached")
         if self.failed:
-            parts.append(f"{self.failed} shards failed")
+            parts.append(f"{how_many(self.failed, 'shard')} failed")
         if self.rows_rendered:
             parts.append(f"{self.rows_per_second:.1f} rows/s")
         if self.seconds_left and self.rows_done < self.rows:
@@ -196,6 +195,17 @@ def _failed_row(plan: ShardPlan, gap: Gap) -> dict[str, Cell]:
 def counted(counts: Mapping[str, int]) -> str:
     """Write counts in a line, the largest first."""
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def how_many(count: int, thing: str, ending: str = "s") -> str:
+    """Write a number of things, one of them in the singular.
+
+    Examples
+    --------
+    >>> how_many(1, "shard"), how_many(1200, "row")
+    ('1 shard', '1,200 rows')
+    """
+    return f"{count:,} {thing}{ending if count != 1 else ''}"
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The bar of a run, on terminals of any width."""
+"""The bar and the lines of a run, on terminals of any width."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.console import Console
 
 from synthcore.base.progress import Progress
 from synthcore.flows.running.bar import fitting, run_bar
+from synthcore.flows.running.command import fit
 from synthcore.pipeline.shard import plan_shards
 from synthcore.pipeline.tally import Tally
 from synthcore.spec import DatasetSpec
@@ -36,3 +37,10 @@ def test_the_count_is_never_cut_the_refusals_go_first_and_then_the_bar_gets_shor
     drawn = line.partition("rendering ")[2].splitlines()[0].rstrip()
     assert drawn.lstrip(" ━╸╺") == shown
     assert len(f"rendering {drawn}") <= width
+
+
+def test_lines_are_wrapped_between_words_and_never_within_a_path() -> None:
+    assert fit("shards need 12.3 GB in /a/place/of/a-name\nnext", 20) == (
+        "shards need 12.3 GB\n  in\n  /a/place/of/a-name\nnext"
+    )
+    assert fit("it fits", 20) == "it fits"
