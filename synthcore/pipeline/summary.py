@@ -135,7 +135,8 @@ class Summary(BaseModel):
             return "nothing rendered"
         pace = self.rows_rendered / self.seconds
         sound = duration(self.rows_rendered * self.spec.audio.render_seconds)
-        return f"{pace:.1f} rows/s: {sound} of sound in {duration(self.seconds)}"
+        whole = " in whole shards" * (self.rows_rendered > self.rows)
+        return f"{pace:.1f} rows/s: {sound} of sound{whole} in {duration(self.seconds)}"
 
     @property
     def what_was_rendered(self) -> str:

@@ -168,6 +168,7 @@ def _row(plan: ShardPlan, ref: ShardRef, *, is_cached: bool) -> dict[str, Cell]:
     return {
         "shard": f"{plan.index:04d}",
         "state": "cached" if is_cached else "rendered",
+        "failed because": "",
         "source": ref.source,
         "rows": ref.rows,
         "candidates": ref.candidates,
@@ -175,7 +176,6 @@ def _row(plan: ShardPlan, ref: ShardRef, *, is_cached: bool) -> dict[str, Cell]:
         "seconds": ref.seconds,
         "tries": ref.tries,
         "worker": ref.worker,
-        "failed because": "",
     }
 
 
@@ -187,9 +187,9 @@ def _failed_row(plan: ShardPlan, gap: Gap) -> dict[str, Cell]:
         "seconds": "",
         "tries": "",
         "worker": "",
-        "failed because": gap.reason,
     }
-    return {"shard": f"{plan.index:04d}", "state": "failed", "source": gap.source, **nothing}
+    named = {"shard": f"{plan.index:04d}", "state": "failed", "failed because": gap.reason, "source": gap.source}
+    return {**named, **nothing}
 
 
 def counted(counts: Mapping[str, int]) -> str:
