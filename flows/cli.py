@@ -48,7 +48,7 @@ this machine
   doctor            say what is wrong here, and what to do
   deploy            write our deployments into a project of yours
   cache             list, prune or verify what is cached on disk
-  up, down          keep a server, all deployments and workers running; stop them
+  up, down          keep a server, deployments and workers running; stop them
   completion        print what makes a shell complete commands and flags
 
 synthcore COMMAND --help lists a command's flags. To begin:

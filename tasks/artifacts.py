@@ -22,7 +22,7 @@ from prefect.artifacts import (
 from synthcore.analysis import picture
 from synthcore.analysis.inspection import Inspection
 from synthcore.pipeline.summary import Summary
-from synthcore.pipeline.tally import Cell
+from synthcore.pipeline.tally import Cell, how_many
 from synthcore.storage.dataset import damage_named
 from synthcore.storage.refs import DatasetRef
 from synthcore.tasks.records import guarded
@@ -44,7 +44,7 @@ def list_shards(rows: list[dict[str, Cell]], shards: int) -> None:
     """Publish the table of a run's shards."""
     failed = sum(row["state"] == "failed" for row in rows)
     listed = "" if len(rows) == shards else f"; the first {len(rows)} are listed"
-    create_table_artifact(rows, key="shards", description=f"{shards} shards, {failed} failed{listed}")
+    create_table_artifact(rows, key="shards", description=f"{how_many(shards, 'shard')}, {failed} failed{listed}")
 
 
 @task(name="summarize", task_run_name="summarize")

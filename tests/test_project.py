@@ -127,13 +127,14 @@ def test_nothing_of_the_wheel_but_synthcore_is_at_the_top(project: Project) -> N
 @pytest.mark.timeout(900)  # a server, three programs and two workers, one after the other
 def test_the_readme_is_followed_in_a_project_of_ones_own(project: Project) -> None:
     try:
-        project.shell("synthcore up --port", project.port)  # all that follows finds its server
+        environment, install, up, *lines = code("bash").splitlines()
+        assert (environment.split()[2], *install.split()[:2]) == ("venv", "pip", "install")  # as was done above
+        project.shell(f"{up.partition('#')[0]} --port", project.port)  # all that follows finds its server
         project.shell(
             "prefect deployment run generate/tier1-1k -p n_samples=6 --watch", "-p", """'run={"rows_per_shard": 6}'"""
         )
-        for line in code("bash").splitlines():
-            if not line.startswith("pip install"):  # of what was installed above
-                project.shell(line.replace("flows.", f"{ROOMS[0]}."))
+        for line in lines:
+            project.shell(line.replace("flows.", f"{ROOMS[0]}."))
         runs = post(f"{project.api}/flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC"})
         assert [run["state_type"] for run in runs] == ["COMPLETED"] * len(runs)
         assert [*ours(project, runs)] == ["generate", "nightly > generate", "generate", "generate"]

@@ -14,8 +14,10 @@ import errno
 import gc
 import itertools
 import os
+import shutil
 import signal
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
@@ -94,8 +96,15 @@ def complain(what: object, code: int) -> int:
 
 
 def say(line: str) -> None:
-    """Write a line to stderr."""
-    sys.stderr.write(printable(line) + "\n")
+    """Write a line to stderr; on a terminal, wrapped where that is narrower."""
+    text = printable(line)
+    sys.stderr.write((fit(text, shutil.get_terminal_size().columns) if sys.stderr.isatty() else text) + "\n")
+
+
+def fit(text: str, width: int) -> str:
+    """Wrap each line of a text to the width of a terminal, never within a path or an address."""
+    wrapper = textwrap.TextWrapper(width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(wrapper.fill(line) if len(line) > width else line for line in text.split("\n"))
 
 
 def tell(report: Any, *, as_json: bool) -> None:

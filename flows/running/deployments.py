@@ -36,7 +36,7 @@ class Deployments(BaseModel):
         pool = shlex.quote(self.pool)
         return f"""{self.deployments} deployments for the work pool {self.pool}: {file}{theirs}
 
-next, in {file.parent}, with a Prefect server running:
+next, in {file.parent}, with a server that prefect knows (synthcore up starts one):
   prefect work-pool create {pool} --type process
   prefect deploy --all{which}
   prefect worker start --pool {pool}
@@ -64,7 +64,8 @@ def write(output: Path, pool: str) -> Deployments:
 
 def _text(pool: str) -> str:
     shipped = (SHIPPED / NAME).read_text(encoding="utf-8")
-    return re.sub(r"\bname: (local|render)$", f"name: {json.dumps(pool)}", shipped, flags=re.MULTILINE)
+    named = re.sub(r"\bname: (local|render)$", f"name: {json.dumps(pool)}", shipped, flags=re.MULTILINE)
+    return named.replace("name: shards-for-render", f"name: {json.dumps(f'shards-for-{pool}')}")
 
 
 def _place(folder: Path, text: str) -> Path:

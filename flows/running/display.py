@@ -9,11 +9,12 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from synthcore.base import progress
 from synthcore.estimates.pace import Meter
 from synthcore.estimates.work import Work
+from synthcore.flows.running.bar import fitting, run_bar
+from synthcore.flows.running.command import fit
 from synthcore.flows.running.environment import is_reachable
 from synthcore.pipeline.shard import ShardPlan
 from synthcore.pipeline.tally import Tally
@@ -46,18 +47,10 @@ class Display:
         self._meter = Meter(work.settings.workers) if work else None
         self._listed_at = -LINE_SECONDS
         self._artifact = start_progress(self.tally.to_text())
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=12),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed_text]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[verdicts]}"),
-            console=console,
-            disable=not console.is_terminal,
+        self._bar = run_bar(Console(stderr=True))
+        self._task = self._bar.add_task(
+            "rendering", total=self.tally.requested, **fitting(self.tally, self._bar.console.width)
         )
-        self._task = self._bar.add_task("rendering", total=self.tally.requested, speed_text="", verdicts="")
         self._listening = progress.listening(self._count)
         self._warnings = Warnings(self)
         self._has_shown_notice = False
@@ -103,8 +96,10 @@ class Display:
         self._move()
 
     def say(self, line: str, style: str = "yellow") -> None:
-        """Print a line above the bar."""
-        self._bar.console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+        """Print a line above the bar; on a terminal, wrapped where that is narrower."""
+        console = self._bar.console
+        text = fit(line, console.width) if console.is_terminal else line
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def merging(self) -> None:
         """Say that rendering is over."""
@@ -145,13 +140,8 @@ class Display:
         self._work = None
 
     def _move(self) -> None:
-        tally = self.tally
-        self._bar.update(
-            self._task,
-            completed=tally.requested_done,
-            speed_text=f"{tally.rows_per_second:.1f} rows/s" if tally.rows_rendered else "",
-            verdicts=tally.verdicts,
-        )
+        fields = fitting(self.tally, self._bar.console.width)
+        self._bar.update(self._task, completed=self.tally.requested_done, **fields)
 
     def _publish(self) -> None:
         self._show_estimate()

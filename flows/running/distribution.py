@@ -1,4 +1,4 @@
-"""Distributing a run: batches of its shards become runs of the deployment `render-shards/POOL`.
+"""Distributing a run: batches of its shards become runs of the deployment `render-shards/shards-for-POOL`.
 
 Workers write shards and results into the data directory that all of them share. So a shard is finished when its file
 exists, and afterwards the run that distributed them finds all of them cached. The server keeps each run under a key
@@ -157,7 +157,7 @@ class RunSubmitter:
         return {run_id: known.get(run_id) for run_id in ids}
 
     def _find_deployment(self) -> DeploymentResponse:
-        name = f"{FLOW}/{self.pool}"
+        name = f"{FLOW}/shards-for-{self.pool}"
         try:
             deployment = self.client.read_deployment_by_name(name)
         except ObjectNotFound as error:

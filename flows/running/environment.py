@@ -104,8 +104,9 @@ def _choose(keep: bool | None) -> tuple[str, str]:
     keep = keep and not server.is_database_elsewhere()
     _ours = server.shared(prefect_home()) if keep else server.alone(prefect_home())
     os.environ["PREFECT_API_URL"] = _ours.api
-    stays = "it stays for the next commands; synthcore down ends it" if keep else "for this run alone"
-    return _line(_ours.api), f"{_line(_ours.api)}, just started: {stays}" if _ours.process else ""
+    idle = f"until {server.IDLE_SECONDS / 60:.0f} idle minutes or synthcore down"
+    stays = f"\n  it stays for the next commands, {idle}" if keep else " for this run alone"
+    return _line(_ours.api), f"{_line(_ours.api)}, just started:{stays}" if _ours.process else ""
 
 
 def _line(api: str) -> str:

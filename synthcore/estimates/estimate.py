@@ -10,10 +10,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from synthcore.analysis.overview import wrapped
 from synthcore.estimates.room import TYPICAL_RATIO, Bytes, Room, require_fits, require_possible, size
 from synthcore.estimates.times import Times
 from synthcore.estimates.work import Assets, Paces, Work, looked_at
-from synthcore.pipeline.tally import counted, duration
+from synthcore.pipeline.tally import counted, duration, how_many
 from synthcore.settings.generate import Generate
 from synthcore.sources.base import Source
 
@@ -109,7 +110,7 @@ class Estimate(BaseModel):
         """What is to be made, in a line."""
         extra = f" and {self.rows_extra:,} that whole shards add" * bool(self.rows_extra)
         there = f", {self.shards_there:,} of them there already" * bool(self.shards_there)
-        return f"{self.rows:,} rows{extra} in {self.shards:,} shards{there}"
+        return f"{how_many(self.rows, 'row')}{extra} in {how_many(self.shards, 'shard')}{there}"
 
     @property
     def time(self) -> str:
@@ -119,7 +120,9 @@ class Estimate(BaseModel):
         if not self.shards_to_render:
             return f"about {duration(self.seconds)}: nothing is left to render"
         low, high = duration(self.seconds_low), duration(self.seconds_high)
-        pace = f"{self.rows_per_second:.1f} rows/s with {self.workers} workers" if self.rows_per_second else ""
+        pace = (
+            f"{self.rows_per_second:.1f} rows/s with {how_many(self.workers, 'worker')}" if self.rows_per_second else ""
+        )
         return f"about {duration(self.seconds)} ({low} to {high}) on this machine: {pace}, {self.measured}"
 
     @property
@@ -140,7 +143,7 @@ class Estimate(BaseModel):
         extra = f", {self.rows_extra:,} more in whole shards" * bool(self.rows_extra)
         kept = f"{self.acceptance:.0%} of the candidates" if self.acceptance is not None else ""
         lines = [
-            ("rows", f"{self.rows:,} asked for, of {self.patches:,} patches{extra}"),
+            ("rows", f"{self.rows:,} asked for, of {how_many(self.patches, 'patch', 'es')}{extra}"),
             ("shards", f"{self.shards:,}: {self.shards_there:,} are there, {self.shards_to_render:,} to be rendered"),
             ("time", self.time),
             ("accepted", kept + (f"; refused: {counted(self.faults)}" if self.faults else "")),
@@ -149,8 +152,9 @@ class Estimate(BaseModel):
             *(("disk", room.to_text()) for room in self.rooms),
             *(("note", note) for note in self.notes),
         ]
-        figures = "".join(f"  {name:9} {text}\n" for name, text in lines if text)
-        steps = "".join(f"  {step}\n" for step in self.steps)
+        hanging = " " * 12
+        figures = "".join(f"{line}\n" for name, text in lines if text for line in wrapped(f"{name:9} {text}", hanging))
+        steps = "".join(f"{line}\n" for step in self.steps for line in wrapped(step, "    "))
         return f"{self.output}\n{figures}\nwithout --dry-run:\n{steps}"
 
 
@@ -191,12 +195,12 @@ def _steps(work: Work) -> Iterator[str]:
         yield "ingest presets, where files changed"
     if work.missing:
         where = f" by workers of {settings.run.distribute}" if settings.run.distribute else ""
-        yield f"render {len(work.missing):,} shards{where}"
+        yield f"render {how_many(len(work.missing), 'shard')}{where}"
     if not work.is_merged:
         how = "by copy" if settings.run.merge == "copy" else "as a view of them"
-        yield f"merge {len(work.plans):,} shards into {settings.output_path}, {how}"
+        yield f"merge {how_many(len(work.plans), 'shard')} into {settings.output_path}, {how}"
     if settings.weights:
-        yield f"measure importance weights at {settings.weights:,} rows"
+        yield f"measure importance weights at {how_many(settings.weights, 'row')}"
     if settings.html:
         yield f"write the page {settings.html}"
     if work.is_merged and not settings.weights and not settings.html:

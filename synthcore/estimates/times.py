@@ -8,6 +8,7 @@ from synthcore.analysis import importance
 from synthcore.estimates.pace import alone
 from synthcore.estimates.room import Bytes
 from synthcore.estimates.work import Paces, Work
+from synthcore.pipeline.tally import how_many
 from synthcore.sources.base import PRESET_SOURCES, Source
 from synthcore.vital.controls import installed
 
@@ -66,7 +67,7 @@ class Times:
         }
         found = {pace.measured for pace in self.paces.values() if pace}
         candidates, _ = self.verdicts()
-        return f"{' and '.join(words[kind] for kind in words if kind in found)} ({candidates:,} candidates)"
+        return f"{' and '.join(words[kind] for kind in words if kind in found)} ({how_many(candidates, 'candidate')})"
 
     def _render(self) -> float | None:
         if not self.work.missing:

@@ -143,7 +143,7 @@ def _plan_others(
     if others.presets:
         collection = others.presets.collection
         theirs = plan_patches(_folder_of(others.path), collection, data_dir, dataset, notes=notes, limit=sounds)
-        played = theirs[0].notes if theirs else ()
+        played = [performance.note for performance in theirs[0].played] if theirs else []
         remarks = [f"presets are played as the rows are, at note {', '.join(map(str, played))}"] if played else []
         if others.presets.repeated:
             remarks.append(f"{others.presets.repeated} files repeat the patch of another: it is compared once")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from synthcore.base.errors import IncompleteDataset, SynthcoreError
 from synthcore.pipeline.shard import ShardPlan
+from synthcore.pipeline.tally import how_many
 from synthcore.storage.refs import Gap, ShardRef
 
 #: When so many shards have failed and none was made, the cause is taken to affect all.
@@ -65,6 +66,6 @@ def _incomplete(what: str, gaps: Sequence[Gap], shards: int) -> IncompleteDatase
     reasons = "; ".join(f"{gap.source} patches from {gap.first_patch}: {gap.reason}" for gap in gaps[:GIVE_UP_AFTER])
     more = f"; and {len(gaps) - GIVE_UP_AFTER} more" if len(gaps) > GIVE_UP_AFTER else ""
     return IncompleteDataset(
-        f"{what}: {len(gaps)} of {shards} shards failed ({reasons}{more}). The others are kept: the same command again "
-        "renders just those that are missing, and with --allow-partial merges without them"
+        f"{what}: {len(gaps)} of {how_many(shards, 'shard')} failed ({reasons}{more}). The others are kept: the same "
+        "command again renders just those that are missing, and with --allow-partial merges without them"
     )

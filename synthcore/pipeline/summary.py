@@ -20,7 +20,7 @@ from synthcore.analysis.overview import (
 )
 from synthcore.base.shell import command, typed
 from synthcore.engine.faults import REASONS
-from synthcore.pipeline.tally import duration
+from synthcore.pipeline.tally import duration, how_many
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.refs import DatasetRef, Gap, ShardRef
@@ -139,7 +139,7 @@ class Summary(BaseModel):
 
     @property
     def headline(self) -> str:
-        lacking = f", without {len(self.gaps)} shards that failed" if self.gaps else ""
+        lacking = f", without {how_many(len(self.gaps), 'shard')} that failed" if self.gaps else ""
         return f"{self.rows} rows of tier {self.spec.tier} in {Path(self.output).name}{lacking}"
 
     @property
@@ -149,7 +149,8 @@ class Summary(BaseModel):
             return "nothing rendered"
         pace = self.rows_rendered / self.seconds
         sound = duration(self.rows_rendered * self.spec.audio.render_seconds)
-        return f"{pace:.1f} rows/s: {sound} of sound in {duration(self.seconds)}"
+        whole = " in whole shards" * (self.rows_rendered > self.rows)
+        return f"{pace:.1f} rows/s: {sound} of sound{whole} in {duration(self.seconds)}"
 
     @property
     def what_was_rendered(self) -> str:
@@ -157,7 +158,8 @@ class Summary(BaseModel):
         if self.shards_cached == self.shards:
             all_of_them = f"all {self.shards} shards were" if self.shards > 1 else "its shard was"
             return f"nothing rendered: {all_of_them} cached"
-        return f"{self.shards - self.shards_cached} of {self.shards} shards rendered, {self.shards_cached} cached"
+        rendered = f"{self.shards - self.shards_cached} of {how_many(self.shards, 'shard')} rendered"
+        return f"{rendered}, {self.shards_cached} cached"
 
     def to_text(self) -> str:
         """Say what was made and what to do next, for a terminal."""
@@ -168,8 +170,8 @@ class Summary(BaseModel):
             "accepted": self.accepted,
             "clips": self.clipping,
             "presets": self._read(),
-            "weights": f"measured at {self.weights} rows" if self.weights else "",
-            "missing": f"{len(self.gaps)} shards failed; the same command again renders just these"
+            "weights": f"measured at {how_many(self.weights, 'row')}" if self.weights else "",
+            "missing": f"{how_many(len(self.gaps), 'shard')} failed; the same command again renders just these"
             if self.gaps
             else "",
         }

@@ -113,11 +113,14 @@ class Tally:
         return 1 - self.faults.total() / self.candidates if self.candidates else 1.0
 
     @property
+    def kept_text(self) -> str:
+        """The share that was kept, in words; "" before the first candidate."""
+        return f"{self.kept:.0%} kept" if self.candidates else ""
+
+    @property
     def verdicts(self) -> str:
-        """The share that was kept, and why the others were refused, in words."""
-        if not self.candidates:
-            return ""
-        return f"{self.kept:.0%} kept" + (f" (refused: {counted(self.faults)})" if self.faults else "")
+        """The same, and why the others were refused."""
+        return self.kept_text + (f" (refused: {counted(self.faults)})" if self.faults else "")
 
     @property
     def seconds_left(self) -> float | None:
@@ -134,13 +137,12 @@ class Tally:
     def to_text(self) -> str:
         """Say how far the run is, in a line."""
         extra = f" ({self.rows:,} in whole shards)" * (self.requested < self.rows)
-        parts = [
-            f"{self.requested_done:,} of {self.requested:,} rows{extra}, {self.shards_done} of {self.shards} shards"
-        ]
+        done = f"{self.requested_done:,} of {how_many(self.requested, 'row')}{extra}"
+        parts = [f"{done}, {self.shards_done:,} of {how_many(self.shards, 'shard')}"]
         if self._cached:
             parts.append(f"{len(self.cached)} of them cached")
         if self.failed:
-            parts.append(f"{self.failed} shards failed")
+            parts.append(f"{how_many(self.failed, 'shard')} failed")
         if self.rows_rendered:
             parts.append(f"{self.rows_per_second:.1f} rows/s")
         if self.seconds_left and self.rows_done < self.rows:
@@ -166,6 +168,7 @@ def _row(plan: ShardPlan, ref: ShardRef, *, is_cached: bool) -> dict[str, Cell]:
     return {
         "shard": f"{plan.index:04d}",
         "state": "cached" if is_cached else "rendered",
+        "failed because": "",
         "source": ref.source,
         "rows": ref.rows,
         "candidates": ref.candidates,
@@ -173,7 +176,6 @@ def _row(plan: ShardPlan, ref: ShardRef, *, is_cached: bool) -> dict[str, Cell]:
         "seconds": ref.seconds,
         "tries": ref.tries,
         "worker": ref.worker,
-        "failed because": "",
     }
 
 
@@ -185,14 +187,25 @@ def _failed_row(plan: ShardPlan, gap: Gap) -> dict[str, Cell]:
         "seconds": "",
         "tries": "",
         "worker": "",
-        "failed because": gap.reason,
     }
-    return {"shard": f"{plan.index:04d}", "state": "failed", "source": gap.source, **nothing}
+    named = {"shard": f"{plan.index:04d}", "state": "failed", "failed because": gap.reason, "source": gap.source}
+    return {**named, **nothing}
 
 
 def counted(counts: Mapping[str, int]) -> str:
     """Write counts in a line, the largest first."""
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def how_many(count: int, thing: str, ending: str = "s") -> str:
+    """Write a number of things, one of them in the singular.
+
+    Examples
+    --------
+    >>> how_many(1, "shard"), how_many(1200, "row")
+    ('1 shard', '1,200 rows')
+    """
+    return f"{count:,} {thing}{ending if count != 1 else ''}"
 
 
 def duration(seconds: float) -> str:

@@ -101,7 +101,7 @@ class FlowCommand(Cached):
 
     keep: Annotated[bool, CommandOnly()] = Field(
         True,
-        description="Leave a Prefect server that this run starts to the next ones, for 15 idle minutes.",
+        description="End a Prefect server that this run starts with the run. Otherwise it stays for 15 idle minutes.",
     )
 
 

@@ -94,7 +94,10 @@ class Flag:
 
     @property
     def shown(self) -> str:
-        """How it is typed, such as `--tier 1|2|3`; a switch in the direction that changes something."""
+        """How it is typed, such as `--tier 1|2|3`; a switch in the direction that changes something.
+
+        Its description is shown beside it, so that of a switch says what this direction does.
+        """
         if self.positional:
             return self.metavar
         if self.is_switch:

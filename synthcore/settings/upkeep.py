@@ -87,7 +87,7 @@ class Up(Command):
 
 
 class Down(Command):
-    """End what up started: the worker with its runs, then the server; and the server that other commands share.
+    """End what up started: the workers with their runs, then the server; and the server that other commands share.
 
     Nothing on disk is lost, and the next command starts a server again.
     """

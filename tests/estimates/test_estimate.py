@@ -310,10 +310,18 @@ def test_a_long_run_is_forecast_in_three_lines_and_another_in_one(wish: Any) -> 
     assert Estimate.of(planned(wish, "-n", 60), {"synthetic": measured(0.5)}, {}).seconds < LONG_SECONDS  # type: ignore[operator]
 
 
+def test_one_is_written_as_one_and_no_line_is_wider_than_a_terminal(wish: Any) -> None:
+    found = Estimate.of(planned(wish, "-n", 6), {"synthetic": measured(0.5)}, {})
+    assert found.headline == "6 rows in 1 shard"
+    lines = found.to_text().splitlines()
+    assert "  render 1 shard" in lines
+    assert max(len(line) for line in lines if str(found.output) not in line and " free in " not in line) <= 80
+
+
 def test_the_rows_that_were_asked_for_are_counted_and_what_whole_shards_add_is_said() -> None:
     plans = plan_shards(DatasetSpec(n_samples=12), 192)
     tally = Tally(plans, requested=12)
-    assert tally.to_text() == "0 of 12 rows (192 in whole shards), 0 of 1 shards"
+    assert tally.to_text() == "0 of 12 rows (192 in whole shards), 0 of 1 shard"
     tally.count(Progress(rows=96, fault=None))
     assert (tally.rows_done, tally.requested_done) == (96, 6)
     tally.shard_done(plans[0], is_cached=True)

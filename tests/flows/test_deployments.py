@@ -56,14 +56,16 @@ def test_deployments_are_written_into_a_folder_for_one_pool(
     assert capsys.readouterr().out == (
         f"""{len(DEPLOYED)} deployments for the work pool cluster 1: {tmp_path}/prefect.yaml
 
-next, in {tmp_path}, with a Prefect server running:
+next, in {tmp_path}, with a server that prefect knows (synthcore up starts one):
   prefect work-pool create 'cluster 1' --type process
   prefect deploy --all
   prefect worker start --pool 'cluster 1'
 """
     )
     of_pool = {"work_pool": {"name": "cluster 1"}}
-    wanted = [d | of_pool | ({"name": "cluster 1"} if d["name"] == "render" else {}) for d in DEPLOYED]
+    wanted = [
+        d | of_pool | ({"name": "shards-for-cluster 1"} if d["name"] == "shards-for-render" else {}) for d in DEPLOYED
+    ]
     assert yaml.safe_load((tmp_path / "prefect.yaml").read_text())["deployments"] == wanted
 
 
@@ -119,3 +121,10 @@ def test_every_container_shares_the_data_directory() -> None:
 def test_the_claim_is_the_one_that_pods_ask_for() -> None:
     claim = yaml.safe_load((ROOT / "deployments" / "claim.yaml").read_text())
     assert claim["metadata"]["name"] == POOLS["kubernetes"]["variables"]["properties"]["data_claim"]["default"]
+
+
+@each_deployment
+def test_a_name_alone_says_what_a_deployment_does(deployment: dict[str, Any]) -> None:
+    """Lists of Prefect's UI show little else, so it has a verb or a thing besides how much, when or where."""
+    words = {"tier1", "tier2", "tier3", "grow", "download", "wavetables", "ingest", "weights", "verify", "inspect"}
+    assert {*deployment["name"].split("-")} & (words | {"shards"})

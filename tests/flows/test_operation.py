@@ -48,15 +48,15 @@ DEPLOYMENTS = {
     "generate/tier1-1k",
     "generate/tier2-20k",
     "generate/tier3-100k",
-    "generate/nightly",
-    "download-presets/weekly",
-    "discover-wavetables/this-machine",
-    "ingest-presets/community",
-    "compute-weights/500-rows",
-    "compare/community",
-    "verify/sample",
-    "inspect/dataset",
-    "render-shards/render",
+    "generate/grow-nightly",
+    "download-presets/download-weekly",
+    "discover-wavetables/wavetables-of-this-machine",
+    "ingest-presets/ingest-community",
+    "compute-weights/weights-of-500-rows",
+    "compare/compare-community",
+    "verify/verify-sample",
+    "inspect/inspect-dataset",
+    "render-shards/shards-for-render",
 }
 
 
@@ -164,7 +164,7 @@ def test_up_deploys_every_flow_with_a_description_and_tags(shell: Shell) -> None
         assert all(
             parameter.get("description") or "allOf" in parameter or "$ref" in parameter for parameter in described
         )
-    for name in DEPLOYMENTS - {"verify/sample", "inspect/dataset", "render-shards/render"}:
+    for name in DEPLOYMENTS - {"verify/verify-sample", "inspect/inspect-dataset", "render-shards/shards-for-render"}:
         limit = deployments[name]["global_concurrency_limit"]["limit"]
         assert (limit, deployments[name]["concurrency_options"]["collision_strategy"]) == (1, "ENQUEUE")
     assert not any(schedule["active"] for d in deployments.values() for schedule in d["schedules"])
@@ -207,7 +207,10 @@ def test_wrong_parameters_are_refused_by_name(shell: Shell, parameters: dict[str
 
 
 def test_checks_of_a_dataset_leave_their_findings_in_the_ui(shell: Shell, tier_1: Any) -> None:
-    for deployment, key, says in (("verify/sample", "verdict", "verified"), ("inspect/dataset", "inspection", "tier")):
+    for deployment, key, says in (
+        ("verify/verify-sample", "verdict", "verified"),
+        ("inspect/inspect-dataset", "inspection", "tier"),
+    ):
         run = shell.start(deployment, "--watch", file=str(tier_1.path))
         assert run.returncode == 0, run.stdout
         page = shell.ask("artifacts/latest/filter", {"artifacts": {"key": {"any_": [key]}}})[0]
@@ -219,7 +222,7 @@ def test_a_deployment_that_is_told_nothing_works_in_the_workers_data_directory(s
     data = shell.folder / "data"
     data.mkdir(exist_ok=True)
     (data / "tier1-seed0.h5").write_bytes(tier_1.path.read_bytes())
-    for deployment in ("discover-wavetables/this-machine", "verify/sample"):
+    for deployment in ("discover-wavetables/wavetables-of-this-machine", "verify/verify-sample"):
         run = shell.start(deployment, "--watch")
         assert run.returncode == 0, run.stdout
     assert (data / "catalog.json").is_file()
@@ -231,31 +234,31 @@ def test_a_dataset_that_does_not_verify_fails_the_run(shell: Shell, tier_1: Any,
     forged = forge(tier_1)
     with h5py.File(forged, "r+") as file:
         file["audio/waveforms"][2, 0, 100] += 1e-3
-    run = shell.start("verify/sample", "--watch", file=str(forged), all=True)
+    run = shell.start("verify/verify-sample", "--watch", file=str(forged), all=True)
     assert run.returncode == 1
-    failed = runs(shell, "verify/sample")[-1]
+    failed = runs(shell, "verify/verify-sample")[-1]
     assert (failed["state_type"], "differing rows: 2" in failed["state"]["message"]) == ("FAILED", True)
 
 
 def test_a_scheduled_run_appears_and_grows_its_dataset(shell: Shell) -> None:
-    nightly = shell.ask("deployments/name/generate/nightly", method="GET")
+    nightly = shell.ask("deployments/name/generate/grow-nightly", method="GET")
     soon = (datetime.now(UTC) + timedelta(seconds=6)).isoformat()
     wishes = {"n_samples": 12, "grow_by": 12, "audio": AUDIO, "run": {"rows_per_shard": 12}}
     hourly = {"interval": 3600, "anchor_date": soon}
     made = shell.ask(
         f"deployments/{nightly['id']}/schedules", [{"schedule": hourly, "active": True, "parameters": wishes}]
     )
-    wait_for(lambda: states(shell, "generate/nightly") == ["COMPLETED"], seconds=120)
+    wait_for(lambda: states(shell, "generate/grow-nightly") == ["COMPLETED"], seconds=120)
     shell.ask(f"deployments/{nightly['id']}/schedules/{made[0]['id']}", method="DELETE")
     output = shell.folder / "data" / "tier2-seed1.h5"
     with Dataset(output) as dataset:
         assert len(dataset) == 12
 
-    assert shell.start("generate/nightly", "--watch", **wishes).returncode == 0
+    assert shell.start("generate/grow-nightly", "--watch", **wishes).returncode == 0
     with Dataset(output) as dataset:
         assert len(dataset) == 24
     tasks = shell.ask("task_runs/filter", {"task_runs": {"name": {"any_": ["shard 0000", "shard 0001"]}}})
-    grown = [t for t in tasks if t["flow_run_id"] == runs(shell, "generate/nightly")[-1]["id"]]
+    grown = [t for t in tasks if t["flow_run_id"] == runs(shell, "generate/grow-nightly")[-1]["id"]]
     assert sorted((t["name"], t["state"]["name"]) for t in grown) == [
         ("shard 0000", "Cached"),
         ("shard 0001", "Completed"),
@@ -283,11 +286,11 @@ def wait_for(holds: Any, seconds: float) -> None:
 
 def test_up_again_starts_nothing_and_leaves_schedules_as_they_are(shell: Shell) -> None:
     before = json.loads((shell.folder / "home" / "synthcore" / "started.json").read_text())
-    nightly = shell.ask("deployments/name/generate/nightly", method="GET")
+    nightly = shell.ask("deployments/name/generate/grow-nightly", method="GET")
     schedule = nightly["schedules"][0]
     shell.ask(f"deployments/{nightly['id']}/schedules/{schedule['id']}", {"active": True}, "PATCH")
     assert shell.up() == before
-    after = shell.ask("deployments/name/generate/nightly", method="GET")
+    after = shell.ask("deployments/name/generate/grow-nightly", method="GET")
     assert [(s["schedule"]["cron"], s["active"]) for s in after["schedules"]] == [("0 2 * * *", True)]
     assert len(shell.ask("deployments/filter")) == len(DEPLOYMENTS)
     assert [a["name"] for a in shell.ask("automations/filter")] == ["mark killed runs as crashed"]
@@ -300,7 +303,7 @@ def test_every_pool_has_a_worker_and_takes_a_distributed_run(shell: Shell) -> No
     made = shell.run("synthcore", "generate", "-n", 36, "-o", "distributed.h5", *FLAGS, *flags, "--json")
     assert made.returncode == 0, made.stderr
     assert json.loads(made.stdout)["rows"] == 36
-    assert states(shell, "render-shards/render") == ["COMPLETED", "COMPLETED"]
+    assert states(shell, "render-shards/shards-for-render") == ["COMPLETED", "COMPLETED"]
 
 
 def test_a_worker_can_be_started_to_run_what_is_due_and_end(shell: Shell) -> None:

@@ -237,7 +237,7 @@ def test_ctrl_c_ends_a_run_on_dask_with_its_cluster_and_it_is_continued(cli: Any
 def test_a_runner_without_a_cluster_or_a_pool_without_a_deployment_is_said_in_one_line(cli: Any) -> None:
     flags = ("generate", "-n", 12, "--data-dir", "data", "-o", "out.h5", *SHORT)
     for wish, code, message in (
-        (("--distribute", "pool:none"), 2, "has no deployment render-shards/none, which --distribute needs"),
+        (("--distribute", "pool:none"), 2, "has no deployment render-shards/shards-for-none, which --distribute needs"),
         (("--distribute", "render"), 2, "distribute"),
         (("--runner-address", "tcp://127.0.0.1:1"), 2, "set --runner to dask"),
         (("--runner", "dask", "--distribute", "pool:x"), 2, "leave out --runner"),
@@ -278,7 +278,7 @@ from synthcore.flows.render_shards import render_shards
 with get_client(sync_client=True) as client:
     client.create_work_pool(WorkPoolCreate(name={pool!r}, type="process"))
 stored = render_shards.from_source({str(ROOT)!r}, "flows/render_shards.py:render_shards")
-stored.to_deployment({pool!r}, work_pool_name={pool!r}).apply()
+stored.to_deployment({f"shards-for-{pool}"!r}, work_pool_name={pool!r}).apply()
 """
         environment = {**os.environ, "PREFECT_API_URL": cli.api}
         done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=cli.folder, capture_output=True)

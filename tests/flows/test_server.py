@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from tests.conftest import Fresh, wait_until
 
 
 @pytest.mark.slow
-def test_commands_share_one_server_until_down_or_their_folder_ends_it(cli: Any, tmp_path: Path) -> None:
+def test_commands_share_one_server_until_down_or_their_folder_ends_it(cli: Any, fresh: Fresh, tmp_path: Path) -> None:
     home = tmp_path / "home"
     alone = {"PREFECT_API_URL": "", "PREFECT_HOME": str(home), "SYNTHCORE_KEEP": "true"}
     with ThreadPoolExecutor() as pool:  # two first commands at once
@@ -47,10 +48,12 @@ def test_commands_share_one_server_until_down_or_their_folder_ends_it(cli: Any, 
     assert second.process is not None
     assert second.process.wait() is not None
 
-    third = server.shared(home)
-    assert third.process is not None
+    code = "from synthcore.flows.running import environment as e; print(e.prepare(keep=True)); print(e._ours.pid)"
+    first, stays, pid = fresh(f"import os; os.environ |= {alone}; {code}").stdout.splitlines()
+    assert re.fullmatch(r"Prefect server: http://127.0.0.1:\d+, just started:", first)
+    assert stays == "  it stays for the next commands, until 15 idle minutes or synthcore down"
     server.book_of(home).unlink()  # as with the whole folder
-    third.process.wait()
+    wait_until(lambda: not is_alive(int(pid)), seconds=60)
 
 
 @pytest.mark.slow

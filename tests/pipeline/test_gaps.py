@@ -36,7 +36,7 @@ def test_gaps_are_refused_unless_allowed(tier_1: Any) -> None:
     with pytest.raises(IncompleteDataset, match="1 of 2 shards failed .*patches from 2: bad luck.*--allow-partial"):
         split_outcomes(made, allow_partial=False)
     assert split_outcomes(made, allow_partial=True) == ([tier_1.shards[0]], [GAP])
-    with pytest.raises(IncompleteDataset, match="1 of 1 shards"):
+    with pytest.raises(IncompleteDataset, match="1 of 1 shard failed"):
         split_outcomes([GAP], allow_partial=True)
 
 

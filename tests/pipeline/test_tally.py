@@ -86,6 +86,8 @@ def test_the_table_of_shards_lists_failed_ones_first_and_is_bounded(
     assert [(row["shard"], row["state"]) for row in rows] == [("0001", "failed"), ("0000", "cached")]
     assert (rows[0]["refused"], rows[0]["failed because"]) == ("", "it broke")
     assert rows[1]["failed because"] == ""
+    assert [list(row)[:3] for row in rows] == [["shard", "state", "failed because"]] * 2  # the others may be cut off
+    assert list(rows[0]) == list(rows[1])
     assert rows[1]["rows"] == tier_1.shards[0].rows
     assert str(rows[1]["worker"]).split()[1].isdecimal()
     monkeypatch.setattr(report, "LISTED", 1)
@@ -163,5 +165,6 @@ def test_the_summary_counts_the_files_candidates_first_as_an_inspection_does(tie
     assert found.accepted in summary.to_markdown()
     assert summary.candidates > found.candidates
     assert f"; in all shards {summary.acceptance:.1%} of {summary.candidates}" in summary.accepted
+    assert f"In all shards, of which it takes a part, {sum(summary.faults.values())} were" in summary.to_markdown()
     alike = summary.model_copy(update={"candidates": found.candidates, "faults": found.faults})
     assert alike.accepted == found.accepted

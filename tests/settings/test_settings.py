@@ -318,6 +318,11 @@ def test_the_help_of_each_flag_can_be_read(model):
     assert {*model.examples} <= {".".join(flag.keys) for flag in flags(model)}
 
 
+def test_the_help_of_a_negated_flag_says_what_that_flag_does():
+    entry = " ".join(help_of(Generate).partition("  --no-keep ")[2].split())
+    assert entry.startswith("End a Prefect server that this run starts with the run. Otherwise it stays for 15 idle")
+
+
 def test_no_two_flags_of_a_command_have_one_name():
     for model in COMMANDS:
         names = [flag.name for flag in flags(model)]
