@@ -20,6 +20,23 @@ from synthcore.vital.controls import Control, installed
 MUSICAL = Path(__file__).parent.parent / "synthcore" / "sources" / "musical.toml"
 QUANTILES = "elsewhere_quantiles_0_5_25_50_75_95_100"
 MOST = 0.9  #: of the values that differ from the default: if so many are named one by one, they are drawn so
+#: Counted by rules of thumb among 63 drawn LFO shapes, 29 curves and the 10 samples that are on, in 79 presets: how
+#: much of a shape is flat, how often it turns.
+SHAPES = {
+    "sample": 0.4,
+    "lfo_kinds": {
+        "ramp": 13,
+        "plucks": 10,
+        "pulse": 9,
+        "gate": 7,
+        "random": 7,
+        "smooth": 6,
+        "triangle": 5,
+        "steps": 3,
+        "one-shot": 2,
+    },
+    "curve_kinds": {"ramp": 24, "pulse": 3, "smooth": 2},
+}
 HEAD = """\
 # What people do with the controls, fitted by `python -m benchmarks.musical`; not edited by hand. The full priors, from
 # which the rest of the patches is drawn, are those of uniform.toml. What each table means: docs/priors.md.
@@ -59,6 +76,7 @@ def main(statistics: Path, collection: Path) -> None:
         f"modulation: {len(presets.presets)} presets.",
         "licence": "Fitted from the presets of github.com/instatetragrammaton/Patches (CC-BY 4.0) and of other public "
         "repositories: shares, quantiles and correlations, no preset's settings.",
+        "shapes": {**tables["shapes"], **SHAPES},
         "habit": list(habits.values()),
     }
     MUSICAL.write_text(HEAD + to_toml(tables), encoding="utf-8")

@@ -19,6 +19,7 @@ from synthcore.sources.collection import Collection
 from synthcore.sources.prior_rows import LEVELS
 from synthcore.vital.controls import Control, Registry, installed, module_of
 from synthcore.vital.patch import OSCILLATORS, Patch, SlotField, is_connected
+from synthcore.vital.shapes import canonical_line
 
 FULL_SHARE = 0.12  #: of the patches are drawn from the full priors: a tenth, and some for what is refused of them
 LEAST_PRESETS = 10  #: fewer say nothing about habits
@@ -55,7 +56,9 @@ def fit_priors(collection: Collection, registry: Registry) -> dict[str, Any]:
         "about": f"What people do in {len(patches)} presets.",
         "licence": f"Fitted from presets under: {', '.join(licences)}",
         "full_share": FULL_SHARE,
+        "repeats": "refuse",
         "wavetables": _wavetables(patches, values, registry),
+        "shapes": _shapes(collection, registry),
         "modulation": _modulation(patches, registry),
         "habit": list(_habits(values, registry)),
         "factor": list(_factors(values, registry)),
@@ -263,4 +266,27 @@ def _wavetables(patches: Sequence[Patch], values: Values, registry: Registry) ->
     return {
         "init": round(float(is_init[on].mean()) if on.any() else 0.0, 3),
         "measured": f"{int(on.sum())} oscillators",
+    }
+
+
+def _shapes(collection: Collection, registry: Registry) -> Row:
+    """How often LFOs that modulate something have another shape than the init preset's, and connections a curve."""
+    init = [canonical_line(line) for line in registry.init["lfos"]]
+    sources = [registry.source_index[f"lfo_{number}"] for number in range(1, len(init) + 1)]
+    lfos: list[bool] = []
+    curves = connections = 0
+    for patch in (preset.patch for preset in collection.presets):
+        connected = is_connected(patch.modulation_slots)
+        connections += int(connected.sum())
+        drawn = json.loads(collection.assets[patch.extras.curves]) if patch.extras.curves else {}
+        curves += sum(bool(connected[int(slot)]) for slot in drawn)
+        lines = json.loads(collection.assets[patch.extras.lfos]) if patch.extras.lfos else init
+        used = set(patch.modulation_slots[connected][:, SlotField.SOURCE].astype(int).tolist())
+        pairs = zip(sources, lines, init, strict=True)
+        lfos += [canonical_line(line) != straight for source, line, straight in pairs if source in used]
+    return {
+        "lfo": round(float(np.mean(lfos or [False])), 3),
+        "curve": round(curves / max(1, connections), 3),
+        "reason": "as often as people draw them",
+        "measured": f"{len(lfos)} LFOs, {connections} connections",
     }
