@@ -202,7 +202,7 @@ registry = installed()
 def read_dataset(path):
     with damage_named(path), Dataset(path) as dataset:
         dataset.spec, dataset.registry, dataset.engine, dataset.assets, dataset.missing_assets, dataset.priors
-        dataset.drawn_with, dataset.shapes, dataset.sources(), dataset.gaps, dataset.weights_status, dataset.weights
+        dataset.drawing, dataset.shapes, dataset.sources(), dataset.gaps, dataset.weights_status, dataset.weights
         dataset[0], dataset[:], dataset.split("train")
         for name in dataset.column_names:
             dataset.column(name)

@@ -176,22 +176,22 @@ def _is_drawn(dataset: Dataset, rows: slice) -> NDArray[np.bool_]:
     is_first = np.ones(len(patches), dtype=bool)
     is_first[1:] = (patches[1:] != patches[:-1]) | (sources[1:] != sources[:-1])
     drawn: NDArray[np.bool_] = is_first & (sources == b"synthetic")
-    if dataset.drawn_from.habit:
-        drawn &= ~follows_habits(patches, dataset.drawn_from.full_share)
+    if dataset.drawing.drawn_from.habit:
+        drawn &= ~follows_habits(patches, dataset.drawing.drawn_from.full_share)
     return drawn[start - with_one_before.start :]
 
 
 def _why_no_bins(dataset: Dataset, patches: int) -> str:
     if patches < 2 * EXPECTED:
         return f"{patches} patches drawn from the priors are too few to tell; it takes {2 * EXPECTED}"
-    if not dataset.drawn_from.prior:
+    if not dataset.drawing.drawn_from.prior:
         return "drawn from priors that the file doesn't hold"
     return ""
 
 
 def _cut_all(dataset: Dataset, bins: int) -> dict[str, Bins]:
     ranges = dataset.priors.continuous
-    drawn = marginals(dataset.registry, dataset.spec, dataset.drawn_from)
+    drawn = marginals(dataset.registry, dataset.spec, dataset.drawing.drawn_from)
     return {m.control.name: cut(m, *ranges.get(m.control.name, (m.low, m.high)), bins) for m in drawn}
 
 

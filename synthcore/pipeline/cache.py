@@ -197,7 +197,7 @@ def _shards(data_dir: Path, records: Records) -> Iterator[Entry]:
 
 def _is_of_this_engine(shard: Dataset) -> bool:
     here = (engine(), digest_of(shard.spec.priors), drawn_with())
-    return (shard.engine, shard.priors_digest, shard.drawn_with) == here
+    return (shard.engine, shard.drawing.drawn_from.digest, shard.drawing.drawn_with) == here
 
 
 def _shards_of(dataset: Path) -> list[Path]:

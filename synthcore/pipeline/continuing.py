@@ -42,10 +42,10 @@ def require_continuable(output: Path, spec: DatasetSpec, *, overwrite: bool) -> 
         return
     with Dataset(output) as existing:
         installed().require_same(existing.registry, str(output))
-        if existing.priors_digest != digest_of(spec.priors):
+        if existing.drawing.drawn_from.digest != digest_of(spec.priors):
             raise SpecError(f"{output} was drawn from other priors, those of another synthcore; {REPLACE}")
-        if existing.drawn_with != drawn_with():
-            raise SpecError(f"{output} was drawn with {existing.drawn_with}, here is {drawn_with()}; {REPLACE}")
+        if existing.drawing.drawn_with != drawn_with():
+            raise SpecError(f"{output} was drawn with {existing.drawing.drawn_with}, here is {drawn_with()}; {REPLACE}")
         if changed := engine().differences(existing.engine):
             raise SpecError(f"{output} was rendered by another engine ({', '.join(changed)}); {REPLACE}")
 

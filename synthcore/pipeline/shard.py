@@ -44,9 +44,10 @@ from synthcore.sources.synthetic import SyntheticSource, drawn_with
 from synthcore.sources.variations import VariationSource
 from synthcore.spec import ANY_PEAK, CLIPS_ABOVE, DatasetSpec
 from synthcore.storage import claims
+from synthcore.storage.drawing import Drawing, StoredPriors
 from synthcore.storage.opening import new_file
 from synthcore.storage.refs import ShardRef
-from synthcore.storage.schema import VERSION, Drawing, Header, StoredPriors
+from synthcore.storage.schema import VERSION, Header
 from synthcore.storage.writer import ShardWriter
 from synthcore.vital.activity import follows_note
 from synthcore.vital.catalog import Catalog, builtin

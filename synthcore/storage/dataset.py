@@ -19,15 +19,14 @@ from synthcore.base.errors import DatasetError
 from synthcore.engine.machine import Engine
 from synthcore.engine.rendering import Performance
 from synthcore.sources.base import Provenance
-from synthcore.sources.priors import Priors
 from synthcore.sources.splits import SHARES, Split
 from synthcore.spec import DatasetSpec
 from synthcore.storage import schema, weights
+from synthcore.storage.drawing import Drawing, StoredPriors, read_drawing, read_priors
 from synthcore.storage.labels import LABEL_COLUMNS, patch_at
 from synthcore.storage.opening import MAKE_AGAIN, reason_of
 from synthcore.storage.reader import Reader, Rows
 from synthcore.storage.rows import require_written
-from synthcore.storage.schema import StoredPriors
 from synthcore.storage.weights import Status, Weights
 from synthcore.vital.classes import Classes
 from synthcore.vital.controls import Registry
@@ -172,22 +171,12 @@ class Dataset:
     @cached_property
     def priors(self) -> StoredPriors:
         """What each varied control was drawn from."""
-        return schema.read_priors(self._file)
+        return read_priors(self._file)
 
     @cached_property
-    def drawn_from(self) -> Priors:
-        """The set of priors that its synthetic patches were drawn from."""
-        return schema.read_drawn_from(self._file)
-
-    @property
-    def priors_digest(self) -> str:
-        """SHA-256 of the priors' file: another one draws other patches."""
-        return str(self._file["schema"].attrs["priors_digest"])
-
-    @property
-    def drawn_with(self) -> dict[str, str]:
-        """The libraries its patches were drawn with, and their versions."""
-        return dict(json.loads(self._file["schema"].attrs["drawn_with"]))
+    def drawing(self) -> Drawing:
+        """The priors that its synthetic patches were drawn from, and the libraries, with their versions."""
+        return read_drawing(self._file)
 
     @property
     def shapes(self) -> dict[str, list[int]]:

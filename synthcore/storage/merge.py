@@ -26,6 +26,7 @@ from synthcore.sources.base import Provenance, Source
 from synthcore.spec import DatasetSpec
 from synthcore.storage import MergeMode, schema, weights
 from synthcore.storage.derived import Derived
+from synthcore.storage.drawing import Drawing, read_drawing
 from synthcore.storage.opening import new_file, open_file, reason_of
 from synthcore.storage.refs import DatasetRef, Gap, ShardRef
 from synthcore.vital.catalog import Catalog
@@ -171,11 +172,11 @@ def parts_of(shards: Sequence[ShardRef], spec: DatasetSpec, gaps: Sequence[Gap] 
     return parts
 
 
-def _drawing_of(shards: Sequence[ShardRef], data_dir: Path) -> schema.Drawing:
+def _drawing_of(shards: Sequence[ShardRef], data_dir: Path) -> Drawing:
     """What the synthetic rows were drawn from, as each of their shards states."""
     synthetic = next(shard for shard in shards if shard.source == "synthetic")
     with _verified_bytes(data_dir / synthetic.name, synthetic), open_file(data_dir / synthetic.name) as file:
-        return schema.read_drawing(file)
+        return read_drawing(file)
 
 
 class _Merge:

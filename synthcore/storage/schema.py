@@ -14,15 +14,15 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from synthcore.base.errors import DatasetError
 from synthcore.base.hashing import canonical_json
 from synthcore.base.quantities import Span, ends
 from synthcore.engine.machine import Engine
 from synthcore.sources.base import Provenance
-from synthcore.sources.priors import Marginal, Priors
 from synthcore.spec import DatasetSpec
+from synthcore.storage.drawing import Drawing
 from synthcore.vital.classes import EXTRAS, Classes
 from synthcore.vital.controls import Registry
 from synthcore.vital.patch import MAX_SLOTS, OSCILLATORS, SLOT_FIELDS
@@ -162,32 +162,6 @@ def to_dense(slots: NDArray[np.float32], registry: Registry) -> NDArray[np.float
     return dense
 
 
-class StoredPriors(BaseModel):
-    """What each varied control was drawn from: a range in the control's units, or the allowed option indices."""
-
-    model_config = ConfigDict(frozen=True)
-
-    continuous: dict[str, tuple[float, float]]
-    categorical: dict[str, tuple[int, ...]]
-
-    @classmethod
-    def of(cls, drawn: Sequence[Marginal]) -> StoredPriors:
-        """What these marginals draw from."""
-        return cls(
-            continuous={m.control.name: (m.low, m.high) for m in drawn if not m.control.is_categorical},
-            categorical={m.control.name: tuple(map(int, m.allowed)) for m in drawn if m.control.is_categorical},
-        )
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """What the synthetic rows of a file were drawn from, and with which libraries."""
-
-    priors: StoredPriors
-    drawn_from: Priors
-    drawn_with: Mapping[str, str]
-
-
 @dataclass(frozen=True)
 class Header:
     """What a file says of all its rows."""
@@ -317,25 +291,6 @@ def write_rejections(file: h5py.File, rejections: Mapping[str, NDArray[Any]]) ->
 def read_registry(file: h5py.File) -> Registry:
     """Build the registry the file was made with, without a synth."""
     return Registry.from_config(bytes(file["schema/registry"][:]).decode())
-
-
-def read_priors(file: h5py.File) -> StoredPriors:
-    """What the synthetic rows were drawn from."""
-    return StoredPriors.model_validate_json(file["schema"].attrs["priors"])
-
-
-def read_drawing(file: h5py.File) -> Drawing:
-    """What the synthetic rows were drawn from, and with which libraries."""
-    header = file["schema"].attrs
-    return Drawing(read_priors(file), read_drawn_from(file), dict(json.loads(header["drawn_with"])))
-
-
-def read_drawn_from(file: h5py.File) -> Priors:
-    """The set of priors itself; of a file from before it was kept, its digest alone."""
-    digest = str(file["schema"].attrs["priors_digest"])
-    if "drawn_from" not in file["schema"]:
-        return Priors(name="", digest=digest)
-    return Priors.model_validate_json(bytes(file["schema/drawn_from"][:])).model_copy(update={"digest": digest})
 
 
 def read_spec(file: h5py.File) -> DatasetSpec:

@@ -22,6 +22,7 @@ ARGUMENTS: dict[str, tuple[int, tuple[object, ...]]] = {
     "compute_weights": (0, ("x.h5", "--n-base", 1, "--data-dir", "data")),
     "discover_wavetables": (0, ("-o", "catalog.json", "--data-dir", "data")),
     "download_presets": (1, ("-o", "presets", "--sources", "http://127.0.0.1:9/x.zip", "--data-dir", "data")),
+    "fit_priors": (0, ("many", "-o", "mine.toml", "--data-dir", "data")),
     "generate": (0, ("-n", 6, "-o", "out.h5", "--data-dir", "data", *SHORT)),
     "ingest_presets": (0, ("presets", "--data-dir", "data")),
     "inspect_dataset": (0, ("x.h5",)),
@@ -44,6 +45,9 @@ def run_file(cli: Any, tier_1: Any, preset_folder: Path) -> Callable[..., Any]:
     shutil.copy(tier_1.path, cli.folder / "x.h5")
     (cli.folder / "presets").mkdir()
     shutil.copy(next(preset_folder.glob("sound*.vital")), cli.folder / "presets")
+    (cli.folder / "many").mkdir()
+    for preset in preset_folder.glob("sound*.vital"):
+        shutil.copy(preset, cli.folder / "many")
     return lambda file, *arguments, **how: cli.run(*arguments, program=(str(file),), **how)
 
 

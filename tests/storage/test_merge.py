@@ -148,9 +148,9 @@ def test_a_dataset_states_the_priors_that_its_shards_were_drawn_from(tier_1, tmp
     shard = ShardRef.of(tmp_path, ref.name, ref.source)
     merged = tier_1.merge(tmp_path / "x.h5", [shard], spec=spec, data_dir=tmp_path)
     with Dataset(merged.path) as dataset:
-        assert dataset.priors_digest == "f" * 64
+        assert dataset.drawing.drawn_from.digest == "f" * 64
         assert dataset.priors.continuous == {"volume": (1, 2)}
-        assert dataset.drawn_with == {"numpy": "99.0"}
+        assert dataset.drawing.drawn_with == {"numpy": "99.0"}
 
 
 # -------------------------------------------------------------------------------------------------------------- damage
