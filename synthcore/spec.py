@@ -219,8 +219,9 @@ class DatasetSpec(_Frozen):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 in hex of everything but `n_samples`."""
-        return content_hash(self.model_dump(exclude={"n_samples"}))
+        """SHA-256 in hex of everything but `n_samples`, and of the uniform priors, once the only ones."""
+        left_out = {"n_samples", "priors"} if self.priors == "uniform" else {"n_samples"}
+        return content_hash(self.model_dump(exclude=left_out))
 
     @property
     def patches(self) -> int:

@@ -17,6 +17,7 @@ OTHERS = {
     "fixed_modulation": True,
     "wavetables_from_tier": 2,
     "catalog_digest": "0" * 64,
+    "priors": "musical",
     "presets_digest": "1" * 64,
     "variations": 3,
     "audio.sample_rate": 48_000,
