@@ -17,7 +17,7 @@ from synthcore.flows.running.bar import fitting, run_bar
 from synthcore.flows.running.command import fit
 from synthcore.flows.running.environment import is_reachable
 from synthcore.pipeline.shard import ShardPlan
-from synthcore.pipeline.tally import Tally
+from synthcore.pipeline.tally import Tally, how_many
 from synthcore.tasks.artifacts import show_progress, start_progress
 
 #: How often the artifact is updated: often enough to look live, yet only a few dozen requests in a run of minutes.
@@ -62,6 +62,8 @@ class Display:
         self._listening.__enter__()
         logging.getLogger("synthcore").addHandler(self._warnings)
         self._bar.start()
+        if self._work and self._work.missing and not self._bar.console.is_terminal:  # the bar says it there
+            self.say(f"rendering {how_many(len(self._work.missing), 'shard')}", style="")
         self._publisher.start()
         return self
 
