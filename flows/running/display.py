@@ -11,7 +11,7 @@ from types import TracebackType
 from rich.console import Console
 
 from synthcore.base import progress
-from synthcore.estimates.pace import Meter
+from synthcore.estimates.pace import FEW, Meter
 from synthcore.estimates.work import Work
 from synthcore.flows.running.bar import fitting, run_bar
 from synthcore.flows.running.command import fit
@@ -133,7 +133,7 @@ class Display:
         from synthcore.estimates.estimate import forecast  # only now: a short run never needs it
 
         paces = self._work.known_paces()
-        if self._meter.seconds >= FIRST_SECONDS:
+        if self._meter.seconds >= FIRST_SECONDS and self._meter.candidates >= FEW:
             paces = dict.fromkeys(paces, self._meter.pace("run"))
         elif not paces or None in paces.values():
             return

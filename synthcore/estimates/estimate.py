@@ -225,4 +225,4 @@ def _notes(work: Work, times: Times) -> Iterator[str]:
     if candidates and faults.total() == candidates:
         yield f"none of {candidates} candidates was accepted ({counted(faults)}): the run would give up"
     elif times.render is None:
-        yield "no candidate was finished in some seconds, so how long it takes isn't known"
+        yield "too few candidates were finished in some seconds to tell how long it takes, or how many are kept"

@@ -163,6 +163,18 @@ def test_presets_are_counted_when_they_have_been_ingested(wish: Any, preset_fold
     assert everything(there.parent) == {there.name}
 
 
+def test_of_too_few_candidates_nothing_is_told(wish: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pace, "ENOUGH", 2)  # as where others use the machine: that is all that is finished in time
+    found = estimate(wish("-n", 20))
+    assert (found.seconds, found.acceptance) == (None, None)
+    assert (
+        "too few candidates were finished in some seconds to tell how long it takes, or how many are kept"
+        in found.notes
+    )
+    assert "accepted" not in found.to_text()
+    assert not (tmp_path / "data" / "paces").exists()  # the next one tries again
+
+
 def test_a_catalog_is_used_without_being_kept(wish: Any, tmp_path: Path) -> None:
     from synthcore.vital.catalog import Catalog, builtin
 
