@@ -122,6 +122,7 @@ $(LOCKED):
 	@set -e; python=$$(sh -c "$$FIND_PYTHON"); \
 	echo "Building .venv with $$("$$python" -V): half a minute, once, plus the downloads."; \
 	"$$python" -m venv --clear .venv; \
+	echo 'Installing what requirements.lock lists.'; \
 	$(LOCK_$(INSTALLER)); \
 	touch $@
 

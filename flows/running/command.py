@@ -147,6 +147,8 @@ def prefect_ready(*, keep: bool | None = None) -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and server with it
         environment.on_server_gone = _leave
         yield
+        if environment.is_starting():
+            say("waiting for the server to start")
         environment.require_ready()
     finally:
         gc.freeze()  # they all stay: scanning them takes 0.3 s, before the first task and every now and then

@@ -11,13 +11,13 @@ from types import TracebackType
 from rich.console import Console
 
 from synthcore.base import progress
-from synthcore.estimates.pace import Meter
+from synthcore.estimates.pace import FEW, Meter
 from synthcore.estimates.work import Work
 from synthcore.flows.running.bar import fitting, run_bar
 from synthcore.flows.running.command import fit
 from synthcore.flows.running.environment import is_reachable
 from synthcore.pipeline.shard import ShardPlan
-from synthcore.pipeline.tally import Tally
+from synthcore.pipeline.tally import Tally, how_many
 from synthcore.tasks.artifacts import show_progress, start_progress
 
 #: How often the artifact is updated: often enough to look live, yet only a few dozen requests in a run of minutes.
@@ -62,6 +62,8 @@ class Display:
         self._listening.__enter__()
         logging.getLogger("synthcore").addHandler(self._warnings)
         self._bar.start()
+        if self._work and self._work.missing and not self._bar.console.is_terminal:  # the bar says it there
+            self.say(f"rendering {how_many(len(self._work.missing), 'shard')}", style="")
         self._publisher.start()
         return self
 
@@ -131,7 +133,7 @@ class Display:
         from synthcore.estimates.estimate import forecast  # only now: a short run never needs it
 
         paces = self._work.known_paces()
-        if self._meter.seconds >= FIRST_SECONDS:
+        if self._meter.seconds >= FIRST_SECONDS and self._meter.candidates >= FEW:
             paces = dict.fromkeys(paces, self._meter.pace("run"))
         elif not paces or None in paces.values():
             return

@@ -191,6 +191,11 @@ def kept_api() -> str | None:
         return None
 
 
+def is_starting() -> bool:
+    """Whether this process has started a server, which need not answer yet."""
+    return bool(_ours and _ours.process)
+
+
 def require_ready() -> None:
     """Wait until the server of ours answers, or check that the one named lets us in.
 

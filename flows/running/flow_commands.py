@@ -96,7 +96,7 @@ def _estimate(settings: Generate) -> int:
 
     require_places(settings.data_dir)
     _require_room(settings)
-    tell(estimate(settings), as_json=settings.as_json)
+    tell(estimate(settings, say), as_json=settings.as_json)
     return 0
 
 

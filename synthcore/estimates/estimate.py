@@ -5,7 +5,7 @@ How fast this machine renders is up to `synthcore.estimates.pace`. All else foll
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -158,8 +158,14 @@ class Estimate(BaseModel):
         return f"{self.output}\n{figures}\nwithout --dry-run:\n{steps}"
 
 
-def estimate(settings: Generate) -> Estimate:
+def estimate(settings: Generate, say: Callable[[str], object] = lambda _: None) -> Estimate:
     """Estimate what a run would take. Renders for some seconds where nothing is known, and writes only that down.
+
+    Parameters
+    ----------
+    settings : Generate
+    say : callable, optional
+        Takes a line before the rendering begins.
 
     Raises
     ------
@@ -172,6 +178,8 @@ def estimate(settings: Generate) -> Estimate:
     """
     work, notes = looked_at(settings)
     require_possible(work)
+    if None in work.known_paces().values():
+        say("rehearsing: a few patches are rendered, to measure how fast this machine is")
     found = Estimate.of(work, work.paces(), work.assets(), notes)
     require_fits(work, found.needed, found.needed)
     return found
@@ -217,4 +225,4 @@ def _notes(work: Work, times: Times) -> Iterator[str]:
     if candidates and faults.total() == candidates:
         yield f"none of {candidates} candidates was accepted ({counted(faults)}): the run would give up"
     elif times.render is None:
-        yield "no candidate was finished in some seconds, so how long it takes isn't known"
+        yield "too few candidates were finished in some seconds to tell how long it takes, or how many are kept"

@@ -44,6 +44,9 @@ RENDER_SECONDS = 5.0  #: wall-clock limit of one render of a rehearsal
 SHARE_OF_SYNTH = 0.8
 #: Twice the standard error of a mean over n candidates, times the root of n: costs differ by 0.7 of the mean.
 SPREAD = 1.4
+#: Fewer candidates than this tell nothing: their mean may be off by more than half (SPREAD / 8**0.5), the share that is
+#: kept by more still, and as many as there are workers have only waited for processes to start.
+FEW = 8
 LEAST_ERROR = 0.1  #: how much a machine's pace changes from minute to minute
 
 Measured = Literal["shards", "rehearsal", "run"]
@@ -240,7 +243,8 @@ def _rehearse(rehearsal: Rehearsal, workers: int, seconds: float) -> Pace | None
     ):
         for done in [pool.submit(work, part) for part in _parts(rehearsal.plan, rehearsal.patches, workers + 1)]:
             done.result()
-    return meter.pace("rehearsal")
+    is_all = rehearsal.plan.source in PRESET_SOURCES and meter.candidates >= rehearsal.patches
+    return meter.pace("rehearsal") if meter.candidates >= FEW or is_all else None
 
 
 def _parts(plan: ShardPlan, patches: int, number: int) -> list[ShardPlan]:

@@ -79,6 +79,7 @@ def test_a_dry_run_needs_no_prefect_and_writes_what_it_measured_alone(fresh: Any
     code += "from synthcore.flows.cli import main; sys.exit(main(sys.argv[1:]))"
     wishes = ("generate", "-n", 20, *SHORT, "-o", "new/out.h5", "--data-dir", "data", "--dry-run")
     done = fresh(code, *wishes, "--json", without=("prefect",))
+    assert done.stderr == "rehearsing: a few patches are rendered, to measure how fast this machine is\n"
     (written,) = everything(tmp_path)
     assert re.fullmatch(r"data/paces/[0-9a-f]{64}\.json", written)
     assert not (tmp_path / "new").exists()
@@ -87,7 +88,9 @@ def test_a_dry_run_needs_no_prefect_and_writes_what_it_measured_alone(fresh: Any
     assert counts == {"rows": 20, "rows_extra": 4, "patches": 10, "shards": 4, "shards_there": 0}
     assert found["seconds_low"] <= found["seconds"] <= found["seconds_high"]
     assert found["rooms"][0]["needed"] == found["shard_bytes"] + found["output_bytes"]
-    shown = fresh(code, *wishes, without=("prefect",)).stdout
+    again = fresh(code, *wishes, without=("prefect",))
+    shown = again.stdout
+    assert again.stderr == ""  # what was measured is known
     for words in ("20 asked for, of 10 patches, 4 more", "4: 0 are there, 4 to be", "about", "free in", "render 4"):
         assert words in shown
     assert everything(tmp_path) == {written}
@@ -158,6 +161,18 @@ def test_presets_are_counted_when_they_have_been_ingested(wish: Any, preset_fold
     assert known.rows > 6 + 3 * 2
     assert known.steps[0] == "ingest presets, where files changed"
     assert everything(there.parent) == {there.name}
+
+
+def test_of_too_few_candidates_nothing_is_told(wish: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pace, "ENOUGH", 2)  # as where others use the machine: that is all that is finished in time
+    found = estimate(wish("-n", 20))
+    assert (found.seconds, found.acceptance) == (None, None)
+    assert (
+        "too few candidates were finished in some seconds to tell how long it takes, or how many are kept"
+        in found.notes
+    )
+    assert "accepted" not in found.to_text()
+    assert not (tmp_path / "data" / "paces").exists()  # the next one tries again
 
 
 def test_a_catalog_is_used_without_being_kept(wish: Any, tmp_path: Path) -> None:
@@ -361,7 +376,8 @@ def test_without_a_terminal_each_shard_has_a_line_and_the_last_line_says_where_t
     report = cli.json(*asked)
     assert report["parts"].keys() == {"start", "render", "merge", "rest"}
     assert report["parts"]["render"] + report["parts"]["merge"] == pytest.approx(report["seconds"], abs=0.01)
-    assert not re.findall("^shard ", cli.run(*asked).stderr, re.MULTILINE)
+    assert "\nrendering 3 shards\n" in done.stderr  # before the first is done
+    assert not re.findall("^(shard|rendering) ", cli.run(*asked).stderr, re.MULTILINE)
 
 
 BESIDE_PREFECT = """
