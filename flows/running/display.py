@@ -132,6 +132,10 @@ class Display:
             return
         from synthcore.estimates.estimate import forecast  # only now: a short run never needs it
 
+        missing = sum(plan.rows for plan in self._work.missing)
+        if missing and 2 * self.tally.rows_rendered >= missing:
+            self._work = None  # more than half is done: the bar and the shards' lines say enough
+            return
         paces = self._work.known_paces()
         if self._meter.seconds >= FIRST_SECONDS and self._meter.candidates >= FEW:
             paces = dict.fromkeys(paces, self._meter.pace("run"))

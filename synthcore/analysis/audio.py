@@ -71,6 +71,8 @@ class AudioMeasurements:
     ----------
     rows : ndarray, shape (n,), int
         Which rows.
+    patches : ndarray, shape (n,), int
+        The number of each row's patch.
     centroids_hz, sound_seconds : ndarray, shape (n,), float64
         See `centroid_hz` and `seconds_of_sound`.
     nearest : ndarray, shape (n,), int
@@ -80,6 +82,7 @@ class AudioMeasurements:
     """
 
     rows: NDArray[np.intp]
+    patches: NDArray[np.intp]
     centroids_hz: NDArray[np.float64]
     sound_seconds: NDArray[np.float64]
     nearest: NDArray[np.intp]
@@ -87,13 +90,15 @@ class AudioMeasurements:
 
     @property
     def pairs(self) -> tuple[NearPair, ...]:
-        """The nearest pairs, each once."""
+        """The nearest rows of each pair of patches, the nearest pairs first."""
         order = [place for place in np.argsort(self.nearest_db, kind="stable") if np.isfinite(self.nearest_db[place])]
-        found: dict[tuple[int, int], float] = {}
+        found: dict[tuple[int, ...], NearPair] = {}
         for place in order:
-            a, b = sorted((int(self.rows[place]), int(self.rows[self.nearest[place]])))
-            found.setdefault((a, b), float(self.nearest_db[place]))
-        return tuple(NearPair(rows=rows, apart_db=round(apart, 3)) for rows, apart in list(found.items())[:PAIRS])
+            places = [place, self.nearest[place]]
+            a, b = sorted(self.rows[places].tolist())
+            pair = NearPair(rows=(a, b), apart_db=round(float(self.nearest_db[place]), 3))
+            found.setdefault(tuple(sorted(self.patches[places].tolist())), pair)
+        return tuple(found.values())[:PAIRS]
 
 
 def measure_audio(dataset: Dataset, limit: int) -> AudioMeasurements:
@@ -112,7 +117,7 @@ def measure_audio(dataset: Dataset, limit: int) -> AudioMeasurements:
         progress.publish(Progress(1, None))
     patches = _patch_numbers(dataset)[rows]
     nearest, nearest_db = _find_nearest(np.array(sketches, dtype=np.float32), patches)
-    return AudioMeasurements(rows, np.array(centroids), np.array(seconds), nearest, nearest_db)
+    return AudioMeasurements(rows, patches, np.array(centroids), np.array(seconds), nearest, nearest_db)
 
 
 def find_duplicates(dataset: Dataset, measured: AudioMeasurements) -> Duplicates:

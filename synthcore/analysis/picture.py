@@ -17,7 +17,7 @@ from synthcore.storage.dataset import Dataset
 from synthcore.storage.refs import DatasetRef
 
 VERSION = 2  #: of how it is drawn
-CAPTION = "Spectrograms of rows drawn at random, and how loud and how high all rows are"
+CAPTION = "Spectrograms of rows drawn at random, and the loudness and peaks of all rows"
 ROWS, COLUMNS = 3, 5  #: of the sheet
 BINS = 60
 BAR = 12  #: a histogram's colour, as its place in the palette: a violet of the spectrograms

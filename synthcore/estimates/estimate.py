@@ -130,7 +130,7 @@ class Estimate(BaseModel):
         """What it writes, and how much room there is."""
         shards, output = size(self.shard_bytes), size(self.output_bytes)
         free = " and ".join(f"{size(room.free)} free in {room.place}" for room in self.rooms)
-        return f"{shards} of shards, {output} in {Path(self.output).name}; {free}"
+        return f"about {shards} of shards, {output} in {Path(self.output).name}; {free}"
 
     def lines(self) -> Iterator[str]:
         """Say it at the start of a run, in three lines."""

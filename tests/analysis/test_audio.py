@@ -11,6 +11,7 @@ from synthcore.analysis.audio import (
     NEAR_DB,
     QUICK,
     SPANS,
+    AudioMeasurements,
     evenly_spaced,
     find_duplicates,
     measure_audio,
@@ -61,6 +62,14 @@ def test_pairs_are_named_once_and_the_nearest_first(twins, firsts):
     assert [pair.rows for pair in pairs[:2]] == [(b, d), (a, c)]
     assert [pair.apart_db for pair in pairs] == sorted(pair.apart_db for pair in pairs)
     assert len({pair.rows for pair in pairs}) == len(pairs)
+
+
+def test_two_patches_are_one_pair_however_many_of_their_notes_are_near():
+    flat, apart = np.zeros(6), np.array([0.2, 0.1, 0.2, 0.1, 0.5, 0.5])
+    heard = AudioMeasurements(
+        np.arange(6), np.array([0, 0, 1, 1, 2, 2]), flat, flat, np.array([2, 3, 0, 1, 0, 3]), apart
+    )
+    assert [(pair.rows, pair.apart_db) for pair in heard.pairs] == [((1, 3), 0.1), ((0, 4), 0.5), ((3, 5), 0.5)]
 
 
 def test_shares_are_of_rows(twins):
