@@ -116,10 +116,10 @@ class Generate(FlowCommand, Rendering, DatasetSpec):
 
     catalog_digest: Annotated[Digest, Hidden()] = Field("", description="Found out by the flow.")
     presets_digest: Annotated[Digest, Hidden()] = Field("", description="Found out by the flow.")
-    priors: Annotated[str, Typed("musical|uniform|FILE")] = Field(
+    priors: Annotated[str, Typed("PRIORS")] = Field(
         PRIORS,
-        description="What patches are drawn from: what people do (musical), every control over its whole range "
-        "(uniform), or a file from fit-priors.",
+        description="What patches are drawn from: musical (what people do), uniform (every control over its whole "
+        "range), or a file from fit-priors.",
     )
     catalog: Annotated[AbsolutePath | None, FILE] = Field(
         None, description="Wavetable catalog from discover-wt; by default the built-in one."

@@ -175,6 +175,7 @@ NEEDED = {
     "compare": ["x.h5", "y.h5"],
     "verify": ["x.h5"],
     "ingest": ["presets"],
+    "fit-priors": ["presets"],
     "compute-weights": ["x.h5"],
     "recipe": ["x.h5", "-o", "y.h5"],
     "render": ["x.h5", "-o", "y.h5"],
