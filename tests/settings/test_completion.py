@@ -59,7 +59,7 @@ def test_bash_completes_commands_flags_and_values(script, words, offered):
     [
         ("synthcore gen", ["generate"]),
         ("synthcore generate --merge ", ["copy", "virtual"]),
-        ("synthcore generate --note", ["--note-seconds", "--notes"]),
+        ("synthcore generate --note", ["--note-seconds", "--notes", "--notes-per-patch"]),
         ("synthcore cache pr", ["prune"]),
     ],
 )

@@ -42,7 +42,8 @@ def test_a_patch_is_played_as_its_number_says_whatever_was_asked_before():
 
 
 def test_every_note_of_a_range_is_played_as_often_as_any_and_none_twice_by_a_patch():
-    played = [[one.note for one in performances(**RANGES).of(index)] for index in range(BLOCK)]
+    drawn = performances(**RANGES)
+    played = [[one.note for one in drawn.of(index)] for index in range(BLOCK)]
     assert all(notes == sorted(set(notes)) for notes in played)
     counts = Counter(note for notes in played for note in notes)
     assert set(counts) == set(range(36, 85))
