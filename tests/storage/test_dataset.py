@@ -265,7 +265,7 @@ def test_another_major_version_of_the_schema(tier_1, forge, version):
     path = forge(tier_1)
     with h5py.File(path, "r+") as file:
         file["schema"].attrs["version"] = version
-    with pytest.raises(DatasetError, match=rf"has schema version {version}, this synthcore reads 4\.0\.0; generate"):
+    with pytest.raises(DatasetError, match=rf"has schema version {version}, this synthcore reads 4\.1\.0; generate"):
         Dataset(path)
 
 
