@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -120,26 +120,30 @@ def plan_shards(spec: DatasetSpec, rows_per_shard: int, presets: Collection | No
     size = max(1, rows_per_shard // spec.audio.rows_per_patch)
     plans: list[ShardPlan] = []
 
-    def plan(source: Source, first: int, patches: int, of_source: DatasetSpec, contents: str = "") -> None:
-        of_presets = {} if source == "synthetic" else {"contents": contents, "collection": spec.presets_digest}
+    def common(source: Source, **changes: object) -> dict[str, Any]:
+        """What all plans of a source share."""
         limit = CLIPS_ABOVE if source == "synthetic" else ANY_PEAK
-        limited = of_source.model_copy(update={"acceptance": spec.acceptance.with_peak(limit)})
-        part = {"first_patch": first, "patches": patches, "spec": limited, "origin": origin(of_source), **of_presets}
-        plans.append(ShardPlan(index=len(plans), source=source, **part))
+        of_source = spec.model_copy(update={**changes, "acceptance": spec.acceptance.with_peak(limit)})
+        return {"source": source, "spec": of_source, "origin": origin(of_source)}
 
-    given = spec.model_copy(update={"presets_digest": "", "variations": 0, "seed": 0, "priors": "uniform"})
+    def plan(shared: dict[str, Any], first: int, patches: int) -> None:
+        plans.append(ShardPlan(index=len(plans), first_patch=first, patches=patches, **shared))
+
     for source in PRESET_SOURCES:
         if presets is None:
             continue
+        given = common(source, presets_digest="", variations=0, seed=0, priors="uniform")
         mine = presets_of(presets, source)
         for first in range(0, len(mine), size):
             part = mine[first : first + size]
-            plan(source, first, len(part), given, contents_digest(part, presets.wavetable_names))
+            contents = contents_digest(part, presets.wavetable_names)
+            plan({**given, "contents": contents, "collection": spec.presets_digest}, first, len(part))
+    varied = {**common("variation", variations=0, priors="uniform"), "collection": spec.presets_digest}
     for first in range(0, spec.variations, size):
-        plan("variation", first, size, spec.model_copy(update={"variations": 0, "priors": "uniform"}))
-    drawn = spec.model_copy(update={"presets_digest": "", "variations": 0})
+        plan(varied, first, size)
+    drawn = common("synthetic", presets_digest="", variations=0)
     for first in range(0, spec.patches, size):
-        plan("synthetic", first, size, drawn)
+        plan(drawn, first, size)
     return plans
 
 
