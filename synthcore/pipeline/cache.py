@@ -28,7 +28,7 @@ from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.refs import DatasetRef, ShardRef
 
-Kind = Literal["shard", "record", "presets", "catalog", "weights", "sketches", "left over"]
+Kind = Literal["shard", "record", "presets", "catalog", "priors", "weights", "sketches", "left over"]
 State = Literal["reachable", "in use", "other engine", "unreachable", "damaged"]
 HOUR = 3600.0
 
@@ -228,13 +228,15 @@ def _records(data_dir: Path, records: Records) -> Iterator[Entry]:
 
 
 def _sources(data_dir: Path, records: Records, shards: Sequence[Entry]) -> Iterator[Entry]:
-    """Collections and catalogs that shards were made from, by digest."""
+    """Collections, catalogs and priors that shards were made from, by digest."""
     named = {digest for entry in shards for digest in _digests(data_dir, entry)}
     for path in _files(data_dir / "presets", r"([0-9a-f]{64}|from-[0-9a-f]{16})\.h5"):
         is_known = path.stem in named or str(path) in records.collections
         yield _entry(data_dir, path, "presets", *_known(is_known))
     for path in _files(data_dir / "catalogs", r"[0-9a-f]{64}\.json"):
         yield _entry(data_dir, path, "catalog", *_known(path.stem in named))
+    for path in _files(data_dir / "priors", r"[0-9a-f]{64}\.json"):
+        yield _entry(data_dir, path, "priors", *_known(path.stem in named))
 
 
 def _measured(data_dir: Path, records: Records) -> Iterator[Entry]:
@@ -255,7 +257,7 @@ def _known(is_known: bool, otherwise: str = "no shard is made from it") -> tuple
 
 def _digests(data_dir: Path, entry: Entry) -> Iterable[str]:
     with contextlib.suppress(DatasetError), Dataset(data_dir / entry.path) as shard:
-        return (shard.spec.presets_digest, shard.spec.catalog_digest)
+        return (shard.spec.presets_digest, shard.spec.catalog_digest, shard.spec.priors)
     return ()
 
 

@@ -14,7 +14,7 @@ from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import DatasetError, SpecError
 from synthcore.engine.machine import engine
 from synthcore.sources.collection import Collection
-from synthcore.sources.priors import Priors, digest_of, named_priors
+from synthcore.sources.priors import Priors, content_digest, digest_of, named_priors
 from synthcore.sources.splits import family_of
 from synthcore.spec import DatasetSpec
 from synthcore.storage.collection import read_collection, write_collection
@@ -50,7 +50,7 @@ def given_priors(given: str, data_dir: Path) -> str:
     """
     name, priors = named_priors(given)
     kept = _priors_path(name, data_dir)
-    if name == priors.digest and not kept.exists():
+    if name == priors.digest and not _is_whole(kept, _read_priors):
         with atomic_path(kept) as temporary:
             temporary.write_text(priors.model_dump_json())
     return name
@@ -102,18 +102,13 @@ def priors(spec: DatasetSpec, data_dir: Path) -> Priors:
     Raises
     ------
     SpecError
-        They aren't kept here, or are damaged.
+        They aren't kept here.
+    DatasetError
+        They are damaged.
     """
     if spec.priors != digest_of(spec.priors):
         return named_priors(spec.priors)[1]
-    path = _found(_priors_path(spec.priors, data_dir))
-    try:
-        kept = Priors.model_validate_json(path.read_bytes())
-    except ValueError as error:
-        raise SpecError(f"{path} is damaged; remove it, and give the priors again") from error
-    if kept.digest != spec.priors:
-        raise SpecError(f"{path} is damaged; remove it, and give the priors again")
-    return kept
+    return _priors(_priors_path(spec.priors, data_dir))
 
 
 @lru_cache(maxsize=2)
@@ -158,6 +153,22 @@ def merge_context(spec: DatasetSpec, data_dir: Path) -> MergeContext:
         catalog=catalog(spec, data_dir),
         families=families(spec.presets_digest, data_dir),
     )
+
+
+@lru_cache(maxsize=2)
+def _priors(path: Path) -> Priors:
+    return _read_priors(_found(path))
+
+
+def _read_priors(path: Path) -> Priors:
+    """Read priors that are kept, and check that they are still those that their name says."""
+    try:
+        kept = Priors.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} can't be read; give the priors again") from error
+    if not path.stem == kept.digest == content_digest(kept):
+        raise DatasetError(f"{path} is damaged; give the priors again")
+    return kept
 
 
 @lru_cache(maxsize=2)

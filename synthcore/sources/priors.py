@@ -157,7 +157,12 @@ def parse_priors(text: bytes, name: str) -> Priors:
     joined = {key: (*rows, *getattr(own, key)) for key, rows in fields.items()}
     joined["route"] = own.route or uniform.route
     made = own.model_copy(update=joined)
-    return made.model_copy(update={"digest": content_hash(made.model_dump(mode="json", exclude={"name", "digest"}))})
+    return made.model_copy(update={"digest": content_digest(made)})
+
+
+def content_digest(priors: Priors) -> str:
+    """SHA-256 in hex of all that a set of priors says, whatever its file is called: the digest of somebody's file."""
+    return content_hash(priors.model_dump(mode="json", exclude={"name", "digest"}))
 
 
 class Marginal:

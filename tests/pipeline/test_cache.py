@@ -131,11 +131,16 @@ def test_a_spec_can_be_cleared_but_not_what_a_virtual_dataset_refers_to(
 
 def test_what_was_left_half_written_and_what_no_shard_is_made_from_is_cleared(folder: Path, records: Records) -> None:
     (folder / "shards" / ".x.h5.12345678.tmp").write_bytes(b"half")
-    for name in ("presets/" + "a" * 64 + ".h5", "catalogs/" + "b" * 64 + ".json", "presets/mine.h5"):
+    for name in (
+        "presets/" + "a" * 64 + ".h5",
+        "catalogs/" + "b" * 64 + ".json",
+        "priors/" + "c" * 64 + ".json",
+        "presets/mine.h5",
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"x")
     gone = prune_all(survey(folder, records))
-    assert sorted(Path(path).name[:5] for path in gone) == [".x.h5", "aaaaa", "bbbbb"]
+    assert sorted(Path(path).name[:5] for path in gone) == [".x.h5", "aaaaa", "bbbbb", "ccccc"]
     assert (folder / "presets" / "mine.h5").exists()
 
 
