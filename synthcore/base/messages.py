@@ -115,7 +115,10 @@ def _line(found: ErrorDetails, model: type[BaseModel], place: Place) -> str:
     if found["type"] == "needs":
         return f"needs {found['msg']}"
     sentence = SENTENCES.get(found["type"]) or _own(found)
-    where = ": ".join([place(path), *inner]) if path else "settings"
+    numbers = [part for part in found["loc"] if isinstance(part, int)]
+    is_table = bool(inner) or isinstance(found["input"], dict)  # of several: else the value itself says which it is
+    row = f" {numbers[0] + 1}" if numbers and is_table else ""
+    where = ": ".join([place(path) + row, *inner]) if path else "settings"
     return f"{where}: {sentence.format_map(_words(found, model, path))}"
 
 

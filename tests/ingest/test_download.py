@@ -283,9 +283,9 @@ def test_sources_come_from_the_flag_the_environment_and_a_table(
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--sources", "nonsense"], "--sources: url: .*, not 'nonsense'"),
+        (["--sources", "nonsense"], "--sources 1: url: .*, not 'nonsense'"),
         (["--sources", "[]"], "--sources: takes 1 or more, not 0"),
-        (["--sources", '[{"url": "https://example.org/a", "colour": 1}]'], "--sources: colour: is not a setting"),
+        (["--sources", '[{"url": "https://example.org/a", "colour": 1}]'], "--sources 1: colour: is not a setting"),
         (["--sources", '["https://example.org/a", "https://example.org/a.git"]'], "the same folder"),
         (["--sources", '[{"url": "https://example.org/a", "licence": ""}]'], "licence"),
         (["--sources", '[{"url": "https://example.org/a.zip", "sha256": "12"}]'], "sha256"),
@@ -966,7 +966,7 @@ def test_ctrl_c_while_cloning_leaves_nothing(cli: Any, silent: str) -> None:
 def test_an_unusable_source_or_folder_is_bad_input(cli: Any) -> None:
     (cli.folder / "file").write_text("")
     for flags, says in (
-        (("--sources", "ext::sh"), "--sources: url: an address begins with one of https://"),
+        (("--sources", "ext::sh"), "--sources 1: url: an address begins with one of https://"),
         (("-o", "file", "--sources", "https://127.0.0.1:9/a"), "can't write in"),
     ):
         done = cli.run("download-presets", *flags)

@@ -37,7 +37,7 @@ def asked(shell: str, text: str) -> str:
     ("words", "offered"),
     [
         (["gen"], ["generate"]),
-        (["generate", "--note"], ["--notes", "--note-seconds"]),
+        (["generate", "--note"], ["--notes", "--notes-per-patch", "--note-seconds"]),
         (["generate", "--merge", ""], ["copy", "virtual"]),
         (["generate", "--tier", "3"], ["3"]),
         (["generate", "-n", "1", "--gr"], ["--grow-by"]),

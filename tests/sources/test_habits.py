@@ -110,7 +110,10 @@ def test_a_candidate_depends_on_nothing_but_its_slot():
         ('habit = [{ control = "filter_1_model", options = { Moog = 1 } }]', "filter_1_model has no option 'Moog'"),
         ('habit = [{ control = "filter_1_model", options = { Analog = -1 } }]', "must be at least 0, not -1"),
         ('habit = [{ control = "filter_1_model", options = { Analog = 0 } }]', "all zero"),
-        ('habit = [{ control = "osc_1_level", default_share = 1.5 }]', "must be at most 1, not 1.5"),
+        (
+            'habit = [{ control = "osc_1_level", default_share = 1.5 }]',
+            "mine.toml: habit 1: default_share: must be at most 1, not 1.5",
+        ),
         ('habit = [{ control = "osc_1_level", default_share = 0.5 }]', "needs quantiles, values or options"),
         ('habit = [{ control = "osc_1_level", quantiles = [0, 0, 0, 0, 0, 1, 9] }]', "beyond its range"),
         ('habit = [{ control = "osc_1_level", options = { On = 1 } }]', "needs quantiles or values"),
