@@ -21,7 +21,6 @@ from synthcore.pipeline.shard import plan_shards, render_shard
 from synthcore.playback import render
 from synthcore.publishing.export import export_rows
 from synthcore.publishing.recipe import render_recipe, write_recipe
-from synthcore.sources import synthetic
 from synthcore.sources.priors import shipped_priors
 from synthcore.sources.shapes import ShapePriors
 from synthcore.sources.synthetic import SyntheticSource
@@ -184,12 +183,10 @@ def test_the_table_that_contributors_are_shown_is_one():
 def made(tmp_path_factory):
     """A dataset of tier 3 with shapes in most of its patches, in two shards."""
     folder = tmp_path_factory.mktemp("shapes")
-    often = ShapePriors(lfo=1.0, curve=0.5, sample=0.7)
-    with pytest.MonkeyPatch.context() as patch:
-        priors = shipped_priors("uniform").model_copy(update={"shapes": often})
-        patch.setattr(synthetic, "shipped_priors", lambda: priors)
-        shards = [render_shard(plan, folder, TIMEOUT_SECONDS) for plan in plan_shards(SPEC, 4)]
-    ref = merge_shards(shards, folder / "made.h5", library.merge_context(SPEC, folder))
+    (folder / "often.toml").write_text("full_share = 1.0\nshapes = { lfo = 1.0, curve = 0.5, sample = 0.7 }\n")
+    spec = SPEC.model_copy(update={"priors": library.given_priors(str(folder / "often.toml"), folder)})
+    shards = [render_shard(plan, folder, TIMEOUT_SECONDS) for plan in plan_shards(spec, 4)]
+    ref = merge_shards(shards, folder / "made.h5", library.merge_context(spec, folder))
     with Dataset(ref.path) as dataset:
         yield dataset
 
