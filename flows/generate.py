@@ -89,13 +89,7 @@ def generate(settings: Generate) -> Summary:
     """
     laps = Laps()
     show_logs()
-    require_places(settings.data_dir)
-    catalog_digest = library.given_catalog(settings.catalog, settings.data_dir)
-    priors = library.given_priors(settings.priors, settings.data_dir)
-    if settings.html:
-        from synthcore.page.writing import require_replaceable
-
-        require_replaceable(settings.html)
+    catalog_digest, priors = keep_given(settings)
     laps.end("start")
     presets, files = gather_presets(settings)
     laps.end("presets" if settings.has_presets else "start")
@@ -114,6 +108,17 @@ def generate(settings: Generate) -> Summary:
     publish(summary, made.dataset, settings)
     laps.end("rest")
     return summary.model_copy(update={"parts": laps.parts})
+
+
+def keep_given(settings: Generate) -> tuple[str, str]:
+    """Keep the catalog and the priors that were given, after looking whether all can be written; name both."""
+    require_places(settings.data_dir)
+    if settings.html:
+        from synthcore.page.writing import require_replaceable
+
+        require_replaceable(settings.html)
+    catalog_digest = library.given_catalog(settings.catalog, settings.data_dir)
+    return catalog_digest, library.given_priors(settings.priors, settings.data_dir)
 
 
 def gather_presets(settings: Generate) -> tuple[Collection | None, dict[str, int]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from synthcore.vital.controls import installed
 from synthcore.vital.patch import Patch, with_builtin
 
 AUDIO = AudioSpec()
+Sound = NDArray[np.float32] | Fault
 
 
 def render(
@@ -80,7 +82,7 @@ def render_many(
     audio: AudioSpec = AUDIO,
     assets: Mapping[str, bytes] | None = None,
     workers: int = CORES,
-) -> Generator[NDArray[np.float32] | Fault]:
+) -> Generator[Sound]:
     """Play a note of each of many patches, over all cores; the sounds come in the order of the patches.
 
     Parameters
@@ -111,11 +113,17 @@ def render_many(
         each = zip(patches, itertools.repeat(int(notes)), strict=False)
     else:
         each = zip(patches, notes, strict=True)
+    jobs = (partial(_play, patch, _performance(note, velocity, audio), fmt, given) for patch, note in each)
+    yield from _in_order(jobs, workers)
+
+
+def _in_order(jobs: Iterable[Callable[[], Sound]], workers: int) -> Generator[Sound]:
+    """Do jobs side by side; what they give comes in their order."""
     with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[NDArray[np.float32] | Fault]] = deque()
+        ahead: deque[Future[Sound]] = deque()
         try:
-            for patch, note in each:
-                ahead.append(pool.submit(_play, patch, _performance(note, velocity, audio), fmt, given))
+            for job in jobs:
+                ahead.append(pool.submit(job))
                 if len(ahead) > 2 * workers:  # as many sounds wait in memory, however many patches there are
                     yield ahead.popleft().result()
             while ahead:
@@ -147,9 +155,7 @@ def _performance(note: int | Performance, velocity: int, audio: AudioSpec) -> Pe
     return performance
 
 
-def _play(
-    patch: Patch, performance: Performance, fmt: RenderFormat, assets: Mapping[str, bytes]
-) -> NDArray[np.float32] | Fault:
+def _play(patch: Patch, performance: Performance, fmt: RenderFormat, assets: Mapping[str, bytes]) -> Sound:
     document = patch.to_json(installed(), patch.held_in(assets)).encode()
     outcome = play(document, fmt, (performance,))
     return outcome.fault or audio_of(outcome.rows[0], fmt)

@@ -77,8 +77,7 @@ def merge_shards(
     ----------
     shards : sequence of ShardRef
     output : Path
-        Appears only when it is whole; what was there before stays until then. Its importance weights are carried
-        over; where they can't be read, it is kept beside the new file, as `x.before-merge.h5`.
+        Appears only when it is whole. What was there stays until then; see `carry_over_weights`.
     context : MergeContext
     mode : {"copy", "virtual"}
         Whether audio is copied, or referenced where the shards lie.
@@ -98,10 +97,7 @@ def merge_shards(
     parts = parts_of(shards, context.spec, gaps)
     with atomic_path(output) as temporary:
         with new_file(temporary) as file:
-            drawing = _drawing_of(shards, context.data_dir)
-            schema.write_header(file, schema.Header(context.spec, context.registry, context.engine, drawing))
-            if gaps:
-                schema.write_gaps(file, [gap.model_dump() for gap in gaps])
+            _write_header(file, shards, context, gaps)
             merge = _Merge(file, context, mode, chunk_rows)
             merge.reserve(sum(part.rows for part in parts))
             for part in parts:
@@ -117,6 +113,13 @@ def merge_shards(
         *(merge.rows, len(shards), output, size / 1e6, time.monotonic() - started, digest),
     )
     return DatasetRef(path=str(output), size=size, digest=digest, rows=merge.rows)
+
+
+def _write_header(file: h5py.File, shards: Sequence[ShardRef], context: MergeContext, gaps: Sequence[Gap]) -> None:
+    drawing = _drawing_of(shards, context.data_dir)
+    schema.write_header(file, schema.Header(context.spec, context.registry, context.engine, drawing))
+    if gaps:
+        schema.write_gaps(file, [gap.model_dump() for gap in gaps])
 
 
 def carry_over_weights(output: Path, file: h5py.File) -> None:
