@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import SpecError
 from synthcore.sources.collection import Collection
 from synthcore.sources.prior_rows import LEVELS
+from synthcore.sources.priors import WAVE_FRAME
 from synthcore.vital.controls import Control, Registry, installed, module_of
 from synthcore.vital.patch import OSCILLATORS, Patch, SlotField, is_connected
 from synthcore.vital.shapes import canonical_line
@@ -27,7 +28,7 @@ MOVED = 1e-3  #: of its range: a control that is nearer to its default was left 
 FACTORS = 6
 #: What is kept of the correlations of a few dozen presets, and the least loading that is written down.
 TRUSTED, LEAST_LOADING = 0.8, 0.15
-FEW_AMOUNTS = 8  #: a kind of route with fewer says nothing about its amounts
+FEW_ROUTES = 8  #: a kind of route with fewer says nothing about its amounts, or what its destinations are left at
 COMMON = 40  #: so many different whole numbers are named one by one
 
 Values = NDArray[np.float64]
@@ -60,7 +61,7 @@ def fit_priors(collection: Collection, registry: Registry) -> dict[str, Any]:
         "wavetables": _wavetables(patches, values, registry),
         "shapes": _shapes(collection, registry),
         "modulation": _modulation(patches, registry),
-        "habit": list(_habits(values, registry)),
+        "habit": list(_habits(values, _is_modulated(patches, registry), registry)),
         "factor": list(_factors(values, registry)),
         "connection": list(_connections(patches, registry)),
     }
@@ -164,10 +165,22 @@ def _is_on(values: Values, registry: Registry) -> NDArray[np.bool_]:
     )
 
 
-def _habits(values: Values, registry: Registry) -> Iterator[Row]:
+def _is_modulated(patches: Sequence[Patch], registry: Registry) -> NDArray[np.bool_]:
+    """Which controls modulation moves, shape (presets, controls)."""
+    place = {control.name: i for i, control in enumerate(registry.controls)}
+    found = np.zeros((len(patches), len(place)), bool)
+    for row, patch in zip(found, patches, strict=True):
+        row[[place[route.destination] for route in _routes([patch], registry) if route.destination in place]] = True
+    return found
+
+
+def _habits(values: Values, is_modulated: NDArray[np.bool_], registry: Registry) -> Iterator[Row]:
     moved, is_on = _is_moved(values, registry), _is_on(values, registry)
     for place, control in enumerate(registry.controls):
-        known, left = values[is_on[:, place], place], moved[is_on[:, place], place]
+        counted = is_on[:, place] & ~is_modulated[:, place]
+        if not counted.any():
+            counted = is_on[:, place]
+        known, left = values[counted, place], moved[counted, place]
         if len(known):
             yield {"control": control.name, **_habit(control, known, left), "measured": f"{len(known)} presets"}
 
@@ -185,7 +198,7 @@ def _habit(control: Control, known: Values, left: NDArray[np.bool_]) -> Row:
     return {**row, "quantiles": _quantiles(elsewhere)} if len(elsewhere) else row
 
 
-def _quantiles(values: Values) -> list[float]:
+def _quantiles(values: Values | Sequence[float]) -> list[float]:
     return [float(f"{value:.6g}") for value in np.quantile(values, LEVELS).tolist()]
 
 
@@ -224,12 +237,34 @@ def _folded(name: str) -> str:
     return re.sub(r"\d+", "N", name)
 
 
-def _routes(patches: Sequence[Patch], registry: Registry) -> Iterator[tuple[str, str, float, bool, bool]]:
+class _Route(NamedTuple):
+    source: str
+    destination: str
+    amount: float
+    is_bipolar: bool
+    is_stereo: bool
+    is_modulated: bool  # something else moves its amount
+    base: float | None  # what its destination is left at, if that is heard and may be anything within a range
+
+
+def _routes(patches: Sequence[Patch], registry: Registry) -> Iterator[_Route]:
     for patch in patches:
-        for slot in patch.modulation_slots[is_connected(patch.modulation_slots)].tolist():
-            source, destination = int(slot[SlotField.SOURCE]), int(slot[SlotField.DESTINATION])
-            flags = bool(slot[SlotField.BIPOLAR]), bool(slot[SlotField.STEREO])
-            yield registry.sources[source], registry.destinations[destination], slot[SlotField.AMOUNT], *flags
+        values = patch.values(registry)
+        connected = np.flatnonzero(is_connected(patch.modulation_slots)).tolist()
+        slots = patch.modulation_slots[connected]
+        ends = [registry.destinations[int(place)] for place in slots[:, SlotField.DESTINATION]]
+        for number, end, slot in zip(connected, ends, slots.tolist(), strict=True):
+            control = registry.by_name.get(end)
+            is_free = control and not control.is_whole and not WAVE_FRAME.fullmatch(end)
+            yield _Route(
+                source=registry.sources[int(slot[SlotField.SOURCE])],
+                destination=end,
+                amount=slot[SlotField.AMOUNT],
+                is_bipolar=bool(slot[SlotField.BIPOLAR]),
+                is_stereo=bool(slot[SlotField.STEREO]),
+                is_modulated=f"modulation_{number + 1}_amount" in ends,
+                base=values[end] if is_free and values.get(f"{module_of(end)}_on", 1) else None,
+            )
 
 
 def _modulation(patches: Sequence[Patch], registry: Registry) -> Row:
@@ -238,25 +273,31 @@ def _modulation(patches: Sequence[Patch], registry: Registry) -> Row:
     numbers: dict[str, list[int]] = {}
     for kind in sorted({_folded(source) for source in registry.sources if _folded(source) != source}):
         of_kind = [source for source in registry.sources if _folded(source) == kind]
-        found = Counter(source for source, *_ in routes)
+        found = Counter(route.source for route in routes)
         numbers[kind] = [found[source] + 1 for source in of_kind]  # one more: none is never used
     return {
         "connections": _quantiles(np.array(counts, dtype=float)),
-        "amount": _quantiles(np.array([amount for _, _, amount, *_ in routes] or [0.0])),
-        "bipolar": round(float(np.mean([bipolar for *_, bipolar, _ in routes] or [False])), 3),
-        "stereo": round(float(np.mean([stereo for *_, stereo in routes] or [False])), 3),
+        "amount": _quantiles([route.amount for route in routes if not route.is_modulated] or [0.0]),
+        "bipolar": round(float(np.mean([route.is_bipolar for route in routes] or [False])), 3),
+        "stereo": round(float(np.mean([route.is_stereo for route in routes] or [False])), 3),
         "numbers": numbers,
         "measured": f"{len(routes)} connections",
     }
 
 
 def _connections(patches: Sequence[Patch], registry: Registry) -> Iterator[Row]:
-    amounts: dict[tuple[str, str], list[float]] = {}
-    for source, destination, amount, *_ in _routes(patches, registry):
-        amounts.setdefault((_folded(source), _folded(destination)), []).append(amount)
-    for (source, destination), found in sorted(amounts.items(), key=lambda item: (-len(item[1]), item[0])):
-        row: Row = {"source": source, "destination": destination, "weight": len(found)}
-        yield {**row, "amount": _quantiles(np.array(found))} if len(found) >= FEW_AMOUNTS else row
+    """The kinds of routes. Octaves, and how far a wavetable goes, are for habits, whatever moves them."""
+    kinds: dict[tuple[str, str], list[_Route]] = {}
+    for route in _routes(patches, registry):
+        kinds.setdefault((_folded(route.source), _folded(route.destination)), []).append(route)
+    for (source, destination), routes in sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0])):
+        row: Row = {"source": source, "destination": destination, "weight": len(routes)}
+        amounts = [route.amount for route in routes if not route.is_modulated]
+        bases = [route.base for route in routes if route.base is not None]
+        for name, found in (("amount", amounts), ("base", bases)):
+            if len(found) >= FEW_ROUTES:
+                row[name] = _quantiles(found)
+        yield row
 
 
 def _wavetables(patches: Sequence[Patch], values: Values, registry: Registry) -> Row:

@@ -65,7 +65,7 @@ class HabitualModulation:
     Raises
     ------
     SpecError
-        A kind of route has no end in the synth.
+        A kind of route has no end in the synth, or leaves its destination where it can't be.
     """
 
     def __init__(
@@ -77,8 +77,13 @@ class HabitualModulation:
         self._weights = np.array([row.weight for row in connections])
         if not self._weights.sum():
             raise SpecError(f"{where}: the weights of the connections are all zero: nothing could be drawn")
+        for row, places in zip(connections, self._destinations, strict=True):
+            for name in [registry.destinations[place] for place in places] if row.base else ():
+                _require_reaches(name, row.base or (), registry, where)
 
-    def draw(self, rng: np.random.Generator, values: Mapping[str, float]) -> NDArray[np.float32]:
+    def draw(
+        self, rng: np.random.Generator, values: Mapping[str, float]
+    ) -> tuple[NDArray[np.float32], dict[str, float]]:
         """Draw the connections of a patch.
 
         Parameters
@@ -90,8 +95,11 @@ class HabitualModulation:
         Returns
         -------
         ndarray, shape (64, 7), float32
+        dict of str to float
+            What controls that they move are left at, where that isn't what the controls' own habits say.
         """
         slots = np.tile(EMPTY_SLOT, (MAX_SLOTS, 1))
+        bases: dict[str, float] = {}
         count = min(MAX_SLOTS, round(float(np.interp(rng.random(), LEVELS, self.habits.connections))))
         taken: set[tuple[int, int]] = set()
         used: list[str] = []  # sources
@@ -106,9 +114,13 @@ class HabitualModulation:
             amount = np.interp(rng.random(), LEVELS, row.amount or self.habits.amount)
             is_bipolar, is_stereo = rng.random(2) < (self.habits.bipolar, self.habits.stereo)
             slots[len(taken)] = (source, destination, amount, is_bipolar, 0.0, is_stereo, 0.0)
+            if row.base:
+                bases.setdefault(
+                    self.registry.destinations[destination], float(np.interp(rng.random(), LEVELS, row.base))
+                )
             taken.add((source, destination))
             used.append(self.registry.sources[source])
-        return slots
+        return slots, bases
 
     def _is_heard(self, destination: int, values: Mapping[str, float], used: Sequence[str]) -> bool:
         """Say whether what a destination moves is in use."""
@@ -124,6 +136,12 @@ class HabitualModulation:
 
 def _pick(rng: np.random.Generator, weights: NDArray[np.float64]) -> int:
     return int(np.searchsorted(np.cumsum(weights), rng.random() * weights.sum(), side="right"))
+
+
+def _require_reaches(name: str, base: Sequence[float], registry: Registry, where: str) -> None:
+    control = registry.by_name.get(name)
+    if control is None or not control.low <= min(base) <= max(base) <= control.high:
+        raise SpecError(f"{where}: a connection leaves {name} at {min(base):g}..{max(base):g}, where it can't be")
 
 
 def _named(kind: str, names: Sequence[str], where: str) -> list[int]:

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from synthcore.spec import Kind
 
@@ -19,7 +19,15 @@ LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Weights = dict[str, Weight]
-Quantiles = Annotated[tuple[float, ...], Field(min_length=len(LEVELS), max_length=len(LEVELS))]
+
+
+def _rise(quantiles: tuple[float, ...]) -> tuple[float, ...]:
+    if any(a > b for a, b in itertools.pairwise(quantiles)):
+        raise ValueError("must not fall")
+    return quantiles
+
+
+Quantiles = Annotated[tuple[float, ...], Field(min_length=len(LEVELS), max_length=len(LEVELS)), AfterValidator(_rise)]
 
 
 class _Table(BaseModel):
@@ -82,13 +90,6 @@ class HabitRow(_Table):
     options: Weights | None = None  # option -> weight
     measured: str = ""
 
-    @field_validator("quantiles")
-    @classmethod
-    def _rise(cls, quantiles: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if quantiles and any(a > b for a, b in itertools.pairwise(quantiles)):
-            raise ValueError("must not fall")
-        return quantiles
-
     @field_validator("values", "options")
     @classmethod
     def _not_all_zero(cls, weights: Weights | None) -> Weights | None:
@@ -121,6 +122,7 @@ class ConnectionRow(_Table):
     destination: str
     weight: Weight
     amount: Quantiles | None = None  # where it differs from that of all connections
+    base: Quantiles | None = None  # what the destination is left at, where it differs from its habit: often its low end
 
 
 class ModulationHabits(_Table):

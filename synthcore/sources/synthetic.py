@@ -6,7 +6,7 @@ became of other patches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -84,8 +84,10 @@ class SyntheticSource:
                 marginal.high = float(self._last_frames.max())
         self._habits = Habits(self.priors, self.marginals, registry)
         self._connect = self._habitual_modulation() if self._habits else None
+        self._constraints = [row for row in self.priors.constraint if spec.kind in row.kinds]
         self._ranges = {m.control.name: (m.low, m.high) for m in self.marginals}
         self._column = {c.name: i for i, c in enumerate(registry.controls)}
+        self._unit_column = {c.name: i for i, c in enumerate(registry.continuous)}
         self._init = Patch.init(registry)
         self._owners = [_owners(controls, registry) for controls in (registry.continuous, registry.categorical)]
         self._frames = [self._column[f"osc_{n}_wave_frame"] for n in range(1, OSCILLATORS + 1)]
@@ -142,9 +144,8 @@ class SyntheticSource:
         if self._habits:
             for control, values in self._habits.draw(rng, quantiles):
                 drawn[follows, self._column[control.name]] = values[follows]
-        for row in self.priors.constraint:
-            if self.spec.kind in row.kinds:
-                self._apply(row, drawn, follows)
+        for row in self._constraints:
+            self._apply(row, drawn, follows)
         wavetables = self._draw_wavetables(block, attempt, drawn[:, self._switches] > 0, follows)
         self._keep_to_frames(drawn, wavetables)
         is_categorical = np.array([c.is_categorical for c in self.registry.controls])
@@ -201,15 +202,30 @@ class SyntheticSource:
         if self._connect is None or not self._habits.follow(index, 1)[0]:
             return replace(patch, modulation_slots=draw_free(rng, self.registry))
         names = (control.name for control in self.registry.categorical)
-        slots = self._connect.draw(rng, dict(zip(names, patch.categorical.tolist(), strict=True)))
+        options = dict(zip(names, patch.categorical.tolist(), strict=True))
+        slots, bases = self._connect.draw(rng, options)
         used = slots[:, SlotField.SOURCE]
         idle, idle_switches = ((owners >= 0) & ~np.isin(owners, used) for owners in self._owners)
+        continuous = np.where(idle, self._init.continuous, patch.continuous)
+        for name, value in bases.items():
+            control = self.registry.by_name[name]
+            within = np.array([self._squeezed(name, value, options)])
+            continuous[self._unit_column[name]] = to_units([control], within)[0]
         return replace(
             patch,
-            continuous=np.where(idle, self._init.continuous, patch.continuous),
+            continuous=continuous,
             categorical=np.where(idle_switches, self._init.categorical, patch.categorical),
             modulation_slots=slots,
         )
+
+    def _squeezed(self, name: str, value: float, options: Mapping[str, int]) -> float:
+        """Cut a control's value off where a constraint narrows it, given the options of its patch, as indices."""
+        for row in self._constraints:
+            if name in row.squeeze and all(
+                self.registry.by_name[switch].options[options[switch]] in wanted for switch, wanted in row.when.items()
+            ):
+                value = float(np.clip(value, *row.squeeze[name]))
+        return value
 
 
 def _owners(controls: Sequence[Control], registry: Registry) -> NDArray[np.intp]:
