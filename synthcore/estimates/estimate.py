@@ -37,6 +37,7 @@ class Estimate(BaseModel):
     output_bytes: int  # merged as requested
     output_bytes_by_copy: int
     output_bytes_virtual: int
+    bytes_error: float  # how far these may be off, as a share of them
     rooms: tuple[Room, ...]
     seconds: float | None
     seconds_low: float | None
@@ -76,6 +77,7 @@ class Estimate(BaseModel):
             output_bytes=needed.output(settings.run.merge),
             output_bytes_by_copy=needed.by_copy,
             output_bytes_virtual=needed.virtual,
+            bytes_error=work.bytes_error(paces),
             rooms=tuple(needed.rooms(settings)),
             seconds=times.total(1.0),
             seconds_low=times.least,
@@ -130,7 +132,12 @@ class Estimate(BaseModel):
         """What it writes, and how much room there is."""
         shards, output = size(self.shard_bytes), size(self.output_bytes)
         free = " and ".join(f"{size(room.free)} free in {room.place}" for room in self.rooms)
-        return f"about {shards} of shards, {output} in {Path(self.output).name}; {free}"
+        return f"about {shards} of shards, {output} in {Path(self.output).name}{self._margin}; {free}"
+
+    @property
+    def _margin(self) -> str:
+        """How sure sizes are."""
+        return f", give or take {self.bytes_error:.0%}" * bool(self.bytes_error)
 
     def lines(self) -> Iterator[str]:
         """Say it at the start of a run, in three lines."""
@@ -142,13 +149,14 @@ class Estimate(BaseModel):
         """Say it for a terminal."""
         extra = f", {self.rows_extra:,} more in whole shards" * bool(self.rows_extra)
         kept = f"{self.acceptance:.0%} of the candidates" if self.acceptance is not None else ""
+        output = f"{size(self.output_bytes_by_copy)}{self._margin}"
         lines = [
             ("rows", f"{self.rows:,} asked for, of {how_many(self.patches, 'patch', 'es')}{extra}"),
             ("shards", f"{self.shards:,}: {self.shards_there:,} are there, {self.shards_to_render:,} to be rendered"),
             ("time", self.time),
             ("accepted", kept + (f"; refused: {counted(self.faults)}" if self.faults else "")),
-            ("shards", f"{size(self.shard_bytes)} to be written"),
-            ("output", f"{size(self.output_bytes_by_copy)}; with --merge virtual {size(self.output_bytes_virtual)}"),
+            ("shards", f"{size(self.shard_bytes)} to be written{self._margin}"),
+            ("output", f"{output}; with --merge virtual {size(self.output_bytes_virtual)}"),
             *(("disk", room.to_text()) for room in self.rooms),
             *(("note", note) for note in self.notes),
         ]
