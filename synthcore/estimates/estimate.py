@@ -11,10 +11,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.analysis.overview import wrapped
+from synthcore.base.counting import how_many
 from synthcore.estimates.room import TYPICAL_RATIO, Bytes, Room, require_fits, require_possible, size
 from synthcore.estimates.times import Times
 from synthcore.estimates.work import Assets, Paces, Work, looked_at
-from synthcore.pipeline.tally import counted, duration, how_many
+from synthcore.pipeline.tally import counted, duration
 from synthcore.settings.generate import Generate
 from synthcore.sources.base import Source
 
@@ -231,6 +232,6 @@ def _notes(work: Work, times: Times) -> Iterator[str]:
     if times.alone:
         yield f"something else used this machine when that was measured; alone, it takes about {duration(times.alone)}"
     if candidates and faults.total() == candidates:
-        yield f"none of {candidates} candidates was accepted ({counted(faults)}): the run would give up"
+        yield f"none of {how_many(candidates, 'candidate')} was accepted ({counted(faults)}): the run would give up"
     elif times.render is None:
         yield "too few candidates were finished in some seconds to tell how long it takes, or how many are kept"
