@@ -17,6 +17,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from synthcore.base import progress
+from synthcore.base.counting import how_many
 from synthcore.base.places import require_places
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
@@ -117,7 +118,8 @@ def gather(settings: Compare) -> Others:
 
 def sketch(plans: list[SketchPlan], settings: Compare, *, refresh: bool) -> list[SketchRef]:
     """Sketch side by side; what is cached is there already, unless refreshed."""
-    artifact = start_progress(f"{len(plans)} batches of sounds")
+    batches = how_many(len(plans), "batch", "es")
+    artifact = start_progress(f"{batches} of sounds")
     task: Any = sketch_sounds.with_options(result_storage=settings.results_dir, refresh_cache=refresh)
     sketched: dict[str, SketchRef] = {}
     with threads(settings.workers) as runner, interruptible():  # ends the renders that the runner would wait for
@@ -126,7 +128,7 @@ def sketch(plans: list[SketchPlan], settings: Compare, *, refresh: bool) -> list
             if future.state.name == "Cached":
                 progress.publish(progress.Progress(rows=plan.sounds, fault=None))
             if environment.is_reachable():  # Prefect would try for a minute
-                show_progress(artifact, len(sketched) / len(plans), f"{len(sketched)} of {len(plans)} batches")
+                show_progress(artifact, len(sketched) / len(plans), f"{len(sketched)} of {batches}")
     return [sketched[plan.key] for plan in plans]
 
 

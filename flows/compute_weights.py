@@ -19,6 +19,7 @@ from synthcore.analysis import importance
 from synthcore.analysis.importance import Probe, ProbeRef
 from synthcore.analysis.weighing import WeightsResult
 from synthcore.base import progress
+from synthcore.base.counting import how_many
 from synthcore.base.places import require_places
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
@@ -74,7 +75,8 @@ def compute_weights(settings: ComputeWeights) -> WeightsResult:
 
 def measure(probes: list[Probe], settings: ComputeWeights, *, refresh: bool) -> list[ProbeRef]:
     """Measure probes side by side; cached ones are there already, unless refreshed."""
-    artifact = start_progress(f"{len(probes)} probes")
+    all_of_them = how_many(len(probes), "probe")
+    artifact = start_progress(all_of_them)
     task: Any = measure_probe.with_options(result_storage=settings.results_dir, refresh_cache=refresh)
     measured: dict[str, ProbeRef] = {}
     with threads(settings.workers) as runner, interruptible():  # ends the renders that the runner would wait for
@@ -83,7 +85,7 @@ def measure(probes: list[Probe], settings: ComputeWeights, *, refresh: bool) -> 
             if future.state.name == "Cached":
                 progress.publish(progress.Progress(rows=len(probe.rows), fault=None))
             if environment.is_reachable():  # Prefect would try for a minute
-                show_progress(artifact, len(measured) / len(probes), f"{len(measured)} of {len(probes)} probes")
+                show_progress(artifact, len(measured) / len(probes), f"{len(measured)} of {all_of_them}")
     return [measured[probe.key] for probe in probes]
 
 

@@ -21,8 +21,9 @@ from prefect.artifacts import (
 
 from synthcore.analysis import picture
 from synthcore.analysis.inspection import Inspection
+from synthcore.base.counting import how_many
 from synthcore.pipeline.summary import Summary
-from synthcore.pipeline.tally import Cell, how_many
+from synthcore.pipeline.tally import Cell
 from synthcore.storage.dataset import damage_named
 from synthcore.storage.refs import DatasetRef
 from synthcore.tasks.records import guarded

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.base.atomic import atomic_path, disk_errors_of
+from synthcore.base.counting import how_many
 from synthcore.base.errors import SynthcoreError
 from synthcore.flows.running.registration import SHIPPED
 
@@ -34,7 +35,7 @@ class Deployments(BaseModel):
         which = "" if file.name == NAME else f" --prefect-file {shlex.quote(file.name)}"
         theirs = "" if file.name != BESIDE_THEIRS else f" ({NAME} there is yours, and stays as it is)"
         pool = shlex.quote(self.pool)
-        return f"""{self.deployments} deployments for the work pool {self.pool}: {file}{theirs}
+        return f"""{how_many(self.deployments, "deployment")} for the work pool {self.pool}: {file}{theirs}
 
 next, in {file.parent}, with a server that prefect knows (synthcore up starts one):
   prefect work-pool create {pool} --type process

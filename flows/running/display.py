@@ -11,13 +11,14 @@ from types import TracebackType
 from rich.console import Console
 
 from synthcore.base import progress
+from synthcore.base.counting import how_many
 from synthcore.estimates.pace import FEW, Meter
 from synthcore.estimates.work import Work
 from synthcore.flows.running.bar import fitting, run_bar
 from synthcore.flows.running.command import fit
 from synthcore.flows.running.environment import is_reachable
 from synthcore.pipeline.shard import ShardPlan
-from synthcore.pipeline.tally import Tally, how_many
+from synthcore.pipeline.tally import Tally
 from synthcore.tasks.artifacts import show_progress, start_progress
 
 #: How often the artifact is updated: often enough to look live, yet only a few dozen requests in a run of minutes.

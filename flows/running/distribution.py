@@ -20,6 +20,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
+from synthcore.base.counting import how_many
 from synthcore.base.errors import Accident, Interrupted, RenderError, SpecError
 from synthcore.flows.running.display import Display
 from synthcore.pipeline.batch import Batch, cut, mark
@@ -134,8 +135,8 @@ class RunSubmitter:
         """
         batch_run.times_lost += 1
         if batch_run.times_lost > self.retries:
-            times = batch_run.times_lost
-            raise Accident(f"{batch_run.batch.name} were lost {times} times on the pool {self.pool}; last: {why}")
+            times = how_many(batch_run.times_lost, "time")
+            raise Accident(f"{batch_run.batch.name} lost {times} on the pool {self.pool}; last: {why}")
         batch_run.attempt += 1
         self.submit(batch_run)
 
@@ -193,7 +194,9 @@ def _is_done(batch_run: BatchRun, state: State[Any] | None, submitter: RunSubmit
     if kind == StateType.FAILED:
         raise RenderError(f"{batch_run.batch.name} failed on the pool {submitter.pool}: {message}")
     if kind in (StateType.CANCELLED, StateType.CANCELLING):
-        raise Interrupted(f"{batch_run.batch.name} were cancelled; run the same command again to continue")
+        raise Interrupted(
+            f"{batch_run.batch.name} cancelled on the pool {submitter.pool}; run the same command again to continue"
+        )
     if is_quiet:
         message = submitter.give_up(batch_run)
     if is_over or is_quiet:

@@ -79,6 +79,8 @@ class Server:
             if self.is_running:
                 what = f"the Prefect server at {self.api} doesn't answer: {error}; end it with synthcore down"
             else:
+                if self.process:
+                    self.process.communicate()  # nothing: it closes the pipe that the server would have ended with
                 what = f"the Prefect server ended before it answered: {_last_line(log)} ({log})"
             raise SynthcoreError(what) from error
 

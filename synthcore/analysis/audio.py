@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.analysis.distances import RESOLUTIONS, log_mel
 from synthcore.base import progress
+from synthcore.base.counting import how_many
 from synthcore.base.progress import Progress
 from synthcore.storage.dataset import Dataset
 
@@ -60,7 +61,9 @@ class Duplicates(BaseModel):
     @property
     def near_text(self) -> str:
         """How many rows are near-duplicates, in words."""
-        return f"{self.near:.1%} of {self.rows_heard} rows heard" if self.rows_heard else "not known: no audio"
+        if not self.rows_heard:
+            return "not known: no audio"
+        return f"{self.near:.1%} of {how_many(self.rows_heard, 'row')} heard"
 
 
 @dataclass(frozen=True, slots=True)

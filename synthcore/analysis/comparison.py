@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from synthcore.analysis.audio import QUICK, AudioMeasurements, measure_audio
 from synthcore.analysis.inspection import Inspection, inspect, new_table, text_of
 from synthcore.analysis.overview import SHORT, played_text
+from synthcore.base.counting import how_many
 from synthcore.storage.dataset import Dataset
 
 LETTERS = ("A", "B")
@@ -106,7 +107,7 @@ def _lines_of(found: Inspection) -> dict[str, str]:
     varied = covered.continuous_varied + covered.categorical_varied
     return {
         "file": f"{Path(found.file).name}, {found.bytes / 1e6:.1f} MB",
-        "rows": f"{found.rows} of {found.patches} patches",
+        "rows": f"{found.rows} of {how_many(found.patches, 'patch', 'es')}",
         "tier": str(found.tier),
         "notes": played_text(audio),
         "seconds": f"{audio['render_seconds']:g} at {audio['sample_rate']} Hz",
@@ -116,7 +117,7 @@ def _lines_of(found: Inspection) -> dict[str, str]:
         "controls varied": f"{varied}; the least over {covered.lowest_span:.1%} of its range" if varied else "none",
         "thin": covered.thin_unknown or f"{covered.thin_share:.1%} of a control's prior",
         "near-duplicates": twice.near_text,
-        "wavetables": f"{len(found.usage.wavetables)} in {found.usage.oscillators} oscillators",
+        "wavetables": f"{len(found.usage.wavetables)} in {how_many(found.usage.oscillators, 'oscillator')}",
         "vita": f"{found.engine['vita']} on {found.engine['machine']}",
         "digest": found.digest[:SHORT],
     }

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from synthcore.base.counting import how_many
 from synthcore.sources.habits import follows_habits
 from synthcore.sources.priors import Marginal, marginals
 from synthcore.storage.dataset import Dataset
@@ -183,7 +184,7 @@ def _is_drawn(dataset: Dataset, rows: slice) -> NDArray[np.bool_]:
 
 def _why_no_bins(dataset: Dataset, patches: int) -> str:
     if patches < 2 * EXPECTED:
-        return f"{patches} patches drawn from the priors are too few to tell; it takes {2 * EXPECTED}"
+        return f"{how_many(patches, 'patch', 'es')} drawn from the priors, too few to tell; it takes {2 * EXPECTED}"
     if not dataset.drawing.drawn_from.prior:
         return "drawn from priors that the file doesn't hold"
     return ""

@@ -14,6 +14,7 @@ from synthcore.analysis.audio import QUICK, AudioMeasurements, Duplicates, find_
 from synthcore.analysis.coverage import SPAN, Coverage, measure_coverage
 from synthcore.analysis.overview import SHORT, WIDTH, Overview, counted, look
 from synthcore.analysis.usage import Usage, count_usage
+from synthcore.base.counting import how_many
 from synthcore.base.errors import SynthcoreError
 from synthcore.engine.faults import REASONS
 from synthcore.storage.dataset import Dataset
@@ -51,8 +52,8 @@ class Inspection(Overview):
         """What is worth a look first, line by line."""
         twice, covered = self.duplicates, self.coverage
         lines = {
-            "rows": f"{self.rows} of tier {self.tier}, {self.patches} patches",
-            "accepted": f"{self.acceptance:.1%} of {self.candidates} candidate patches",
+            "rows": f"{self.rows} of tier {self.tier}, {how_many(self.patches, 'patch', 'es')}",
+            "accepted": f"{self.acceptance:.1%} of {how_many(self.candidates, 'candidate patch', 'es')}",
             "refused": counted(self.faults) or "none",
             "near-duplicates": twice.near_text,
             "repeats": f"{twice.repeats:.1%} of rows",
@@ -85,7 +86,8 @@ class Inspection(Overview):
         covered = new_table("coverage of the priors", "", "")
         found = self.coverage
         covered.add_row(
-            "varied", f"{found.continuous_varied} continuous, {found.categorical_varied} categorical controls"
+            "varied",
+            f"{found.continuous_varied} continuous, {how_many(found.categorical_varied, 'categorical control')}",
         )
         covered.add_row("lowest span", f"{found.lowest_span:.1%} of a prior's range")
         covered.add_row(f"under {SPAN:.0%}", _some({k: f"{v:.0%}" for k, v in found.narrow.items()}))
@@ -124,8 +126,7 @@ class Inspection(Overview):
         if twice.rows_heard:
             repeated.add_row(
                 "near-duplicates",
-                f"{twice.near:.1%} of {twice.rows_heard} rows heard: another patch's row among them is less than "
-                f"{twice.near_db:g} dB away",
+                f"{twice.near_text}: another patch's row among them is less than {twice.near_db:g} dB away",
             )
             nearest = [f"{p.rows[0]} and {p.rows[1]} ({p.apart_db:.1f} dB)" for p in twice.pairs[:NAMED]]
             repeated.add_row("nearest rows", ", ".join(nearest))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from synthcore.base.counting import how_many
 from synthcore.base.quantities import Span
 from synthcore.base.shell import command, typed
 from synthcore.sources.base import PRESET_SOURCES, Provenance
@@ -96,13 +97,14 @@ class Overview(BaseModel):
 
     def begin_text(self) -> str:
         """Describe what there is and what to do next, for a terminal."""
-        lines = [f"{Path(self.file).name}: {self.rows} rows of tier {self.tier}, {self.patches} patches"]
+        rows, patches = how_many(self.rows, "row"), how_many(self.patches, "patch", "es")
+        lines = [f"{Path(self.file).name}: {rows} of tier {self.tier}, {patches}"]
         lines += pairs_text(self._pairs())
         next_steps = [f"  {line}" for line in self._next()]
         return "\n".join([*lines, "", "next:", *next_steps]) + "\n"
 
     def _pairs(self) -> dict[str, str]:
-        audio = self.spec["audio"]
+        audio, refused = self.spec["audio"], len(self.refused_presets)
         return {
             "recipe": "without audio" if self.is_recipe else "",
             "notes": f"{played_text(audio)}; {_seconds(audio['note_seconds'])} s held of "
@@ -110,13 +112,13 @@ class Overview(BaseModel):
             "tempo": self._tempo(),
             "from": counted(self.sources),
             "presets": "; ".join(self._places()),
-            "plays": f"{self.wavetables} wavetables",
+            "plays": how_many(self.wavetables, "wavetable"),
             "splits": counted(self.splits),
             "loudness": self._loudness(),
             "clips": clipping_text(self.clipping_rows, self.rows),
             "accepted": self.accepted,
-            "no rows": f"from {len(self.refused_presets)} presets, listed below" if self.refused_presets else "",
-            "lacks": "; ".join(f"{g['patches']} {g['source']} patches from {g['first_patch']}" for g in self.gaps),
+            "no rows": f"from {how_many(refused, 'preset')}, listed below" if refused else "",
+            "lacks": "; ".join(map(gap_text, self.gaps)),
             "weights": "" if self.importance_weights == "absent" else self.importance_weights,
             "digest": f"{self.digest[:SHORT]} (whole with --json)",
             "file": f"{typed(Path(self.file))} ({self.bytes / 1e6:.1f} MB)",
@@ -135,9 +137,9 @@ class Overview(BaseModel):
     def _places(self) -> Iterator[str]:
         for place in self.presets[:PLACES]:
             licence = f" ({place.licence})" if place.licence else ""
-            yield f"{place.presets} of {place.repository or place.source}{licence}, {place.rows} rows"
+            yield f"{place.presets} of {place.repository or place.source}{licence}, {how_many(place.rows, 'row')}"
         if len(self.presets) > PLACES:
-            yield f"and {len(self.presets) - PLACES} more places, listed below"
+            yield f"and {how_many(len(self.presets) - PLACES, 'more place')}, listed below"
 
     def _next(self) -> list[str]:
         file = Path(self.file)
@@ -223,15 +225,21 @@ def count_clipping(dataset: Dataset) -> int:
     return int((dataset.column("peak").astype(np.float64) > CLIPS_ABOVE).sum())
 
 
+def gap_text(gap: Mapping[str, Any]) -> str:
+    """Say which patches a file lacks."""
+    patches = how_many(gap["patches"], f"{gap['source']} patch", "es")
+    return f"{patches} from {gap['first_patch']}"
+
+
 def clipping_text(clipping: int, rows: int) -> str:
     """Say how many rows clip; nothing if none does."""
-    return f"{clipping} of {rows} rows have a peak above {CLIPS_ABOVE} (column clips)" if clipping else ""
+    return f"{clipping} of {how_many(rows, 'row')} with a peak above {CLIPS_ABOVE} (column clips)" if clipping else ""
 
 
 def accepted(candidates: int, refused: Mapping[str, int]) -> str:
     """Say which share of the candidates was kept, and why others were refused."""
     share = 1 - sum(refused.values()) / max(1, candidates)
-    return f"{share:.1%} of {candidates} candidate patches; refused: {counted(refused) or 'none'}"
+    return f"{share:.1%} of {how_many(candidates, 'candidate patch', 'es')}; refused: {counted(refused) or 'none'}"
 
 
 def counted(values: Mapping[str, Any]) -> str:

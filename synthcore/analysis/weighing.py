@@ -22,6 +22,7 @@ from synthcore.analysis.importance import (
     ProbeResult,
     render_format,
 )
+from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError
 from synthcore.base.quantities import ends
 from synthcore.engine.machine import engine
@@ -49,13 +50,14 @@ class WeightsResult(BaseModel):
 
     @property
     def headline(self) -> str:
-        return f"weights of {Path(self.file).name} from {self.n_base} rows"
+        return f"weights of {Path(self.file).name} from {how_many(self.n_base, 'row')}"
 
     def to_text(self) -> str:
         """Describe it for a terminal."""
-        lines = [f"{self.file}: {len(self.weights) + len(self.categorical)} controls, weighed at {self.n_base} rows"]
-        lines.append(f"  {self.renders} renders, {self.synth_cpu_seconds:.0f} s inside the synth")
-        lines.append(f"  {self.inaudible} controls have weight 0: they don't vary, or were never heard")
+        controls = how_many(len(self.weights) + len(self.categorical), "control")
+        lines = [f"{self.file}: {controls}, weighed at {how_many(self.n_base, 'row')}"]
+        lines.append(f"  {how_many(self.renders, 'render')}, {self.synth_cpu_seconds:.0f} s inside the synth")
+        lines.append(f"  {how_many(self.inaudible, 'control')} of weight 0: never varied, or never heard")
         for what, ranked in (("continuous", self.weights), ("categorical", self.categorical)):
             heaviest = ", ".join(f"{name} {weight:.2f}" for name, weight in list(ranked.items())[:SHOWN])
             lines.append(f"  {what:<12}{heaviest}")
@@ -104,7 +106,7 @@ def weigh(dataset: Dataset, probes: Sequence[ProbeRef], data_dir: Path) -> Weigh
     found = [base for ref in probes for base in _read(data_dir / ref.name).bases]
     bases = [base for base in found if base.moved is not None]
     if not bases:
-        raise DatasetError(f"{dataset.path}: none of {len(found)} rows could be rendered again")
+        raise DatasetError(f"{dataset.path}: none of {how_many(len(found), 'row')} could be rendered again")
     registry, tier = dataset.registry, dataset.spec.tier
     continuous = _scaled(bases, registry.continuous, tier)
     categorical = _scaled(bases, registry.categorical, tier)

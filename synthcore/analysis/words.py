@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.analysis.overview import SHORT, pairs_text, wrapped
+from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.activity import Labels, activity
@@ -242,7 +243,7 @@ def _shape(sound: _Sound, number: str) -> tuple[str, str] | None:
         return "shape", "another one, which this file leaves out"
     shape, init = shapes[int(number) - 1], sound.dataset.registry.init["lfos"][int(number) - 1]
     is_same = canonical_line(shape) == canonical_line(init)
-    return None if is_same else ("shape", builtin_name(shape) or f"drawn, {shape['num_points']} points")
+    return None if is_same else ("shape", builtin_name(shape) or f"drawn, {how_many(shape['num_points'], 'point')}")
 
 
 def _sample(sound: _Sound, _: str) -> tuple[str, str] | None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.analysis.overview import wrapped
+from synthcore.base.counting import how_many
 from synthcore.estimates.room import TYPICAL_RATIO, Bytes, Room, require_fits, require_possible, size
 from synthcore.estimates.times import Times
 from synthcore.estimates.work import Assets, Paces, Work, looked_at
-from synthcore.pipeline.tally import counted, duration, how_many
+from synthcore.pipeline.tally import counted, duration
 from synthcore.settings.generate import Generate
 from synthcore.sources.base import Source
 
@@ -37,6 +38,7 @@ class Estimate(BaseModel):
     output_bytes: int  # merged as requested
     output_bytes_by_copy: int
     output_bytes_virtual: int
+    bytes_error: float  # how far these may be off, as a share of them
     rooms: tuple[Room, ...]
     seconds: float | None
     seconds_low: float | None
@@ -76,6 +78,7 @@ class Estimate(BaseModel):
             output_bytes=needed.output(settings.run.merge),
             output_bytes_by_copy=needed.by_copy,
             output_bytes_virtual=needed.virtual,
+            bytes_error=work.bytes_error(paces),
             rooms=tuple(needed.rooms(settings)),
             seconds=times.total(1.0),
             seconds_low=times.least,
@@ -130,7 +133,12 @@ class Estimate(BaseModel):
         """What it writes, and how much room there is."""
         shards, output = size(self.shard_bytes), size(self.output_bytes)
         free = " and ".join(f"{size(room.free)} free in {room.place}" for room in self.rooms)
-        return f"about {shards} of shards, {output} in {Path(self.output).name}; {free}"
+        return f"about {shards} of shards, {output} in {Path(self.output).name}{self._margin}; {free}"
+
+    @property
+    def _margin(self) -> str:
+        """How sure sizes are."""
+        return f", give or take {self.bytes_error:.0%}" * bool(self.bytes_error)
 
     def lines(self) -> Iterator[str]:
         """Say it at the start of a run, in three lines."""
@@ -142,13 +150,14 @@ class Estimate(BaseModel):
         """Say it for a terminal."""
         extra = f", {self.rows_extra:,} more in whole shards" * bool(self.rows_extra)
         kept = f"{self.acceptance:.0%} of the candidates" if self.acceptance is not None else ""
+        output = f"{size(self.output_bytes_by_copy)}{self._margin}"
         lines = [
             ("rows", f"{self.rows:,} asked for, of {how_many(self.patches, 'patch', 'es')}{extra}"),
             ("shards", f"{self.shards:,}: {self.shards_there:,} are there, {self.shards_to_render:,} to be rendered"),
             ("time", self.time),
             ("accepted", kept + (f"; refused: {counted(self.faults)}" if self.faults else "")),
-            ("shards", f"{size(self.shard_bytes)} to be written"),
-            ("output", f"{size(self.output_bytes_by_copy)}; with --merge virtual {size(self.output_bytes_virtual)}"),
+            ("shards", f"{size(self.shard_bytes)} to be written{self._margin}"),
+            ("output", f"{output}; with --merge virtual {size(self.output_bytes_virtual)}"),
             *(("disk", room.to_text()) for room in self.rooms),
             *(("note", note) for note in self.notes),
         ]
@@ -223,6 +232,6 @@ def _notes(work: Work, times: Times) -> Iterator[str]:
     if times.alone:
         yield f"something else used this machine when that was measured; alone, it takes about {duration(times.alone)}"
     if candidates and faults.total() == candidates:
-        yield f"none of {candidates} candidates was accepted ({counted(faults)}): the run would give up"
+        yield f"none of {how_many(candidates, 'candidate')} was accepted ({counted(faults)}): the run would give up"
     elif times.render is None:
         yield "too few candidates were finished in some seconds to tell how long it takes, or how many are kept"

@@ -44,6 +44,9 @@ RENDER_SECONDS = 5.0  #: wall-clock limit of one render of a rehearsal
 SHARE_OF_SYNTH = 0.8
 #: Twice the standard error of a mean over n candidates, times the root of n: costs differ by 0.7 of the mean.
 SPREAD = 1.4
+#: The same for a row's size, which differs by 0.25 of the mean from patch to patch at tier 1, by 0.12 at tier 3: with
+#: six seeds at tier 1, 13 to 21 kept candidates said 464 to 523 kB where it is 494 kB (docs/measurements.md).
+SPREAD_OF_SIZES = 0.5
 #: Fewer candidates than this tell nothing: their mean may be off by more than half (SPREAD / 8**0.5), the share that is
 #: kept by more still, and as many as there are workers have only waited for processes to start.
 FEW = 8
@@ -74,6 +77,11 @@ class Pace(BaseModel):
     def error(self) -> float:
         """How far a time may be off, as a share of it: twice the standard error, or what machines vary by."""
         return float(max(LEAST_ERROR, SPREAD / self.candidates**0.5))
+
+    @property
+    def size_error(self) -> float:
+        """How far the size of a row may be off, as a share of it: twice the standard error."""
+        return float(SPREAD_OF_SIZES / max(self.accepted, 1) ** 0.5)
 
 
 class Meter:

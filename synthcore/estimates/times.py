@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from synthcore.analysis import importance
+from synthcore.base.counting import how_many
 from synthcore.estimates.pace import alone
 from synthcore.estimates.room import Bytes
 from synthcore.estimates.work import Paces, Work
-from synthcore.pipeline.tally import how_many
 from synthcore.sources.base import PRESET_SOURCES, Source
 from synthcore.vital.controls import installed
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from synthcore.base.errors import DatasetError, SynthcoreError
 from synthcore.base.places import of_output, require_none
 from synthcore.engine.lending import warm_up
-from synthcore.estimates.pace import Pace, Rehearsal, find_shards, pace_of_shards, read_pace, rehearse
+from synthcore.estimates.pace import SPREAD_OF_SIZES, Pace, Rehearsal, find_shards, pace_of_shards, read_pace, rehearse
 from synthcore.pipeline import library
 from synthcore.pipeline.continuing import grown, require_continuable
 from synthcore.pipeline.shard import ShardPlan, plan_shards, supply
@@ -112,9 +112,14 @@ class Work:
         return {**known, **dict(zip(unknown, found, strict=True))}
 
     def stored(self, source: Source) -> StoredBytes | None:
-        """What a finished shard of a source holds; None without one."""
-        ref = next((self.there[plan.index] for plan in self.planned(source) if plan.index in self.there), None)
-        return stored_bytes(self.settings.data_dir / ref.name) if ref else None
+        """What the finished shards of a source hold: the first is read, the others differ in their audio."""
+        refs = [self.there[plan.index] for plan in self.planned(source) if plan.index in self.there]
+        first = stored_bytes(self.settings.data_dir / refs[0].name) if refs else None
+        if first is None:
+            return None
+        besides = refs[0].size - first.row * refs[0].rows
+        audio = sum(ref.size - besides for ref in refs)
+        return StoredBytes(audio / sum(ref.rows for ref in refs), first.assets)
 
     def assets(self) -> dict[Source, Assets]:
         """What the wavetables and shapes of each source take, compressed; from its shards where there are some."""
@@ -130,6 +135,11 @@ class Work:
         from_shards = {source: stored.row for source in sources if (stored := self.stored(source))}
         unknown = dict.fromkeys(sources, ratio * self.spec.render_format.row_bytes)
         return unknown | {source: found for source, found in (known | from_shards).items() if found}
+
+    def bytes_error(self, paces: Paces) -> float:
+        """How far sizes may be off, as a share of them: 0 where every shard is there."""
+        found = [paces.get(source) for source in {plan.source for plan in self.missing}]
+        return max((pace.size_error if pace else SPREAD_OF_SIZES for pace in found), default=0.0)
 
     def _known(self, source: Source) -> Pace | None:
         plans = self.planned(source)

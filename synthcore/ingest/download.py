@@ -18,6 +18,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from synthcore.base.counting import how_many
 from synthcore.base.errors import DownloadError, SpecError
 from synthcore.ingest import archives, repositories
 from synthcore.ingest.remotes import RemoteSource
@@ -79,7 +80,7 @@ class Outcome(BaseModel):
         if self.state == "failed":
             left = f"\n  {self.folder} is left as it was" if Path(self.folder).exists() else ""
             return f"failed      {self.url} {self.reason}{left}\n"
-        size = f"{self.files} files, {self.bytes / MEGABYTE:.1f} MB"
+        size = f"{how_many(self.files, 'file')}, {self.bytes / MEGABYTE:.1f} MB"
         return f"{self.state:<11} {self.url} (licence: {self.licence})\n  {self.folder}: {size}, {self.commit[:19]}\n"
 
 
@@ -116,7 +117,7 @@ class IncompleteDownload(DownloadError):
 
     def __init__(self, report: DownloadReport) -> None:
         reasons = "; ".join(f"{outcome.url} {outcome.reason}" for outcome in report.failed)
-        super().__init__(f"{len(report.failed)} of {len(report.outcomes)} sources failed: {reasons}")
+        super().__init__(f"{len(report.failed)} of {how_many(len(report.outcomes), 'source')} failed: {reasons}")
         self.report = report
 
     def __reduce__(self) -> tuple[type[IncompleteDownload], tuple[DownloadReport]]:

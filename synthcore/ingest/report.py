@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
+from synthcore.base.counting import how_many
 from synthcore.ingest.fidelity import VERDICTS, Fidelity
 from synthcore.storage import collection as file_format
 from synthcore.vital.reading import CHANGING
@@ -107,7 +108,8 @@ class Report(BaseModel):
         """Describe it for people."""
         total = self.totals
         lines = [
-            f"{len(self.files)} presets: {total['accepted']} accepted, {total['duplicate']} duplicates of these, "
+            f"{how_many(len(self.files), 'preset')}: {total['accepted']} accepted, "
+            f"{how_many(total['duplicate'], 'duplicate')} of these, "
             f"{total['approximate']} left out as approximate, {total['refused']} refused",
             *(f"  {name:<12} {text}" for name, text in self._summary() if text),
         ]
@@ -144,7 +146,7 @@ class Report(BaseModel):
 
 def _presets(count: int, one: str, many: str, what: str) -> str:
     """Say something about some presets, with the verb that fits; empty text for none."""
-    return f"{count} {f'preset {one}' if count == 1 else f'presets {many}'} {what}" if count else ""
+    return f"{how_many(count, 'preset')} {one if count == 1 else many} {what}" if count else ""
 
 
 def _in(parts: str) -> str:

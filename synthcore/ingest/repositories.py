@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from synthcore.base.counting import how_many
 from synthcore.base.errors import DownloadError
 from synthcore.base.masking import masked
 from synthcore.ingest.remotes import RemoteSource
@@ -100,7 +101,7 @@ def _require_few(listing: bytes, watch: Watch) -> None:
     sizes = [entry.split(b"\t", 1)[0].split()[3] for entry in listing.split(b"\0")[:-1]]
     if len(sizes) > watch.limits.max_files:
         raise DownloadError(
-            f"holds {len(sizes):,} files, more than {watch.limits.max_files:,}; --max-files allows more"
+            f"holds {how_many(len(sizes), 'file')}, more than {watch.limits.max_files:,}; --max-files allows more"
         )
     watch.require_size(sum(int(size) for size in sizes if size != b"-"))  # a submodule has none
 

@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from synthcore.base.counting import how_many
 from synthcore.base.errors import PresetError
 from synthcore.vital.builtin import SAMPLES
 from synthcore.vital.controls import VITAL_VERSION
@@ -97,7 +98,7 @@ def _samples(content: bytes, size: int) -> NDArray[np.float32]:
 def _require_frames(samples: int, size: int) -> None:
     if not samples or samples % size:
         raise PresetError(
-            f"a recording, not a wavetable: {samples:,} samples are not a whole number of frames of {size:,}"
+            f"a recording, not a wavetable: {how_many(samples, 'sample')}, not a whole number of frames of {size:,}"
         )
     if samples > MAX_FRAMES * size:
         raise PresetError(f"{samples // size:,} frames of {size:,} samples; a wavetable has at most {MAX_FRAMES}")

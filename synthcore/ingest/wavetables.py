@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from synthcore.base.counting import how_many
 from synthcore.base.errors import PresetError, SpecError
 from synthcore.base.hashing import canonical_json, content_hash, file_checksum
 from synthcore.engine.machine import engine
@@ -93,14 +94,15 @@ class CatalogRef(BaseModel):
 
     def to_text(self) -> str:
         """Describe the catalog for people, and say what to do with it."""
+        wavetables = how_many(self.wavetables, "wavetable")
         lines = [
-            f"{self.path}: {self.wavetables} wavetables, {len(builtin())} of them built in, {self.found} found",
-            f"read {self.files} files with {self.seen} wavetables, equal ones included",
+            f"{self.path}: {wavetables}, {len(builtin())} of them built in, {self.found} found",
+            f"read {how_many(self.files, 'file')} with {how_many(self.seen, 'wavetable')}, equal ones included",
         ]
         if self.names:
             lines.append("most frequent: " + ", ".join(f"{name or '(unnamed)'} {count}" for name, count in self.names))
         if self.refused:
-            lines.append(f"left out {len(self.refused)} files:")
+            lines.append(f"left out {how_many(len(self.refused), 'file')}:")
             lines += [f"  {refusal.file}: {refusal.reason}" for refusal in self.refused[:SHOWN]]
         if len(self.refused) > SHOWN:
             lines.append(f"  and {len(self.refused) - SHOWN} more; --json lists them all")

@@ -12,6 +12,7 @@ from synthcore.analysis.comparison import Comparison, compare
 from synthcore.analysis.inspection import Inspection
 from synthcore.analysis.usage import Usage
 from synthcore.base import progress
+from synthcore.base.counting import how_many
 from synthcore.base.progress import Progress
 from synthcore.engine.faults import REASONS
 from synthcore.page.charts import Histogram, Measure, draw_histograms, silhouette
@@ -33,7 +34,7 @@ class Share:
     name: str
     count: int
     share: float
-    bar: float  # length, 1 for the largest; 0 for what is added up
+    bar: float | None  # length, 1 for the largest; None for what is added up, which may be more than the largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,5 +242,5 @@ def _ranked(counts: dict[str, int], whole: int) -> list[Share]:
     largest = max([1, *counts.values()])
     shares = [Share(name, count, count / max(1, whole), count / largest) for name, count in ranked[:LISTED]]
     if rest := sum(count for _, count in ranked[LISTED:]):
-        shares.append(Share(f"{len(ranked) - LISTED} others", rest, rest / max(1, whole), 0.0))
+        shares.append(Share(how_many(len(ranked) - LISTED, "other"), rest, rest / max(1, whole), None))
     return shares

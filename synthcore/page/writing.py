@@ -14,6 +14,7 @@ from markupsafe import Markup
 from synthcore.analysis.comparison import Comparison
 from synthcore.analysis.inspection import Inspection
 from synthcore.base.atomic import atomic_path
+from synthcore.base.counting import how_many
 from synthcore.base.errors import SpecError
 from synthcore.page.content import Content, gather, gather_both
 from synthcore.page.nearness import NearnessContent
@@ -119,6 +120,6 @@ def _fill(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["breakable"] = Markup("_<wbr>")
+    environment.globals |= {"breakable": Markup("_<wbr>"), "how_many": how_many}
     style = Markup((files(__package__) / "page.css").read_text())
     return f"{BEGINNING}\n{environment.get_template(template).render(style=style, **values)}\n"

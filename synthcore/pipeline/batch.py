@@ -35,6 +35,8 @@ class Batch(BaseModel):
     @property
     def name(self) -> str:
         """Its shards, in words."""
+        if self.shards == 1:
+            return f"shard {self.first:04d}"
         return f"shards {self.first:04d} to {self.first + self.shards - 1:04d}"
 
     def plans(self, data_dir: Path) -> list[ShardPlan]:

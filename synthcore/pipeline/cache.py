@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.analysis.inspection import new_table, text_of
 from synthcore.base.atomic import is_being_written
+from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError, SynthcoreError
 from synthcore.base.hashing import file_checksum
 from synthcore.engine.machine import engine
@@ -96,7 +97,7 @@ class PruneResult(BaseModel):
         """Write it for a terminal."""
         lines = [f"{entry.path} ({entry.bytes / 1e6:.1f} MB): {entry.why or entry.state}" for entry in self.entries]
         done = "would remove" if self.dry_run else "removed"
-        return "\n".join([*lines, f"{done} {len(self.entries)} files, {self.bytes / 1e6:.1f} MB"]) + "\n"
+        return "\n".join([*lines, f"{done} {how_many(len(self.entries), 'file')}, {self.bytes / 1e6:.1f} MB"]) + "\n"
 
 
 class VerifyResult(BaseModel):
@@ -110,7 +111,7 @@ class VerifyResult(BaseModel):
     def to_text(self) -> str:
         """Write it for a terminal."""
         mend = "" if not self.damaged else "; a run that needs one renders it again\n  " + "\n  ".join(self.damaged)
-        return f"{self.checked} shards read, {len(self.damaged)} gone or damaged{mend}\n"
+        return f"{how_many(self.checked, 'shard')} read, {len(self.damaged)} gone or damaged{mend}\n"
 
 
 def survey(data_dir: Path, records: Records) -> Cache:

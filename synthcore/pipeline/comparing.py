@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from synthcore.base.counting import how_many
 from synthcore.base.errors import PresetError, SpecError
 from synthcore.ingest.files import walk
 from synthcore.ingest.recordings import AUDIO_ENDINGS, find_recordings
@@ -146,7 +147,9 @@ def _plan_others(
         played = [performance.note for performance in theirs[0].played] if theirs else []
         remarks = [f"presets are played as the rows are, at note {', '.join(map(str, played))}"] if played else []
         if others.presets.repeated:
-            remarks.append(f"{others.presets.repeated} files repeat the patch of another: it is compared once")
+            remarks.append(
+                f"a patch that several files hold is compared once: {how_many(others.presets.repeated, 'file')} less"
+            )
         there = len(collection.presets) * len(played)
     elif others.kind == "recordings":
         files = find_recordings(others.path)
@@ -159,7 +162,9 @@ def _plan_others(
             remarks = _unlike_notes(dataset, other) if not notes else []
     taken = sum(one.sounds for one in theirs)
     if taken < there:
-        remarks.append(f"{taken} of {there} sounds of {others.path.name} are compared, evenly spaced; see --sounds")
+        remarks.append(
+            f"compared: {taken} of {how_many(there, 'sound')} of {others.path.name}, evenly spaced; see --sounds"
+        )
     return [*theirs], remarks
 
 

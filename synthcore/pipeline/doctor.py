@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.analysis.inspection import new_table, text_of
 from synthcore.base import places
+from synthcore.base.counting import how_many
 from synthcore.base.errors import SynthcoreError
 from synthcore.base.places import Obstacle
 from synthcore.engine.machine import engine
@@ -71,7 +72,7 @@ class Diagnosis(BaseModel):
             table.add_row(finding.check, finding.state, what)
         removed = "".join(f"removed {name}\n" for name in self.repaired)
         counts = {state: sum(f.state == state for f in self.findings) for state in ("problem", "warning")}
-        verdict = ", ".join(f"{count} {state}{'s' * (count > 1)}" for state, count in counts.items() if count)
+        verdict = ", ".join(how_many(count, state) for state, count in counts.items() if count)
         return f"{text_of([table])}{removed}{verdict or 'nothing is wrong'}\n"
 
 
@@ -123,7 +124,7 @@ def _what_is_wrong(requirement: Requirement) -> str:
 
 def _controls() -> Iterator[Finding]:
     registry = Registry.from_synth()
-    what = f"the synth starts, and has {len(registry.controls)} controls"
+    what = f"the synth starts, and has {how_many(len(registry.controls), 'control')}"
     yield Finding(check="controls", state="ok", what=what)
 
 
@@ -221,7 +222,7 @@ def _shards(folder: Path, records: Records) -> Iterator[Finding]:
 def _left_over(folder: Path, records: Records) -> Iterator[Finding]:
     stale = [entry.path for entry in _stale(folder, records)]
     if stale:
-        what = f"{len(stale)} files of killed runs: {_some(stale)}"
+        what = f"{how_many(len(stale), 'file')} of killed runs: {_some(stale)}"
         yield Finding(check="left over", state="warning", what=what, todo="synthcore doctor --repair")
     else:
         yield Finding(check="left over", state="ok", what=f"nothing of killed runs that is over {STALE_HOURS:g} h old")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from synthcore.base.counting import how_many
 from synthcore.base.errors import IncompleteDataset, SynthcoreError
 from synthcore.pipeline.shard import ShardPlan
-from synthcore.pipeline.tally import how_many
 from synthcore.storage.refs import Gap, ShardRef
 
 #: When so many shards have failed and none was made, the cause is taken to affect all.

@@ -16,6 +16,7 @@ from synthcore.analysis.inspection import new_table, text_of
 from synthcore.analysis.nearness import WORST, Figures, Spread, figures, find_nearest
 from synthcore.analysis.telling import COMPONENTS, FOLDS
 from synthcore.base import shell
+from synthcore.base.counting import how_many
 from synthcore.base.errors import SpecError
 from synthcore.pipeline.sketching import StoredSketches
 from synthcore.pipeline.sounds import NamedSound
@@ -88,8 +89,8 @@ class Nearness(BaseModel):
     def to_text(self) -> str:
         """Describe it for a terminal."""
         head = [
-            f"{shell.typed(Path(self.file))}: {self.rows} rows",
-            f"{shell.typed(Path(self.other))}: {self.sounds} sounds ({self.kind})",
+            f"{shell.typed(Path(self.file))}: {how_many(self.rows, 'row')}",
+            f"{shell.typed(Path(self.other))}: {how_many(self.sounds, 'sound')} ({self.kind})",
             f"distance: {self.distance}",
             *(f"- {remark}" for remark in (*self.remarks, *self._left_out())),
         ]
@@ -124,7 +125,7 @@ class Nearness(BaseModel):
             first = next(one.name for one in self.left_out if one.reason == reason)
             yield f"left out: {count} ({first}{', ...' * (count > 1)}): {reason}"
         if len(reasons) > SHOWN:
-            yield f"left out for {len(reasons) - SHOWN} other reasons: --json names all"
+            yield f"left out for {how_many(len(reasons) - SHOWN, 'other reason')}: --json names all"
 
     def _commands(self) -> Iterator[str]:
         """How to listen to the farthest sound and to its nearest row."""
@@ -186,7 +187,7 @@ def _changes(side: StoredSketches) -> Iterator[str]:
     """Say what was done to sounds before they could be compared, and to how many."""
     counts = Counter(change for changes in side.changes for change in changes.split(", ") if change)
     for change, count in sorted(counts.items()):
-        yield f"{count} of {len(side.changes)} sounds were {change} to compare them"
+        yield f"{change} to be compared: {count} of {how_many(len(side.changes), 'sound')}"
 
 
 def _listed(title: str, pairs: Sequence[Pair]) -> Table:

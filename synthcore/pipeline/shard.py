@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.base import progress
 from synthcore.base.atomic import atomic_path
+from synthcore.base.counting import how_many
 from synthcore.base.errors import EngineMismatch, LowAcceptance
 from synthcore.base.hashing import content_hash, file_checksum
 from synthcore.engine import faults
@@ -390,7 +391,7 @@ class ShardWork:
             self._given_up = True
             table = ", ".join(f"{reason} {count}" for reason, count in self.faults.most_common())
             raise LowAcceptance(
-                f"shard {self.plan.index} accepted {self._accepted} of {self.candidates} candidates (patch "
-                f"{candidate.index} was tried {candidate.attempt + 1} times); refused: {table}. "
+                f"shard {self.plan.index} accepted {self._accepted} of {how_many(self.candidates, 'candidate')} "
+                f"(patch {candidate.index} was tried {how_many(candidate.attempt + 1, 'time')}); refused: {table}. "
                 "Loosen min_rms_dbfs or max_peak, hold the note longer, or widen the notes; for repeats, play one note"
             )

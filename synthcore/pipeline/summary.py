@@ -18,9 +18,10 @@ from synthcore.analysis.overview import (
     count_clipping,
     pairs_text,
 )
+from synthcore.base.counting import how_many
 from synthcore.base.shell import command, typed
 from synthcore.engine.faults import REASONS
-from synthcore.pipeline.tally import duration, how_many
+from synthcore.pipeline.tally import duration
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.refs import DatasetRef, Gap, ShardRef
@@ -140,7 +141,7 @@ class Summary(BaseModel):
     @property
     def headline(self) -> str:
         lacking = f", without {how_many(len(self.gaps), 'shard')} that failed" if self.gaps else ""
-        return f"{self.rows} rows of tier {self.spec.tier} in {Path(self.output).name}{lacking}"
+        return f"{how_many(self.rows, 'row')} of tier {self.spec.tier} in {Path(self.output).name}{lacking}"
 
     @property
     def throughput(self) -> str:

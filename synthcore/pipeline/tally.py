@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from synthcore.base.counting import how_many
 from synthcore.base.progress import Progress
 from synthcore.pipeline.shard import ShardPlan
 from synthcore.storage.refs import Gap, ShardRef
@@ -130,7 +131,8 @@ class Tally:
 
     def of_shard(self, plan: ShardPlan) -> str:
         """Say that a shard has been rendered, and how far the run is."""
-        line = f"shard {self.shards_done} of {self.shards}: {plan.rows:,} rows, {self.rows_per_second:.1f} rows/s"
+        rows = how_many(plan.rows, "row")
+        line = f"shard {self.shards_done} of {self.shards}: {rows}, {self.rows_per_second:.1f} rows/s"
         left = self.seconds_left
         return f"{line}, {duration(left)} left" if left and self.rows_done < self.rows else line
 
@@ -195,17 +197,6 @@ def _failed_row(plan: ShardPlan, gap: Gap) -> dict[str, Cell]:
 def counted(counts: Mapping[str, int]) -> str:
     """Write counts in a line, the largest first."""
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
-
-
-def how_many(count: int, thing: str, ending: str = "s") -> str:
-    """Write a number of things, one of them in the singular.
-
-    Examples
-    --------
-    >>> how_many(1, "shard"), how_many(1200, "row")
-    ('1 shard', '1,200 rows')
-    """
-    return f"{count:,} {thing}{ending if count != 1 else ''}"
 
 
 def duration(seconds: float) -> str:

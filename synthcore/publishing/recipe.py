@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.base import progress
+from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError, SpecError
 from synthcore.engine.client import Performances
 from synthcore.engine.machine import engine
@@ -56,7 +57,7 @@ class RecipeResult(BaseModel):
     def to_text(self) -> str:
         """Write it for a terminal."""
         return (
-            f"{self.path}: {self.rows} rows without audio, digest {self.digest}\n"
+            f"{self.path}: {how_many(self.rows, 'row')} without audio, digest {self.digest}\n"
             f"  assets    {self.assets_kept} kept, {self.assets_left_out} of other people left out\n"
             f"\nnext:\n  synthcore render {self.path} --assets FOLDER_OF_PRESETS -o again.h5\n"
         )
@@ -79,10 +80,11 @@ class RenderResult(BaseModel):
 
     def to_text(self) -> str:
         """Write it for a terminal."""
-        text = f"{self.path}: {self.rows} rows rendered, {self.exact} of them the recipe's audio bit for bit\n"
+        rows, differing = how_many(self.rows, "row"), how_many(len(self.differing_rows), "row")
+        text = f"{self.path}: {rows} rendered, {self.exact} of them the recipe's audio bit for bit\n"
         if self.differing_rows:
             where = "" if self.same_machine_type else ", as can be on another type of machine than it was made on"
-            text += f"  {len(self.differing_rows)} rows differ{where}; the first is row {self.differing_rows[0]}\n"
+            text += f"  {differing} of other audio{where}; the first is row {self.differing_rows[0]}\n"
         return text
 
 
@@ -211,8 +213,9 @@ def _gather(recipe: Dataset, folders: Sequence[Path], workers: int) -> dict[str,
     if missing:
         where = ", ".join(map(str, (*folders, *catalogs))) or "any folder, as none was named"
         raise SpecError(
-            f"{len(missing)} of the {len(wanted)} assets that {recipe.path} leaves out are not in {where}; needed for "
-            f"{_needed_for(recipe, missing)}; name the presets' folders with --assets (synthcore inspect lists them)"
+            f"{recipe.path} leaves out {how_many(len(wanted), 'asset')}, and {len(missing)} can't be found in {where}; "
+            f"needed for {_needed_for(recipe, missing)}; name the presets' folders with --assets "
+            "(synthcore inspect lists them)"
         )
     return {name: found[name] for name in wanted}
 
@@ -244,4 +247,4 @@ def _needed_for(recipe: Dataset, missing: Sequence[str]) -> str:
             if lacking & {*patch.wavetables, *patch.extras}:
                 named.update(dict.fromkeys(files.get(p.decode(), p.decode()) for p in of if p))
     shown = list(named)[:SHOWN]
-    return ", ".join(shown) + (f" and {len(named) - SHOWN} more presets" if len(named) > SHOWN else "")
+    return ", ".join(shown) + (f" and {how_many(len(named) - SHOWN, 'more preset')}" if len(named) > SHOWN else "")

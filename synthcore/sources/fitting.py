@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.base.atomic import atomic_path
+from synthcore.base.counting import how_many
 from synthcore.base.errors import SpecError
 from synthcore.sources.collection import Collection
 from synthcore.sources.prior_rows import LEVELS
@@ -50,7 +51,7 @@ def fit_priors(collection: Collection, registry: Registry) -> dict[str, Any]:
     """
     patches = [preset.patch for preset in collection.presets]
     if len(patches) < LEAST_PRESETS:
-        raise SpecError(f"{len(patches)} presets are too few to tell what people do; it takes {LEAST_PRESETS}")
+        raise SpecError(f"{how_many(len(patches), 'preset')}, too few to tell what people do; it takes {LEAST_PRESETS}")
     values = np.array([_values(patch, registry) for patch in patches])
     licences = sorted({preset.licence for preset in collection.presets})
     return {
@@ -80,9 +81,10 @@ class FittedPriors(BaseModel):
 
     def to_text(self) -> str:
         """Describe it for a terminal."""
+        controls, kinds = how_many(self.controls, "control"), how_many(self.connections, "kind")
         lines = (
             ("presets", f"{self.presets}; {self.licence}"),
-            ("habits", f"of {self.controls} controls, {self.connections} kinds of modulation routes"),
+            ("habits", f"of {controls}, {kinds} of modulation routes"),
             ("priors", self.priors),
         )
         rows = "".join(f"  {name:9} {text}\n" for name, text in lines)
@@ -182,7 +184,7 @@ def _habits(values: Values, is_modulated: NDArray[np.bool_], registry: Registry)
             counted = is_on[:, place]
         known, left = values[counted, place], moved[counted, place]
         if len(known):
-            yield {"control": control.name, **_habit(control, known, left), "measured": f"{len(known)} presets"}
+            yield {"control": control.name, **_habit(control, known, left), "measured": how_many(len(known), "preset")}
 
 
 def _habit(control: Control, known: Values, left: NDArray[np.bool_]) -> Row:
@@ -281,7 +283,7 @@ def _modulation(patches: Sequence[Patch], registry: Registry) -> Row:
         "bipolar": round(float(np.mean([route.is_bipolar for route in routes] or [False])), 3),
         "stereo": round(float(np.mean([route.is_stereo for route in routes] or [False])), 3),
         "numbers": numbers,
-        "measured": f"{len(routes)} connections",
+        "measured": how_many(len(routes), "connection"),
     }
 
 
@@ -306,7 +308,7 @@ def _wavetables(patches: Sequence[Patch], values: Values, registry: Registry) ->
     is_init = np.array([[own == there for own, there in zip(init, p.wavetables, strict=True)] for p in patches])
     return {
         "init": round(float(is_init[on].mean()) if on.any() else 0.0, 3),
-        "measured": f"{int(on.sum())} oscillators",
+        "measured": how_many(int(on.sum()), "oscillator"),
     }
 
 
@@ -329,5 +331,5 @@ def _shapes(collection: Collection, registry: Registry) -> Row:
         "lfo": round(float(np.mean(lfos or [False])), 3),
         "curve": round(curves / max(1, connections), 3),
         "reason": "as often as people draw them",
-        "measured": f"{len(lfos)} LFOs, {connections} connections",
+        "measured": f"{how_many(len(lfos), 'LFO')}, {how_many(connections, 'connection')}",
     }

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError
 from synthcore.engine.machine import Engine
 from synthcore.engine.rendering import Performance
@@ -104,7 +105,7 @@ class Dataset:
         return len(self._reader)
 
     def __repr__(self) -> str:
-        return f"Dataset({str(self.path)!r}: {len(self)} rows, tier {self.spec.tier})"
+        return f"Dataset({str(self.path)!r}: {how_many(len(self), 'row')}, tier {self.spec.tier})"
 
     def __getitem__(self, rows: int | Rows) -> Row:
         if isinstance(rows, int | np.integer):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError
 from synthcore.base.hashing import canonical_json
 from synthcore.base.quantities import Span, ends
@@ -330,7 +331,7 @@ def _require_rows(file: h5py.File, path: str) -> None:
         raise DatasetError(f"{path} is damaged: its columns are not of one length; generate it again")
     size = file.id.get_filesize()
     if any(column.nbytes > DEFLATED_AT_MOST * size for column in columns if not column.is_virtual):
-        raise DatasetError(f"{path} claims {len(columns[0]):,} rows, more than its {size:,} bytes can hold")
+        raise DatasetError(f"{path} claims {how_many(len(columns[0]), 'row')}, more than its {size:,} bytes can hold")
 
 
 class ContentDigest:

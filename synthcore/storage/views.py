@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError, FileUnavailable
 from synthcore.storage.opening import MAKE_AGAIN, open_file, reason_of
 from synthcore.storage.rows import read_rows
@@ -116,7 +117,8 @@ class View:
             or (column.shape[1:], column.dtype) != (self._row, self._dtype)
             or column.shape[0] < needed
         ):
-            raise _wrong(self._path, part, f"has fewer than {needed} rows of {self._name} of the right shape")
+            rows = how_many(needed, "row")
+            raise _wrong(self._path, part, f"has fewer than {rows} of {self._name} of the right shape")
         return column
 
     def _part(self, source: Any) -> _Part:

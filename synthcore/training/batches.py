@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError, SpecError
 from synthcore.base.quantities import Span
 from synthcore.sources.splits import Split
@@ -96,9 +97,11 @@ class Order:
         else:
             batches = -(-rows // (self.ranks * self.batch_size))
         if not 0 < batches * self.ranks <= rows:
+            given, ranks = how_many(rows, "row"), how_many(self.ranks, "rank")
+            dropped = " with the last one dropped" * self.drop_last
             raise SpecError(
-                f"{rows} rows don't give {self.ranks} rank(s) equally many batches of {self.batch_size}"
-                f"{' with the last one dropped' if self.drop_last else ''}; choose another batch size, or fewer ranks"
+                f"{given} can't give {ranks} equally many batches of {self.batch_size}{dropped}; choose another batch "
+                "size, or fewer ranks"
             )
         return batches
 

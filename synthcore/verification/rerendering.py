@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.base import progress
+from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError
 from synthcore.base.quantities import Span
 from synthcore.engine.chunk import inflate
@@ -60,7 +61,7 @@ class Verdict(BaseModel):
             if self.same_machine_type
             else f"within {self.tolerance_db:g} dB, as this is another type of machine than it was made on"
         )
-        lines = [f"{self.file}: {self.checked} rows rendered again and compared {how}"]
+        lines = [f"{self.file}: {how_many(self.checked, 'row')} rendered again and compared {how}"]
         lines.append(f"  exact {self.exact}, differing {self.differing}")
         if self.worst_db is not None:
             lines.append(f"  the largest difference is {self.worst_db:.1f} dB, relative to its row")

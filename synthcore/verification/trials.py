@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.base import progress
+from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError
 from synthcore.engine.client import Performances, Renderer
 from synthcore.engine.lending import borrow_renderer
@@ -65,7 +66,7 @@ class ActivityVerdict(BaseModel):
         """Write it for a terminal."""
         share = self.active_unchanged / max(1, self.active_moved)
         lines = [
-            f"{self.file}: controls of {self.rows} rows moved, one at a time",
+            f"{self.file}: controls of {how_many(self.rows, 'row')} moved, one at a time",
             f"  inactive  {self.inactive_moved} moved, {len(self.wrong)} changed the sound",
             f"  active    {self.active_moved} moved, {self.active_unchanged} changed nothing ({share:.1%})",
         ]

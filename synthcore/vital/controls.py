@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from synthcore.base.counting import how_many
 from synthcore.base.errors import EngineMismatch, SynthcoreError
 from synthcore.base.hashing import canonical_json
 
@@ -198,18 +199,18 @@ def differences(theirs: Registry, ours: Registry) -> list[str]:
     """Describe how two registries differ: names missing or new, controls and routes changed."""
     found = []
     pairs: list[tuple[str, Sequence[str], Sequence[str]]] = [
-        ("controls", list(theirs.by_name), list(ours.by_name)),
-        ("modulation sources", theirs.sources, ours.sources),
-        ("modulation destinations", theirs.destinations, ours.destinations),
+        ("control", list(theirs.by_name), list(ours.by_name)),
+        ("modulation source", theirs.sources, ours.sources),
+        ("modulation destination", theirs.destinations, ours.destinations),
     ]
     for what, old, new in pairs:
         for verb, names in (("lacks", set(old) - set(new)), ("adds", set(new) - set(old))):
             if names:
-                found.append(f"the installed vita {verb} {len(names)} {what} ({_some(names)})")
+                found.append(f"the installed vita {verb} {how_many(len(names), what)} ({_some(names)})")
     both = theirs.by_name.keys() & ours.by_name.keys()
     changed = {n for n in both if theirs.by_name[n] != ours.by_name[n]}
     if changed:
-        found.append(f"{len(changed)} controls have another range, default or options ({_some(changed)})")
+        found.append(f"another range, default or options: {how_many(len(changed), 'control')} ({_some(changed)})")
     return found or ["the init preset or the order of names changed"]
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from synthcore.base.counting import how_many
 from synthcore.base.errors import PresetError
 
 
@@ -90,7 +91,7 @@ def decode(text: Any, least: int, where: str) -> bytes:
     except ValueError as error:
         raise PresetError(f"{where} isn't base64") from error
     if len(decoded) < least:
-        raise PresetError(f"{where} holds {len(decoded)} bytes; {least} are needed")
+        raise PresetError(f"{where} holds {how_many(len(decoded), 'byte')}; {least} are needed")
     return decoded
 
 

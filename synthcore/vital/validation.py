@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from synthcore.base.counting import how_many
 from synthcore.base.errors import PresetError
 from synthcore.vital.controls import Registry
 from synthcore.vital.fields import (
@@ -260,7 +261,8 @@ def _require_line(line: Any, where: str, point: Span = POINT) -> None:
     needed = max(int(line["num_points"]), min(len(powers), MAX_POINTS))
     if len(powers) < line["num_points"] or len(points) < 2 * needed:
         raise PresetError(
-            f"{where} says it has {line['num_points']} points, but holds {len(points) / 2:g} and {len(powers)} powers"
+            f"{where} says it has {how_many(line['num_points'], 'point')}, but holds {len(points) / 2:g} and "
+            f"{how_many(len(powers), 'power')}"
         )
     for value in points:
         require_number(value, point, f"{where}: points")

@@ -79,7 +79,7 @@ def test_a_few_patches_tell_nothing(each_tier):
     with Dataset(each_tier.path) as dataset:
         found = measure_coverage(dataset)
     assert found.patches == 8  # of 15 rows: patches are counted, not notes
-    assert "8 patches drawn from the priors are too few to tell; it takes 40" in found.thin_unknown
+    assert "8 patches drawn from the priors, too few to tell; it takes 40" in found.thin_unknown
     assert (found.thin, found.filled) == ({}, {})
 
 

@@ -196,7 +196,7 @@ def test_what_could_not_be_rendered_does_not_count(tier_1, tmp_path):
         volume, level = (found.continuous[names.index(name)] for name in ("volume", "osc_1_level"))
         assert volume == pytest.approx(4 * level)
         assert [found.method[k] for k in ("n_base", "bases_lost", "controls_lost")] == [2, 1, 1]
-        with pytest.raises(DatasetError, match="none of 1 rows could be rendered again"):
+        with pytest.raises(DatasetError, match="none of 1 row could be rendered again"):
             weighing.weigh(dataset, fake_refs(tmp_path / "none", gone), tmp_path / "none")
 
 

@@ -133,7 +133,12 @@ def test_shards_that_are_there_are_not_rendered_and_tell_the_pace(wish: Any, tmp
     assert (more.shards, more.shards_there, more.shards_to_render, more.rows_to_render) == (4, 2, 2, 12)
     assert more.measured.startswith("as shards that are there took")
     assert not (data_dir / "paces").exists()
-    assert estimate(wish("-n", 9)).steps[0].startswith("merge 2 shards")
+    assert 0 < more.bytes_error < pace.SPREAD_OF_SIZES
+    assert more.to_text().count(f"give or take {more.bytes_error:.0%}") == 2
+    same = estimate(wish("-n", 9))
+    assert same.steps[0].startswith("merge 2 shards")
+    assert same.bytes_error == 0
+    assert same.output_bytes == pytest.approx(made.ref.size, rel=0.05)
     done = estimate(wish("-n", 9, "-o", made.path))
     assert (done.steps, done.shard_bytes, done.output_bytes) == (("nothing: all of it is there",), 0, 0)
     assert len(looked_at(wish("-n", 9, "--refresh", "render"))[0].missing) == 2
@@ -290,6 +295,7 @@ def measured(seconds_each: float, candidates: int = 100) -> Pace:
 def test_a_meter_measures_from_when_every_worker_has_begun() -> None:
     found = measured(0.5)
     assert (found.candidates, found.accepted, found.row_bytes) == (100, 80, 1000.0)
+    assert found.size_error == pytest.approx(pace.SPREAD_OF_SIZES / 80**0.5)
     assert found.per_second == pytest.approx(4.0)
     assert measured(0.5, candidates=1).per_second == pytest.approx(pace.alone(0.5, 2))
     assert Meter(2).pace("run") is None

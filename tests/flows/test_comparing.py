@@ -91,7 +91,7 @@ def test_recordings_are_compared_and_both_pages_show_it(files: Any) -> None:
         soundfile.write(files.folder / "mine" / f"{name}.wav", chance.normal(0, 0.1, (5_000, 1)), 16_000)
     done = files.run("compare", "x.h5", "mine", "--html", "near.html", "--data-dir", "data")
     assert done.returncode == 0, done.stderr
-    assert "- 6 of 6 sounds were resampled to compare them" in done.stdout
+    assert "- resampled to be compared: 6 of 6 sounds" in done.stdout
     assert "a.wav" in (files.folder / "near.html").read_text()
     settings = {"SYNTHCORE_DATA_DIR": "data"}
     shown = files.run("inspect", "x.h5", "--html", "page.html", "--near", "mine", "--json", env=settings)

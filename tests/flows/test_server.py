@@ -74,8 +74,12 @@ def test_a_server_ends_when_idle_and_one_of_a_run_alone_with_the_run(
 @pytest.mark.slow
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "prefect.db").write_text("not a database")
+    started = server.alone(tmp_path)
     with pytest.raises(SynthcoreError, match=r"ended before it answered: .*not a database.*shared-server.log\)"):
-        server.alone(tmp_path).require_ready(server.log_of(tmp_path))
+        started.require_ready(server.log_of(tmp_path))
+    assert started.process is not None
+    assert started.process.stdin is not None
+    assert started.process.stdin.closed
 
 
 def test_who_asks_keeps_the_server_from_being_idle() -> None:

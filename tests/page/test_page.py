@@ -28,7 +28,7 @@ from synthcore.page import content
 from synthcore.page import details as page_details
 from synthcore.page.charts import TOP, Measure, draw_histograms, silhouette
 from synthcore.page.clips import encode_sound
-from synthcore.page.writing import BEGINNING, require_replaceable, write_page
+from synthcore.page.writing import BEGINNING, require_replaceable, write_comparison, write_page
 from synthcore.storage.dataset import Dataset
 from tests.browser import CHROMIUM, Tab, browser
 
@@ -214,6 +214,15 @@ def test_importance_weights_are_ranked(tier_1: Any, forge: Any, plain: Read) -> 
     assert ranked.count("0.00 ±") == 80  # the rest of the tier's 82, and none of a higher tier
 
 
+def test_what_is_added_up_has_no_bar(tier_1: Any, forge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "LISTED", 1)
+    page = page_of(forge(tier_1))
+    tables = re.findall(r'<table class="ranked">.*?</table>', page, re.DOTALL)
+    ranked = [line for table in tables for line in table.split("<tr>")[2:]]
+    assert len({"others" in line for line in ranked}) == 2
+    assert ['class="bar"' in line for line in ranked] == ["others" not in line for line in ranked]
+
+
 def test_a_histogram_takes_its_colours_from_the_page_and_holds_no_address() -> None:
     (drawn,) = draw_histograms([Measure("x", "Title <&>", "Hz", np.geomspace(20, 20_000, 50), is_log=True, mark=100.0)])
     assert "<&>" not in drawn.svg
@@ -373,6 +382,22 @@ DECODE = """(async () => {
   return Promise.all(wanted);
 })()"""
 
+#: The words that stand in more than one line, of all that a page can show. Hashes in `code` may.
+BROKEN = """(() => {
+  document.querySelectorAll("details").forEach((one) => { one.open = true; });
+  const broken = [], texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    if (texts.currentNode.parentElement.closest("code, .unseen")) continue;
+    for (const word of texts.currentNode.data.matchAll(/[^\\W_]+/g)) {
+      const range = document.createRange();
+      range.setStart(texts.currentNode, word.index);
+      range.setEnd(texts.currentNode, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map((line) => line.top)).size > 1) broken.push(word[0]);
+    }
+  }
+  return broken;
+})()"""
+
 
 @pytest.fixture(scope="module")
 def hostile_page(tier_3: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -401,6 +426,18 @@ def test_it_is_readable_at_every_width_light_and_dark(tab: Tab, hostile_page: Pa
         inks = tab.run("getComputedStyle(document.querySelector('.chart text')).fill")
         assert inks == tab.run("getComputedStyle(document.body).color")
     assert len(papers) == 2
+
+
+@in_a_browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_word_is_broken_in_two(tab: Tab, tier_1: Any, tier_3: Any, tmp_path: Path, width: int) -> None:
+    page = tmp_path / "page.html"
+    with Dataset(tier_1.path) as one, Dataset(tier_3.path) as other:
+        for write in (lambda: write_page(other, page), lambda: write_comparison(one, other, page)):
+            write()
+            tab.show(page, width)
+            assert tab.run(BROKEN) == []
+            assert tab.run("document.documentElement.scrollWidth") <= width
 
 
 @in_a_browser

@@ -226,7 +226,7 @@ def test_a_preset_or_a_variation_that_clips_is_kept_and_marked(loud, short, tmp_
         assert verify(dataset, None, tolerance_db=-60, workers=2).exact == len(dataset)
         found = inspect(dataset)
         assert "which clips" in describe(dataset, 0).to_text()
-    says = f"{clips.sum()} of 10 rows have a peak above 0.99 (column clips)"
+    says = f"{clips.sum()} of 10 rows with a peak above 0.99 (column clips)"
     assert says in found.to_text()
     assert "max_peak 0.99 where drawn, any of presets" in " ".join(found.to_text().split())
     stats = RunStats(cached=0, rows_rendered=10, seconds=1.0, data_dir=made.data_dir)

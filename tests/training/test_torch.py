@@ -170,9 +170,9 @@ def test_a_share_must_not_be_guessed(learnable, monkeypatch):
 
 
 def test_too_few_rows_are_said_before_the_first_epoch(learnable):
-    with pytest.raises(SpecError, match="5 rows don't give 6 rank"):
+    with pytest.raises(SpecError, match="5 rows can't give 6 ranks"):
         BatchStream(Examples(learnable, split="val"), Order(4, share=(0, 6)))
-    with pytest.raises(SpecError, match="15 rows don't give 1 rank"):
+    with pytest.raises(SpecError, match="15 rows can't give 1 rank "):
         ShuffledBatches(RowDataset(learnable), Order(16, drop_last=True))
 
 

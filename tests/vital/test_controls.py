@@ -216,11 +216,11 @@ def _with_another_init(registry):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (_without_volume, r"adds 1 controls \(volume\)"),
-        (_with_a_knob, r"lacks 1 controls \(zz_knob\)"),
-        (_with_a_wider_volume, r"1 controls have another range, default or options \(volume\)"),
-        (_with_another_source, r"lacks 1 modulation sources \(lfo_9\)"),
-        (_without_a_destination, "adds 1 modulation destinations"),
+        (_without_volume, r"adds 1 control \(volume\)"),
+        (_with_a_knob, r"lacks 1 control \(zz_knob\)"),
+        (_with_a_wider_volume, r"another range, default or options: 1 control \(volume\)"),
+        (_with_another_source, r"lacks 1 modulation source \(lfo_9\)"),
+        (_without_a_destination, "adds 1 modulation destination"),
         (_with_another_init, "the init preset or the order of names changed"),
     ],
 )

@@ -620,7 +620,7 @@ def test_a_wavetable_has_up_to_257_frames(tmp_path):
 
 
 NOT_A_TABLE = {
-    "a recording": (wav(waves(1)[:, :2000]), "a recording, not a wavetable: 2,000 samples are not a whole number of"),
+    "a recording": (wav(waves(1)[:, :2000]), "a recording, not a wavetable: 2,000 samples, not a whole number of"),
     "too many": (wav(waves(258), "PCM_16"), "258 frames of 2,048 samples; a wavetable has at most 257"),
     "8 bit": (wav(waves(1), "PCM_U8"), "not a WAV file of 16 bit, 24 bit, 32 bit, 32 bit float"),
     "double": (wav(waves(1), "DOUBLE"), "not a WAV file of 16 bit, 24 bit, 32 bit, 32 bit float"),
@@ -635,7 +635,7 @@ NOT_A_TABLE = {
     "digits": (wav(waves(2), clm=b"<!>" + b"9" * 5000), "its clm chunk names no frame size"),
     "part of a frame": (
         wav(waves(2)[:, :1000], clm=b"<!>300 "),
-        "a recording, not a wavetable: 2,000 samples are not a whole number of frames of 300",
+        "a recording, not a wavetable: 2,000 samples, not a whole number of frames of 300",
     ),
 }
 
