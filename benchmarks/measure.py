@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -69,6 +70,12 @@ def run_python(*arguments: str) -> Finished:
 def generate(folder: Path, *arguments: object) -> Finished:
     """Make a dataset in a data directory of its own."""
     return synthcore("generate", "--data-dir", folder / "data", "-o", folder / "out.h5", *arguments)
+
+
+def cpu_seconds() -> float:
+    """What the commands that have ended took of all cores so far, with every process of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def where() -> dict[str, str]:

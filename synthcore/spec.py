@@ -178,7 +178,7 @@ class DatasetSpec(_Frozen):
         1, description="The lowest tier that varies the wavetables."
     )
     priors: Annotated[str, Field(pattern=r"^(musical|uniform|[0-9a-f]{64})$")] = Field(
-        "uniform", description="What patches are drawn from: a set that comes with synthcore, or a file's digest."
+        "musical", description="What patches are drawn from: a set that comes with synthcore, or a file's digest."
     )
     catalog_digest: Digest = Field("", description="The wavetable catalog, by digest; the built-in one if empty.")
     presets_digest: Digest = Field("", description="The collection of presets, by digest; none if empty.")

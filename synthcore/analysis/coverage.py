@@ -1,7 +1,8 @@
-"""Coverage: how far the accepted rows reach into the priors they were drawn from, and where they are thin.
+"""Coverage: how far the accepted rows reach into the full priors, and where they are thin.
 
-A control's prior is cut into bins of equal probability, by what `priors.toml` says of the control alone, so that bins
-show what constraints and refusals take away. Patches are counted, not rows: the notes of a patch share their controls.
+All drawn patches count for the span. Those drawn from the full priors are counted by bins of equal probability, by what
+the priors say of the control alone, so that bins show what constraints and refusals take away. Patches are counted, not
+rows: the notes of a patch share their controls.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Coverage(BaseModel):
     lowest_span: float  # of the control that spans least, as a share of its prior's range
     narrow: dict[str, float]  # controls that span under SPAN of it
     missing_options: dict[str, list[str]]  # allowed options that no row has
-    patches: int  # drawn from the priors: those that are counted below
+    patches: int  # drawn from the full priors: those that are counted below
     thin: dict[str, float]  # controls with thin bins: the share of its prior's probability that lies in them
     filled: dict[str, list[float]]  # of every varied control: patches in each bin, as a share of those expected
     thin_unknown: str  # why there are no bins; empty when there are
@@ -118,18 +119,24 @@ class _Seen:
         self.bins = bins
         self._counts = {name: np.zeros(len(cut.shares), np.intp) for name, cut in bins.items()}
 
-    def add(self, values: NDArray[np.float64]) -> None:
-        """Take in patches, shape (patches, 448): values of the continuous controls, then options."""
+    def add(self, values: NDArray[np.float64], is_full: NDArray[np.bool_]) -> None:
+        """Take in patches, shape (patches, 448): values of the continuous controls, then options.
+
+        Those from the full priors, shape (patches,), are counted by bin.
+        """
         self._low, self._high = np.minimum(self._low, values.min(axis=0)), np.maximum(self._high, values.max(axis=0))
         for options, column in zip(self.options, values.T[-len(self.options) :], strict=True):
             options.update(np.unique(column).astype(int).tolist())
         for name, bins in self.bins.items():
-            self._counts[name] += bins.count(values[:, self._places[name]])
+            self._counts[name] += bins.count(values[is_full, self._places[name]])
 
     def spans(self, ranges: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-        """Give the share of each range that is reached."""
-        reached = self._high - self._low
-        return {name: float(reached[self._places[name]]) / (high - low) for name, (low, high) in ranges.items()}
+        """Give the share of each range that is reached; a habit may go beyond it."""
+        places = self._places
+        return {
+            name: float(min(high, self._high[places[name]]) - max(low, self._low[places[name]])) / (high - low)
+            for name, (low, high) in ranges.items()
+        }
 
     def filled(self, patches: int) -> dict[str, NDArray[np.float64]]:
         """Give the patches in each control's bins, as a share of those expected."""
@@ -138,19 +145,20 @@ class _Seen:
 
 def measure_coverage(dataset: Dataset) -> Coverage:
     """Compare what the synthetic rows hold with what the priors allow."""
-    patches = int(_is_drawn(dataset, slice(None)).sum())
+    is_first, is_full = _drawn(dataset, slice(None))
+    patches, drawn = int(is_full.sum()), int(is_first.sum())
     unknown = _why_no_bins(dataset, patches)
     seen = _look(dataset, {} if unknown else _cut_all(dataset, min(BINS, patches // EXPECTED)))
     # A shard of presets has no synthetic rows, so nothing is missing from it.
-    spans = seen.spans(dataset.priors.continuous) if patches else {}
+    spans = seen.spans(dataset.priors.continuous) if drawn else {}
     filled = seen.filled(patches)
     thin = {name: float(cut.shares[filled[name] < THIN].sum()) for name, cut in seen.bins.items()}
     return Coverage(
         continuous_varied=len(spans),
-        categorical_varied=len(dataset.priors.categorical) if patches else 0,
+        categorical_varied=len(dataset.priors.categorical) if drawn else 0,
         lowest_span=min(spans.values(), default=1.0),
         narrow={name: span for name, span in sorted(spans.items(), key=lambda item: item[1]) if span < SPAN},
-        missing_options=_missing_options(dataset, seen.options) if patches else {},
+        missing_options=_missing_options(dataset, seen.options) if drawn else {},
         patches=patches,
         thin={name: share for name, share in sorted(thin.items(), key=lambda item: -item[1]) if share},
         filled={name: ratios.round(3).tolist() for name, ratios in filled.items()},
@@ -163,23 +171,27 @@ def _look(dataset: Dataset, bins: dict[str, Bins]) -> _Seen:
     seen = _Seen(dataset.registry, bins)
     for start in range(0, len(dataset), BATCH):
         rows = slice(start, start + BATCH)
-        if (drawn := _is_drawn(dataset, rows)).any():
-            values = to_values(dataset.registry.continuous, dataset.column("continuous", rows)[drawn])
-            seen.add(np.concatenate([values, dataset.column("categorical", rows)[drawn]], axis=1))
+        is_first, is_full = _drawn(dataset, rows)
+        if is_first.any():
+            values = to_values(dataset.registry.continuous, dataset.column("continuous", rows)[is_first])
+            options = dataset.column("categorical", rows)[is_first]
+            seen.add(np.concatenate([values, options], axis=1), is_full[is_first])
     return seen
 
 
-def _is_drawn(dataset: Dataset, rows: slice) -> NDArray[np.bool_]:
-    """Say which rows are the first of a patch drawn from the full priors, shape (rows,)."""
+def _drawn(dataset: Dataset, rows: slice) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Say which rows are the first of a drawn patch, and of one drawn from the full priors: two of shape (rows,)."""
     start, stop, _ = rows.indices(len(dataset))
     with_one_before = slice(max(0, start - 1), stop)
     patches, sources = dataset.column("patch_index", with_one_before), dataset.column("source", with_one_before)
     is_first = np.ones(len(patches), dtype=bool)
     is_first[1:] = (patches[1:] != patches[:-1]) | (sources[1:] != sources[:-1])
-    drawn: NDArray[np.bool_] = is_first & (sources == b"synthetic")
+    is_first &= sources == b"synthetic"
+    is_full = is_first.copy()
     if dataset.drawing.drawn_from.habit:
-        drawn &= ~follows_habits(patches, dataset.drawing.drawn_from.full_share)
-    return drawn[start - with_one_before.start :]
+        is_full &= ~follows_habits(patches, dataset.drawing.drawn_from.full_share)
+    shown = slice(start - with_one_before.start, None)
+    return is_first[shown], is_full[shown]
 
 
 def _why_no_bins(dataset: Dataset, patches: int) -> str:

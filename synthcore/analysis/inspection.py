@@ -89,6 +89,7 @@ class Inspection(Overview):
             "varied",
             f"{found.continuous_varied} continuous, {how_many(found.categorical_varied, 'categorical control')}",
         )
+        covered.add_row("drawn evenly", f"{found.patches} of {how_many(self.patches, 'patch', 'es')}")
         covered.add_row("lowest span", f"{found.lowest_span:.1%} of a prior's range")
         covered.add_row(f"under {SPAN:.0%}", _some({k: f"{v:.0%}" for k, v in found.narrow.items()}))
         missing = {name: f"({', '.join(options)})" for name, options in found.missing_options.items()}

@@ -29,7 +29,7 @@ MOVED = 1e-3  #: of its range: a control that is nearer to its default was left 
 FACTORS = 6
 #: What is kept of the correlations of a few dozen presets, and the least loading that is written down.
 TRUSTED, LEAST_LOADING = 0.8, 0.15
-FEW_ROUTES = 8  #: a kind of route with fewer says nothing about its amounts, or what its destinations are left at
+FEW_ROUTES = 7  #: a kind of route with fewer says nothing about its amounts, or what its destinations are left at
 COMMON = 40  #: so many different whole numbers are named one by one
 
 Values = NDArray[np.float64]

@@ -18,8 +18,9 @@ from synthcore.sources.prior_rows import LEVELS, FactorRow, HabitRow
 from synthcore.sources.priors import WAVE_FRAME, Marginal, Priors, option_weights
 from synthcore.vital.controls import Control, Registry
 
-#: Patches drawn from the full priors are spread evenly this many at a time: so few patches reach every range's ends.
-SPREAD = 32
+#: Patches drawn from the full priors are spread evenly this many at a time, over a range this much wider that is cut
+#: off at its ends: so few patches, of which some are refused, reach the ends of every range.
+SPREAD, WIDENED = 32, 1.1
 MISSED = 1e-4  #: of its range: a quantile may miss a control's range by so much, as it is rounded
 
 Numbers = NDArray[np.float64]
@@ -142,11 +143,12 @@ def follows_habits(indices: NDArray[np.integer], full_share: float) -> NDArray[n
 
 
 def spread_evenly(rng: Generator, patches: int, controls: int) -> Numbers:
-    """Draw small hypercubes one after the other: shape (patches, controls)."""
+    """Draw small hypercubes one after the other, in which the ends are likelier: shape (patches, controls)."""
     from scipy.stats import qmc
 
     cubes = [qmc.LatinHypercube(d=controls, rng=rng).random(SPREAD) for _ in range(0, patches, SPREAD)]
-    return np.concatenate(cubes)[:patches]
+    widened = (np.concatenate(cubes)[:patches] - 0.5) * WIDENED + 0.5
+    return np.clip(widened, 0, np.nextafter(1, 0))
 
 
 def _require_known(row: HabitRow, registry: Registry, where: str) -> None:

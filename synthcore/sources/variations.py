@@ -29,8 +29,9 @@ from synthcore.vital.normalize import to_units, to_values
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, SlotField, init_assets
 from synthcore.vital.wavetable import init_names
 
-#: A jitter moves a control by this much of its range (standard deviation), and changes this share of the options.
-JITTER, OPTION_CHANGES = 0.05, 0.03
+#: A jitter moves this share of the controls that its preset has moved, by this much of their range (standard
+#: deviation), and changes this share of the options.
+JITTERED, JITTER, OPTION_CHANGES = 0.5, 0.05, 0.01
 #: How near to one parent an interpolation may come.
 NEAREST = 0.15
 _MODULATION_OF = re.compile(r"modulation_(\d+)_(amount|power)")
@@ -59,6 +60,8 @@ class VariationSource:
         self._splits = splits
         self._of_split = {split: np.flatnonzero(splits == split) for split in SHARES}
         self._modules = np.array([_module(c.name) for c in registry.controls])
+        self._is_whole = np.array([c.is_whole for c in registry.continuous])
+        self._init = Patch.init(registry).continuous
         self._is_categorical = np.array([c.is_categorical for c in registry.controls])
 
     def candidate(self, index: int, attempt: int) -> Candidate:
@@ -92,27 +95,30 @@ class VariationSource:
         return [self._provenance[name] for name in hashes]
 
     def _jitter(self, rng: Generator, patch: Patch) -> Patch:
-        """Move every control that the tier varies a little, and change a few options."""
+        """Move some of the controls that the preset has moved, and change a few options; octaves stay octaves."""
         units = patch.continuous + rng.normal(0, JITTER, len(patch.continuous)).astype(np.float32)
         low, high, is_varied = self._bounds
+        is_moved = ~self._is_whole & (patch.continuous != self._init) & (rng.random(len(units)) < JITTERED)
         # A preset may lie outside the priors; then it stays there, and moves no farther out.
         units = np.clip(units, np.minimum(low, patch.continuous), np.maximum(high, patch.continuous))
         options = patch.categorical.copy()
         for place, allowed in self._options.items():
             if rng.random() < OPTION_CHANGES:
                 options[place] = rng.choice(allowed)
-        moved = np.where(is_varied, units, patch.continuous)
+        moved = np.where(is_varied & is_moved, units, patch.continuous)
         return patch.moved(continuous=self._stored(moved), categorical=options)
 
     def _interpolate(self, rng: Generator, one: Patch, other: Patch) -> Patch:
         """Go part of the way from one preset to the other; what can't be interpolated is taken from one of them."""
         share = rng.uniform(NEAREST, 1 - NEAREST)
         between = (1 - share) * one.continuous + share * other.continuous
+        nearer = other if share > 0.5 else one
         # Between equal numbers lies that number, not what rounding makes of it: the control may be of a higher tier.
-        units = np.where(one.continuous == other.continuous, one.continuous, between)
+        # Between two octaves lies no octave, so whole numbers come from one preset, with the nearer one's modulation.
+        stays = (one.continuous == other.continuous) | self._is_whole
+        units = np.where(stays, nearer.continuous, between)
         from_other = rng.random(len(one.categorical)) < share
         options = np.where(from_other, other.categorical, one.categorical)
-        nearer = other if share > 0.5 else one
         return nearer.moved(continuous=self._stored(units), categorical=options)
 
     def _cross(self, rng: Generator, one: Patch, other: Patch) -> tuple[Patch, dict[str, bytes]]:
