@@ -91,7 +91,7 @@ def decode(text: Any, least: int, where: str) -> bytes:
     except ValueError as error:
         raise PresetError(f"{where} isn't base64") from error
     if len(decoded) < least:
-        raise PresetError(f"{where} holds {how_many(len(decoded), 'byte')}; {least} are needed")
+        raise PresetError(f"{where} holds {how_many(len(decoded), 'byte')}; {least:,} are needed")
     return decoded
 
 

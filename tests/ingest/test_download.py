@@ -894,8 +894,8 @@ def test_a_report_says_what_became_of_each_source_and_when_that_is_not_enough(tm
     assert "downloaded  https://a (licence: MIT)\n  /x: 2 files" in text
     assert f"failed      https://b is gone\n  {tmp_path} is left as it was" in text
     DownloadReport(outcomes=(fine, lost)).require_success(strict=False)
-    for outcomes, strict in (((fine, lost), True), ((lost,), False)):
-        with pytest.raises(IncompleteDownload, match="sources failed: https://b is gone"):
+    for outcomes, strict, said in (((fine, lost), True, "1 of 2 sources"), ((lost,), False, "1 of 1 source")):
+        with pytest.raises(IncompleteDownload, match=f"{said} failed: https://b is gone"):
             DownloadReport(outcomes=outcomes).require_success(strict=strict)
 
 

@@ -402,7 +402,7 @@ KILLERS: dict[str, tuple[Callable[[Document], None], str]] = {
     "group flood": (put("settings/wavetables/0/groups", lambda g: g[:1] + [{}] * 99), "100 groups; 16 are allowed"),
     "frame behind the end": (put(f"{WAVE}/keyframes/0/position", 257), "position is 257, outside 0..256"),
     "frame before the start": (put(f"{WAVE}/keyframes/0/position", -1), "position is -1, outside"),
-    "half a frame": (put(f"{WAVE}/keyframes/0/wave_data", encoded(4096)), "4096 bytes; 8192 are needed"),
+    "half a frame": (put(f"{WAVE}/keyframes/0/wave_data", encoded(4096)), "4,096 bytes; 8,192 are needed"),
     "bad base64": (put(f"{WAVE}/keyframes/0/wave_data", "=" * 10_924), "wave_data isn't base64"),
     "base64 in Cyrillic": (put(f"{WAVE}/keyframes/0/wave_data", "Ж" * 10_924), "wave_data isn't base64"),
     "NaN in a frame": (
@@ -429,7 +429,7 @@ KILLERS: dict[str, tuple[Callable[[Document], None], str]] = {
     "sample of no length": (put("settings/sample/length", 0), "length is 0, outside 1..3.528e+06"),
     "sample below nothing": (put("settings/sample/length", -5), "length is -5, outside"),
     "endless sample": (put("settings/sample/length", 2**40), "length is 1099511627776, outside"),
-    "sample too short": (put("settings/sample/length", 99_999), "199998 are needed"),
+    "sample too short": (put("settings/sample/length", 99_999), "199,998 are needed"),
     "stereo too short": (
         put("settings/sample", {"length": 1, "sample_rate": 44100, "samples": "AAA=", "samples_stereo": ""}),
         "samples_stereo holds 0 bytes; 2 are needed",

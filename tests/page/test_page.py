@@ -451,6 +451,7 @@ def test_players_play_one_at_a_time(tab: Tab, hostile_page: Path) -> None:
 
 @in_a_browser
 def test_it_complains_of_nothing_asks_for_nothing_and_obeys_no_stranger(tab: Tab, hostile_page: Path) -> None:
+    tab.requests.clear()  # of pages that were shown before
     tab.show(hostile_page, 1280)
     assert tab.run("window.taken") is None
     assert tab.run("document.title") == "forged.h5 · synthcore"

@@ -521,7 +521,7 @@ def test_what_a_recipe_lacks_is_named_with_the_presets_that_need_it(dataset, tmp
     (tmp_path / "empty").mkdir()
     with (
         Dataset(tmp_path / "recipe.h5") as recipe,
-        pytest.raises(SpecError, match=r"assets that .* leaves out .*sound \d\.vital.*--assets"),
+        pytest.raises(SpecError, match=r"leaves out 1 asset, and 1 can.t be found .*sound \d\.vital.*--assets"),
     ):
         render_recipe(recipe, [tmp_path / "empty"], tmp_path / "again.h5", workers=1)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "recipe.h5"]

@@ -167,7 +167,7 @@ def test_a_dataset_of_another_synth_cannot_be_verified(tier_1, forge, forgeries)
         next(c for c in config["controls"] if c["name"] == "volume")["high"] = 9999.0
 
     forgeries.registry(path, widen)
-    with pytest.raises(EngineMismatch, match=r"another range, default or options \(volume\)"):
+    with pytest.raises(EngineMismatch, match=r"another range, default or options: 1 control \(volume\)"):
         verdict_on(path)
 
 
