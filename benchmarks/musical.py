@@ -120,15 +120,13 @@ def _option(control: Control, name: str) -> str:
 
 
 def connections(fitted: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The kinds of routes: the commonest by their shares; the fitted others share what is left of each source, and none
-    of them is commoner than the commonest.
-    """
+    """The kinds of routes: the commonest by their shares; the fitted others share what is left of each source."""
     rows = {(row["source"], row["destination"]): row for row in fitted}
     named = {tuple(route.split(" -> ")): share for route, share in found["commonest_routes"].items()}
     left = {s: share - sum(named[r] for r in named if r[0] == s) for s, share in found["sources"].items()}
     others = {route: row["weight"] for route, row in rows.items() if route not in named and left.get(route[0], 0) > 0}
     of_source = {s: sum(weight for route, weight in others.items() if route[0] == s) for s in left}
-    least = min(named.values())
+    least = min(named.values())  # none of the others is as common
     shares = named | {r: min(least, left[r[0]] * weight / of_source[r[0]]) for r, weight in others.items()}
     return [
         {**rows.get(route, dict(zip(("source", "destination"), route, strict=True))), "weight": round(1000 * share, 2)}

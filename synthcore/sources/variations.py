@@ -99,6 +99,8 @@ class VariationSource:
         units = patch.continuous + rng.normal(0, JITTER, len(patch.continuous)).astype(np.float32)
         low, high, is_varied = self._bounds
         is_moved = ~self._is_whole & (patch.continuous != self._init) & (rng.random(len(units)) < JITTERED)
+        if not (is_varied & is_moved).any():  # of a preset that moves next to nothing
+            is_moved = ~self._is_whole
         # A preset may lie outside the priors; then it stays there, and moves no farther out.
         units = np.clip(units, np.minimum(low, patch.continuous), np.maximum(high, patch.continuous))
         options = patch.categorical.copy()

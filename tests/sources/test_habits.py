@@ -93,6 +93,37 @@ def test_musical_modulation_ends_where_something_sounds_and_idle_sources_keep_th
     assert connections > 200
 
 
+def test_what_modulation_moves_is_left_where_people_leave_it():
+    text = b"""
+    full_share = 0.25
+    habit = [
+      { control = "osc_1_level", quantiles = [0.6, 0.6, 0.6, 0.6, 0.7, 0.7, 0.7] },
+      { control = "osc_1_distortion_type", options = { None = 1, "RM <- Osc" = 1 } },
+    ]
+    modulation.connections = [2, 2, 2, 2, 2, 2, 2]
+    modulation.amount = [0, 0, 0, 0, 1, 1, 1]
+    modulation.bipolar = 0
+    modulation.stereo = 0
+    modulation.numbers = {}
+    connection = [
+      { source = "lfo_N", destination = "osc_N_level", weight = 1, base = [0.1, 0.1, 0.1, 0.1, 0.2, 0.2, 0.2] },
+      { source = "env_N", destination = "osc_1_distortion_amount", weight = 1, base = [0, 0, 0.9, 0.9, 0.9, 1, 1] },
+    ]
+    """
+    source = SyntheticSource(SPEC, REGISTRY, parse_priors(text, "mine.toml"))
+    is_cut = []
+    for patch in (source.draw(index, 0) for index in np.flatnonzero(FOLLOWS)[:200].tolist()):
+        values = patch.values(REGISTRY)
+        moved = {REGISTRY.destinations[int(slot[SlotField.DESTINATION])] for slot in patch.modulation_slots[:2]}
+        low, high = (0.1, 0.2) if "osc_1_level" in moved else (0.6, 0.7)
+        assert low - 1e-6 <= values["osc_1_level"] <= high + 1e-6
+        kind = REGISTRY.by_name["osc_1_distortion_type"].options[int(values["osc_1_distortion_type"])]
+        if values["osc_1_on"] and kind == "RM <- Osc":  # a constraint narrows it to 0.8
+            assert values["osc_1_distortion_amount"] <= 0.8 + 1e-6
+            is_cut.append("osc_1_distortion_amount" in moved)
+    assert any(is_cut)
+
+
 def test_a_candidate_depends_on_nothing_but_its_slot():
     one, other = SyntheticSource(SPEC, REGISTRY), SyntheticSource(SPEC, REGISTRY)
     late = other.draw(900, 1).hash
@@ -118,6 +149,12 @@ def test_a_candidate_depends_on_nothing_but_its_slot():
         ('habit = [{ control = "osc_1_level", quantiles = [0, 0, 0, 0, 0, 1, 9] }]', "beyond its range"),
         ('habit = [{ control = "osc_1_level", options = { On = 1 } }]', "needs quantiles or values"),
         ("factor = [{ loadings = { volum = 0.5 } }]", "a factor loads on 'volum'; did you mean volume?"),
+        (
+            "modulation = { connections = [1, 1, 1, 1, 1, 1, 1], amount = [0, 0, 0, 0, 0, 1, 1], bipolar = 0, "
+            'stereo = 0, numbers = {} }\nhabit = [{ control = "osc_1_pan", default_share = 1 }]\nconnection = [{ '
+            'source = "lfo_N", destination = "osc_N_level", weight = 1, base = [0, 0, 0, 0, 0, 0, 2] }]',
+            "a connection leaves osc_1_level at 0..2, where it can't be",
+        ),
         ("habits = []", "habits: is not a setting"),
         ("habit = [", "isn't a priors file"),
     ],

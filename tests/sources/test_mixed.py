@@ -386,6 +386,14 @@ def test_variations_can_be_loaded_and_name_their_parents(variations, collection)
     assert ways[2] > 5
 
 
+def test_octaves_of_a_variation_are_those_of_a_parent(variations, collection):
+    originals = {preset.patch.hash: preset.patch for preset in collection.presets}
+    whole = [i for i, control in enumerate(REGISTRY.continuous) if control.is_whole]
+    for candidate in (variations.candidate(index, 0) for index in range(30)):
+        theirs = np.array([originals[parent].continuous[whole] for parent in candidate.parents])
+        assert (candidate.patch.continuous[whole] == theirs).any(axis=0).all()
+
+
 def test_the_parents_of_a_variation_are_of_one_split(collection, short):
     """Sixty presets, so that all splits have some."""
     patches = [dataclasses.replace(collection.presets[0].patch, continuous=units) for units in _many_units()]

@@ -1,0 +1,93 @@
+"""How near rows come to presets that people made, and whether a classifier tells the two apart.
+
+Takes a folder of presets, named by the variable REAL_PRESETS; without one there is nothing to measure. Every second
+preset is what rows are held against; the others are the parents of variations, and say how near other presets of the
+same people come. All are played at note 60 and brought to the same loudness. The musical priors know statistics of all
+79 presets that they were fitted to, so against these the figures flatter them a little.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import Measure, synthcore
+from synthcore import render_many
+from synthcore.analysis.nearness import Sketches, measure, sketch_sounds
+from synthcore.engine.rendering import Fault
+from synthcore.sources.collection import Collection
+from synthcore.sources.synthetic import SyntheticSource
+from synthcore.sources.variations import VariationSource
+from synthcore.spec import AudioSpec, DatasetSpec
+from synthcore.storage.collection import read_collection
+from synthcore.vital.controls import installed
+from synthcore.vital.patch import Patch
+
+ROWS = 700
+AUDIO = AudioSpec(notes=(60,))
+QUIETEST_DBFS, LOUDEST = -50.0, 0.99  #: as rows are accepted
+#: The highest AUC of each kind of row.
+TOLD_APART = {"tier 1": None, "tier 3": 0.68, "tier 3 uniform": None, "variations": 0.65}
+
+
+def run(folder: Path) -> Iterator[Measure]:
+    """Measure rows of the shipped priors, and variations."""
+    given = os.environ.get("REAL_PRESETS")
+    if not given:
+        print("nearness takes a folder of presets, and REAL_PRESETS names none", file=sys.stderr)
+        return
+    synthcore("ingest", given, "--data-dir", folder)
+    (file,) = folder.glob("*.h5")
+    presets = read_collection(file)
+    theirs, known = (replace(presets, presets=presets.presets[start::2]) for start in (0, 1))
+    others = _heard((p.patch for p in theirs.presets), theirs.assets, loudest=None)
+    near = _heard((p.patch for p in known.presets), known.assets, loudest=None)
+    apart = measure([near], others, matched=True).to_rows.median_db
+    yield Measure("nearest other preset, median", apart, unit="dB")
+    for kind, rows in _kinds(known):
+        found = measure([rows], others, matched=True)
+        yield Measure(f"nearest row to presets {kind}, median", found.to_rows.median_db, unit="dB")
+        if found.told_apart:
+            bar = TOLD_APART[kind]
+            yield Measure(f"told apart from presets {kind}, AUC", found.told_apart.auc, bar, at_least=False)
+        if kind == "tier 3":
+            ratio = found.to_rows.median_db / apart
+            yield Measure("nearest row to presets tier 3, to the nearest other preset", ratio, 1.0, at_least=False)
+
+
+def _kinds(known: Collection) -> Iterator[tuple[str, Sketches]]:
+    registry = installed()
+    for kind, spec in {
+        "tier 1": DatasetSpec(tier=1, audio=AUDIO),
+        "tier 3": DatasetSpec(tier=3, audio=AUDIO),
+        "tier 3 uniform": DatasetSpec(tier=3, audio=AUDIO, priors="uniform"),
+    }.items():
+        yield kind, _drawn(SyntheticSource(spec, registry))
+    yield "variations", _drawn(VariationSource(DatasetSpec(tier=3, audio=AUDIO), registry, known))
+
+
+def _drawn(source: SyntheticSource | VariationSource) -> Sketches:
+    candidates = [source.candidate(index, 0) for index in range(ROWS)]
+    assets = dict(source.assets)
+    for candidate in candidates:
+        assets.update(candidate.assets)
+    return _heard((c.patch for c in candidates), assets, LOUDEST if isinstance(source, SyntheticSource) else None)
+
+
+def _heard(patches: Iterable[Patch], assets: Mapping[str, bytes], loudest: float | None) -> Sketches:
+    """Sketch what is kept of some patches."""
+    quietest = 10 ** (QUIETEST_DBFS / 20)
+    kept = [
+        sketch_sounds([sound], AUDIO.sample_rate)
+        for sound in render_many(patches, 60, audio=AUDIO, assets=assets)
+        if not isinstance(sound, Fault)
+        and np.sqrt(np.square(sound).mean()) >= quietest
+        and (loudest is None or np.abs(sound).max() <= loudest)
+    ]
+    levels, rms = (np.concatenate(part) for part in zip(*((s.levels, s.rms_dbfs) for s in kept), strict=True))
+    return Sketches(levels, rms, np.arange(len(kept)))
