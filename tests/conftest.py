@@ -116,18 +116,22 @@ def short() -> AudioSpec:
 @pytest.fixture(scope="session")
 def tier_1(short: AudioSpec, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A small dataset of tier 1; its low ceiling makes sure that some candidates are refused."""
-    spec = DatasetSpec(tier=1, n_samples=ROWS, audio=short, acceptance=AcceptanceSpec(max_peak=0.5))
+    spec = DatasetSpec(tier=1, priors="uniform", n_samples=ROWS, audio=short, acceptance=AcceptanceSpec(max_peak=0.5))
     return make_dataset(spec, tmp_path_factory.mktemp("tier-1"))
 
 
 @pytest.fixture(scope="session")
 def tier_2(short: AudioSpec, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return make_dataset(DatasetSpec(tier=2, n_samples=ROWS, audio=short), tmp_path_factory.mktemp("tier-2"))
+    return make_dataset(
+        DatasetSpec(tier=2, priors="uniform", n_samples=ROWS, audio=short), tmp_path_factory.mktemp("tier-2")
+    )
 
 
 @pytest.fixture(scope="session")
 def tier_3(short: AudioSpec, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return make_dataset(DatasetSpec(tier=3, n_samples=ROWS, audio=short), tmp_path_factory.mktemp("tier-3"))
+    return make_dataset(
+        DatasetSpec(tier=3, priors="uniform", n_samples=ROWS, audio=short), tmp_path_factory.mktemp("tier-3")
+    )
 
 
 CURVE = {"name": "x", "num_points": 2, "points": [0.0, 0.9, 1.0, 0.2], "powers": [1.0, 0.0], "smooth": False}
@@ -154,7 +158,7 @@ def preset_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _preset_documents() -> dict[str, dict[str, Any]]:
     registry = installed()
     sampler = SyntheticSource(
-        DatasetSpec(tier=3, seed=78), registry
+        DatasetSpec(tier=3, priors="uniform", seed=78), registry
     )  # "sound 1" is heard at every tier, "sound 2" has relatives
     made = {}
     for number in range(6):

@@ -23,7 +23,7 @@ from synthcore.vital.controls import Control, Registry, installed, module_of
 from synthcore.vital.patch import OSCILLATORS, Patch, SlotField, is_connected
 from synthcore.vital.shapes import canonical_line
 
-FULL_SHARE = 0.12  #: of the patches are drawn from the full priors: a tenth, and some for what is refused of them
+FULL_SHARE = 0.14  #: of the patches are drawn from the full priors: a tenth, and some for what is refused of them
 LEAST_PRESETS = 5  #: fewer say nothing about habits
 MOVED = 1e-3  #: of its range: a control that is nearer to its default was left there
 FACTORS = 6

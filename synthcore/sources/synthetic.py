@@ -29,6 +29,8 @@ from synthcore.vital.wavetable import init_names
 
 #: Patches that share one hypercube: large enough to stratify, small enough to draw whole for a single patch.
 BLOCK = 1024
+#: Modules that, like modulation sources, are hardly ever why a patch is silent or clips.
+CALM = ("chorus", "compressor", "delay", "flanger", "phaser")
 #: Candidates tried for one patch before its shard gives up.
 MAX_ATTEMPTS = 100
 
@@ -90,6 +92,10 @@ class SyntheticSource:
         self._unit_column = {c.name: i for i, c in enumerate(registry.continuous)}
         self._init = Patch.init(registry)
         self._owners = [_owners(controls, registry) for controls in (registry.continuous, registry.categorical)]
+        self._is_calm = [
+            (owners >= 0) | np.array([module_of(c.name) in CALM for c in controls])
+            for owners, controls in zip(self._owners, (registry.continuous, registry.categorical), strict=True)
+        ]
         self._frames = [self._column[f"osc_{n}_wave_frame"] for n in range(1, OSCILLATORS + 1)]
         self._switches = [self._column[f"osc_{n}_on"] for n in range(1, OSCILLATORS + 1)]
         # A shard needs one block at a few attempts; a block is 2 MB.
@@ -108,9 +114,15 @@ class SyntheticSource:
         """The patch of a candidate, but for its shapes: so far it has the init preset's LFOs, curves and sample."""
         block = self._block(index // BLOCK, attempt)
         row = index % BLOCK
+        continuous, categorical = block.continuous[row], block.categorical[row]
+        if attempt and self._habits and not self._habits.follow(index, 1)[0]:
+            # Few patches are drawn from the full priors: what is hardly why one is refused stays evenly spread.
+            first = self._block(index // BLOCK, 0)
+            continuous = np.where(self._is_calm[0], first.continuous[row], continuous)
+            categorical = np.where(self._is_calm[1], first.categorical[row], categorical)
         patch = Patch(
-            continuous=block.continuous[row],
-            categorical=block.categorical[row],
+            continuous=continuous,
+            categorical=categorical,
             modulation_slots=np.tile(EMPTY_SLOT, (MAX_SLOTS, 1)),
             wavetables=self._wavetables(block.wavetables[row]),
         )

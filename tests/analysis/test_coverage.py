@@ -29,7 +29,7 @@ def thin_share(marginal: Marginal, values: np.ndarray) -> float:
 @pytest.mark.parametrize("tier", [1, 2, 3])
 def test_what_the_sampler_draws_is_thin_nowhere(tier, registry):
     """Constraints, squeezes and the wavetables' lengths included."""
-    sampler = SyntheticSource(DatasetSpec(tier=tier, n_samples=3 * PATCHES), registry)
+    sampler = SyntheticSource(DatasetSpec(tier=tier, priors="uniform", n_samples=3 * PATCHES), registry)
     patches = [sampler.draw(index, 0) for index in range(PATCHES)]
     units, options = (np.stack([getattr(p, name) for p in patches]) for name in ("continuous", "categorical"))
     drawn = np.concatenate([to_values(registry.continuous, units), options], axis=1)

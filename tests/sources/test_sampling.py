@@ -20,10 +20,10 @@ from synthcore.vital.patch import EMPTY_SLOT, Patch
 
 REGISTRY = installed()
 KINDS = {
-    "tier-1": {"tier": 1},
-    "tier-2": {"tier": 2},
-    "tier-2-fixed": {"tier": 2, "fixed_modulation": True},
-    "tier-3": {"tier": 3},
+    "tier-1": {"tier": 1, "priors": "uniform"},
+    "tier-2": {"tier": 2, "priors": "uniform"},
+    "tier-2-fixed": {"tier": 2, "priors": "uniform", "fixed_modulation": True},
+    "tier-3": {"tier": 3, "priors": "uniform"},
 }
 CONTINUOUS = {c.name: i for i, c in enumerate(REGISTRY.continuous)}
 CATEGORICAL = {c.name: i for i, c in enumerate(REGISTRY.categorical)}
@@ -188,7 +188,7 @@ def test_the_frame_goes_as_far_as_its_wavetable_and_no_farther(block):
 
 def test_the_frame_of_a_longer_wavetable_goes_farther():
     longest = Catalog(tuple(e.model_copy(update={"frames": 257}) for e in builtin().entries), builtin().assets)
-    sampler = SyntheticSource(DatasetSpec(), REGISTRY, catalog=longest)
+    sampler = SyntheticSource(DatasetSpec(priors="uniform"), REGISTRY, catalog=longest)
     column = [c.name for c in REGISTRY.continuous].index("osc_1_wave_frame")
     assert max(sampler.draw(i, 0).continuous[column] for i in range(100)) > 0.9
     (marginal,) = (m for m in sampler.marginals if m.control.name == "osc_1_wave_frame")
@@ -199,13 +199,15 @@ def test_a_catalog_larger_than_a_block_is_drawn_from_whole():
     entries = tuple(
         e.model_copy(update={"digest": f"{50 * n + i:064}"}) for i in range(50) for n, e in enumerate(builtin().entries)
     )
-    sampler = SyntheticSource(DatasetSpec(), REGISTRY, catalog=Catalog(entries, {}))
+    sampler = SyntheticSource(DatasetSpec(priors="uniform"), REGISTRY, catalog=Catalog(entries, {}))
     drawn = {w for i in range(4 * BLOCK) for w in sampler.draw(i, 0).wavetables}
     assert len(drawn) > 0.85 * len(entries)
 
 
 def test_wavetables_can_begin_at_tier_2():
-    tier_1, tier_2 = (SyntheticSource(DatasetSpec(tier=tier, wavetables_from_tier=2), REGISTRY) for tier in (1, 2))
+    tier_1, tier_2 = (
+        SyntheticSource(DatasetSpec(tier=tier, priors="uniform", wavetables_from_tier=2), REGISTRY) for tier in (1, 2)
+    )
     init = Patch.init(REGISTRY).wavetables
     assert {tier_1.draw(i, 0).wavetables for i in range(20)} == {init}
     assert len({tier_2.draw(i, 0).wavetables for i in range(20)}) > 10

@@ -39,7 +39,11 @@ from tests.conftest import ROOT, TIMEOUT_SECONDS
 REGISTRY = installed()
 OFTEN = ShapePriors(lfo=0.6, curve=0.2, sample=0.4)
 SPEC = DatasetSpec(
-    tier=3, seed=17, n_samples=8, audio=AudioSpec(sample_rate=22050, notes=(60,), note_seconds=0.1, render_seconds=0.2)
+    tier=3,
+    priors="uniform",
+    seed=17,
+    n_samples=8,
+    audio=AudioSpec(sample_rate=22050, notes=(60,), note_seconds=0.1, render_seconds=0.2),
 )
 INIT = [canonical_line(lfo) for lfo in REGISTRY.init["lfos"]]
 

@@ -199,7 +199,7 @@ def test_a_macro_and_the_wheel_are_heard_when_they_move_something(heard):
 
 
 def test_many_patches_are_judged_as_one_by_one(registry):
-    sampler = SyntheticSource(DatasetSpec(tier=3, seed=5), registry)
+    sampler = SyntheticSource(DatasetSpec(tier=3, priors="uniform", seed=5), registry)
     patches = [sampler.draw(i, 0) for i in range(20)]
     together = activity(registry).of(Labels.of(patches, registry))
     np.testing.assert_array_equal(together, [active(patch, registry) for patch in patches])
@@ -317,7 +317,7 @@ def test_a_patch_in_which_nothing_follows_the_note_sounds_the_same_at_every_note
 
 @pytest.mark.parametrize("tier", [1, 2, 3])
 def test_drawn_patches_that_the_rules_call_the_same_at_every_note_are(tier, registry):
-    sampler = SyntheticSource(DatasetSpec(tier=tier, seed=3), registry)
+    sampler = SyntheticSource(DatasetSpec(tier=tier, priors="uniform", seed=3), registry)
     drawn = (sampler.draw(slot, 0) for slot in range(60))
     still = [patch for patch in drawn if not follows_note(patch, registry)][:4]
     assert still
