@@ -117,7 +117,8 @@ CONSTRAINTS = [
 ]
 HEAD = """\
 # What people do with the controls, fitted by `python -m benchmarks.musical`; not edited by hand. The full priors, from
-# which the rest of the patches is drawn, are those of uniform.toml. What each table means: docs/priors.md.
+# which the rest of the patches is drawn, are those of uniform.toml but for the rows here. What each table means:
+# docs/priors.md.
 
 """
 
