@@ -23,7 +23,7 @@ from synthcore.sources.shapes import ShapeDrawing
 from synthcore.spec import DatasetSpec
 from synthcore.vital.catalog import Catalog, builtin
 from synthcore.vital.controls import Control, Registry, module_of
-from synthcore.vital.normalize import to_units
+from synthcore.vital.normalize import to_units, to_values
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, OSCILLATORS, Patch, SlotField, init_assets
 from synthcore.vital.wavetable import init_names
 
@@ -89,7 +89,6 @@ class SyntheticSource:
         self._constraints = [row for row in self.priors.constraint if spec.kind in row.kinds]
         self._ranges = {m.control.name: (m.low, m.high) for m in self.marginals}
         self._column = {c.name: i for i, c in enumerate(registry.controls)}
-        self._unit_column = {c.name: i for i, c in enumerate(registry.continuous)}
         self._init = Patch.init(registry)
         self._owners = [_owners(controls, registry) for controls in (registry.continuous, registry.categorical)]
         self._is_calm = [
@@ -114,18 +113,18 @@ class SyntheticSource:
         """The patch of a candidate, but for its shapes: so far it has the init preset's LFOs, curves and sample."""
         block = self._block(index // BLOCK, attempt)
         row = index % BLOCK
-        continuous, categorical = block.continuous[row], block.categorical[row]
-        if attempt and self._habits and not self._habits.follow(index, 1)[0]:
-            # Few patches are drawn from the full priors: what is hardly why one is refused stays evenly spread.
-            first = self._block(index // BLOCK, 0)
-            continuous = np.where(self._is_calm[0], first.continuous[row], continuous)
-            categorical = np.where(self._is_calm[1], first.categorical[row], categorical)
         patch = Patch(
-            continuous=continuous,
-            categorical=categorical,
+            continuous=block.continuous[row],
+            categorical=block.categorical[row],
             modulation_slots=np.tile(EMPTY_SLOT, (MAX_SLOTS, 1)),
             wavetables=self._wavetables(block.wavetables[row]),
         )
+        if attempt and self._habits and not self._habits.follow(index, 1)[0]:
+            # Few patches are drawn from the full priors: what is hardly why one is refused stays evenly spread.
+            first = self._block(index // BLOCK, 0)
+            continuous = np.where(self._is_calm[0], first.continuous[row], patch.continuous)
+            categorical = np.where(self._is_calm[1], first.categorical[row], patch.categorical)
+            patch = self._constrained(replace(patch, continuous=continuous, categorical=categorical))
         return self._connected(patch, index, attempt)
 
     def _wavetables(self, places: NDArray[np.int32]) -> tuple[str, ...]:
@@ -218,26 +217,29 @@ class SyntheticSource:
         slots, bases = self._connect.draw(rng, options)
         used = slots[:, SlotField.SOURCE]
         idle, idle_switches = ((owners >= 0) & ~np.isin(owners, used) for owners in self._owners)
-        continuous = np.where(idle, self._init.continuous, patch.continuous)
-        for name, value in bases.items():
-            control = self.registry.by_name[name]
-            within = np.array([self._squeezed(name, value, options)])
-            continuous[self._unit_column[name]] = to_units([control], within)[0]
-        return replace(
+        connected = replace(
             patch,
-            continuous=continuous,
+            continuous=np.where(idle, self._init.continuous, patch.continuous),
             categorical=np.where(idle_switches, self._init.categorical, patch.categorical),
             modulation_slots=slots,
         )
+        return self._constrained(connected, bases) if bases else connected
 
-    def _squeezed(self, name: str, value: float, options: Mapping[str, int]) -> float:
-        """Cut a control's value off where a constraint narrows it, given the options of its patch, as indices."""
+    def _constrained(self, patch: Patch, values: Mapping[str, float] | None = None) -> Patch:
+        """The patch with other values of some controls, in their units, and what the constraints make of it."""
+        is_categorical = np.array([c.is_categorical for c in self.registry.controls])
+        drawn = np.empty((1, len(is_categorical)))
+        drawn[0, ~is_categorical] = to_values(self.registry.continuous, patch.continuous)
+        drawn[0, is_categorical] = patch.categorical
+        for name, value in (values or {}).items():
+            drawn[0, self._column[name]] = value
         for row in self._constraints:
-            if name in row.squeeze and all(
-                self.registry.by_name[switch].options[options[switch]] in wanted for switch, wanted in row.when.items()
-            ):
-                value = float(np.clip(value, *row.squeeze[name]))
-        return value
+            self._apply(row, drawn, np.ones(1, dtype=bool))
+        return replace(
+            patch,
+            continuous=to_units(self.registry.continuous, drawn[0, ~is_categorical]),
+            categorical=drawn[0, is_categorical].astype(np.int32),
+        )
 
 
 def _owners(controls: Sequence[Control], registry: Registry) -> NDArray[np.intp]:

@@ -124,6 +124,27 @@ def test_what_modulation_moves_is_left_where_people_leave_it():
     assert any(is_cut)
 
 
+def test_a_patch_that_is_tried_again_keeps_what_is_hardly_why_it_was_refused_and_every_constraint():
+    text = b"""
+    full_share = 0.5
+    habit = [{ control = "osc_1_pan", default_share = 1 }]
+    constraint = [{ when = { chorus_on = ["On"] }, squeeze = { volume = [5000, 5100] }, reason = "mine" }]
+    """
+    source = SyntheticSource(DatasetSpec(tier=2), REGISTRY, parse_priors(text, "mine.toml"))
+    places = {c.name: i for i, c in enumerate(REGISTRY.continuous)}
+    volumes = []
+    for index in range(1, 61, 2):  # every second one is drawn from the full priors
+        first, again = (source.draw(index, attempt) for attempt in (0, 1))
+        same = first.continuous == again.continuous
+        assert same[places["lfo_3_frequency"]]
+        assert same[places["chorus_feedback"]]
+        assert not same[places["osc_1_phase"]]
+        values = again.values(REGISTRY)
+        volumes += [values["volume"]] if values["chorus_on"] else []
+    assert len(volumes) > 5
+    assert 5000 - 1e-3 <= min(volumes) <= max(volumes) <= 5100 + 1e-3
+
+
 def test_a_candidate_depends_on_nothing_but_its_slot():
     one, other = SyntheticSource(SPEC, REGISTRY), SyntheticSource(SPEC, REGISTRY)
     late = other.draw(900, 1).hash
