@@ -48,7 +48,6 @@ class Crashed(Exception):
     def __init__(self, note: int, signal_number: int) -> None:
         super().__init__(f"the synth crashed at note {note} with {signal.Signals(signal_number).name}")
         self.note = note
-        self.signal = signal_number
 
 
 class Zygote:
@@ -260,16 +259,16 @@ class Renderer:
             `stop` was called.
         """
         accidents: list[str] = []
-        crash: int | None = None
+        crashed = False
         while True:
             try:
                 return self._expect_zygote().receive()
             except (Accident, Crashed) as befell:
                 self.close()
                 if isinstance(befell, Crashed):
-                    if befell.signal == crash:
+                    if crashed:
                         return Outcome((), Fault(befell.note, faults.CRASH, None, None), CpuSeconds())
-                    crash = befell.signal
+                    crashed = True
                 accidents.append(str(befell))
                 log.info("rendering a candidate again: %s", befell)
                 if len(accidents) > MAX_ACCIDENTS:

@@ -185,7 +185,7 @@ def test_a_preset_the_synth_refuses_is_a_fault(init_preset: dict, spoil: Callabl
         assert outcome.fault.reason in (faults.NOT_LOADED, faults.CRASH)
 
 
-def test_the_same_crash_twice_is_a_fault_and_the_renderer_lives_on(init_preset: dict, presets: list[bytes]) -> None:
+def test_a_crash_twice_is_a_fault_and_the_renderer_lives_on(init_preset: dict, presets: list[bytes]) -> None:
     killer = json.loads(json.dumps(init_preset))
     killer["settings"]["osc_1_stack_style"] = 1e6  # past the end of a table
     with a_renderer() as renderer:
@@ -194,6 +194,25 @@ def test_the_same_crash_twice_is_a_fault_and_the_renderer_lives_on(init_preset: 
         assert outcome.fault is not None
         assert outcome.fault.reason == faults.CRASH
         assert bytes_of(renderer, presets[0]) == before
+
+
+def test_two_crashes_are_a_fault_whichever_signals_end_them(presets: list[bytes]) -> None:
+    signals = [signal.SIGBUS, signal.SIGSEGV]  # of one wild write: it depends on where memory happened to lie
+    crashed: list[int] = []
+
+    def crash() -> bool:
+        zygote = renderer._zygote  # None between one and the next
+        for pid in set(children_of(zygote.process.pid) if zygote else ()) - set(crashed):
+            os.kill(pid, signals.pop(0))
+            crashed.append(pid)
+        return not signals
+
+    with a_renderer(render_seconds=3.0) as renderer:
+        renderer.send(presets[0], PERFORMANCES)
+        with befalling(crash):
+            outcome = renderer.receive()
+    assert outcome.fault is not None
+    assert outcome.fault.reason == faults.CRASH
 
 
 def test_too_much_cpu_time_is_a_fault(init_preset: dict) -> None:
