@@ -197,20 +197,22 @@ def test_a_crash_twice_is_a_fault_and_the_renderer_lives_on(init_preset: dict, p
 
 
 def test_two_crashes_are_a_fault_whichever_signals_end_them(presets: list[bytes]) -> None:
-    signals = [signal.SIGBUS, signal.SIGSEGV]  # of one wild write: it depends on where memory happened to lie
-    crashed: list[int] = []
+    crashes: dict[int, signal.Signals] = {}  # by zygote
 
     def crash() -> bool:
-        zygote = renderer._zygote  # None between one and the next
-        for pid in set(children_of(zygote.process.pid) if zygote else ()) - set(crashed):
-            os.kill(pid, signals.pop(0))
-            crashed.append(pid)
-        return not signals
+        if zygote := renderer._zygote:  # None between one and the next
+            # Of one wild write: it depends on where memory happened to lie.
+            which = crashes.setdefault(zygote.process.pid, signal.SIGSEGV if len(crashes) % 2 else signal.SIGBUS)
+            for child in children_of(zygote.process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, which)
+        return False
 
     with a_renderer(render_seconds=3.0) as renderer:
         renderer.send(presets[0], PERFORMANCES)
         with befalling(crash):
             outcome = renderer.receive()
+    assert [*crashes.values()] == [signal.SIGBUS, signal.SIGSEGV]
     assert outcome.fault is not None
     assert outcome.fault.reason == faults.CRASH
 
