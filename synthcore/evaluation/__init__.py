@@ -1,0 +1,1 @@
+"""How good answers are: predictions, metrics, baselines, and the search for a sound."""
