@@ -155,8 +155,7 @@ class SyntheticSource:
         if self._habits:
             for control, values in self._habits.draw(rng, quantiles):
                 drawn[follows, self._column[control.name]] = values[follows]
-        for row in self._constraints:
-            self._apply(row, drawn, follows)
+        self._constrain(drawn, follows)
         wavetables = self._draw_wavetables(block, attempt, drawn[:, self._switches] > 0, follows)
         self._keep_to_frames(drawn, wavetables)
         is_categorical = np.array([c.is_categorical for c in self.registry.controls])
@@ -184,24 +183,33 @@ class SyntheticSource:
         for place, column in enumerate(self._frames):
             drawn[:, column] *= last[:, place] / max(1, self._last_frames.max())
 
-    def _apply(self, row: ConstraintRow, drawn: NDArray[np.float64], follows: NDArray[np.bool_]) -> None:
-        """Make one constraint hold in every candidate of a block, in place.
+    def _constrain(self, drawn: NDArray[np.float64], follows: NDArray[np.bool_]) -> None:
+        """Make the constraints hold in every candidate of a block, in place. Of two that squeeze one control, the last.
 
         What is drawn from a full prior is squeezed, so that it stays evenly spread; a habit's value is cut off.
         """
+        limits: dict[str, NDArray[np.float64]] = {}
+        for row in self._constraints:
+            holds = self._holds(row, drawn)
+            for name, option in row.set.items():
+                drawn[holds, self._column[name]] = self.registry.by_name[name].options.index(option)
+            for name in row.squeeze.keys() & self._ranges.keys():  # not what is pinned here, or of a higher tier
+                limits.setdefault(name, np.full((len(drawn), 2), np.nan))[holds] = row.squeeze[name]
+        for name, limit in limits.items():
+            low, high = limit.T
+            column = drawn[:, self._column[name]]
+            prior_low, prior_high = self._ranges[name]
+            squeezed = low + (column - prior_low) / (prior_high - prior_low) * (high - low)
+            narrowed = np.where(follows, np.clip(column, low, high), squeezed)
+            column[:] = np.where(np.isnan(low), column, narrowed)
+
+    def _holds(self, row: ConstraintRow, drawn: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """In which candidates of a block every control shows one of the options that a constraint is about."""
         holds = np.ones(len(drawn), dtype=bool)
         for name, options in row.when.items():
             names = np.array(self.registry.by_name[name].options)
             holds &= np.isin(names[drawn[:, self._column[name]].astype(int)], options)
-        for name, option in row.set.items():
-            drawn[holds, self._column[name]] = self.registry.by_name[name].options.index(option)
-        for name, (low, high) in row.squeeze.items():
-            if name not in self._ranges:  # pinned in this kind, or of a higher tier
-                continue
-            column = drawn[:, self._column[name]]
-            prior_low, prior_high = self._ranges[name]
-            squeezed = low + (column - prior_low) / (prior_high - prior_low) * (high - low)
-            column[holds] = np.where(follows, np.clip(column, low, high), squeezed)[holds]
+        return holds
 
     def _connected(self, patch: Patch, index: int, attempt: int) -> Patch:
         """The patch with its modulation. Where it follows habits, a source that moves nothing stays at its defaults."""
@@ -233,8 +241,7 @@ class SyntheticSource:
         drawn[0, is_categorical] = patch.categorical
         for name, value in (values or {}).items():
             drawn[0, self._column[name]] = value
-        for row in self._constraints:
-            self._apply(row, drawn, np.ones(1, dtype=bool))
+        self._constrain(drawn, np.ones(1, dtype=bool))
         return replace(
             patch,
             continuous=to_units(self.registry.continuous, drawn[0, ~is_categorical]),

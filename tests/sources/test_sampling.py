@@ -418,6 +418,19 @@ def test_of_several_rows_for_a_control_the_last_holds():
     assert (level.low, level.high) == (0.25, 0.75)
 
 
+def test_of_several_constraints_that_squeeze_a_control_the_last_holds():
+    rows = tuple(
+        ConstraintRow(when={"osc_1_on": ("On", "Off")}, squeeze={"volume": limits}, reason="a test")
+        for limits in ((4000.0, 5000.0), (3000.0, 5000.0))
+    )
+    priors = shipped_priors("uniform").model_copy(update={"prior": (), "constraint": rows})
+    sampler = SyntheticSource(DatasetSpec(), REGISTRY, priors)
+    units = [sampler.draw(index, 0).continuous for index in range(BLOCK)]
+    volumes = to_values(REGISTRY.continuous, np.array(units))[:, CONTINUOUS["volume"]]
+    assert 3000 <= volumes.min() < 3020
+    assert 4980 < volumes.max() <= 5000
+
+
 def test_an_option_that_shares_its_name_is_weighted_by_its_number():
     """`FM <- Osc` is there twice, for either of the other oscillators."""
     control = REGISTRY.by_name["osc_1_distortion_type"]
