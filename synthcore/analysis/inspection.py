@@ -12,9 +12,9 @@ from rich.table import Table
 
 from synthcore.analysis.audio import QUICK, AudioMeasurements, Duplicates, find_duplicates, measure_audio
 from synthcore.analysis.coverage import SPAN, Coverage, measure_coverage
-from synthcore.analysis.overview import SHORT, WIDTH, Overview, counted, look
+from synthcore.analysis.overview import SHORT, WIDTH, Overview, look
 from synthcore.analysis.usage import Usage, count_usage
-from synthcore.base.counting import how_many
+from synthcore.base.counting import how_many, listed
 from synthcore.base.errors import SynthcoreError
 from synthcore.engine.faults import REASONS
 from synthcore.storage.dataset import Dataset
@@ -54,7 +54,7 @@ class Inspection(Overview):
         lines = {
             "rows": f"{self.rows} of tier {self.tier}, {how_many(self.patches, 'patch', 'es')}",
             "accepted": f"{self.acceptance:.1%} of {how_many(self.candidates, 'candidate patch', 'es')}",
-            "refused": counted(self.faults) or "none",
+            "refused": listed(self.faults) or "none",
             "near-duplicates": twice.near_text,
             "repeats": f"{twice.repeats:.1%} of rows",
             "repeats of own notes": f"{twice.of_own_notes:.1%} of rows",
@@ -107,8 +107,8 @@ class Inspection(Overview):
             counts = (str(found_at.presets), str(found_at.rows))
             presets.add_row(where, found_at.commit[:SHORT], found_at.licence, by, *counts)
         made = new_table("how it was made", "", "")
-        made.add_row("spec", counted(_cut({k: v for k, v in self.spec.items() if k not in ("audio", "acceptance")})))
-        made.add_row("refuses", counted(self.refuses))
+        made.add_row("spec", listed(_cut({k: v for k, v in self.spec.items() if k not in ("audio", "acceptance")})))
+        made.add_row("refuses", listed(self.refuses))
         made.add_row("schema", self.version)
         made.add_row("vita", f"{self.engine['vita']} on {self.engine['machine']}")
         made.add_row("synth here", "; ".join(self.other_synth) or "the same")
@@ -169,7 +169,7 @@ def new_table(title: str, *headings: str) -> Table:
 def _some(values: dict[str, str]) -> str:
     """Write the first of some findings, and how many there are besides."""
     more = f", ... and {len(values) - FIRST} more (--json lists all)" if len(values) > FIRST else ""
-    return counted(dict(list(values.items())[:FIRST])) + more or "none"
+    return listed(dict(list(values.items())[:FIRST])) + more or "none"
 
 
 def _cut(values: dict[str, Any]) -> dict[str, Any]:

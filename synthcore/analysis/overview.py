@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from synthcore.base.counting import how_many
+from synthcore.base.counting import how_many, listed
 from synthcore.base.quantities import Span
 from synthcore.base.shell import command, typed
 from synthcore.sources.base import PRESET_SOURCES, Provenance
@@ -110,10 +110,10 @@ class Overview(BaseModel):
             "notes": f"{played_text(audio)}; {_seconds(audio['note_seconds'])} s held of "
             f"{audio['render_seconds']:g} s, at {audio['sample_rate']} Hz",
             "tempo": self._tempo(),
-            "from": counted(self.sources),
+            "from": listed(self.sources),
             "presets": "; ".join(self._places()),
             "plays": how_many(self.wavetables, "wavetable"),
-            "splits": counted(self.splits),
+            "splits": listed(self.splits),
             "loudness": self._loudness(),
             "clips": clipping_text(self.clipping_rows, self.rows),
             "accepted": self.accepted,
@@ -239,12 +239,7 @@ def clipping_text(clipping: int, rows: int) -> str:
 def accepted(candidates: int, refused: Mapping[str, int]) -> str:
     """Say which share of the candidates was kept, and why others were refused."""
     share = 1 - sum(refused.values()) / max(1, candidates)
-    return f"{share:.1%} of {how_many(candidates, 'candidate patch', 'es')}; refused: {counted(refused) or 'none'}"
-
-
-def counted(values: Mapping[str, Any]) -> str:
-    """Write counts in a line, in the given order."""
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+    return f"{share:.1%} of {how_many(candidates, 'candidate patch', 'es')}; refused: {listed(refused) or 'none'}"
 
 
 def pairs_text(pairs: Mapping[str, str]) -> list[str]:

@@ -11,11 +11,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.analysis.overview import wrapped
-from synthcore.base.counting import how_many
+from synthcore.base.counting import how_many, largest_first, listed
 from synthcore.estimates.room import TYPICAL_RATIO, Bytes, Room, require_fits, require_possible, size
 from synthcore.estimates.times import Times
 from synthcore.estimates.work import Assets, Paces, Work, looked_at
-from synthcore.pipeline.tally import counted, duration
+from synthcore.pipeline.tally import duration
 from synthcore.settings.generate import Generate
 from synthcore.sources.base import Source
 
@@ -155,7 +155,7 @@ class Estimate(BaseModel):
             ("rows", f"{self.rows:,} asked for, of {how_many(self.patches, 'patch', 'es')}{extra}"),
             ("shards", f"{self.shards:,}: {self.shards_there:,} are there, {self.shards_to_render:,} to be rendered"),
             ("time", self.time),
-            ("accepted", kept + (f"; refused: {counted(self.faults)}" if self.faults else "")),
+            ("accepted", kept + (f"; refused: {listed(largest_first(self.faults))}" if self.faults else "")),
             ("shards", f"{size(self.shard_bytes)} to be written{self._margin}"),
             ("output", f"{output}; with --merge virtual {size(self.output_bytes_virtual)}"),
             *(("disk", room.to_text()) for room in self.rooms),
@@ -232,6 +232,7 @@ def _notes(work: Work, times: Times) -> Iterator[str]:
     if times.alone:
         yield f"something else used this machine when that was measured; alone, it takes about {duration(times.alone)}"
     if candidates and faults.total() == candidates:
-        yield f"none of {how_many(candidates, 'candidate')} was accepted ({counted(faults)}): the run would give up"
+        why = listed(largest_first(faults))
+        yield f"none of {how_many(candidates, 'candidate')} was accepted ({why}): the run would give up"
     elif times.render is None:
         yield "too few candidates were finished in some seconds to tell how long it takes, or how many are kept"

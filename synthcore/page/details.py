@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
-from pathlib import Path
 
 from synthcore.analysis import words
+from synthcore.base import shell
 from synthcore.page.drawing import frames_of, outline, waveform
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.patch import OSCILLATORS
@@ -36,11 +35,10 @@ class Details:
 
 def describe(dataset: Dataset, row: int) -> Details:
     """Gather the details of one row."""
-    file = shlex.quote(_short(dataset.path))
     return Details(
         words=words.describe(dataset, row),
         waves=_waves(dataset, row),
-        command=f"synthcore export {file} {row} -o out/",
+        command=shell.command("export", dataset.path, str(row), "-o", "out/"),
     )
 
 
@@ -63,8 +61,3 @@ def _waves(dataset: Dataset, row: int) -> list[Wave]:
                 )
             )
     return waves
-
-
-def _short(path: Path) -> str:
-    """Shorten a path to what one would type here."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

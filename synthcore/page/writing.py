@@ -19,6 +19,7 @@ from synthcore.base.errors import SpecError
 from synthcore.page.content import Content, gather, gather_both
 from synthcore.page.nearness import NearnessContent
 from synthcore.pipeline.continuing import require_writable
+from synthcore.pipeline.tally import duration
 from synthcore.storage.dataset import Dataset
 
 #: How every page of ours begins. Any other file is left alone.
@@ -120,6 +121,6 @@ def _fill(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"breakable": Markup("_<wbr>"), "how_many": how_many}
+    environment.globals |= {"breakable": Markup("_<wbr>"), "how_many": how_many, "duration": duration}
     style = Markup((files(__package__) / "page.css").read_text())
     return f"{BEGINNING}\n{environment.get_template(template).render(style=style, **values)}\n"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from synthcore.base.counting import how_many
+from synthcore.base.counting import how_many, largest_first, listed
 from synthcore.base.progress import Progress
 from synthcore.pipeline.shard import ShardPlan
 from synthcore.storage.refs import Gap, ShardRef
@@ -121,7 +121,7 @@ class Tally:
     @property
     def verdicts(self) -> str:
         """The same, and why the others were refused."""
-        return self.kept_text + (f" (refused: {counted(self.faults)})" if self.faults else "")
+        return self.kept_text + (f" (refused: {listed(largest_first(self.faults))})" if self.faults else "")
 
     @property
     def seconds_left(self) -> float | None:
@@ -174,7 +174,7 @@ def _row(plan: ShardPlan, ref: ShardRef, *, is_cached: bool) -> dict[str, Cell]:
         "source": ref.source,
         "rows": ref.rows,
         "candidates": ref.candidates,
-        "refused": counted(ref.faults),
+        "refused": listed(largest_first(ref.faults)),
         "seconds": ref.seconds,
         "tries": ref.tries,
         "worker": ref.worker,
@@ -192,11 +192,6 @@ def _failed_row(plan: ShardPlan, gap: Gap) -> dict[str, Cell]:
     }
     named = {"shard": f"{plan.index:04d}", "state": "failed", "failed because": gap.reason, "source": gap.source}
     return {**named, **nothing}
-
-
-def counted(counts: Mapping[str, int]) -> str:
-    """Write counts in a line, the largest first."""
-    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
 
 
 def duration(seconds: float) -> str:

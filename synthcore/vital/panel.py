@@ -137,7 +137,8 @@ class Knob:
         low = self.amount(self.control.low)
         text = signed(number) if low < 0 else plain(number)
         if self.shown.unit:
-            return text + ("" if self.shown.unit == "°" else " ") + self.shown.unit
+            unit = self.shown.unit.removesuffix("s") if abs(float(text)) == 1 else self.shown.unit
+            return text + ("" if unit == "°" else " ") + unit
         return f"{text} ({plain(low)} to {plain(self.amount(self.control.high))})"
 
     def _option(self, option: int) -> str:

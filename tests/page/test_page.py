@@ -22,6 +22,7 @@ import soundfile
 
 from synthcore.analysis.axes import short
 from synthcore.analysis.words import describe
+from synthcore.base import shell
 from synthcore.base.errors import SpecError
 from synthcore.flows.cli import main
 from synthcore.page import content
@@ -273,7 +274,7 @@ def test_a_command_can_be_typed_whatever_the_file_is_called(tier_1: Any, tmp_pat
     path.write_bytes(tier_1.path.read_bytes())
     with Dataset(path) as dataset:
         command = page_details.describe(dataset, 3).command
-    assert shlex.split(command) == ["synthcore", "export", str(path), "3", "-o", "out/"]
+    assert shlex.split(command) == [shell.program(), "export", str(path), "3", "-o", "out/"]
 
 
 def test_a_silhouette_is_cut_off_at_twice_the_expected() -> None:

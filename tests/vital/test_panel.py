@@ -60,7 +60,7 @@ def test_every_value_has_a_unit_or_its_range(registry):
                 assert len(knob.options) == len(control.options)
             elif name != "effect_chain_order":
                 assert re.fullmatch(
-                    r"[-+]?[\d.]+ ?(s|ms|Hz|kHz|dB|%|semitones|cents|voices|bpm|°|\(.*\))( \(.*\))?", text
+                    r"[-+]?[\d.]+ ?(s|ms|Hz|kHz|dB|%|semitones?|cents?|voices?|bpm|°|\(.*\))( \(.*\))?", text
                 )
 
 
@@ -121,7 +121,9 @@ def test_every_row_of_the_table_is_of_some_control(registry):
         ("osc_1_tune", -0.07, "-7 cents"),
         ("osc_1_transpose", 12.0, "+12 semitones"),
         ("osc_1_level", 0.5, "0.25 (0 to 1)"),
+        ("osc_1_transpose", -1.0, "-1 semitone"),
         ("osc_1_unison_voices", 7.0, "7 voices"),
+        ("osc_1_unison_voices", 1.0, "1 voice"),
         ("beats_per_minute", 2.0, "120 bpm"),
         ("osc_2_distortion_type", 7.0, "FM <- Osc 1"),
         ("osc_2_distortion_type", 11.0, "RM <- Osc 3"),
