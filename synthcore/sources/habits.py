@@ -20,7 +20,7 @@ from synthcore.vital.controls import Control, Registry
 
 #: Patches drawn from the full priors are spread evenly this many at a time, over a range this much wider that is cut
 #: off at its ends: so few patches, of which some are refused, reach the ends of every range.
-SPREAD, WIDENED = 32, 1.04
+SPREAD, WIDENED = 32, 1.08
 MISSED = 1e-4  #: of its range: a quantile may miss a control's range by so much, as it is rounded
 
 Numbers = NDArray[np.float64]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import lru_cache
 
 import numpy as np
@@ -29,8 +30,8 @@ from synthcore.vital.wavetable import init_names
 
 #: Patches that share one hypercube: large enough to stratify, small enough to draw whole for a single patch.
 BLOCK = 1024
-#: Modules that, like modulation sources, are hardly ever why a patch is silent or clips.
-CALM = ("chorus", "compressor", "delay", "flanger", "phaser")
+#: Controls that, like those of modulation sources, are hardly ever why a patch is silent or clips.
+CALM = ("chorus_*", "compressor_*", "delay_*", "flanger_*", "phaser_*", "osc_?_stack_style")
 #: Candidates tried for one patch before its shard gives up.
 MAX_ATTEMPTS = 100
 
@@ -92,7 +93,7 @@ class SyntheticSource:
         self._init = Patch.init(registry)
         self._owners = [_owners(controls, registry) for controls in (registry.continuous, registry.categorical)]
         self._is_calm = [
-            (owners >= 0) | np.array([module_of(c.name) in CALM for c in controls])
+            (owners >= 0) | np.array([any(fnmatchcase(c.name, pattern) for pattern in CALM) for c in controls])
             for owners, controls in zip(self._owners, (registry.continuous, registry.categorical), strict=True)
         ]
         self._frames = [self._column[f"osc_{n}_wave_frame"] for n in range(1, OSCILLATORS + 1)]
