@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
     from synthcore.storage.dataset import Dataset
     from synthcore.training.batches import Examples, Order
-    from synthcore.training.torch import BatchStream, RowDataset, ShuffledBatches
+    from synthcore.training.torch import BatchLoader, BatchStream, RowDataset, ShuffledBatches
     from synthcore.vital.controls import Registry
     from synthcore.vital.patch import LABELS, Patch
     from synthcore.vital.shapes import builtin_shapes, lfo_asset
@@ -37,6 +37,7 @@ _HOMES = {
     "LABELS": "synthcore.vital.patch",
     "AcceptanceSpec": "synthcore.spec",
     "AudioSpec": "synthcore.spec",
+    "BatchLoader": "synthcore.training.torch",
     "BatchStream": "synthcore.training.torch",
     "Dataset": "synthcore.storage.dataset",
     "DatasetSpec": "synthcore.spec",
@@ -68,6 +69,7 @@ __all__ = [
     "LABELS",
     "AcceptanceSpec",
     "AudioSpec",
+    "BatchLoader",
     "BatchStream",
     "Dataset",
     "DatasetSpec",

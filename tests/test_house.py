@@ -96,6 +96,7 @@ def test_the_public_names_are_these():
     assert dir(synthcore) == [
         "AcceptanceSpec",
         "AudioSpec",
+        "BatchLoader",
         "BatchStream",
         "Dataset",
         "DatasetSpec",

@@ -121,11 +121,12 @@ class Order:
             This rank's batches, `count(N)` of them; the rows of each are rising.
         """
         count = self.count(len(rows)) * self.ranks
-        shuffled = self._shuffled(rows, epoch)
+        shuffled = self.shuffled(rows, epoch)
         taken = shuffled[: count * self.batch_size] if self.drop_last else shuffled
         return [np.sort(batch) for batch in np.array_split(taken, count)[self.rank :: self.ranks]]
 
-    def _shuffled(self, rows: RowNumbers, epoch: int) -> RowNumbers:
+    def shuffled(self, rows: RowNumbers, epoch: int) -> RowNumbers:
+        """All rows in the order of an epoch, before they are cut into batches."""
         random = np.random.default_rng([self.seed, epoch])
         chunks = np.split(rows, np.flatnonzero(np.diff(rows // LABEL_CHUNK)) + 1)
         order = random.permutation(len(chunks))

@@ -1,36 +1,39 @@
 """Datasets for PyTorch's DataLoader. Needs the extra: `pip install synthcore[torch]`.
 
-Three ways to feed a training loop, all of which open the file once in each worker, read a batch with one call and never
+Four ways to feed a training loop, all of which open the file once in each worker, read a batch with one call and never
 give a row to two workers or ranks:
 
     DataLoader(rows, batch_size=64, shuffle=True)                                as usual: any sampler
     DataLoader(rows, sampler=ShuffledBatches(rows, Order(64)), batch_size=None)  by chunk, shared out among ranks
     DataLoader(BatchStream(examples, Order(64)), batch_size=None)               the same batches as a stream
+    BatchLoader(examples, Order(64))                                             the same, continued where it stopped
 
-The last two hand over batches as they are read; the first collates rows, which is one copy more.
+All but the first hand over batches as they are read; the first collates rows, which is one copy more.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from synthcore.base.errors import SpecError
 from synthcore.training.batches import Batch, Examples, Order, RowNumbers
+from synthcore.training.position import Position, State, identity_of, position_of
 
 try:
     import torch
     from torch import distributed
-    from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
+    from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 except ImportError as error:
     raise ImportError("synthcore.training.torch needs PyTorch: pip install 'synthcore[torch]'") from error
 
-__all__ = ["BatchStream", "Examples", "Order", "RowDataset", "ShuffledBatches"]
+__all__ = ["BatchLoader", "BatchStream", "Examples", "Order", "RowDataset", "ShuffledBatches"]
 
 Tensors = dict[str, torch.Tensor]
 
@@ -79,20 +82,20 @@ class ShuffledBatches(Sampler[list[int]]):
     def __init__(self, dataset: RowDataset, order: Order) -> None:
         self.order = with_share(order)
         self._rows = dataset.examples.rows
-        self._epoch = 0
+        self._next = Position()
         self.order.count(len(self._rows))  # too few rows are an error now, not in the first epoch
 
     def __len__(self) -> int:
         return self.order.count(len(self._rows))
 
     def __iter__(self) -> Iterator[list[int]]:
-        epoch, self._epoch = self._epoch, self._epoch + 1
-        for batch in self.order.batches(self._rows, epoch):
+        begin, self._next = self._next, Position(self._next.epoch + 1)
+        for batch in self.order.batches(self._rows, begin.epoch)[begin.batch :]:
             yield np.searchsorted(self._rows, batch).tolist()
 
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next: to continue a training that was stopped."""
-        self._epoch = epoch
+    def set_epoch(self, epoch: int, batch: int = 0) -> None:
+        """Say which epoch comes next, and with which of its batches it begins: to continue a training."""
+        self._next = Position(epoch, batch)
 
 
 class BatchStream(IterableDataset[Tensors]):
@@ -112,23 +115,83 @@ class BatchStream(IterableDataset[Tensors]):
         self.examples, self.order = to_examples(source), with_share(order)
         self.order.count(len(self.examples))
         # In shared memory: workers that outlive an epoch have to learn of the next.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._next = torch.zeros(2, dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return self.order.count(len(self.examples))
 
     def __iter__(self) -> Iterator[Tensors]:
         worker = get_worker_info()
-        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        for rows in self.order.batches(self.examples.rows, int(self._epoch))[first::step]:
+        turn, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        epoch, first = self._next.tolist()
+        for rows in self.order.batches(self.examples.rows, epoch)[first + turn :: step]:
             yield read(self.examples, rows)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next; call it before each one, as with torch's DistributedSampler.
+    def set_epoch(self, epoch: int, batch: int = 0) -> None:
+        """Say which epoch comes next, and with which of its batches; call it before each one.
 
-        Otherwise the order stays the same: the workers of a stream don't know how often it has been read.
+        Otherwise the order stays the same, as with torch's DistributedSampler: the workers of a stream don't know how
+        often it has been read.
         """
-        self._epoch.fill_(epoch)
+        self._next.copy_(torch.tensor([epoch, batch]))
+
+
+class BatchLoader(DataLoader[Tensors]):
+    """A DataLoader of the batches of an `Order` that a stopped training continues at the next batch.
+
+    Iterating gives the rest of the epoch, and then the next epoch, in another order. What it counts is the batches that
+    the loop was given, not those that workers have read ahead. A batch counts as soon as the loop has it, so save the
+    state after the step that it was for, together with the network and the optimizer.
+
+    Parameters
+    ----------
+    source : Examples, str or Path
+        Which rows and columns; all that the file has if it is a path.
+    order : Order
+        Under torch.distributed, make the loader once the process group is there, which knows this rank's share.
+    **options
+        Of torch's DataLoader: num_workers, prefetch_factor, persistent_workers, pin_memory and so on.
+    """
+
+    def __init__(self, source: Examples | str | Path, order: Order, **options: Any) -> None:
+        rows = RowDataset(source)
+        self._batches = ShuffledBatches(rows, order)
+        super().__init__(rows, sampler=self._batches, batch_size=None, **options)
+        self._identity = identity_of(rows.examples, self._batches.order)
+        self._next = Position()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the next batch, from 0."""
+        return self._next.epoch
+
+    def __iter__(self) -> Iterator[Tensors]:
+        expected = self._next
+        self._batches.set_epoch(expected.epoch, expected.batch)
+        for batch in super().__iter__():
+            if self._next != expected:
+                raise SpecError(
+                    "this loop reads on, but its loader was moved, by load_state_dict or another loop: begin anew"
+                )
+            self._next = expected = expected.after_batch(len(self))
+            yield batch
+
+    def state_dict(self) -> State:
+        """Say which batch comes next, and of what: plain numbers and texts, for `torch.save` or JSON.
+
+        All ranks that train together have the same state.
+        """
+        return {**self._identity, "epoch": self._next.epoch, "batch": self._next.batch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on at the batch that came next when the state was saved; call it before the loop begins.
+
+        Raises
+        ------
+        SpecError
+            The state is of another dataset, other rows, another order or number of ranks.
+        """
+        self._next = position_of(state, self._identity, len(self))
 
 
 def to_examples(source: Examples | str | Path) -> Examples:
