@@ -36,7 +36,7 @@ def run_name() -> str:
 
 
 @flow(name="match", flow_run_name=run_name)
-@parameters_of(Match)
+@parameters_of(Match, first=("sound", "output"), dataset="dataset")
 def match(settings: Match) -> MatchReport:
     """Find the patches of a dataset that sound most like a sound, and write them as presets.
 
