@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from synthcore.analysis.distances import distance
     from synthcore.base.errors import SynthcoreError
     from synthcore.engine.rendering import Performance
+    from synthcore.evaluation.matching import match
     from synthcore.flows.compare_datasets import compare
     from synthcore.flows.compute_weights import compute_weights
     from synthcore.flows.discover_wavetables import discover_wavetables
@@ -61,6 +62,7 @@ _HOMES = {
     "ingest_presets": "synthcore.flows.running.calls",
     "inspect": "synthcore.flows.running.calls",
     "lfo_asset": "synthcore.vital.shapes",
+    "match": "synthcore.evaluation.matching",
     "render": "synthcore.playback",
     "render_many": "synthcore.playback",
     "verify": "synthcore.flows.running.calls",
@@ -93,6 +95,7 @@ __all__ = [
     "ingest_presets",
     "inspect",
     "lfo_asset",
+    "match",
     "render",
     "render_many",
     "verify",

@@ -121,6 +121,7 @@ def test_the_public_names_are_these():
         "ingest_presets",
         "inspect",
         "lfo_asset",
+        "match",
         "render",
         "render_many",
         "verify",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.table import Column
 from synthcore.base import progress
 from synthcore.pipeline.tally import Tally
 
+LINE_SECONDS = 5.0  #: between two lines of a search, where there is no terminal
 BAR_WIDTH = 12  #: columns, where there is room
 
 
@@ -30,6 +32,38 @@ def rows_shown(what: str, rows: int) -> Iterator[None]:
         task = bar.add_task(what, total=rows)
         with progress.listening(lambda event: bar.advance(task, event.rows)):
             yield
+
+
+@contextlib.contextmanager
+def best_shown(renders: int) -> Iterator[Callable[[int, float], None]]:
+    """Show how far a search is, and the best so far; without a terminal, in a line every few seconds.
+
+    Yields
+    ------
+    callable
+        Takes the renders so far, and the distance of the best in dB.
+    """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("searching"),
+        BarColumn(bar_width=BAR_WIDTH),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[best]}"),
+        TimeRemainingColumn(),
+    )
+    listed_at = time.monotonic()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("searching", total=renders, best="")
+
+        def show(done: int, best_db: float) -> None:
+            nonlocal listed_at
+            best = f"best {best_db:.2f} dB"
+            bar.update(task, completed=done, best=best)
+            if not console.is_terminal and time.monotonic() - listed_at >= LINE_SECONDS:
+                listed_at = time.monotonic()
+                console.print(f"searching: {done} of {renders}, {best}", highlight=False, soft_wrap=True)
+
+        yield show
 
 
 def run_bar(console: Console) -> Progress:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from synthcore.base.places import require_places
 from synthcore.flows.running.command import (
     FAILED,
+    INTERRUPTED,
     Act,
     call_flow,
     complain,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # --version and --help do without
     from synthcore.settings.datasets import Compare, ComputeWeights, Inspect, Verify
     from synthcore.settings.generate import Generate
     from synthcore.settings.ingestion import DiscoverWavetables, DownloadPresets, FitPriors, Ingest
+    from synthcore.settings.matching import Match
     from synthcore.spec import DatasetSpec
 
 Load = Callable[[], Callable[..., Any]]  #: imports a flow
@@ -148,6 +150,22 @@ def run_compare(settings: Compare, load: Load) -> int:
     return 0
 
 
+def run_match(settings: Match, load: Load) -> int:
+    """Run the flow, and say what it found; 130 where Ctrl-C ended the search, whose best is kept."""
+    from synthcore.evaluation import matching
+    from synthcore.publishing.matches import require_empty
+
+    require_places(settings.data_dir)
+    require_empty(settings.output)
+    matching.look(settings.sound, settings.dataset, settings.wanted)  # what can't be matched needs no server
+    with prefect_ready(keep=settings.keep):
+        match = load()
+    found = call_flow(match, settings)
+    say(f"page: {found.page}")
+    tell(found, as_json=settings.as_json)
+    return complain("interrupted; the best so far was written", INTERRUPTED) if found.is_interrupted else 0
+
+
 def run_verify(settings: Verify, load: Load) -> int:
     """Run the flow, and say what it found; 1 when a row differs."""
     from synthcore.storage.dataset import Dataset
@@ -239,6 +257,7 @@ FLOW_COMMANDS: dict[str, Callable[[Any, Load], int]] = {
     "generate": run_generate,
     "inspect": run_inspect,
     "compare": run_compare,
+    "match": run_match,
     "verify": run_verify,
     "discover-wt": run_discover_wavetables,
     "fit-priors": run_fit_priors,

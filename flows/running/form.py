@@ -124,11 +124,13 @@ def _parameter(model: type[Command], name: str, dataset: str) -> inspect.Paramet
     field = model.model_fields[name]
     text = Field(description=field.description, validate_default=field.validate_default)
     annotation: Any = Annotated[(field.annotation, *field.metadata, text)]
-    default = None
+    default: Any = None
     if name == dataset:
         annotation = RunDataset
     elif name in Common.model_fields:
         annotation = annotation | None
+    elif field.is_required():
+        default = inspect.Parameter.empty
     else:
         default = field.get_default(call_default_factory=True)
     return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)

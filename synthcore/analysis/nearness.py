@@ -200,6 +200,33 @@ def find_nearest(rows: Sequence[Sketches], others: Sketches, *, matched: bool, w
     return Nearest(nearest, nearest_db, np.concatenate(of_rows), np.concatenate(of_rows_db))
 
 
+def distances_from(sound: Sketches, rows: Sequence[Sketches], *, workers: int = CORES) -> NDArray[np.float64]:
+    """Measure how far one sound is from each row, with loudness matched.
+
+    Parameters
+    ----------
+    sound : Sketches
+        Of the one.
+    rows : sequence of Sketches
+        In batches, of which each thread reads one at a time.
+    workers : int
+        Threads.
+
+    Returns
+    -------
+    ndarray, shape (n,), float64
+        In dB, counted over all batches.
+
+    Raises
+    ------
+    Interrupted
+        Someone asked to stop.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        found = pool.map(lambda batch: _distances(sound.levels, rows[batch].levels)[:, 0], range(len(rows)))
+        return np.concatenate([np.zeros(0), *found])
+
+
 def take(batches: Sequence[Sketches], places: NDArray[np.intp]) -> Sketches:
     """Take some sounds out of batches: those at these places, rising, counted over all batches."""
     taken, start = [], 0

@@ -61,6 +61,26 @@ class ConnectionWords(BaseModel):
     is_heard: bool
 
 
+class PatchWords(BaseModel):
+    """What to set to get a patch."""
+
+    model_config = ConfigDict(frozen=True)
+
+    modules: tuple[ModuleWords, ...]  # in the order of a signal's way
+    connections: tuple[ConnectionWords, ...]
+
+    def to_lines(self) -> list[str]:
+        """Describe it for a terminal; nothing where it is the init preset."""
+        lines = ["", "Begin with Vital's init preset, and set:"] if self.modules or self.connections else []
+        for module in self.modules:
+            lines += ["", module.title, *_side_by_side(module.knobs)]
+        if self.connections:
+            lines += ["", "Modulation, by slot"]
+        for connection in self.connections:
+            lines += wrapped(f"{connection.slot:>2}. {_marked(connection.sentence, connection.is_heard)}", "      ")
+        return lines
+
+
 class RowWords(BaseModel):
     """One row in words."""
 
@@ -76,15 +96,8 @@ class RowWords(BaseModel):
 
     def to_text(self) -> str:
         """Describe it for a terminal."""
-        lines = [f"row {self.row} of {Path(self.file).name}", *_origin(self.metadata)]
-        if self.modules or self.connections:
-            lines += ["", "Begin with Vital's init preset, and set:"]
-        for module in self.modules:
-            lines += ["", module.title, *_side_by_side(module.knobs)]
-        if self.connections:
-            lines += ["", "Modulation, by slot"]
-        for connection in self.connections:
-            lines += wrapped(f"{connection.slot:>2}. {_marked(connection.sentence, connection.is_heard)}", "      ")
+        to_set = PatchWords(modules=self.modules, connections=self.connections).to_lines()
+        lines = [f"row {self.row} of {Path(self.file).name}", *_origin(self.metadata), *to_set]
         return "\n".join(lines) + "\n"
 
 
@@ -121,6 +134,12 @@ def describe(dataset: Dataset, row: int, *, everything: bool = False) -> RowWord
         modules=tuple(_modules(sound, everything)),
         connections=tuple(_connections(sound, everything)),
     )
+
+
+def describe_patch(dataset: Dataset, patch: Patch) -> PatchWords:
+    """Put what can be heard of a patch into words. Its wavetables and the like are among the dataset's."""
+    sound = _Sound(dataset, patch)
+    return PatchWords(modules=tuple(_modules(sound, False)), connections=tuple(_connections(sound, False)))
 
 
 class _Connection(NamedTuple):

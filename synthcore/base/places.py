@@ -22,6 +22,22 @@ class Obstacle:
     todo: str
 
 
+def default_data_dir() -> Path:
+    """Find the one place for shards, caches and results, whatever the working directory.
+
+    What SYNTHCORE_DATA_DIR names; else the checkout's `data/`; where the package was installed without one, the user's
+    data directory.
+    """
+    if named := os.environ.get("SYNTHCORE_DATA_DIR"):
+        return Path(named).expanduser().absolute()
+    checkout = Path(__file__).resolve().parents[2]
+    if (checkout / "pyproject.toml").is_file():
+        return checkout / "data"
+    import platformdirs
+
+    return Path(platformdirs.user_data_path("synthcore"))
+
+
 def require_places(data_dir: Path) -> None:
     """Refuse a data directory that can't be written or created, or a machine without a place for temporary files.
 

@@ -17,6 +17,7 @@ from synthcore.base.atomic import atomic_path
 from synthcore.base.counting import how_many
 from synthcore.base.errors import SpecError
 from synthcore.page.content import Content, gather, gather_both
+from synthcore.page.matching import MatchContent
 from synthcore.page.nearness import NearnessContent
 from synthcore.pipeline.continuing import require_writable
 from synthcore.pipeline.tally import duration
@@ -92,6 +93,19 @@ def write_nearness(content: NearnessContent, output: Path) -> None:
     require_replaceable(output)
     with atomic_path(output) as temporary:
         temporary.write_text(_fill_with_script("nearness.html", near=content), encoding="utf-8")
+
+
+def write_match(content: MatchContent, output: Path) -> None:
+    """Write a page of a sound beside what was found for it, as `write_page` does of a dataset.
+
+    Raises
+    ------
+    SpecError
+        The output can't be written, or is a file that isn't a page.
+    """
+    require_replaceable(output)
+    with atomic_path(output) as temporary:
+        temporary.write_text(_fill_with_script("match.html", match=content), encoding="utf-8")
 
 
 def to_html(content: Content, near: NearnessContent | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,6 +73,20 @@ def sketch_plan(plan: SketchPlan, data_dir: Path) -> SketchRef:
             changes=np.array(changes, np.str_),
         )
     return SketchRef(name=plan.name, checksum=file_checksum(data_dir / plan.name))
+
+
+def sketch_missing(plans: Sequence[SketchPlan], data_dir: Path, workers: int) -> None:
+    """Sketch what isn't in the data directory yet, some plans side by side.
+
+    Raises
+    ------
+    SynthcoreError
+        As `sketch_plan`.
+    """
+    missing = [plan for plan in plans if not (data_dir / plan.name).is_file()]
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in pool.map(lambda plan: sketch_plan(plan, data_dir), missing):
+            pass
 
 
 class StoredSketches(Sequence[Sketches]):

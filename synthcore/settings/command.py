@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import platformdirs
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -22,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from synthcore.base.places import default_data_dir
 from synthcore.base.quantities import Count, Typed, whole_items
 from synthcore.engine.turns import CORES
 from synthcore.settings import configuration
@@ -44,17 +44,6 @@ Approximate = Annotated[bool, Field(description="Also presets that Vital plays d
 Factory = Annotated[bool, Field(description="Also Vital's factory presets, if Vital is installed here.")]
 Html = Annotated[AbsolutePath | None, FILE, Field(description="Also write an HTML page to look at and listen to.")]
 Refresh = Annotated[bool, Field(description="Do it again even if it is cached.")]
-
-
-def default_data_dir() -> Path:
-    """Find the one place for shards, caches and results, whatever the working directory.
-
-    The checkout's `data/`; where the package was installed without one, the user's data directory.
-    """
-    checkout = Path(__file__).resolve().parents[2]
-    if (checkout / "pyproject.toml").is_file():
-        return checkout / "data"
-    return Path(platformdirs.user_data_path("synthcore"))
 
 
 class Command(BaseModel):

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
+import soundfile
 
 from tests.conftest import ROOT
 from tests.flows.test_flow import SHORT, post
@@ -26,6 +28,7 @@ ARGUMENTS: dict[str, tuple[int, tuple[object, ...]]] = {
     "generate": (0, ("-n", 6, "-o", "out.h5", "--data-dir", "data", *SHORT)),
     "ingest_presets": (0, ("presets", "--data-dir", "data")),
     "inspect_dataset": (0, ("x.h5",)),
+    "match_sound": (0, ("x.wav", "--in", "x.h5", "-o", "out", "--data-dir", "data")),
     "verify": (0, ("x.h5", "--rows", 1)),
 }
 
@@ -43,6 +46,7 @@ def runs_of(api: str, flow: str) -> list[dict[str, Any]]:
 @pytest.fixture
 def run_file(cli: Any, tier_1: Any, preset_folder: Path) -> Callable[..., Any]:
     shutil.copy(tier_1.path, cli.folder / "x.h5")
+    soundfile.write(cli.folder / "x.wav", np.full((9_000, 2), 0.1), 22_050)
     (cli.folder / "presets").mkdir()
     shutil.copy(next(preset_folder.glob("sound*.vital")), cli.folder / "presets")
     (cli.folder / "many").mkdir()

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ValidationError
 
 from synthcore.base.errors import SpecError
 from synthcore.base.messages import explain
+from synthcore.base.places import default_data_dir
 from synthcore.flows import cli
 from synthcore.flows.running.form import settings_from
 from synthcore.ingest.transfer import Limits
-from synthcore.settings.command import Common, default_data_dir, settable
+from synthcore.settings.command import Common, settable
 from synthcore.settings.commandline import flags
 from synthcore.settings.commands import help_of, model_of, parse
 from synthcore.settings.datasets import Inspect, Verify
@@ -173,6 +174,7 @@ def test_a_variable_that_is_none_is_refused_with_the_nearest(monkeypatch, name, 
 NEEDED = {
     "inspect": ["x.h5"],
     "compare": ["x.h5", "y.h5"],
+    "match": ["x.wav", "--in", "x.h5", "-o", "out"],
     "verify": ["x.h5"],
     "ingest": ["presets"],
     "fit-priors": ["presets"],
@@ -267,6 +269,7 @@ def test_a_flow_that_is_asked_for_nothing_uses_what_its_worker_shares(model: Any
     monkeypatch.setenv("SYNTHCORE_DATA_DIR", "/worker")
     monkeypatch.setenv("SYNTHCORE_WORKERS", "3")
     needed = {"file": "x.h5", "output": "y.h5", "folders": ("presets",), "row": (0,), "action": "list", "shell": "bash"}
+    needed |= {"sound": "x.wav", "dataset": "x.h5"}
     parameters = {name: value for name, value in needed.items() if name in model.model_fields}
     if "row" in parameters and model is Inspect:
         del parameters["row"]
