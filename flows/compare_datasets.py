@@ -16,25 +16,20 @@ environment.prepare()  # Prefect reads its surroundings once, when it is importe
 from prefect import flow
 from prefect.runtime import flow_run
 
-from synthcore.base import progress
-from synthcore.base.counting import how_many
 from synthcore.base.places import require_places
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
 from synthcore.flows.running.bar import rows_shown
+from synthcore.flows.running.batches import run_batches
 from synthcore.flows.running.form import dataset_of, parameters_of
-from synthcore.flows.running.runners import hand_out, threads
 from synthcore.page.nearness import sounds_heard
 from synthcore.page.writing import require_replaceable
 from synthcore.pipeline import comparing, library
 from synthcore.pipeline.comparing import Others, Presets, Sides
 from synthcore.pipeline.nearness_report import Nearness
-from synthcore.pipeline.sketching import SketchRef
-from synthcore.pipeline.sounds import SketchPlan
 from synthcore.settings.datasets import Compare
 from synthcore.storage.collection import digest_of
-from synthcore.tasks.artifacts import link_page, show_progress, show_text, start_progress
-from synthcore.tasks.intact import redo_lost
+from synthcore.tasks.artifacts import link_page, show_text
 from synthcore.tasks.logs import show_logs
 from synthcore.tasks.nearness import compare_sketches, sketch_sounds, write_nearness
 
@@ -82,12 +77,7 @@ def find_nearness(settings: Compare) -> tuple[Nearness, Sides]:
     sides = comparing.plan(settings.file, others, settings.data_dir, notes=settings.notes, sounds=settings.sounds)
     plans = [*sides.ours, *sides.theirs]
     with rows_shown("sketching", sum(plan.sounds for plan in plans)), at_most(settings.workers):
-        redo_lost(
-            plans,
-            sketch(plans, settings, refresh=settings.refresh),
-            is_lost=lambda ref: not ref.is_intact(settings.data_dir),
-            redo=lambda lost: sketch(lost, settings, refresh=True),
-        )
+        run_batches(sketch_sounds, plans, settings, "sounds")
     environment.require_server()
     return measure(sides, settings), sides
 
@@ -114,22 +104,6 @@ def gather(settings: Compare) -> Others:
     )
     collection = library.given_collection(Path(made.collection), settings.data_dir)
     return Others(settings.other, kind, Presets.of(collection, made.report))
-
-
-def sketch(plans: list[SketchPlan], settings: Compare, *, refresh: bool) -> list[SketchRef]:
-    """Sketch side by side; what is cached is there already, unless refreshed."""
-    batches = how_many(len(plans), "batch", "es")
-    artifact = start_progress(f"{batches} of sounds")
-    task: Any = sketch_sounds.with_options(result_storage=settings.results_dir, refresh_cache=refresh)
-    sketched: dict[str, SketchRef] = {}
-    with threads(settings.workers) as runner, interruptible():  # ends the renders that the runner would wait for
-        for plan, future in hand_out(plans, runner, task, data_dir=settings.data_dir):
-            sketched[plan.key] = future.result()  # raises what went wrong, while the others are being stopped
-            if future.state.name == "Cached":
-                progress.publish(progress.Progress(rows=plan.sounds, fault=None))
-            if environment.is_reachable():  # Prefect would try for a minute
-                show_progress(artifact, len(sketched) / len(plans), f"{len(sketched)} of {batches}")
-    return [sketched[plan.key] for plan in plans]
 
 
 def measure(sides: Sides, settings: Compare) -> Nearness:

@@ -24,6 +24,7 @@ from synthcore.pipeline.laps import began
 
 if TYPE_CHECKING:  # --version and --help do without
     from synthcore.settings.datasets import Compare, ComputeWeights, Inspect, Verify
+    from synthcore.settings.evaluation import Evaluate
     from synthcore.settings.generate import Generate
     from synthcore.settings.ingestion import DiscoverWavetables, DownloadPresets, FitPriors, Ingest
     from synthcore.spec import DatasetSpec
@@ -148,6 +149,18 @@ def run_compare(settings: Compare, load: Load) -> int:
     return 0
 
 
+def run_evaluate(settings: Evaluate, load: Load) -> int:
+    """Run the flow, and say how good the answers are."""
+    from synthcore.evaluation.baselines import look
+
+    require_places(settings.data_dir)
+    look(settings.choice)  # what can't be evaluated needs no server
+    with prefect_ready(keep=settings.keep):
+        evaluate = load()
+    tell(call_flow(evaluate, settings), as_json=settings.as_json)
+    return 0
+
+
 def run_verify(settings: Verify, load: Load) -> int:
     """Run the flow, and say what it found; 1 when a row differs."""
     from synthcore.storage.dataset import Dataset
@@ -239,6 +252,7 @@ FLOW_COMMANDS: dict[str, Callable[[Any, Load], int]] = {
     "generate": run_generate,
     "inspect": run_inspect,
     "compare": run_compare,
+    "evaluate": run_evaluate,
     "verify": run_verify,
     "discover-wt": run_discover_wavetables,
     "fit-priors": run_fit_priors,

@@ -5,6 +5,7 @@ HOMES = {
     "generate": ("generate", "Generate"),
     "inspect": ("datasets", "Inspect"),
     "compare": ("datasets", "Compare"),
+    "evaluate": ("evaluation", "Evaluate"),
     "verify": ("datasets", "Verify"),
     "discover-wt": ("ingestion", "DiscoverWavetables"),
     "fit-priors": ("ingestion", "FitPriors"),

@@ -22,6 +22,7 @@ FLOWS = {
     "generate": ("generate.generate", ""),
     "inspect": ("inspect_dataset.inspect_dataset", "file"),
     "compare": ("compare_datasets.compare", "file"),
+    "evaluate": ("evaluate_answers.evaluate", "against"),
     "verify": ("verify.verify", "file"),
     "fit-priors": ("fit_priors.fit_priors", ""),
     "discover-wt": ("discover_wavetables.discover_wavetables", ""),

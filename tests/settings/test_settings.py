@@ -173,6 +173,7 @@ def test_a_variable_that_is_none_is_refused_with_the_nearest(monkeypatch, name, 
 NEEDED = {
     "inspect": ["x.h5"],
     "compare": ["x.h5", "y.h5"],
+    "evaluate": ["x.h5", "--against", "y.h5"],
     "verify": ["x.h5"],
     "ingest": ["presets"],
     "fit-priors": ["presets"],
