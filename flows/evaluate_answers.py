@@ -24,10 +24,12 @@ from synthcore.evaluation.scoring import plan_scores, read_scores
 from synthcore.flows.running.bar import rows_shown
 from synthcore.flows.running.batches import run_batches
 from synthcore.flows.running.form import dataset_of, parameters_of
+from synthcore.page.evaluation import sounds_heard
+from synthcore.page.writing import require_replaceable
 from synthcore.settings.evaluation import Evaluate
 from synthcore.storage.dataset import Dataset, damage_named
-from synthcore.tasks.artifacts import show_text
-from synthcore.tasks.evaluation import score_answers
+from synthcore.tasks.artifacts import link_page, show_text
+from synthcore.tasks.evaluation import score_answers, write_evaluation
 from synthcore.tasks.logs import show_logs
 from synthcore.tasks.nearness import sketch_sounds
 
@@ -58,6 +60,8 @@ def evaluate(settings: Evaluate) -> Evaluation:
     """
     show_logs()
     require_places(settings.data_dir)
+    if settings.html:
+        require_replaceable(settings.html)
     answers = find_answers(settings)
     with damage_named(settings.against), Dataset(settings.against) as dataset:
         plans = plan_scores(answers, dataset)
@@ -66,6 +70,10 @@ def evaluate(settings: Evaluate) -> Evaluation:
         found = report(answers, dataset, settings.split, read_scores(plans, settings.data_dir))
     environment.require_server()
     show_text("evaluation", found.headline, found.to_text())
+    if settings.html:
+        with rows_shown("listening", sounds_heard(found)), at_most(settings.workers), interruptible():
+            write_evaluation(found, answers.origin, settings.html)
+        link_page(settings.html)
     return found
 
 

@@ -10,7 +10,11 @@ from prefect.concurrency.sync import concurrency
 from prefect.tasks import exponential_backoff
 
 from synthcore.evaluation import scoring
+from synthcore.evaluation.answers import Origin
+from synthcore.evaluation.report import Evaluation
 from synthcore.evaluation.scoring import ScorePlan, ScoreRef
+from synthcore.page import writing
+from synthcore.page.evaluation import gather_evaluation
 from synthcore.tasks.limits import of_this_machine
 from synthcore.tasks.logs import show_logs
 from synthcore.tasks.records import guarded
@@ -38,3 +42,9 @@ def score_answers(plan: ScorePlan, data_dir: Path) -> ScoreRef:
     show_logs()
     with concurrency(of_this_machine()):
         return scoring.score_plan(plan, data_dir)
+
+
+@task(name="write_evaluation", task_run_name="write {output}")
+def write_evaluation(found: Evaluation, origin: Origin, output: Path) -> None:
+    """Write a page of rows beside their answers."""
+    writing.write_evaluation(gather_evaluation(found, origin), output)

@@ -155,9 +155,16 @@ def run_evaluate(settings: Evaluate, load: Load) -> int:
 
     require_places(settings.data_dir)
     look(settings.choice)  # what can't be evaluated needs no server
+    if settings.html:
+        from synthcore.page.writing import require_replaceable
+
+        require_replaceable(settings.html)
     with prefect_ready(keep=settings.keep):
         evaluate = load()
-    tell(call_flow(evaluate, settings), as_json=settings.as_json)
+    found = call_flow(evaluate, settings)
+    if settings.html:
+        say(f"page: {settings.html}")
+    tell(found, as_json=settings.as_json)
     return 0
 
 

@@ -22,9 +22,11 @@ from synthcore.engine.faults import REASONS
 from synthcore.evaluation import statistics
 from synthcore.evaluation.answers import Answers
 from synthcore.evaluation.choices import Part
+from synthcore.evaluation.curves import Curve, find_curves
 from synthcore.evaluation.metrics import AUDIO_METRICS, Metric
 from synthcore.evaluation.scoring import Scores
 from synthcore.storage.dataset import Dataset
+from synthcore.vital.controls import module_of
 
 #: What rows are grouped by: a column of the dataset each.
 GROUPS = {"tier": "tier", "source": "source", "note": "midi_note"}
@@ -100,6 +102,7 @@ class Evaluation(BaseModel):
     answers_to_other_rows: int
     faults: dict[str, int]  # answers that can't be rendered, scored as silence, by reason
     audio: tuple[MetricSummary, ...]
+    curves: tuple[Curve, ...]  # of the first metric, by control
     examples: tuple[Example, ...]
 
     @property
@@ -148,9 +151,19 @@ class Evaluation(BaseModel):
             lines.append((metric.axis, metric.name, better, f"{metric.mean_answer.rows:,}", *figures))
         return lines
 
-    def _table(self) -> Table:
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """What the parts of `lines` are."""
         best = ("best: median", "best: mean", "best: 95 %") if self.has_several else ()
-        table = new_table("metrics", "axis", "metric", "better", "rows", "median", "mean", "95 % of the mean", *best)
+        return ("axis", "metric", "better", "rows", "median", "mean", "95 % of the mean", *best)
+
+    def score_text(self, example: Example) -> str:
+        """The score of an example by the first metric, in words."""
+        first = self.audio[0]
+        return f"{first.name} {_figure(example.scores[first.name], first.unit)}"
+
+    def _table(self) -> Table:
+        table = new_table("metrics", *self.headings)
         for line in self.lines:
             table.add_row(*line)
         return table
@@ -184,6 +197,8 @@ def report(answers: Answers, dataset: Dataset, split: Part, scores: Scores) -> E
     rows = np.unique(scores.rows)
     families = dataset.column("family" if "family" in dataset.column_names else "preset_hash", rows)
     groups = {name: statistics.group_by(dataset.column(column, rows)) for name, column in GROUPS.items()}
+    groups |= {"module": _by_module(dataset, rows)} if "active" in dataset.column_names else {}
+    first = next(iter(AUDIO_METRICS.values()))
     return Evaluation(
         answers=answers.name,
         against=str(dataset.path),
@@ -196,7 +211,8 @@ def report(answers: Answers, dataset: Dataset, split: Part, scores: Scores) -> E
         answers_to_other_rows=answers.others,
         faults=dict(Counter(sorted(fault for fault in scores.faults.tolist() if fault))),
         audio=tuple(_summary_of(metric, scores, families, groups) for metric in AUDIO_METRICS.values()),
-        examples=_examples(scores),
+        curves=find_curves(per_row(first, scores)[0], dataset, rows),
+        examples=_examples(scores, first),
     )
 
 
@@ -223,10 +239,14 @@ def _summary_of(
     )
 
 
-def per_row(metric: Metric, scores: Scores, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The mean and the best score of the answers to each row, shape (rows,); NaN where the metric says nothing."""
+def per_row(metric: Metric, scores: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The mean and the best score of the answers to each row, shape (rows,), by the rows' numbers.
+
+    NaN where the metric says nothing of any answer to a row.
+    """
     values = scores.values[metric.name]
-    known, place = ~np.isnan(values), np.searchsorted(rows, scores.rows)
+    rows, place = np.unique(scores.rows, return_inverse=True)
+    known = ~np.isnan(values)
     counts = np.bincount(place[known], minlength=len(rows))
     sums = np.bincount(place[known], values[known], minlength=len(rows))
     best = np.full(len(rows), -np.inf if metric.higher_is_better else np.inf)
@@ -235,9 +255,16 @@ def per_row(metric: Metric, scores: Scores, rows: NDArray[np.int64]) -> tuple[ND
     return mean, np.where(counts > 0, best, np.nan)
 
 
-def _examples(scores: Scores) -> tuple[Example, ...]:
-    """The best, median and worst answers by the first metric."""
-    metric = next(iter(AUDIO_METRICS.values()))
+def _by_module(dataset: Dataset, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """In which rows each module can be heard: a control of it is active."""
+    active = dataset.column("active", rows)
+    modules = np.array([module_of(c.name) for c in (*dataset.registry.continuous, *dataset.registry.categorical)])
+    names = sorted(set(modules.tolist()))
+    return {module: np.logical_or.reduce(active[:, modules == module], axis=1) for module in names}
+
+
+def _examples(scores: Scores, metric: Metric) -> tuple[Example, ...]:
+    """The best, median and worst answers by a metric."""
     values = scores.values[metric.name]
     order = np.argsort(-values if metric.higher_is_better else values, kind="stable")
     order = order[~np.isnan(values[order])]

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from synthcore.base.messages import clash, needs
 from synthcore.evaluation.choices import Baseline, Choice, Part
-from synthcore.settings.command import FILE, AbsolutePath, FlowCommand, Refresh, Rendering
+from synthcore.settings.command import FILE, AbsolutePath, FlowCommand, Html, Refresh, Rendering
 from synthcore.settings.commandline import Positional
 
 
@@ -37,6 +37,7 @@ class Evaluate(FlowCommand, Rendering):
         None, description="With --baseline mean or nearest: the dataset whose training split they learn from."
     )
     seed: int = Field(0, ge=0, description="With --baseline random: which other rows.")
+    html: Html = None
     refresh: Refresh = False
 
     @model_validator(mode="after")
