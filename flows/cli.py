@@ -37,6 +37,7 @@ look and use
   inspect           say what is in a dataset
   compare           say how near its rows come to other sounds
   match             find presets that sound like a sound, and search for nearer ones
+  evaluate          say how good answers to its rows are
   verify            render rows again from their labels, and compare bit for bit
   export            write rows as a .wav and a .vital preset
   compute-weights   measure how much each control moves the sound
@@ -157,12 +158,19 @@ def _match() -> Callable[..., Any]:
     return match
 
 
+def _evaluate() -> Callable[..., Any]:
+    from synthcore.flows.evaluate_answers import evaluate
+
+    return evaluate
+
+
 #: What each command does. Its settings have their home in `synthcore.settings.commands`.
 COMMANDS: dict[str, Act] = {
     "generate": with_flow("generate", _generate),
     "inspect": inspect_or_compare,
     "compare": with_flow("compare", _compare),
     "match": with_flow("match", _match),
+    "evaluate": with_flow("evaluate", _evaluate),
     "verify": run_verify,
     "discover-wt": with_flow("discover-wt", _discover_wavetables),
     "fit-priors": with_flow("fit-priors", _fit_priors),

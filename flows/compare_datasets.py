@@ -20,8 +20,8 @@ from synthcore.base.places import require_places
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
 from synthcore.flows.running.bar import rows_shown
+from synthcore.flows.running.batches import run_batches
 from synthcore.flows.running.form import dataset_of, parameters_of
-from synthcore.flows.running.sketching import sketch_all
 from synthcore.page.nearness import sounds_heard
 from synthcore.page.writing import require_replaceable
 from synthcore.pipeline import comparing, library
@@ -31,7 +31,7 @@ from synthcore.settings.datasets import Compare
 from synthcore.storage.collection import digest_of
 from synthcore.tasks.artifacts import link_page, show_text
 from synthcore.tasks.logs import show_logs
-from synthcore.tasks.nearness import compare_sketches, write_nearness
+from synthcore.tasks.nearness import compare_sketches, sketch_sounds, write_nearness
 
 
 def run_name() -> str:
@@ -75,7 +75,9 @@ def find_nearness(settings: Compare) -> tuple[Nearness, Sides]:
     """Sketch both sides and compare them, within a flow."""
     others = gather(settings)
     sides = comparing.plan(settings.file, others, settings.data_dir, notes=settings.notes, sounds=settings.sounds)
-    sketch_all([*sides.ours, *sides.theirs], settings)
+    plans = [*sides.ours, *sides.theirs]
+    with rows_shown("sketching", sum(plan.sounds for plan in plans)), at_most(settings.workers):
+        run_batches(sketch_sounds, plans, settings, "sounds")
     environment.require_server()
     return measure(sides, settings), sides
 

@@ -20,14 +20,15 @@ from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
 from synthcore.evaluation import matching
 from synthcore.evaluation.match_report import MatchReport
-from synthcore.flows.running.bar import best_shown
+from synthcore.flows.running.bar import best_shown, rows_shown
+from synthcore.flows.running.batches import run_batches
 from synthcore.flows.running.form import parameters_of
-from synthcore.flows.running.sketching import sketch_all
 from synthcore.publishing.matches import require_empty
 from synthcore.settings.matching import Match
 from synthcore.tasks.artifacts import link_page, show_text
 from synthcore.tasks.logs import show_logs
 from synthcore.tasks.matching import match_sound
+from synthcore.tasks.nearness import sketch_sounds
 
 
 def run_name() -> str:
@@ -58,7 +59,9 @@ def match(settings: Match) -> MatchReport:
     require_places(settings.data_dir)
     require_empty(settings.output)
     matching.look(settings.sound, settings.dataset, settings.wanted)
-    sketch_all(matching.plan(settings.dataset), settings)
+    plans = matching.plan(settings.dataset)
+    with rows_shown("sketching", sum(plan.sounds for plan in plans)), at_most(settings.workers):
+        run_batches(sketch_sounds, plans, settings, "sounds")
     environment.require_server()
     with best_shown(settings.search) as watch, at_most(settings.workers), interruptible():
         found = match_sound(settings, watch)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from synthcore.flows.compute_weights import compute_weights
     from synthcore.flows.discover_wavetables import discover_wavetables
     from synthcore.flows.download_presets import download_presets
+    from synthcore.flows.evaluate_answers import evaluate
     from synthcore.flows.fit_priors import fit_priors
     from synthcore.flows.generate import generate
     from synthcore.flows.ingest_presets import ingest_presets
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from synthcore.settings.generate import RunSettings
     from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
     from synthcore.storage.dataset import Dataset
+    from synthcore.storage.predictions import Predictions
     from synthcore.training.batches import Examples, Order
     from synthcore.training.torch import BatchLoader, BatchStream, RowDataset, ShuffledBatches
     from synthcore.vital.controls import Registry
@@ -46,6 +48,7 @@ _HOMES = {
     "Order": "synthcore.training.batches",
     "Patch": "synthcore.vital.patch",
     "Performance": "synthcore.engine.rendering",
+    "Predictions": "synthcore.storage.predictions",
     "Registry": "synthcore.vital.controls",
     "RowDataset": "synthcore.training.torch",
     "RunSettings": "synthcore.settings.generate",
@@ -58,6 +61,7 @@ _HOMES = {
     "fit_priors": "synthcore.flows.running.calls",
     "distance": "synthcore.analysis.distances",
     "download_presets": "synthcore.flows.running.calls",
+    "evaluate": "synthcore.flows.running.calls",
     "generate": "synthcore.flows.running.calls",
     "ingest_presets": "synthcore.flows.running.calls",
     "inspect": "synthcore.flows.running.calls",
@@ -79,6 +83,7 @@ __all__ = [
     "Order",
     "Patch",
     "Performance",
+    "Predictions",
     "Registry",
     "RowDataset",
     "RunSettings",
@@ -90,6 +95,7 @@ __all__ = [
     "discover_wavetables",
     "distance",
     "download_presets",
+    "evaluate",
     "fit_priors",
     "generate",
     "ingest_presets",

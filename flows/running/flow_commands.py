@@ -25,6 +25,7 @@ from synthcore.pipeline.laps import began
 
 if TYPE_CHECKING:  # --version and --help do without
     from synthcore.settings.datasets import Compare, ComputeWeights, Inspect, Verify
+    from synthcore.settings.evaluation import Evaluate
     from synthcore.settings.generate import Generate
     from synthcore.settings.ingestion import DiscoverWavetables, DownloadPresets, FitPriors, Ingest
     from synthcore.settings.matching import Match
@@ -166,6 +167,25 @@ def run_match(settings: Match, load: Load) -> int:
     return complain("interrupted; the best so far was written", INTERRUPTED) if found.is_interrupted else 0
 
 
+def run_evaluate(settings: Evaluate, load: Load) -> int:
+    """Run the flow, and say how good the answers are."""
+    from synthcore.evaluation.baselines import look
+
+    require_places(settings.data_dir)
+    look(settings.choice)  # what can't be evaluated needs no server
+    if settings.html:
+        from synthcore.page.writing import require_replaceable
+
+        require_replaceable(settings.html)
+    with prefect_ready(keep=settings.keep):
+        evaluate = load()
+    found = call_flow(evaluate, settings)
+    if settings.html:
+        say(f"page: {settings.html}")
+    tell(found, as_json=settings.as_json)
+    return 0
+
+
 def run_verify(settings: Verify, load: Load) -> int:
     """Run the flow, and say what it found; 1 when a row differs."""
     from synthcore.storage.dataset import Dataset
@@ -258,6 +278,7 @@ FLOW_COMMANDS: dict[str, Callable[[Any, Load], int]] = {
     "inspect": run_inspect,
     "compare": run_compare,
     "match": run_match,
+    "evaluate": run_evaluate,
     "verify": run_verify,
     "discover-wt": run_discover_wavetables,
     "fit-priors": run_fit_priors,

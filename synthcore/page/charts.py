@@ -1,4 +1,4 @@
-"""Charts: histograms as SVG that takes its colours from the page, and silhouettes of a control's bins.
+"""Charts: histograms and curves as SVG that takes its colours from the page, and silhouettes of a control's bins.
 
 A chart holds only numbers and our own words, never a text from a file.
 """
@@ -45,6 +45,34 @@ class Histogram:
     title: str
     svg: Markup
     caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class CurveChart:
+    """One curve: its title, its picture, and in a sentence what it shows."""
+
+    title: str
+    svg: Markup
+    caption: str
+
+
+def draw_curve(title: str, places: Sequence[float], heights: Sequence[float], unit: str, rows: int) -> CurveChart:
+    """Draw how a mean follows what lies between 0 and 1; `rows` are behind all points together."""
+    across, up = Axis(0.0, 1.0), Axis(0.0, max(1e-3, *heights))
+    low, high = short(min(heights)), short(max(heights))
+    caption = f"{low} to {high} {unit}".rstrip() + f", over {rows:,} rows."
+    points = "L".join(f"{_x(across, x):g} {_y(up, y):g}" for x, y in zip(places, heights, strict=True))
+    parts = [
+        *(_line("grid", LEFT, _y(up, tick), RIGHT, _y(up, tick)) for tick in up.ticks()),
+        *(_text("end", LEFT - 6, _y(up, tick) + 4, short(tick)) for tick in up.ticks()),
+        Markup('<path class="curve" d="M{}"/>').format(points),
+        _line("axis", LEFT, BOTTOM, RIGHT, BOTTOM),
+        *(_line("axis", _x(across, tick), BOTTOM, _x(across, tick), BOTTOM + 4) for tick in across.ticks()),
+        *(_text("middle", _x(across, tick), BOTTOM + 17, short(tick)) for tick in across.ticks()),
+    ]
+    frame = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>')
+    label = f"Curve. {title}: {caption}"
+    return CurveChart(title, frame.format(WIDTH, HEIGHT, label, Markup("").join(parts)), caption)
 
 
 def draw_histograms(measures: Sequence[Measure]) -> list[Histogram]:

@@ -17,6 +17,7 @@ from synthcore.base.atomic import atomic_path
 from synthcore.base.counting import how_many
 from synthcore.base.errors import SpecError
 from synthcore.page.content import Content, gather, gather_both
+from synthcore.page.evaluation import EvaluationContent
 from synthcore.page.matching import MatchContent
 from synthcore.page.nearness import NearnessContent
 from synthcore.pipeline.continuing import require_writable
@@ -93,6 +94,19 @@ def write_nearness(content: NearnessContent, output: Path) -> None:
     require_replaceable(output)
     with atomic_path(output) as temporary:
         temporary.write_text(_fill_with_script("nearness.html", near=content), encoding="utf-8")
+
+
+def write_evaluation(content: EvaluationContent, output: Path) -> None:
+    """Write a page of answers beside the rows that they answer, as `write_page` does of a dataset.
+
+    Raises
+    ------
+    SpecError
+        The output can't be written, or is a file that isn't a page.
+    """
+    require_replaceable(output)
+    with atomic_path(output) as temporary:
+        temporary.write_text(_fill_with_script("evaluation.html", page=content, found=content.found), encoding="utf-8")
 
 
 def write_match(content: MatchContent, output: Path) -> None:

@@ -285,7 +285,11 @@ def plan_rows(dataset: Dataset, form: Form, notes: Sequence[int], limit: int | N
     if not len(chosen):
         has = ", ".join(map(str, np.unique(there).tolist()))
         raise DatasetError(f"{dataset.path} has no row of note {', '.join(map(str, notes))}; it has {has}")
-    chosen = chosen[evenly_spaced(len(chosen), limit or len(chosen))]
+    return row_plans(dataset, form, chosen[evenly_spaced(len(chosen), limit or len(chosen))])
+
+
+def row_plans(dataset: Dataset, form: Form, chosen: NDArray[np.intp]) -> list[RowPlan]:
+    """Plan the sketching of some rows of a dataset, by their numbers in rising order."""
     plans: list[RowPlan] = []
     for start in range(0, len(chosen), ROWS):
         rows = chosen[start : start + ROWS]

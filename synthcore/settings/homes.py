@@ -6,6 +6,7 @@ HOMES = {
     "inspect": ("datasets", "Inspect"),
     "compare": ("datasets", "Compare"),
     "match": ("matching", "Match"),
+    "evaluate": ("evaluation", "Evaluate"),
     "verify": ("datasets", "Verify"),
     "discover-wt": ("ingestion", "DiscoverWavetables"),
     "fit-priors": ("ingestion", "FitPriors"),

@@ -43,6 +43,13 @@ def open_file(path: Path, mode: Literal["r", "r+"] = "r") -> h5py.File:
         raise FileUnavailable(f"can't {'read' if mode == 'r' else 'write into'} {path}: {reason}") from error
 
 
+def flush(file: h5py.File) -> None:
+    """Put what was written on the disk before anything that follows."""
+    file.flush()
+    if file.driver == "sec2":  # a file that is being made is flushed as a whole, when it gets its name
+        os.fsync(file.id.get_vfd_handle())
+
+
 def _why_not_now(error: OSError, mode: str) -> str | None:
     """Say why a file can't be opened now; None where the file itself is at fault."""
     text = str(error)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from synthcore.base.counting import how_many
-from synthcore.base.errors import DatasetError
+from synthcore.base.errors import DatasetError, SpecError
 from synthcore.base.hashing import canonical_json
 from synthcore.base.quantities import Span, ends
 from synthcore.engine.machine import Engine
@@ -26,7 +26,7 @@ from synthcore.spec import DatasetSpec
 from synthcore.storage.drawing import Drawing
 from synthcore.vital.classes import EXTRAS, Classes
 from synthcore.vital.controls import Registry
-from synthcore.vital.patch import MAX_SLOTS, OSCILLATORS, SLOT_FIELDS
+from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, OSCILLATORS, SLOT_FIELDS
 
 VERSION = "4.1.0"
 AUDIO = "audio/waveforms"
@@ -161,6 +161,37 @@ def to_dense(slots: NDArray[np.float32], registry: Registry) -> NDArray[np.float
             cell = dense[:, int(source), int(destination)]
             cell[:] = (cell[0] + amount, bipolar, power, stereo)
     return dense
+
+
+def from_dense(dense: NDArray[Any], registry: Registry) -> NDArray[np.float32]:
+    """Turn the dense view back into modulation slots: the pairs that have an amount, by source and destination.
+
+    Which slot a pair was in is lost. Of more pairs than there are slots, the largest amounts are kept.
+
+    Parameters
+    ----------
+    dense : ndarray, shape (4, 32, 428)
+        Channels `DENSE_CHANNELS`; an amount of 0 connects nothing.
+
+    Returns
+    -------
+    ndarray, shape (64, 7), float32
+
+    Raises
+    ------
+    SpecError
+        It has another shape, or an amount isn't a number.
+    """
+    if np.shape(dense) != dense_shape(registry):
+        raise SpecError(f"{DENSE} has shape {np.shape(dense)} a row; a patch needs {dense_shape(registry)}")
+    if not np.isfinite(dense).all():
+        raise SpecError(f"{DENSE} holds something that isn't a number; a patch needs numbers")
+    amounts = np.abs(dense[0])
+    kept = np.sort(np.argsort(-amounts, axis=None, kind="stable")[: min(MAX_SLOTS, np.count_nonzero(amounts))])
+    ends = np.unravel_index(kept, amounts.shape)
+    slots = np.tile(EMPTY_SLOT, (MAX_SLOTS, 1))
+    slots[: len(kept), :-1] = np.column_stack([*ends, *dense[:, ends[0], ends[1]]])
+    return slots
 
 
 @dataclass(frozen=True)
@@ -312,7 +343,7 @@ def require_schema(file: h5py.File, path: str) -> None:
     """
     header = file["schema"].attrs if "schema" in file else {}
     if "kind" in header:
-        raise DatasetError(f"{path} holds {header['kind']}, not a dataset; generate makes one from them")
+        raise DatasetError(f"{path} holds {header['kind']}, not a dataset; name one that generate made")
     version = header.get("version")
     if version is None:
         raise DatasetError(f"{path} is an HDF5 file, but not a synthcore dataset: it has no schema/version")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from synthcore.base.errors import DatasetError
 from synthcore.base.hashing import canonical_json
-from synthcore.storage.opening import open_file
+from synthcore.storage.opening import flush, open_file
 from synthcore.vital.controls import Registry
 
 GROUP = "importance_weights"
@@ -155,20 +155,13 @@ def _put(group: h5py.Group, weights: Weights) -> None:
     for name, values in weights.arrays.items():
         group[name][...] = values
     group["method"][...] = np.array(canonical_json(weights.method).encode(), dtype=group["method"].dtype)
-    _flush(group.file)
+    flush(group.file)
     _mark(group, weights.status)
 
 
 def _mark(group: h5py.Group, status: Status) -> None:
     group["status"][...] = np.array(status.encode(), dtype=group["status"].dtype)
-    _flush(group.file)
-
-
-def _flush(file: h5py.File) -> None:
-    """Put what was written on the disk before anything that follows."""
-    file.flush()
-    if file.driver == "sec2":  # a file that is being made is flushed as a whole, when it gets its name
-        os.fsync(file.id.get_vfd_handle())
+    flush(group.file)
 
 
 def _reserved(file: h5py.File, path: Path) -> h5py.Group:

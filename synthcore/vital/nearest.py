@@ -37,6 +37,29 @@ def options(given: ArrayLike, usual: NDArray[np.int32], registry: Registry) -> N
     return np.clip(np.rint(vector), 0, [len(c.options) - 1 for c in registry.categorical]).astype(np.int32)
 
 
+def best_options(scores: Sequence[ArrayLike], registry: Registry) -> NDArray[np.int32]:
+    """Option indices, shape (n, 126), or of tier 1's controls alone: those with the highest scores.
+
+    Parameters
+    ----------
+    scores : sequence of array_like, shape (n, options)
+        For each categorical control, or for each of tier 1, in the order of `params/categorical`.
+    """
+    of_tier_1 = [control for control in registry.categorical if control.tier == 1]
+    counts = [len(c.options) for c in (of_tier_1 if len(scores) == len(of_tier_1) else registry.categorical)]
+    if len(scores) != len(counts):
+        raise SynthcoreError(
+            f"option_scores are given for {len(scores)} controls; there are {len(counts)}, or tier 1's {len(of_tier_1)}"
+        )
+    found = []
+    for place, (given, count) in enumerate(zip(scores, counts, strict=True)):
+        table = _array("option_scores", given)
+        if table.ndim != 2 or table.shape[1] != count:
+            raise SynthcoreError(f"option_scores of control {place} have shape {table.shape}; it has {count} options")
+        found.append(_finite("option_scores", table).argmax(axis=1))
+    return np.stack(found, axis=1).astype(np.int32)
+
+
 def slots(given: ArrayLike | None, empty: NDArray[np.float32], registry: Registry) -> NDArray[np.float32]:
     """Modulation slots, shape (64, 7); `empty` are those of no modulation."""
     if given is None:

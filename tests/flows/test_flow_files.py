@@ -24,6 +24,7 @@ ARGUMENTS: dict[str, tuple[int, tuple[object, ...]]] = {
     "compute_weights": (0, ("x.h5", "--n-base", 1, "--data-dir", "data")),
     "discover_wavetables": (0, ("-o", "catalog.json", "--data-dir", "data")),
     "download_presets": (1, ("-o", "presets", "--sources", "http://127.0.0.1:9/x.zip", "--data-dir", "data")),
+    "evaluate_answers": (0, ("--baseline", "oracle", "--against", "x.h5", "--split", "all", "--data-dir", "data")),
     "fit_priors": (0, ("many", "-o", "mine.toml", "--data-dir", "data")),
     "generate": (0, ("-n", 6, "-o", "out.h5", "--data-dir", "data", *SHORT)),
     "ingest_presets": (0, ("presets", "--data-dir", "data")),

@@ -23,6 +23,7 @@ FLOWS = {
     "inspect": ("inspect_dataset.inspect_dataset", "file"),
     "compare": ("compare_datasets.compare", "file"),
     "match": ("match_sound.match", "dataset"),
+    "evaluate": ("evaluate_answers.evaluate", "against"),
     "verify": ("verify.verify", "file"),
     "fit-priors": ("fit_priors.fit_priors", ""),
     "discover-wt": ("discover_wavetables.discover_wavetables", ""),

@@ -175,6 +175,7 @@ NEEDED = {
     "inspect": ["x.h5"],
     "compare": ["x.h5", "y.h5"],
     "match": ["x.wav", "--in", "x.h5", "-o", "out"],
+    "evaluate": ["x.h5", "--against", "y.h5"],
     "verify": ["x.h5"],
     "ingest": ["presets"],
     "fit-priors": ["presets"],

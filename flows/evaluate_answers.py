@@ -1,0 +1,95 @@
+"""Evaluate answers: plan -> score_answers (mapped, retried, cached) -> report.
+
+`python flows/evaluate_answers.py --help` lists its flags; `synthcore evaluate` is the same.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from synthcore.flows.running import environment
+
+environment.prepare()  # Prefect reads its surroundings once, when it is imported
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from synthcore.base.places import require_places
+from synthcore.engine.lending import at_most
+from synthcore.engine.stopping import interruptible
+from synthcore.evaluation.answers import Answers
+from synthcore.evaluation.baselines import answers_of, answers_of_nearest, plan_nearest
+from synthcore.evaluation.report import Evaluation, report
+from synthcore.evaluation.scoring import plan_scores, read_scores
+from synthcore.flows.running.bar import rows_shown
+from synthcore.flows.running.batches import run_batches
+from synthcore.flows.running.form import dataset_of, parameters_of
+from synthcore.page.evaluation import sounds_heard
+from synthcore.page.writing import require_replaceable
+from synthcore.settings.evaluation import Evaluate
+from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.tasks.artifacts import link_page, show_text
+from synthcore.tasks.evaluation import score_answers, write_evaluation
+from synthcore.tasks.logs import show_logs
+from synthcore.tasks.nearness import sketch_sounds
+
+
+def run_name() -> str:
+    """Name a run after the dataset."""
+    return f"evaluate against {dataset_of(flow_run.parameters['against'])}"
+
+
+@flow(name="evaluate", flow_run_name=run_name)
+@parameters_of(Evaluate, dataset="against")
+def evaluate(settings: Evaluate) -> Evaluation:
+    """Say how good answers to the rows of a dataset are.
+
+    Returns
+    -------
+    Evaluation
+        Every metric over all rows, and by tier, source and note.
+
+    Raises
+    ------
+    DatasetError
+        A file is not a dataset with audio and such rows, or not predictions.
+    SpecError
+        The answers are to other rows.
+    Accident
+        A render met with accident after accident (a kill, a time-out, a lost process).
+    """
+    show_logs()
+    require_places(settings.data_dir)
+    if settings.html:
+        require_replaceable(settings.html)
+    answers = find_answers(settings)
+    with damage_named(settings.against), Dataset(settings.against) as dataset:
+        plans = plan_scores(answers, dataset)
+        with rows_shown("scoring", len(answers.rows)), at_most(settings.workers):
+            run_batches(score_answers, plans, settings, "answers")
+        found = report(answers, dataset, settings.split, read_scores(plans, settings.data_dir))
+    environment.require_server()
+    show_text("evaluation", found.headline, found.to_text())
+    if settings.html:
+        with rows_shown("listening", sounds_heard(found)), at_most(settings.workers), interruptible():
+            write_evaluation(found, answers.origin, settings.html)
+        link_page(settings.html)
+    return found
+
+
+def find_answers(settings: Evaluate) -> Answers:
+    """The answers of a file, or of a baseline; the nearest rows are found by sketches, which are cached."""
+    if settings.baseline != "nearest":
+        return answers_of(settings.choice, settings.data_dir)
+    asked, known = plan_nearest(settings.choice)
+    plans = [*asked, *known]
+    with rows_shown("sketching", sum(plan.sounds for plan in plans)), at_most(settings.workers):
+        run_batches(sketch_sounds, plans, settings, "sounds")
+    with rows_shown("finding the nearest", sum(plan.sounds for plan in known)), interruptible():
+        return answers_of_nearest(settings.choice, asked, known, settings.data_dir)
+
+
+if __name__ == "__main__":
+    from synthcore.flows.running.flow_commands import run_file
+
+    sys.exit(run_file("evaluate", evaluate))

@@ -1,0 +1,189 @@
+"""Baselines: answers that need no model, so that every table has a floor and a ceiling.
+
+`mean` and `nearest` learn from a training split, which may be another dataset's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthcore.analysis.nearness import find_nearest
+from synthcore.base.errors import DatasetError, SpecError
+from synthcore.base.hashing import content_hash
+from synthcore.evaluation.answers import Answers, Origin, given_answers, rows_of
+from synthcore.evaluation.choices import Choice
+from synthcore.pipeline.forms import Form
+from synthcore.pipeline.sketching import StoredSketches
+from synthcore.pipeline.sounds import RowPlan, row_plans
+from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.predictions import Predictions, is_predictions
+from synthcore.vital.controls import installed
+from synthcore.vital.patch import EMPTY_SLOT, SlotField
+
+ROWS = 4_096  #: whose labels are in memory at a time
+
+
+def look(choice: Choice) -> None:
+    """Refuse what can't be evaluated, before anything long begins.
+
+    Raises
+    ------
+    SpecError, DatasetError, EngineMismatch
+        As `answers_of` and `answers_of_nearest`.
+    """
+    if choice.baseline == "nearest":
+        plan_nearest(choice)
+    elif choice.baseline == "mean":
+        _rows_and_training(choice)
+    else:
+        answers_of(choice, Path())
+
+
+def answers_of(choice: Choice, data_dir: Path) -> Answers:
+    """The answers of a file, or of a baseline that needs no sketches.
+
+    Parameters
+    ----------
+    choice : Choice
+    data_dir : Path
+        Where the answers of `mean` are written.
+
+    Raises
+    ------
+    SpecError
+        The file's answers are to other rows; or there is no other row to answer with.
+    DatasetError
+        A file is not a dataset with audio and such rows, or neither that nor predictions.
+    EngineMismatch
+        A dataset was made with another synth than the installed one.
+    """
+    if choice.baseline == "mean":
+        return _mean(choice, data_dir)
+    with damage_named(choice.against), Dataset(choice.against) as dataset:
+        if choice.answers:
+            return given_answers(choice.answers, dataset, choice.split)
+        installed().require_same(dataset.registry, str(dataset.path))
+        rows = rows_of(dataset, choice.split)
+        places = _other_rows(dataset, rows, choice) if choice.baseline == "random" else rows
+        return _by_rows(str(choice.baseline), rows, dataset.path, places)
+
+
+def plan_nearest(choice: Choice) -> tuple[list[RowPlan], list[RowPlan]]:
+    """Plan the sketching of the rows that are answered, and of those that answer them.
+
+    Raises
+    ------
+    SpecError, DatasetError, EngineMismatch
+        As `answers_of`.
+    """
+    rows, training = _rows_and_training(choice)
+    with damage_named(choice.against), Dataset(choice.against) as dataset:
+        form = Form.of(dataset)
+        asked = row_plans(dataset, form, rows)
+    with damage_named(choice.train), Dataset(choice.train) as train:
+        return asked, row_plans(train, form, training)
+
+
+def answers_of_nearest(choice: Choice, asked: Sequence[RowPlan], known: Sequence[RowPlan], data_dir: Path) -> Answers:
+    """Answer each row with the training row whose sketch is nearest, loudness included; all are sketched already.
+
+    Raises
+    ------
+    SynthcoreError
+        All rows of a side are silent.
+    """
+    sides = StoredSketches(asked, data_dir), StoredSketches(known, data_dir)
+    found = find_nearest(sides[1], sides[0].whole(), matched=False)
+    rows, training = (np.array([row for plan in plans for row in plan.rows]) for plans in (asked, known))
+    answers = _by_rows("nearest", rows[sides[0].places], choice.train, training[sides[1].places[found.row]])
+    return answers.model_copy(update={"unanswered": len(rows) - len(answers.rows)})
+
+
+def _rows_and_training(choice: Choice) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The rows that are answered, and those that are learned from."""
+    with damage_named(choice.against), Dataset(choice.against) as dataset:
+        rows = rows_of(dataset, choice.split)
+        registry, digest, tier = dataset.registry, dataset.digest, dataset.spec.tier
+    with damage_named(choice.train), Dataset(choice.train) as train:
+        for one, path in ((registry, choice.against), (train.registry, choice.train)):
+            installed().require_same(one, str(path))
+        if train.digest == digest and choice.split in ("train", "all"):
+            raise SpecError(
+                f"{choice.baseline} learns from the training split of {choice.train}, which must not be among the "
+                "rows that are answered: answer --split test or val, or name another dataset with --train"
+            )
+        if train.spec.tier != tier:
+            raise SpecError(f"{choice.train} is of tier {train.spec.tier}, {choice.against} of tier {tier}")
+        if train.missing_assets:
+            raise DatasetError(f"{choice.train} is a recipe; make it again with synthcore render")
+        return rows, rows_of(train, "train")
+
+
+def _other_rows(dataset: Dataset, rows: NDArray[np.intp], choice: Choice) -> NDArray[np.intp]:
+    """For each row, another patch's, drawn with the seed."""
+    patches = np.unique(dataset.column("preset_hash", rows), return_inverse=True)[1]
+    if not patches.any():
+        raise SpecError(f"{dataset.path} ({choice.split}) has rows of one patch alone, and none to answer them with")
+    chance = np.random.default_rng(choice.seed)
+    drawn = chance.integers(len(rows), size=len(rows))
+    while (own := patches[drawn] == patches).any():
+        drawn[own] = chance.integers(len(rows), size=int(own.sum()))
+    return rows[drawn]
+
+
+def _by_rows(name: str, rows: NDArray[np.intp], file: Path, places: NDArray[np.intp]) -> Answers:
+    """Answer rows with rows of a dataset."""
+    origin = Origin(file=str(file), assets=str(file))
+    return Answers(name=name, origin=origin, rows=tuple(rows.tolist()), places=tuple(places.tolist()))
+
+
+def _mean(choice: Choice, data_dir: Path) -> Answers:
+    """Answer every row with one patch, the mean of the training split, which is written as predictions."""
+    rows, training = _rows_and_training(choice)
+    with damage_named(choice.train), Dataset(choice.train) as train:
+        file = data_dir / "scores" / f"mean-{content_hash([train.digest, len(training)])[:16]}.h5"
+        if not is_predictions(file) or not len(Predictions(file)):
+            file.unlink(missing_ok=True)
+            Predictions.create(file, train).append(training[:1], **mean_label(train, training))
+    origin = Origin(file=str(file), assets=str(choice.train))
+    return Answers(name="mean", origin=origin, rows=tuple(rows.tolist()), places=(0,) * len(rows))
+
+
+def mean_label(dataset: Dataset, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+    """The mean of the labels of some rows, as one answer.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (1, ...)
+        The mean of unit values, and the most frequent option, wavetable and extra. A modulation slot connects what it
+        connects most often (or nothing), with the mean of those rows' settings.
+    """
+    sums = np.zeros(dataset.shapes["params/continuous"][1])
+    for start in range(0, len(rows), ROWS):
+        sums += dataset.column("continuous", rows[start : start + ROWS]).sum(axis=0, dtype=np.float64)
+    label: dict[str, Any] = {"continuous": sums / len(rows)}
+    for name in ("categorical", "wavetables", "extras"):
+        label[name] = np.apply_along_axis(_most_frequent, 0, dataset.column(name, rows))
+    slots = dataset.column("modulation_slots", rows)
+    label["modulation_slots"] = np.stack([_usual_slot(slots[:, place]) for place in range(slots.shape[1])])
+    return {name: value[None] for name, value in label.items()}
+
+
+def _most_frequent(values: NDArray[np.int32]) -> int:
+    found, counts = np.unique(values, return_counts=True)
+    return int(found[counts.argmax()])
+
+
+def _usual_slot(slots: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The usual connection of one slot, shape (7,), of those in all rows, shape (rows, 7)."""
+    ends, member, counts = np.unique(slots[:, : SlotField.AMOUNT], axis=0, return_inverse=True, return_counts=True)
+    usual = counts.argmax()
+    if ends[usual, SlotField.SOURCE] < 0:
+        return EMPTY_SLOT
+    mean: NDArray[np.float32] = slots[member.ravel() == usual].mean(axis=0)
+    return mean

@@ -1,0 +1,38 @@
+"""Choices: what an evaluation can be asked for. Imports next to nothing, because `--help` names them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+Baseline = Literal["oracle", "mean", "random", "nearest"]
+Part = Literal["train", "val", "test", "all"]  #: of a dataset: one of its splits, or every row
+ALL: Final = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which rows are answered, and by what.
+
+    Attributes
+    ----------
+    against : Path
+        The dataset whose rows are answered.
+    split : str
+        Which of them.
+    answers : Path or None
+        The file that answers them; None if a baseline does.
+    baseline : str or None
+    train : Path
+        The dataset from whose training split a baseline learns.
+    seed : int
+        Of the baseline `random`.
+    """
+
+    against: Path
+    split: Part
+    answers: Path | None
+    baseline: Baseline | None
+    train: Path
+    seed: int

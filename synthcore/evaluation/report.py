@@ -1,0 +1,291 @@
+"""The report of an evaluation: every metric over all rows, and by tier, source and note; what was not answered.
+
+Label errors, once they are measured, are a field of `Evaluation` beside `audio`, filled by `report`: it has the
+dataset, and the answers' patches by `answers.origin.patches(scores.places)`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from rich.table import Table
+
+from synthcore.analysis.inspection import new_table, text_of
+from synthcore.base import shell
+from synthcore.base.counting import how_many
+from synthcore.engine.faults import REASONS
+from synthcore.evaluation import statistics
+from synthcore.evaluation.answers import Answers
+from synthcore.evaluation.choices import Part
+from synthcore.evaluation.curves import Curve, find_curves
+from synthcore.evaluation.metrics import AUDIO_METRICS, Metric
+from synthcore.evaluation.scoring import Scores
+from synthcore.storage.dataset import Dataset
+from synthcore.vital.controls import module_of
+
+#: What rows are grouped by: a column of the dataset each.
+GROUPS = {"tier": "tier", "source": "source", "note": "midi_note"}
+EXAMPLES = 3  #: of the best, median and worst rows each, that are named
+
+
+class Summary(BaseModel):
+    """One metric over some rows."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int  # of which it says something
+    families: int  # of these rows
+    median: float | None
+    mean: float | None
+    interval: tuple[float, float] | None  # 95 % of the mean, by drawing families; None where there are too few
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64], families: NDArray[np.bytes_]) -> Summary:
+        """Sum up a metric over rows; those of which it says nothing, NaN, are left out."""
+        found = statistics.summarise(values, families)
+        median, mean, low, high = (
+            None if np.isnan(x) else x for x in (found.median, found.mean, found.low, found.high)
+        )
+        interval = None if low is None or high is None else (low, high)
+        return cls(rows=found.rows, families=found.families, median=median, mean=mean, interval=interval)
+
+    def figures(self, unit: str) -> tuple[str, str, str]:
+        """Median, mean and interval in words."""
+        interval = "-" if self.interval is None else " to ".join(f"{end:.4g}" for end in self.interval)
+        return _figure(self.median, unit), _figure(self.mean, unit), interval
+
+
+class MetricSummary(BaseModel):
+    """One metric over all rows, and over groups of them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    axis: str
+    unit: str
+    higher_is_better: bool
+    source: str
+    mean_answer: Summary  # of a row with several answers: the mean of their scores
+    best_answer: Summary  # the best of their scores, by this metric
+    groups: dict[str, dict[str, Summary]]  # of the mean answer: "note" -> "60"
+
+
+class Example(BaseModel):
+    """A row to listen to beside its answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str  # best, median or worst by the first metric
+    row: int
+    place: int  # of the answer, in its file
+    scores: dict[str, float | None]
+
+
+class Evaluation(BaseModel):
+    """How good answers are."""
+
+    model_config = ConfigDict(frozen=True)
+
+    answers: str  # a file, or a baseline
+    against: str
+    digest: str  # of the dataset against which they are
+    split: str
+    rows: int  # to be answered
+    answered: int
+    unanswered: int
+    answers_given: int  # to these rows
+    answers_to_other_rows: int
+    faults: dict[str, int]  # answers that can't be rendered, scored as silence, by reason
+    audio: tuple[MetricSummary, ...]
+    curves: tuple[Curve, ...]  # of the first metric, by control
+    examples: tuple[Example, ...]
+
+    @property
+    def headline(self) -> str:
+        """The most important figure, in a sentence."""
+        first = self.audio[0]
+        return f"{Path(self.answers).name}: {first.name} {_figure(first.mean_answer.median, first.unit)} (median)"
+
+    def to_text(self) -> str:
+        """Describe it for a terminal."""
+        head = [
+            f"{shell.typed(Path(self.answers))} against {shell.typed(Path(self.against))} ({self.split})",
+            f"digest {self.digest}",
+            f"rows {self.rows:,}: {self.answered:,} answered, {self.unanswered:,} without an answer",
+            *(f"- {remark}" for remark in self.remarks),
+        ]
+        tables = [self._table(), *map(self._grouped, self.audio[:1])]
+        return "\n".join(head) + "\n\n" + text_of(tables) + self._commands()
+
+    @property
+    def has_several(self) -> bool:
+        """Whether a row has several answers."""
+        return self.answers_given > self.answered
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader of the table should know, in sentences."""
+        remarks = [
+            f"can't be rendered, and scored as silence: {how_many(count, 'answer')} ({REASONS.get(reason, reason)})"
+            for reason, count in self.faults.items()
+        ]
+        if self.has_several:
+            remarks.append(f"{how_many(self.answers_given, 'answer')}: the best of a row, and the mean of all of a row")
+        if self.answers_to_other_rows:
+            remarks.append(f"left out: {how_many(self.answers_to_other_rows, 'answer')} to rows outside the split")
+        return remarks
+
+    @property
+    def lines(self) -> list[tuple[str, ...]]:
+        """The figures in words: metric, better, rows, median, mean, interval; of several answers, also of the best."""
+        lines = []
+        for metric in self.audio:
+            summaries = [metric.mean_answer, *[metric.best_answer] * self.has_several]
+            figures = [figure for one in summaries for figure in one.figures(metric.unit)]
+            better = "higher" if metric.higher_is_better else "lower"
+            lines.append((metric.axis, metric.name, better, f"{metric.mean_answer.rows:,}", *figures))
+        return lines
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """What the parts of `lines` are."""
+        best = ("best: median", "best: mean", "best: 95 %") if self.has_several else ()
+        return ("axis", "metric", "better", "rows", "median", "mean", "95 % of the mean", *best)
+
+    def score_text(self, example: Example) -> str:
+        """The score of an example by the first metric, in words."""
+        first = self.audio[0]
+        return f"{first.name} {_figure(example.scores[first.name], first.unit)}"
+
+    def _table(self) -> Table:
+        table = new_table("metrics", *self.headings)
+        for line in self.lines:
+            table.add_row(*line)
+        return table
+
+    def _grouped(self, metric: MetricSummary) -> Table:
+        table = new_table(f"{metric.name} by", "group", "", "rows", "median", "mean", "95 % of the mean")
+        for group, summaries in metric.groups.items():
+            for name, one in summaries.items():
+                table.add_row(group, name, f"{one.rows:,}", *one.figures(metric.unit))
+        return table
+
+    def _commands(self) -> str:
+        """How to listen to the worst row."""
+        worst = [example for example in self.examples if example.kind == "worst"][:1]
+        commands = [shell.command("export", Path(self.against), str(one.row), "-o", "out") for one in worst]
+        return "".join(f"\nto listen to the worst row:\n  {command}\n" for command in commands)
+
+
+def report(answers: Answers, dataset: Dataset, split: Part, scores: Scores) -> Evaluation:
+    """Sum up the scores of answers.
+
+    Parameters
+    ----------
+    answers : Answers
+    dataset : Dataset
+        Whose rows they answer.
+    split : Part
+    scores : Scores
+        Of these answers.
+    """
+    rows = np.unique(scores.rows)
+    families = dataset.column("family" if "family" in dataset.column_names else "preset_hash", rows)
+    groups = {name: statistics.group_by(dataset.column(column, rows)) for name, column in GROUPS.items()}
+    groups |= {"module": _by_module(dataset, rows)} if "active" in dataset.column_names else {}
+    first = next(iter(AUDIO_METRICS.values()))
+    return Evaluation(
+        answers=answers.name,
+        against=str(dataset.path),
+        digest=dataset.digest,
+        split=split,
+        rows=len(rows) + answers.unanswered,
+        answered=len(rows),
+        unanswered=answers.unanswered,
+        answers_given=len(scores.rows),
+        answers_to_other_rows=answers.others,
+        faults=dict(Counter(sorted(fault for fault in scores.faults.tolist() if fault))),
+        audio=tuple(_summary_of(metric, scores, families, groups) for metric in AUDIO_METRICS.values()),
+        curves=find_curves(per_row(first, scores)[0], dataset, rows),
+        examples=_examples(scores, first),
+    )
+
+
+def _summary_of(
+    metric: Metric,
+    scores: Scores,
+    families: NDArray[np.bytes_],
+    groups: Mapping[str, Mapping[str, NDArray[np.bool_]]],
+) -> MetricSummary:
+    """Sum up one metric."""
+    mean, best = per_row(metric, scores)
+    return MetricSummary(
+        name=metric.name,
+        axis=metric.axis,
+        unit=metric.unit,
+        higher_is_better=metric.higher_is_better,
+        source=metric.source,
+        mean_answer=Summary.of(mean, families),
+        best_answer=Summary.of(best, families),
+        groups={
+            group: {name: Summary.of(mean[rows], families[rows]) for name, rows in named.items()}
+            for group, named in groups.items()
+        },
+    )
+
+
+def per_row(metric: Metric, scores: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The mean and the best score of the answers to each row, shape (rows,), by the rows' numbers.
+
+    NaN where the metric says nothing of any answer to a row.
+    """
+    values = scores.values[metric.name]
+    rows, place = np.unique(scores.rows, return_inverse=True)
+    known = ~np.isnan(values)
+    counts = np.bincount(place[known], minlength=len(rows))
+    sums = np.bincount(place[known], values[known], minlength=len(rows))
+    best = np.full(len(rows), -np.inf if metric.higher_is_better else np.inf)
+    (np.maximum if metric.higher_is_better else np.minimum).at(best, place[known], values[known])
+    mean = np.divide(sums, counts, out=np.full(len(rows), np.nan), where=counts > 0)
+    return mean, np.where(counts > 0, best, np.nan)
+
+
+def _by_module(dataset: Dataset, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """In which rows each module can be heard: a control of it is active."""
+    active = dataset.column("active", rows)
+    modules = np.array([module_of(c.name) for c in (*dataset.registry.continuous, *dataset.registry.categorical)])
+    names = sorted(set(modules.tolist()))
+    return {module: np.logical_or.reduce(active[:, modules == module], axis=1) for module in names}
+
+
+def _examples(scores: Scores, metric: Metric) -> tuple[Example, ...]:
+    """The best, median and worst answers by a metric."""
+    values = scores.values[metric.name]
+    order = np.argsort(-values if metric.higher_is_better else values, kind="stable")
+    order = order[~np.isnan(values[order])]
+    middle = max(0, (len(order) - EXAMPLES) // 2)
+    chosen = {
+        "best": order[:EXAMPLES],
+        "median": order[middle : middle + EXAMPLES],
+        "worst": order[::-1][:EXAMPLES],
+    }
+    return tuple(_example(kind, scores, int(one)) for kind, some in chosen.items() for one in some)
+
+
+def _example(kind: str, scores: Scores, answer: int) -> Example:
+    values = {name: float(of[answer]) for name, of in scores.values.items()}
+    return Example(
+        kind=kind,
+        row=int(scores.rows[answer]),
+        place=int(scores.places[answer]),
+        scores={name: None if np.isnan(value) else value for name, value in values.items()},
+    )
+
+
+def _figure(value: float | None, unit: str) -> str:
+    return "-" if value is None else f"{value:.4g} {unit}".rstrip()

@@ -1,0 +1,173 @@
+"""Scoring: answers are rendered as their rows are played, and measured beside them; scores lie in the data directory.
+
+The unit of work is a plan: some answers. Its key says by content what is compared, never where it lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from synthcore.base import progress
+from synthcore.base.atomic import atomic_path
+from synthcore.base.hashing import content_hash, file_checksum
+from synthcore.engine.machine import engine
+from synthcore.engine.rendering import Fault
+from synthcore.engine.stopping import raise_if_stopped
+from synthcore.evaluation.answers import Answers, Origin
+from synthcore.evaluation.metrics import AUDIO_METRICS
+from synthcore.playback import Sound, render_many
+from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.vital.controls import installed
+
+#: Raise it when the same answers would get other scores.
+VERSION = 1
+ANSWERS = 32  #: in a plan: some ten seconds of work
+
+
+class ScorePlan(BaseModel):
+    """Some answers to be scored. Where they are is not part of the key."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    key: str  # SHA-256 in hex of what is compared; names the file and the cache entry
+    against: str
+    origin: Origin
+    rows: tuple[int, ...]
+    places: tuple[int, ...]
+
+    @property
+    def sounds(self) -> int:
+        """How many answers there are."""
+        return len(self.rows)
+
+    @property
+    def name(self) -> str:
+        """Where the scores lie, relative to the data directory."""
+        return f"scores/{self.key[:2]}/{self.key}.npz"
+
+
+class ScoreRef(BaseModel):
+    """Finished scores."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: Annotated[str, StringConstraints(pattern=r"^scores/[\w-]+/[\w-]+\.npz$")]  # within the data directory
+    checksum: str
+
+    def is_intact(self, data_dir: Path) -> bool:
+        """Whether the file is there, and holds what was written."""
+        path = data_dir / self.name
+        return path.is_file() and file_checksum(path) == self.checksum
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scores of answers.
+
+    Attributes
+    ----------
+    rows, places : ndarray, shape (n,), int
+        The row that each answers, and its number in the file that it is from.
+    values : mapping of str to ndarray, shape (n,), float64
+        By metric; NaN where one says nothing.
+    faults : ndarray, shape (n,), str
+        Why an answer can't be rendered, and is scored as silence; empty of others.
+    """
+
+    rows: NDArray[np.int64]
+    places: NDArray[np.int64]
+    values: Mapping[str, NDArray[np.float64]]
+    faults: NDArray[np.str_]
+
+
+def plan_scores(answers: Answers, dataset: Dataset) -> list[ScorePlan]:
+    """Plan the scoring of answers to rows of a dataset."""
+    sounds, hashes = dataset.column("audio_sha256"), answers.origin.hashes()
+    played = dataset.performances(slice(None))
+    key_parts = [VERSION, engine().fingerprint, installed().fingerprint, dataset.spec.audio.model_dump(mode="json")]
+    plans: list[ScorePlan] = []
+    for start in range(0, len(answers.rows), ANSWERS):
+        rows, places = (some[start : start + ANSWERS] for some in (answers.rows, answers.places))
+        content = [
+            [sounds[row].decode(), asdict(played[row]), hashes[place]] for row, place in zip(rows, places, strict=True)
+        ]
+        plans.append(
+            ScorePlan(
+                index=len(plans),
+                key=content_hash(["scores", *key_parts, sorted(AUDIO_METRICS), content]),
+                against=str(dataset.path),
+                origin=answers.origin,
+                rows=rows,
+                places=places,
+            )
+        )
+    return plans
+
+
+def score_plan(plan: ScorePlan, data_dir: Path) -> ScoreRef:
+    """Render and score the answers of a plan, and write the scores down. Reports each to `synthcore.base.progress`.
+
+    Raises
+    ------
+    DatasetError
+        A file is gone or damaged.
+    Accident, Interrupted
+        As `render_many`.
+    """
+    values: dict[str, list[float]] = {name: [] for name in AUDIO_METRICS}
+    faults = []
+    with damage_named(Path(plan.against)), Dataset(plan.against) as dataset:
+        rate = dataset.spec.audio.sample_rate
+        for row, sound in zip(plan.rows, play(plan.origin, plan.places, dataset, plan.rows), strict=True):
+            raise_if_stopped()
+            target = dataset.column("audio", [row])[0]
+            heard = np.zeros_like(target) if isinstance(sound, Fault) else sound
+            faults.append(sound.reason if isinstance(sound, Fault) else "")
+            for name, metric in AUDIO_METRICS.items():
+                values[name].append(metric.measure(target, heard, rate))
+            progress.publish(progress.Progress(1, None))
+    with atomic_path(data_dir / plan.name) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            faults=np.array(faults, np.str_),
+            metrics=np.array(list(values), np.str_),
+            values=np.array(list(values.values()), np.float64),
+        )
+    return ScoreRef(name=plan.name, checksum=file_checksum(data_dir / plan.name))
+
+
+def play(origin: Origin, places: Sequence[int], dataset: Dataset, rows: Sequence[int]) -> Iterator[Sound]:
+    """Render answers, each as the row that it answers is played."""
+    patches = origin.patches(places)
+    yield from render_many(
+        patches,
+        dataset.performances(list(rows)),
+        audio=dataset.spec.audio,
+        assets=origin.assets_of(patches),
+        workers=1,  # plans are rendered side by side
+    )
+
+
+def read_scores(plans: Sequence[ScorePlan], data_dir: Path) -> Scores:
+    """Read the scores of plans that are scored already."""
+    values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in AUDIO_METRICS}
+    faults = []
+    for plan in plans:
+        with np.load(data_dir / plan.name) as file:
+            faults.append(file["faults"])
+            for name, of in zip(file["metrics"].tolist(), file["values"], strict=True):
+                values[name].append(of)
+    return Scores(
+        rows=np.array([row for plan in plans for row in plan.rows], np.int64),
+        places=np.array([place for plan in plans for place in plan.places], np.int64),
+        values={name: np.concatenate(some) for name, some in values.items()},
+        faults=np.concatenate(faults),
+    )

@@ -1,0 +1,55 @@
+"""The settings of `synthcore evaluate`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from synthcore.base.messages import clash, needs
+from synthcore.evaluation.choices import Baseline, Choice, Part
+from synthcore.settings.command import FILE, AbsolutePath, FlowCommand, Html, Refresh, Rendering
+from synthcore.settings.commandline import Positional
+
+
+class Evaluate(FlowCommand, Rendering):
+    """Say how good answers to the rows of a dataset are: render each as its row is played, and measure both sounds.
+
+    ANSWERS is a file that synthcore.Predictions wrote, or a dataset whose rows answer those of the other by their
+    numbers: it must have as many, at its tier, each played alike. What can't be rendered is scored as silence, and
+    counted; so are rows without an answer. Scores are cached by content, so a second evaluation renders nothing.
+
+    A baseline takes the place of ANSWERS, so that every table has a floor and a ceiling: oracle, each row's own label;
+    mean, the mean patch of a training split; random, another row's patch; nearest, the training row whose sketch (see
+    synthcore compare) is nearest.
+    """
+
+    command = "evaluate"
+    examples = {"against": "--against test.h5", "baseline": "--baseline oracle"}
+
+    answers: Annotated[AbsolutePath | None, Positional(), FILE] = Field(
+        None, description="The answers: predictions, or a dataset."
+    )
+    against: Annotated[AbsolutePath, FILE] = Field(description="The dataset whose rows are answered.")
+    split: Part = Field("test", description="Which of its rows.")
+    baseline: Baseline | None = Field(None, description="What answers instead of a file.")
+    train: Annotated[AbsolutePath | None, FILE] = Field(
+        None, description="With --baseline mean or nearest: the dataset whose training split they learn from."
+    )
+    seed: int = Field(0, ge=0, description="With --baseline random: which other rows.")
+    html: Html = None
+    refresh: Refresh = False
+
+    @model_validator(mode="after")
+    def _answers_once(self) -> Evaluate:
+        if self.answers and self.baseline:
+            raise clash("{baseline} takes the place of answers: give one of them", "baseline")
+        if not self.answers and not self.baseline:
+            raise needs("ANSWERS: a file of predictions, or a dataset; or --baseline oracle")
+        return self
+
+    @property
+    def choice(self) -> Choice:
+        """Which rows are answered, and by what."""
+        train = self.train or self.against
+        return Choice(self.against, self.split, self.answers, self.baseline, train, self.seed)

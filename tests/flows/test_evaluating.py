@@ -1,0 +1,107 @@
+"""`synthcore evaluate`: answers rendered beside their rows, as text and as JSON; what was done once is cached."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synthcore import Dataset, Predictions
+from synthcore.flows.cli import main
+from synthcore.vital.patch import LABELS
+
+
+@pytest.fixture
+def files(cli: Any, tier_1: Any) -> Any:
+    shutil.copy(tier_1.path, cli.folder / "x.h5")
+    return cli
+
+
+def of_metric(found: dict[str, Any], name: str) -> dict[str, Any]:
+    (metric,) = [metric for metric in found["audio"] if metric["name"] == name]
+    return dict(metric)
+
+
+@pytest.mark.slow
+def test_the_labels_themselves_are_the_best_answers_and_nothing_is_rendered_twice(files: Any) -> None:
+    asked = ("evaluate", "--baseline", "oracle", "--against", "x.h5", "--split", "all", "--data-dir", "data")
+    found = files.json(*asked)
+    assert (found["rows"], found["answered"], found["unanswered"], found["faults"]) == (15, 15, 0, {})
+    distance = of_metric(found, "distance")
+    assert (distance["mean_answer"]["mean"], distance["mean_answer"]["median"]) == (0, 0)
+    assert distance["groups"]["note"].keys() == {"48", "60"}
+    made = {path: path.stat().st_mtime_ns for path in (files.folder / "data" / "scores").rglob("*.npz")}
+    assert len(made) == 1
+    assert files.json(*asked) == found
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    assert "scores" in files.run("cache", "list", "--data-dir", "data").stdout
+
+
+@pytest.mark.slow
+def test_predictions_are_evaluated_and_rows_without_an_answer_counted(files: Any) -> None:
+    with Dataset(files.folder / "x.h5") as dataset:
+        answers = Predictions.create(files.folder / "answers.h5", dataset, several=True)
+        own = {name: dataset.column(name, [3, 3]) for name in LABELS}
+        own["continuous"][1] = 0.5  # another sound
+        answers.append([3, 3], **own)
+    asked = ("evaluate", "answers.h5", "--against", "x.h5", "--split", "all", "--data-dir", "data")
+    found = files.json(*asked)
+    assert (found["rows"], found["answered"], found["unanswered"], found["answers_given"]) == (15, 1, 14, 2)
+    distance = of_metric(found, "distance")
+    best, mean = (distance[name]["mean"] for name in ("best_answer", "mean_answer"))
+    assert best == 0 < mean
+    told = files.run(*asked).stdout
+    assert "rows 15: 1 answered, 14 without an answer" in told
+    assert "best: median" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--against", "x.h5"), "evaluate needs ANSWERS: a file of predictions"),
+        (("x.h5",), "evaluate needs --against"),
+        (("x.h5", "--against", "x.h5", "--baseline", "oracle"), "takes the place of answers"),
+        (("nowhere.h5", "--against", "x.h5"), "there is no file"),
+        (("--baseline", "oracle", "--against", "nowhere.h5"), "there is no file"),
+        (("--baseline", "oracle", "--against", "recipe.h5"), "is a recipe, without audio; make it again with"),
+        (("--baseline", "oracle", "--against", "shard.h5"), "it is a shard; take every row of it with --split all"),
+        (("y.h5", "--against", "x.h5", "--split", "all"), "its tier is 3, not 1"),
+        (("x.h5", "--against", "y.h5", "--split", "all"), "its tier is 1, not 3"),
+        (("notes.txt", "--against", "x.h5", "--split", "all"), "is not an HDF5 file"),
+        (("other.h5", "--against", "x.h5", "--split", "all"), "answers another dataset (tier 3"),
+        (("empty.h5", "--against", "x.h5", "--split", "all"), "0 answers, none of them to a row of"),
+        (("--baseline", "mean", "--against", "x.h5", "--split", "all"), "must not be among the rows"),
+        (("--baseline", "nearest", "--against", "x.h5", "--split", "train"), "must not be among the rows"),
+        (("--baseline", "mean", "--against", "x.h5", "--split", "all", "--train", "y.h5"), "is of tier 3"),
+    ],
+)
+def test_what_cannot_be_evaluated_costs_one_line(
+    arguments: tuple[str, ...],
+    says: str,
+    tier_1: Any,
+    tier_3: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for made, name in ((tier_1.path, "x.h5"), (tier_3.path, "y.h5"), (shard_of(tier_1), "shard.h5")):
+        shutil.copy(made, name)
+    (tmp_path / "notes.txt").write_text("no answer")
+    for made, name in ((tier_3, "other.h5"), (tier_1, "empty.h5")):
+        with Dataset(made.path) as dataset:
+            Predictions.create(tmp_path / name, dataset)
+    assert main(["recipe", "x.h5", "-o", "recipe.h5", "--json"]) == 0
+    capsys.readouterr()
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # were a server asked, that would be the complaint
+    assert main(["evaluate", *arguments, "--data-dir", str(tmp_path / "data"), "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert says in err.splitlines()[0]
+    assert not (tmp_path / "data").exists()
+
+
+def shard_of(made: Any) -> Path:
+    return Path(made.data_dir / made.shards[0].name)
