@@ -28,6 +28,7 @@ from synthcore.ingest.download import DownloadResult
 from synthcore.ingest.report import IngestResult
 from synthcore.ingest.wavetables import CatalogRef
 from synthcore.pipeline.cache import Records
+from synthcore.pipeline.features import FeatureRef
 from synthcore.pipeline.nearness_report import Nearness
 from synthcore.pipeline.sketching import SketchRef
 from synthcore.storage.refs import DatasetRef, ShardRef
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 CacheKey = Callable[[Any, dict[str, Any]], str | None]
 
 #: All that a task may return and keep, besides plain text: models that hold text and numbers, and do nothing.
-RESULTS = (ShardRef, DatasetRef, IngestResult, ProbeRef, CatalogRef, DownloadResult, SketchRef, Nearness)
+RESULTS = (ShardRef, DatasetRef, IngestResult, ProbeRef, CatalogRef, DownloadResult, SketchRef, Nearness, FeatureRef)
 _NAMES = {to_qualified_name(model) for model in RESULTS}
 #: The names that results had while their modules lay elsewhere: what was cached under them stays cached.
 FORMER_NAMES: dict[str, type[BaseModel]] = {
@@ -148,6 +149,7 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
     collections: set[str] = set()
     probes: set[str] = set()
     sketches: set[str] = set()
+    features: set[str] = set()
     unreadable: list[str] = []
     failures: list[str] = []
     store = ResultStore(result_storage=LocalFileSystem(basepath=str(results_dir)), serializer=JSONSerializer())
@@ -173,6 +175,8 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
                 probes.add(result.name)
             case SketchRef():
                 sketches.add(result.name)
+            case FeatureRef():
+                features.add(result.name)
     return Records(
         shards,
         datasets,
@@ -180,5 +184,6 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
         collections=frozenset(collections),
         probes=frozenset(probes),
         sketches=frozenset(sketches),
+        features=frozenset(features),
         failures=tuple(failures),
     )

@@ -44,4 +44,5 @@ discover_wavetables = LazyFlow("synthcore.flows.discover_wavetables", "discover_
 download_presets = LazyFlow("synthcore.flows.download_presets", "download_presets")
 ingest_presets = LazyFlow("synthcore.flows.ingest_presets", "ingest_presets")
 compare = LazyFlow("synthcore.flows.compare_datasets", "compare")
+compute_features = LazyFlow("synthcore.flows.compute_features", "compute_features")
 compute_weights = LazyFlow("synthcore.flows.compute_weights", "compute_weights")
