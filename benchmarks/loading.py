@@ -8,7 +8,7 @@ workers started), and take turns.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -26,6 +26,7 @@ ROWS = 768
 BATCH = 64
 REPEATS = 5
 BAR = 0.7
+ReadShare = Callable[[Path, NDArray[np.intp], Barrier], None]
 
 
 def run(folder: Path) -> Iterator[Measure]:
@@ -43,13 +44,13 @@ def run(folder: Path) -> Iterator[Measure]:
         )
 
 
-def through_loader(path: Path, workers: int) -> Iterator[float]:
-    """Rows a second of each epoch."""
+def through_loader(path: Path, workers: int, parts: Sequence[str] | None = None) -> Iterator[float]:
+    """Rows a second of each epoch, of some parts or all."""
     from torch.utils.data import DataLoader
 
-    from synthcore.training.torch import RowDataset, ShuffledBatches
+    from synthcore.training.torch import Examples, RowDataset, ShuffledBatches
 
-    rows = RowDataset(path)
+    rows = RowDataset(Examples(path, parts=parts))
     batches = ShuffledBatches(rows, Order(BATCH))
     loader = DataLoader(rows, sampler=batches, batch_size=None, num_workers=workers, persistent_workers=bool(workers))
     for epoch in range(1 + REPEATS):
@@ -71,11 +72,18 @@ def directly(path: Path, workers: int) -> Iterator[float]:
             yield ROWS / (time.perf_counter() - started)
 
 
-def seconds_in_processes(path: Path, shares: list[NDArray[np.intp]]) -> float:
+def read_share(path: Path, rows: NDArray[np.intp], barrier: Barrier) -> None:
+    """Read one process's share, between two meetings."""
+    barrier.wait()
+    read_chunks(path, rows)
+    barrier.wait()
+
+
+def seconds_in_processes(path: Path, shares: list[NDArray[np.intp]], read: ReadShare = read_share) -> float:
     """Wall seconds from when all processes are there until the last one is through."""
     context = get_context("fork")
     barrier = context.Barrier(len(shares) + 1)
-    processes = [context.Process(target=read_share, args=(path, share, barrier)) for share in shares]
+    processes = [context.Process(target=read, args=(path, share, barrier)) for share in shares]
     for process in processes:
         process.start()
     barrier.wait()
@@ -85,13 +93,6 @@ def seconds_in_processes(path: Path, shares: list[NDArray[np.intp]]) -> float:
     for process in processes:
         process.join()
     return taken
-
-
-def read_share(path: Path, rows: NDArray[np.intp], barrier: Barrier) -> None:
-    """Read one process's share, between two meetings."""
-    barrier.wait()
-    read_chunks(path, rows)
-    barrier.wait()
 
 
 def read_chunks(path: Path, rows: NDArray[np.intp]) -> None:

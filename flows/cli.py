@@ -41,6 +41,7 @@ look and use
   verify            render rows again from their labels, and compare bit for bit
   export            write rows as a .wav and a .vital preset
   compute-weights   measure how much each control moves the sound
+  features          keep log-mel spectra and sketches beside the audio
 presets and wavetables
   download-presets  download the presets of public repositories and archives
   ingest            read presets into one file of patches
@@ -140,6 +141,12 @@ def _compute_weights() -> Callable[..., Any]:
     return compute_weights
 
 
+def _compute_features() -> Callable[..., Any]:
+    from synthcore.flows.compute_features import compute_features
+
+    return compute_features
+
+
 def _inspect_dataset() -> Callable[..., Any]:
     from synthcore.flows.inspect_dataset import inspect_dataset
 
@@ -177,6 +184,7 @@ COMMANDS: dict[str, Act] = {
     "download-presets": with_flow("download-presets", _download_presets),
     "ingest": with_flow("ingest", _ingest_presets),
     "compute-weights": with_flow("compute-weights", _compute_weights),
+    "features": with_flow("features", _compute_features),
     "recipe": run_recipe,
     "render": run_render,
     "export": run_export,

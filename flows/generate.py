@@ -101,13 +101,15 @@ def generate(settings: Generate) -> Summary:
         seconds=laps.parts["render"] + laps.parts["merge"],
         data_dir=settings.data_dir,
         weights=weigh(made.dataset, settings),
+        features=add_features(made.dataset, settings),
         presets=files,
     )
     summary = Summary.of(work.spec, made.dataset, made.shards, made.gaps, stats)
-    laps.end("weights" if settings.weights else "rest")
+    laps.end("weights" if settings.weights else "features" if settings.with_features else "rest")
     publish(summary, made.dataset, settings)
     laps.end("rest")
-    return summary.model_copy(update={"parts": laps.parts})
+    size = Path(made.dataset.path).stat().st_size  # with its features
+    return summary.model_copy(update={"parts": laps.parts, "bytes": size})
 
 
 def keep_given(settings: Generate) -> tuple[str, str]:
@@ -264,6 +266,23 @@ def weigh(dataset: DatasetRef, settings: Generate) -> int:
         data_dir=settings.data_dir,
     )
     return weighed.n_base
+
+
+def add_features(dataset: DatasetRef, settings: Generate) -> tuple[str, ...]:
+    """Compute the features that are requested; return their names."""
+    if not settings.with_features:
+        return ()
+    from synthcore.flows.compute_features import compute_features
+
+    computed = compute_features(
+        file=Path(dataset.path),
+        log_mel="log-mel" in settings.with_features,
+        sketch="sketch" in settings.with_features,
+        refresh="all" in settings.run.refresh,
+        workers=settings.workers,
+        data_dir=settings.data_dir,
+    )
+    return tuple(computed.features)
 
 
 def publish(summary: Summary, dataset: DatasetRef, settings: Generate) -> None:

@@ -11,11 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from synthcore import features
     from synthcore.analysis.distances import distance
     from synthcore.base.errors import SynthcoreError
     from synthcore.engine.rendering import Performance
     from synthcore.evaluation.matching import match
     from synthcore.flows.compare_datasets import compare
+    from synthcore.flows.compute_features import compute_features
     from synthcore.flows.compute_weights import compute_weights
     from synthcore.flows.discover_wavetables import discover_wavetables
     from synthcore.flows.download_presets import download_presets
@@ -56,8 +58,10 @@ _HOMES = {
     "SynthcoreError": "synthcore.base.errors",
     "builtin_shapes": "synthcore.vital.shapes",
     "compare": "synthcore.flows.running.calls",
+    "compute_features": "synthcore.flows.running.calls",
     "compute_weights": "synthcore.flows.running.calls",
     "discover_wavetables": "synthcore.flows.running.calls",
+    "features": "synthcore",
     "fit_priors": "synthcore.flows.running.calls",
     "distance": "synthcore.analysis.distances",
     "download_presets": "synthcore.flows.running.calls",
@@ -91,11 +95,13 @@ __all__ = [
     "SynthcoreError",
     "builtin_shapes",
     "compare",
+    "compute_features",
     "compute_weights",
     "discover_wavetables",
     "distance",
     "download_presets",
     "evaluate",
+    "features",
     "fit_priors",
     "generate",
     "ingest_presets",
@@ -111,6 +117,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'synthcore' has no attribute {name!r}; it has {', '.join(__all__)}")
+    if _HOMES[name] == __name__:  # a module
+        return import_module(f"{__name__}.{name}")
     return getattr(import_module(_HOMES[name]), name)
 
 

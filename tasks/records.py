@@ -29,6 +29,7 @@ from synthcore.ingest.download import DownloadResult
 from synthcore.ingest.report import IngestResult
 from synthcore.ingest.wavetables import CatalogRef
 from synthcore.pipeline.cache import Records
+from synthcore.pipeline.features import FeatureRef
 from synthcore.pipeline.nearness_report import Nearness
 from synthcore.pipeline.sketching import SketchRef
 from synthcore.storage.refs import DatasetRef, ShardRef
@@ -38,7 +39,10 @@ log = logging.getLogger(__name__)
 CacheKey = Callable[[Any, dict[str, Any]], str | None]
 
 #: All that a task may return and keep, besides plain text: models that hold text and numbers, and do nothing.
-RESULTS = (ShardRef, DatasetRef, IngestResult, ProbeRef, CatalogRef, DownloadResult, SketchRef, Nearness, ScoreRef)
+RESULTS = (
+    *(ShardRef, DatasetRef, IngestResult, CatalogRef, DownloadResult, Nearness),
+    *(ProbeRef, SketchRef, FeatureRef, ScoreRef),
+)
 _NAMES = {to_qualified_name(model) for model in RESULTS}
 #: The names that results had while their modules lay elsewhere: what was cached under them stays cached.
 FORMER_NAMES: dict[str, type[BaseModel]] = {
@@ -144,12 +148,7 @@ def _under_present_name(value: dict[str, Any]) -> dict[str, Any]:
 
 def read_records(data_dir: Path, results_dir: Path) -> Records:
     """Read every record of the tasks whose results are files; list those of failures apart."""
-    shards: dict[str, ShardRef] = {}
-    datasets: dict[str, DatasetRef] = {}
-    collections: set[str] = set()
-    probes: set[str] = set()
-    sketches: set[str] = set()
-    scores: set[str] = set()
+    results: dict[str, Any] = {}  # by record
     unreadable: list[str] = []
     failures: list[str] = []
     store = ResultStore(result_storage=LocalFileSystem(basepath=str(results_dir)), serializer=JSONSerializer())
@@ -160,30 +159,21 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
             (failures if is_failure(path) else unreadable).append(file)
             continue
         try:
-            result: Any = store.read(path.name).result
+            results[file] = store.read(path.name).result
         except (OSError, ValueError):  # pydantic's errors and JSON's are ValueErrors
             unreadable.append(file)
-            continue
-        match result:
-            case ShardRef():
-                shards[file] = result
-            case DatasetRef():
-                datasets[file] = result
-            case IngestResult():
-                collections.add(result.collection)
-            case ProbeRef():
-                probes.add(result.name)
-            case SketchRef():
-                sketches.add(result.name)
-            case ScoreRef():
-                scores.add(result.name)
+
+    def files_of(kind: type[ProbeRef | SketchRef | FeatureRef | ScoreRef]) -> frozenset[str]:
+        return frozenset(result.name for result in results.values() if isinstance(result, kind))
+
     return Records(
-        shards,
-        datasets,
+        {file: result for file, result in results.items() if isinstance(result, ShardRef)},
+        {file: result for file, result in results.items() if isinstance(result, DatasetRef)},
         unreadable=tuple(unreadable),
-        collections=frozenset(collections),
-        probes=frozenset(probes),
-        sketches=frozenset(sketches),
-        scores=frozenset(scores),
+        collections=frozenset(r.collection for r in results.values() if isinstance(r, IngestResult)),
+        probes=files_of(ProbeRef),
+        sketches=files_of(SketchRef),
+        features=files_of(FeatureRef),
+        scores=files_of(ScoreRef),
         failures=tuple(failures),
     )

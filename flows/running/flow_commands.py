@@ -24,7 +24,7 @@ from synthcore.flows.running.command import (
 from synthcore.pipeline.laps import began
 
 if TYPE_CHECKING:  # --version and --help do without
-    from synthcore.settings.datasets import Compare, ComputeWeights, Inspect, Verify
+    from synthcore.settings.datasets import Compare, ComputeWeights, Features, Inspect, Verify
     from synthcore.settings.evaluation import Evaluate
     from synthcore.settings.generate import Generate
     from synthcore.settings.ingestion import DiscoverWavetables, DownloadPresets, FitPriors, Ingest
@@ -272,6 +272,18 @@ def run_compute_weights(settings: ComputeWeights, load: Load) -> int:
     return 0
 
 
+def run_features(settings: Features, load: Load) -> int:
+    """Run the flow, and say what it stored."""
+    from synthcore.pipeline import features
+
+    require_places(settings.data_dir)
+    features.plan(settings.file, features.specs_of(settings.file, settings.specs), settings.data_dir)
+    with prefect_ready(keep=settings.keep):
+        compute_features = load()
+    tell(call_flow(compute_features, settings), as_json=settings.as_json)
+    return 0
+
+
 #: What each command does. `inspect` and `verify` run a flow only from their files.
 FLOW_COMMANDS: dict[str, Callable[[Any, Load], int]] = {
     "generate": run_generate,
@@ -285,4 +297,5 @@ FLOW_COMMANDS: dict[str, Callable[[Any, Load], int]] = {
     "download-presets": run_download_presets,
     "ingest": run_ingest,
     "compute-weights": run_compute_weights,
+    "features": run_features,
 }

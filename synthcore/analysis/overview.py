@@ -82,6 +82,7 @@ class Overview(BaseModel):
     presets: list[SourceOfPresets]
     refused_presets: list[RefusedPreset]
     importance_weights: str
+    features: list[str]  # of each: name, shape of a row, type, and whether it is complete or stale
     gaps: list[dict[str, Any]]  # patches that the dataset lacks, because their shard failed
 
     @property
@@ -120,6 +121,7 @@ class Overview(BaseModel):
             "no rows": f"from {how_many(refused, 'preset')}, listed below" if refused else "",
             "lacks": "; ".join(map(gap_text, self.gaps)),
             "weights": "" if self.importance_weights == "absent" else self.importance_weights,
+            "features": "; ".join(self.features),
             "digest": f"{self.digest[:SHORT]} (whole with --json)",
             "file": f"{typed(Path(self.file))} ({self.bytes / 1e6:.1f} MB)",
         }
@@ -182,6 +184,7 @@ def look(dataset: Dataset) -> Overview:
         presets=_count_presets(dataset),
         refused_presets=_refused_presets(dataset),
         importance_weights=dataset.weights_status,
+        features=[feature.text for feature in dataset.features.values()],
         gaps=dataset.gaps,
     )
 

@@ -218,9 +218,11 @@ def _steps(work: Work) -> Iterator[str]:
         yield f"merge {how_many(len(work.plans), 'shard')} into {settings.output_path}, {how}"
     if settings.weights:
         yield f"measure importance weights at {how_many(settings.weights, 'row')}"
+    if settings.with_features:
+        yield f"compute features, where rows are new: {', '.join(settings.with_features)}"
     if settings.html:
         yield f"write the page {settings.html}"
-    if work.is_merged and not settings.weights and not settings.html:
+    if work.is_merged and not (settings.weights or settings.with_features or settings.html):
         yield "nothing: all of it is there"
 
 

@@ -29,7 +29,9 @@ from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.refs import DatasetRef, ShardRef
 
-Kind = Literal["shard", "record", "presets", "catalog", "priors", "weights", "sketches", "scores", "left over"]
+Kind = Literal[
+    "shard", "record", "presets", "catalog", "priors", "weights", "sketches", "features", "scores", "left over"
+]
 State = Literal["reachable", "in use", "other engine", "unreachable", "damaged"]
 HOUR = 3600.0
 
@@ -44,6 +46,7 @@ class Records:
     collections: frozenset[str] = field(default_factory=frozenset)  # files that were ingested
     probes: frozenset[str] = field(default_factory=frozenset)  # files in which weights were measured
     sketches: frozenset[str] = field(default_factory=frozenset)  # files of sketches that were compared
+    features: frozenset[str] = field(default_factory=frozenset)  # files of features that were computed
     scores: frozenset[str] = field(default_factory=frozenset)  # files of scores of answers
     failures: Sequence[str] = ()  # records of errors with which tasks ended
 
@@ -242,10 +245,11 @@ def _sources(data_dir: Path, records: Records, shards: Sequence[Entry]) -> Itera
 
 
 def _measured(data_dir: Path, records: Records) -> Iterator[Entry]:
-    """What was measured for importance weights, sketched to be compared, and scored."""
+    """What was measured for importance weights, sketched to be compared, computed of rows, and scored."""
     kinds: tuple[tuple[Kind, str, frozenset[str]], ...] = (
         ("weights", "[0-9a-f]*.json", records.probes),
         ("sketches", "[0-9a-f]*.npz", records.sketches),
+        ("features", "[0-9a-f]*.npy", records.features),
         ("scores", "[0-9a-f]*.npz", records.scores),
     )
     for kind, name, known in kinds:

@@ -42,6 +42,8 @@ class RunStats:
     data_dir : Path
     weights : int
         Rows that importance weights were measured on; 0 if none were asked for.
+    features : tuple of str
+        The features that were computed, by name.
     presets : mapping of str to int
         Preset files by what became of them, as the report of their ingestion says.
     """
@@ -51,6 +53,7 @@ class RunStats:
     seconds: float
     data_dir: Path
     weights: int = 0
+    features: tuple[str, ...] = ()
     presets: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -77,6 +80,7 @@ class Summary(BaseModel):
     synth_cpu_seconds: float  # of all renders: kept ones, refused ones, and the silent ones before a first note
     data_dir: str
     weights: int  # rows that the importance weights are of; 0 if none were asked for
+    features: tuple[str, ...] = ()  # that were computed, by name
     parts: dict[str, float] = {}  # seconds of the whole run, by what they went into
     presets: dict[str, int] = {}  # files by what became of them, as the report of their ingestion says
 
@@ -114,6 +118,7 @@ class Summary(BaseModel):
             synth_cpu_seconds=round(sum(s.synth_cpu_seconds for s in shards), 3),
             data_dir=str(stats.data_dir),
             weights=stats.weights,
+            features=stats.features,
             presets=dict(stats.presets),
         )
 
@@ -172,6 +177,7 @@ class Summary(BaseModel):
             "clips": self.clipping,
             "presets": self._read(),
             "weights": f"measured at {how_many(self.weights, 'row')}" if self.weights else "",
+            "features": ", ".join(self.features),
             "missing": f"{how_many(len(self.gaps), 'shard')} failed; the same command again renders just these"
             if self.gaps
             else "",

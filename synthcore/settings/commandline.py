@@ -24,7 +24,7 @@ from synthcore.base.spelling import meant
 from synthcore.settings.configuration import Settable, origin
 
 SHORT = {"n_samples": "-n", "output": "-o"}  #: flags of one letter, for every command that has the setting
-NAMES = {"as_json": "json", "dataset": "in"}  #: settings whose flags have another name
+NAMES = {"as_json": "json", "dataset": "in", "with_features": "features"}  #: settings whose flags have another name
 Say = Callable[[str], object]
 _A_FLAG = re.compile(r"-{1,2}[^-\d\s]")  # -1 and -1,3 are values
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from synthcore.analysis.feature_specs import FeatureSpec, LogMel, Sketch
 from synthcore.base.messages import clash
 from synthcore.base.quantities import Count, Typed, items, rows
 from synthcore.settings.command import (
@@ -152,6 +153,37 @@ class ComputeWeights(FlowCommand, Rendering):
         description="Rows whose controls are moved, drawn from the dataset; all if it has fewer.",
     )
     refresh: Refresh = False
+
+
+class Features(FlowCommand, Rendering):
+    """Compute features of each row's sound and keep them in the dataset, where they are read much faster than audio.
+
+    Log-mel spectra are librosa's; sketches are what synthcore compare searches by. Both are computed in batches of
+    rows that are cached by content: after the dataset has grown, only new rows are computed. Features of rows that have
+    changed are stale, and not read; without a flag, this command makes them anew as they were.
+    """
+
+    command = "features"
+    examples = {"log_mel": "--log-mel", "sketch": "--sketch"}
+    groups = {"How log-mel spectra are computed": ("mel",)}
+
+    file: Annotated[AbsolutePath, Positional(), FILE, Field(description="The dataset.")]
+    log_mel: bool = Field(False, description="Log-mel spectra, as features/log_mel.")
+    sketch: bool = Field(False, description="What synthcore compare searches by, as features/sketch.")
+    mel: LogMel = Field(default_factory=LogMel)
+    refresh: Refresh = False
+
+    @model_validator(mode="after")
+    def _settings_are_of_what_is_computed(self) -> Features:
+        if not self.log_mel and (changed := self.mel.model_fields_set):
+            name = f"mel.{sorted(changed)[0]}"
+            raise clash(f"{{{name}}} is of log-mel spectra: give {{log_mel}} as well", name, "log_mel")
+        return self
+
+    @property
+    def specs(self) -> list[FeatureSpec]:
+        """What is to be computed; nothing if no feature is named."""
+        return [*[self.mel] * self.log_mel, *[Sketch()] * self.sketch]
 
 
 class Export(Command):

@@ -133,6 +133,9 @@ class Generate(FlowCommand, Rendering, DatasetSpec):
     )
     grow_by: Count = Field(0, ge=0, description="Rows to add to the output; a new one begins with n-samples.")
     weights: Count = Field(0, ge=0, description="Measure importance weights at so many rows, at the end.")
+    with_features: Annotated[tuple[Literal["log-mel", "sketch"], ...], BeforeValidator(items), Typed("FEATURES")] = (
+        Field((), description="Compute features at the end, as synthcore features does by default: log-mel, sketch.")
+    )
     html: Html = None
     dry_run: Annotated[bool, CommandOnly()] = Field(
         False,

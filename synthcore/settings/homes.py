@@ -13,6 +13,7 @@ HOMES = {
     "download-presets": ("ingestion", "DownloadPresets"),
     "ingest": ("ingestion", "Ingest"),
     "compute-weights": ("datasets", "ComputeWeights"),
+    "features": ("datasets", "Features"),
     "recipe": ("datasets", "WriteRecipe"),
     "render": ("datasets", "RenderRecipe"),
     "export": ("datasets", "Export"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -22,18 +22,18 @@ from synthcore.engine.rendering import Performance
 from synthcore.sources.base import Provenance
 from synthcore.sources.splits import SHARES, Split
 from synthcore.spec import DatasetSpec
-from synthcore.storage import schema, weights
+from synthcore.storage import features, schema, weights
 from synthcore.storage.drawing import Drawing, StoredPriors, read_drawing, read_priors
+from synthcore.storage.features import Feature
 from synthcore.storage.labels import LABEL_COLUMNS, patch_at
 from synthcore.storage.opening import MAKE_AGAIN, reason_of
 from synthcore.storage.reader import Reader, Rows
 from synthcore.storage.rows import require_written
+from synthcore.storage.selection import Row, Selection
 from synthcore.storage.weights import Status, Weights
 from synthcore.vital.classes import Classes
 from synthcore.vital.controls import Registry
 from synthcore.vital.patch import LABELS, Patch
-
-Row = dict[str, Any]
 
 
 @contextlib.contextmanager
@@ -319,6 +319,32 @@ class Dataset:
         return dict(zip(names, zip(weights_of_all, errors, strict=True), strict=True))
 
     @cached_property
+    def features(self) -> Mapping[str, Feature]:
+        """What the file says of each of its features: columns computed from its audio. See `feature`."""
+        return features.read(self._file)
+
+    def feature(self, name: str, rows: Rows = slice(None), out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Read one feature as `column` reads a column, by default all of it.
+
+        Raises
+        ------
+        DatasetError
+            There is no such feature, or it is stale: made from other rows than the file has now.
+        """
+        self.require_feature(name)
+        return self._reader.read(f"{features.COLUMNS}/{name}", rows, out)
+
+    def require_feature(self, name: str) -> Feature:
+        """What the file says of a feature that can be read.
+
+        Raises
+        ------
+        DatasetError
+            There is none, or it is stale.
+        """
+        return features.require_complete(self.features, self.path, name)
+
+    @cached_property
     def asset_names(self) -> list[str]:
         """The SHA-256 of each asset that rows play."""
         return schema.read_asset_names(self._file)
@@ -352,46 +378,3 @@ class Dataset:
         if not 0 <= place < len(self):
             raise IndexError(f"row {row} is out of range: {self.path} has rows 0 to {len(self) - 1}")
         return place
-
-
-class Selection:
-    """Some rows of a dataset, indexed as a `Dataset` is, from 0.
-
-    Attributes
-    ----------
-    rows : ndarray, shape (R,), int
-        Which rows of the dataset these are, ascending.
-    """
-
-    def __init__(self, dataset: Dataset, rows: NDArray[np.intp]) -> None:
-        self.dataset, self.rows = dataset, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __repr__(self) -> str:
-        return f"Selection({len(self)} of the rows of {self.dataset!r})"
-
-    def __getitem__(self, rows: int | Rows) -> Row:
-        if isinstance(rows, int | np.integer):
-            if not -len(self) <= rows < len(self):
-                raise IndexError(f"row {rows} is out of range: the selection has rows 0 to {len(self) - 1}")
-            return self.dataset[int(self.rows[rows])]
-        return self.dataset[self._rows(rows)]
-
-    def __iter__(self) -> Iterator[Row]:
-        return (self[i] for i in range(len(self)))
-
-    def batches(self, size: int) -> Iterator[Row]:
-        """Iterate over consecutive batches of `size` rows; the last may be smaller."""
-        return (self[start : start + size] for start in range(0, len(self), size))
-
-    def column(self, name: str, rows: Rows = slice(None)) -> NDArray[Any]:
-        """Read one column, by default of all rows of the selection; see `Dataset.column`."""
-        return self.dataset.column(name, self._rows(rows))
-
-    def _rows(self, rows: Rows) -> Sequence[int]:
-        # As numpy does it, but for an empty list, which numpy takes for floats.
-        places = rows if isinstance(rows, slice) or len(rows) else slice(0)
-        chosen: list[int] = self.rows[places].tolist()
-        return chosen

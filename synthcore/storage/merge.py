@@ -24,7 +24,7 @@ from synthcore.base.hashing import checksum
 from synthcore.engine.machine import Engine
 from synthcore.sources.base import Provenance, Source
 from synthcore.spec import DatasetSpec
-from synthcore.storage import MergeMode, schema, weights
+from synthcore.storage import MergeMode, features, schema, weights
 from synthcore.storage.derived import Derived
 from synthcore.storage.drawing import Drawing, read_drawing
 from synthcore.storage.opening import new_file, open_file, reason_of
@@ -77,7 +77,7 @@ def merge_shards(
     ----------
     shards : sequence of ShardRef
     output : Path
-        Appears only when it is whole. What was there stays until then; see `carry_over_weights`.
+        Appears only when it is whole. What was there stays until then; see `carry_over`.
     context : MergeContext
     mode : {"copy", "virtual"}
         Whether audio is copied, or referenced where the shards lie.
@@ -106,7 +106,7 @@ def merge_shards(
             if mode == "virtual":  # only now: each shard has been read and found whole
                 merge.refer_to(parts, output.parent)
             digest = merge.finish()
-            carry_over_weights(output, file)
+            carry_over(output, file)
         size = temporary.stat().st_size
     log.info(
         "merged %d rows of %d shards into %s: %.1f MB in %.1f s, digest %s",
@@ -122,8 +122,8 @@ def _write_header(file: h5py.File, shards: Sequence[ShardRef], context: MergeCon
         schema.write_gaps(file, [gap.model_dump() for gap in gaps])
 
 
-def carry_over_weights(output: Path, file: h5py.File) -> None:
-    """Write the importance weights of the dataset that is about to be replaced into the new one.
+def carry_over(output: Path, file: h5py.File) -> None:
+    """Write the importance weights and features of the dataset that is about to be replaced into the new one.
 
     Where they can't be read, the old file is kept beside the new one: measuring them may have taken hours.
     """
@@ -134,9 +134,12 @@ def carry_over_weights(output: Path, file: h5py.File) -> None:
         with open_file(output) as old:
             if changed := weights.carry_over(old, file):
                 log.warning("the importance weights of %s are of %s, and left behind; %s", output, changed, again)
+            if lost := features.carry_over(old, file):
+                log.warning("features of %s are of other rows, and no longer used: %s", output, ", ".join(lost))
     except (FileUnavailable, *schema.UNREADABLE) as error:
         kept, reason = _keep(output), reason_of(error)
-        log.warning("whether %s had importance weights can't be read (%s): it is kept as %s", output, reason, kept)
+        what = "importance weights or features"
+        log.warning("whether %s had %s can't be read (%s): it is kept as %s", output, what, reason, kept)
 
 
 def _keep(path: Path) -> Path:

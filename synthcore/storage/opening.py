@@ -10,6 +10,7 @@ import contextlib
 import errno
 import io
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -77,9 +78,9 @@ class Disk(io.RawIOBase):
     What goes wrong is kept in `error`, and what is written afterwards is lost.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mode: Literal["w+b", "r+b"] = "w+b") -> None:
         self.error: BaseException | None = None
-        self._file = path.open("w+b", buffering=0)
+        self._file = path.open(mode, buffering=0)
 
     def write(self, data: Any) -> int:
         """Write all of `data`, or remember why not and go on as if it had been."""
@@ -121,9 +122,24 @@ class Disk(io.RawIOBase):
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[h5py.File]:
     """Create an HDF5 file. A disk that is full is an OSError, once the file is closed."""
-    with contextlib.closing(Disk(path)) as disk:
+    with _on(Disk(path), "w") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def copied_file(original: Path, copy: Path) -> Iterator[h5py.File]:
+    """Copy an HDF5 file, to change the copy. A disk that is full is an OSError, once the file is closed."""
+    shutil.copyfile(original, copy)
+    shutil.copymode(original, copy)
+    with _on(Disk(copy, "r+b"), "r+") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _on(opened: Disk, mode: Literal["w", "r+"]) -> Iterator[h5py.File]:
+    with contextlib.closing(opened) as disk:
         try:
-            with h5py.File(disk, "w") as file:
+            with h5py.File(disk, mode) as file:
                 yield file
         except (OSError, RuntimeError) as error:
             if disk.error:  # what was lost can't be read back: this error only follows from the first

@@ -1,4 +1,7 @@
-"""The file of a recipe: a dataset's, without audio and without some of its assets; and the way back to the whole."""
+"""The file of a recipe: a dataset's, without audio and without some of its assets; and the way back to the whole.
+
+Features aren't part of a recipe: they are made of the audio, and are made of it again.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from synthcore.engine.chunk import deflate
 from synthcore.engine.machine import engine
 from synthcore.engine.rendering import RenderedRow
 from synthcore.spec import CLIPS_ABOVE
-from synthcore.storage import schema
+from synthcore.storage import features, schema
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.opening import new_file, open_file
 
@@ -28,7 +31,8 @@ def write(dataset: Dataset, assets: Mapping[str, bytes], output: Path) -> None:
         The disk is full or the folder can't be written.
     """
     with atomic_path(output) as temporary, new_file(temporary) as file:
-        _copy(dataset, file, leave_out={schema.AUDIO, "assets"})
+        _copy(dataset, file, leave_out={schema.AUDIO, "assets", features.COLUMNS})
+        features.forget(file)
         _write_assets(file, assets)
 
 

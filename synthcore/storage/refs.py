@@ -69,7 +69,7 @@ class ShardRef(BaseModel):
 
 
 class DatasetRef(BaseModel):
-    """A merged dataset: where it is, and that it is whole."""
+    """A merged dataset: where it is, and that it is whole. Features that were added since have made it larger."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -79,8 +79,8 @@ class DatasetRef(BaseModel):
     rows: int
 
     def is_intact(self) -> bool:
-        """Whether the file is there, of its size, and states its digest."""
-        return is_intact(Path(self.path), self.size, self.digest)
+        """Whether the file is there, of its size or larger, and states its digest."""
+        return is_intact(Path(self.path), self.size, self.digest, or_larger=True)
 
 
 class Gap(BaseModel):
@@ -110,7 +110,7 @@ def stored_bytes(shard: Path) -> StoredBytes | None:
     return None
 
 
-def is_intact(path: Path, size: int, digest: str) -> bool:
+def is_intact(path: Path, size: int, digest: str, *, or_larger: bool = False) -> bool:
     """Whether a file is there, of this size, and states this content digest.
 
     Raises
@@ -119,7 +119,8 @@ def is_intact(path: Path, size: int, digest: str) -> bool:
         That can't be known now: another program is writing it, or it may not be read.
     """
     try:
-        if path.stat().st_size != size:
+        found = path.stat().st_size
+        if found < size or (found > size and not or_larger):
             return False
         with open_file(path) as file:
             return bool(file["schema"].attrs["content_digest"] == digest)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from synthcore.analysis.feature_specs import KINDS
 from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError, SpecError
 from synthcore.base.quantities import Span
@@ -146,11 +147,14 @@ class Examples:
     tier : int, optional
         Only this tier's columns of labels and masks; the dataset's own tier if left out.
     parts : sequence of str, optional
-        Which of `PARTS` to read. By default all that the file has; of labels, those that vary in it, and modulation
-        only if `tier` is its own: then these labels and `classes` give `Patch.from_vectors` the rows' own patches.
-        `note_seconds` and `bpm` if they are drawn from ranges.
+        Which of `PARTS` to read, and which features. By default all parts that the file has; of labels, those that
+        vary in it, and modulation only if `tier` is its own: then these labels and `classes` give `Patch.from_vectors`
+        the rows' own patches. `note_seconds` and `bpm` if they are drawn from ranges. Features, such as `log_mel`, only
+        if they are named.
     mono : bool
-        The mean of the two channels instead of both.
+        The mean of the two channels of audio instead of both; features have the channels that they were made with.
+    normalise : bool
+        Features less the mean of their band over the training split, and divided by its deviation, as float32.
 
     Attributes
     ----------
@@ -177,9 +181,10 @@ class Examples:
         tier: int | None = None,
         parts: Sequence[str] | None = None,
         mono: bool = False,
+        normalise: bool = False,
     ) -> None:
         self.dataset = Dataset(path)
-        self.mono = mono
+        self.mono, self.normalise = mono, normalise
         self.rows = _rows_of(self.dataset, split)
         own = self.dataset.spec.tier
         self._columns = self.dataset.columns(own if tier is None else tier)
@@ -218,13 +223,16 @@ class Examples:
             shape, n for the n-th built-in one, -1 for any other; `exact_values` (B, C) float32; `modulation_slots`,
             `modulation_t3` as they are in the file; `active_continuous` (B, C) and `active_categorical` (B, K) bool:
             can the control be heard; `weights_continuous` (B, C) and `weights_categorical` (B, K) float32, the same
-            in each row; `midi_note` (B,), `velocity` (B,) int32; `note_seconds` (B,), `bpm` (B,) float64.
+            in each row; `midi_note` (B,), `velocity` (B,) int32; `note_seconds` (B,), `bpm` (B,) float64; features, by
+            name, (B, ...) as in the file, or float32 if they are normalised.
         """
         batch: Batch = {"row": np.asarray(rows)}
         if "audio" in self.parts:
             batch["audio"] = self._audio(rows, audio)
         for name in self.parts:
-            if name not in ("audio", "weights"):
+            if name in self.dataset.features:
+                batch[name] = self._feature(name, rows)
+            elif name not in ("audio", "weights"):
                 batch.update(self._selected(name, self.dataset.column(name, rows)))
         if "extras" in batch:
             batch["lfo_shapes"] = self._lfo_shapes(batch["extras"][:, EXTRAS.index("lfos")])
@@ -253,6 +261,10 @@ class Examples:
             return mean
         return self.dataset.column("audio", rows, out)
 
+    def _feature(self, name: str, rows: RowNumbers) -> NDArray[Any]:
+        values = self.dataset.feature(name, rows)
+        return self.dataset.features[name].normalised(values) if self.normalise else values
+
     def _selected(self, name: str, values: NDArray[Any]) -> Batch:
         continuous, categorical = self._columns
         if name in ("continuous", "exact_values"):
@@ -273,9 +285,13 @@ def _rows_of(dataset: Dataset, split: Split | None) -> RowNumbers:
 
 
 def _parts_of(dataset: Dataset, requested: Sequence[str] | None, has_own_tier: bool) -> tuple[str, ...]:
-    if unknown := [name for name in requested or () if name not in PARTS]:
-        raise SpecError(f"a batch has no {', '.join(unknown)}; it can have {', '.join(PARTS)}")
-    there = {*dataset.column_names, *(["weights"] if dataset.weights_status == "complete" else [])}
+    known = (*PARTS, *KINDS, *dataset.features)
+    if unknown := [name for name in requested or () if name not in known]:
+        raise SpecError(f"a batch has no {', '.join(unknown)}; it can have {', '.join(dict.fromkeys(known))}")
+    for name in requested or ():
+        if name not in PARTS:
+            dataset.require_feature(name)
+    there = {*dataset.column_names, *dataset.features, *(["weights"] * (dataset.weights_status == "complete"))}
     idle = {*LABELS} - {*dataset.varied_labels}
     idle |= {name for name in ("note_seconds", "bpm") if not isinstance(getattr(dataset.spec.audio, name), Span)}
     if "modulation_slots" in idle or not has_own_tier:

@@ -21,6 +21,7 @@ FILES = [path for path in sorted((ROOT / "flows").glob("*.py")) if "run_file(" i
 #: The arguments of each, and its exit code: nothing can be downloaded here.
 ARGUMENTS: dict[str, tuple[int, tuple[object, ...]]] = {
     "compare_datasets": (0, ("x.h5", "x.h5", "--data-dir", "data")),
+    "compute_features": (0, ("x.h5", "--log-mel", "--window-ms", 50, "--data-dir", "data")),
     "compute_weights": (0, ("x.h5", "--n-base", 1, "--data-dir", "data")),
     "discover_wavetables": (0, ("-o", "catalog.json", "--data-dir", "data")),
     "download_presets": (1, ("-o", "presets", "--sources", "http://127.0.0.1:9/x.zip", "--data-dir", "data")),

@@ -29,6 +29,7 @@ FLOWS = {
     "discover-wt": ("discover_wavetables.discover_wavetables", ""),
     "download-presets": ("download_presets.download_presets", ""),
     "ingest": ("ingest_presets.ingest_presets", ""),
+    "features": ("compute_features.compute_features", "file"),
     "compute-weights": ("compute_weights.compute_weights", "output"),
 }
 #: Settings that are the command's alone, or found out.

@@ -180,6 +180,7 @@ NEEDED = {
     "ingest": ["presets"],
     "fit-priors": ["presets"],
     "compute-weights": ["x.h5"],
+    "features": ["x.h5"],
     "recipe": ["x.h5", "-o", "y.h5"],
     "render": ["x.h5", "-o", "y.h5"],
     "export": ["x.h5", "0", "-o", "out"],

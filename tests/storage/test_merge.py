@@ -273,7 +273,7 @@ def test_a_file_whose_weights_cannot_be_read_is_kept_beside_the_new_one(tier_1, 
     kept = tmp_path / "train.before-merge.h5"
     assert kept.read_bytes() == before
     (said,) = warnings_of(caplog)
-    assert said.startswith(f"whether {path} had importance weights can't be read (")
+    assert said.startswith(f"whether {path} had importance weights or features can't be read (")
     assert said.endswith(f"it is kept as {kept}")
     with Dataset(path) as dataset:
         assert dataset.weights_status == "absent"
