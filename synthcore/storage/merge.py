@@ -135,7 +135,8 @@ def carry_over(output: Path, file: h5py.File) -> None:
             if changed := weights.carry_over(old, file):
                 log.warning("the importance weights of %s are of %s, and left behind; %s", output, changed, again)
             if lost := features.carry_over(old, file):
-                log.warning("features of %s are of other rows, and no longer used: %s", output, ", ".join(lost))
+                anew = "synthcore features makes them anew"
+                log.warning("features of %s are of other rows, so stale: %s; %s", output, ", ".join(lost), anew)
     except (FileUnavailable, *schema.UNREADABLE) as error:
         kept, reason = _keep(output), reason_of(error)
         what = "importance weights or features"

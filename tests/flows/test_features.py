@@ -10,6 +10,7 @@ import pytest
 
 from synthcore.flows.cli import main
 from synthcore.storage.dataset import Dataset
+from tests.flows.test_flow import SHORT
 
 MEL = ("--log-mel", "--window-ms", 50, "--bands", 16)
 
@@ -32,6 +33,21 @@ def test_features_are_computed_once_and_after_growing_only_of_new_rows(cli: Any,
     assert "features" in listed
     assert "unreachable" not in listed
     cli.run("verify", path, "--rows", 1)
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_features_also_when_it_adds_rows(cli: Any) -> None:
+    for rows in (4, 6):
+        made = cli.json("generate", "-n", rows, "-o", "x.h5", *SHORT, "--features", "log-mel", "--data-dir", "data")
+        assert made["features"] == ["log_mel"]
+        assert made["bytes"] == (cli.folder / "x.h5").stat().st_size
+        with Dataset(cli.folder / "x.h5") as dataset:
+            assert dataset.feature("log_mel").shape[:2] == (rows, 2)
+
+
+def test_a_run_refuses_features_that_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", "--features", "mel"]) == 2
+    assert "--features: must be log-mel or sketch, not 'mel'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,9 @@ def test_merging_again_carries_features_over_and_those_of_other_rows_are_stale(
     assert caplog.messages == []
     smaller = tier_1.spec.model_copy(update={"n_samples": 12})
     tier_1.merge(output, spec=smaller)
-    assert f"features of {output} are of other rows, and no longer used: log_mel" in caplog.text
+    assert (
+        f"features of {output} are of other rows, so stale: log_mel; synthcore features makes them anew" in caplog.text
+    )
     with Dataset(output) as dataset:
         assert dataset.features["log_mel"].status == "stale"
         with pytest.raises(
