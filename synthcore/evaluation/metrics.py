@@ -1,4 +1,4 @@
-"""The panel: every metric of audio by which an answer is scored against its target.
+"""All metrics of audio by which an answer is scored against its target.
 
 A metric is a function in the module of its axis and a line here. It takes target, answer and sample rate; target and
 answer are float32, shape (channels, samples), mono or stereo, of the same shape. Identical sounds get exactly the best

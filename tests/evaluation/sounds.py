@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +39,14 @@ def transform(samples: NDArray[np.floating], window: int, hop: int, *, fft: int 
     hann = [0.5 - 0.5 * math.cos(2 * math.pi * n / window) for n in range(window)]
     before = (fft - window) // 2
     shape = np.array([0.0] * before + hann + [0.0] * (fft - window - before))
-    turns = np.exp(-2j * math.pi * np.outer(np.arange(half + 1), np.arange(fft)) / fft)
+    turns = turns_of(fft)
     starts = range(0, len(padded) - fft + 1, hop)
     return np.array([np.abs(turns @ (shape * np.array(padded[start : start + fft]))) for start in starts])
+
+
+@lru_cache(maxsize=8)
+def turns_of(fft: int) -> NDArray:
+    return np.exp(-2j * math.pi * np.outer(np.arange(fft // 2 + 1), np.arange(fft)) / fft)
 
 
 def slaney_edges(top_hertz: float, bands: int) -> list[float]:

@@ -1,10 +1,11 @@
-"""The panel: what holds for every metric, whatever it measures."""
+"""What holds for every metric, whatever it measures."""
 
 from __future__ import annotations
 
 import math
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from synthcore.base.errors import SpecError, SynthcoreError
 from synthcore.evaluation import frames
 from synthcore.evaluation.metrics import AUDIO_METRICS, Metric
+from synthcore.storage.dataset import Dataset
 from tests.evaluation.sounds import Sound, noise, plucked, tone
 
 RATE = 22_050
@@ -43,6 +45,16 @@ def test_a_metric_is_found_by_its_name_and_says_where_it_is_from() -> None:
 def test_identical_sounds_get_exactly_the_best_score(metric: Metric, sound: Sound) -> None:
     score = metric.measure(sound, sound.copy(), RATE)
     assert score == metric.best or (metric.name == "f0_error" and math.isnan(score))
+
+
+@every_metric
+def test_every_row_is_its_own_best_answer(metric: Metric, tier_1: Any) -> None:
+    with Dataset(tier_1.path) as dataset:
+        rate = dataset.spec.audio.sample_rate
+        scores = np.array([metric.measure(row, row.copy(), rate) for row in dataset.column("audio")])
+    applies = ~np.isnan(scores)
+    assert (scores[applies] == metric.best).all()
+    assert applies.all() if metric.name != "f0_error" else applies.mean() > 0.5
 
 
 @every_metric

@@ -7,7 +7,11 @@ import math
 import numpy as np
 import pytest
 
+import synthcore
 from synthcore.evaluation.pitch import f0_error, one_pitched, track_pitch
+from synthcore.spec import AudioSpec
+from synthcore.vital.controls import installed
+from synthcore.vital.patch import Patch
 from tests.evaluation.sounds import noise, tone
 
 RATE = 44_100
@@ -35,6 +39,17 @@ def test_a_detuned_answer_is_off_by_its_cents(cents: int, rate: int) -> None:
     target, answer = (detuned(offset, 55, rate=rate) for offset in (0, cents))
     assert f0_error(target, answer, rate) == pytest.approx(abs(cents), abs=5)
     assert one_pitched(target, answer, rate) < 0.1
+
+
+def test_an_oscillator_of_the_synth_tuned_up_by_a_quarter_tone_is_50_cents_off(short: AudioSpec) -> None:
+    registry = installed()
+    init = Patch.init(registry)
+    unit_values = np.array(init.continuous)
+    unit_values[[control.name for control in registry.continuous].index("osc_1_tune")] = 0.75  # halfway from 0 to 1
+    tuned = Patch.from_vectors(unit_values, init.categorical)
+    target, answer = (synthcore.render(patch, 60, audio=short) for patch in (init, tuned))
+    assert np.nanmedian(track_pitch(target, short.sample_rate)) == pytest.approx(hertz_of(60), rel=0.002)
+    assert f0_error(target, answer, short.sample_rate) == pytest.approx(50, abs=3)
 
 
 def test_loudness_and_timbre_dont_change_the_pitch() -> None:
