@@ -19,6 +19,7 @@ from synthcore.flows.running.form import dataset_of, parameters_of
 from synthcore.settings.datasets import Verify
 from synthcore.tasks.artifacts import show_text
 from synthcore.tasks.verification import verify_rows
+from synthcore.verification.equivalence_trials import EquivalencesVerdict
 from synthcore.verification.rerendering import Unverified, Verdict
 from synthcore.verification.trials import ActivityVerdict
 
@@ -30,12 +31,12 @@ def run_name() -> str:
 
 @flow(name="verify", flow_run_name=run_name)
 @parameters_of(Verify, dataset="file")
-def verify(settings: Verify) -> Verdict | ActivityVerdict:
+def verify(settings: Verify) -> Verdict | ActivityVerdict | EquivalencesVerdict:
     """Render rows again from their stored labels alone, and compare bit for bit.
 
     Returns
     -------
-    Verdict or ActivityVerdict
+    Verdict, ActivityVerdict or EquivalencesVerdict
         What was compared, and that it holds.
 
     Raises

@@ -87,15 +87,20 @@ def run_verify(settings: Verify) -> int:
     """Verify a dataset; 1 when a row differs."""
     from synthcore.flows.running.bar import rows_shown
     from synthcore.storage.dataset import Dataset, damage_named
-    from synthcore.verification import rerendering, trials
+    from synthcore.verification import equivalence_trials, rerendering, trials
 
-    verdict: trials.ActivityVerdict | rerendering.Verdict
+    verdict: trials.ActivityVerdict | equivalence_trials.EquivalencesVerdict | rerendering.Verdict
     with damage_named(settings.file), Dataset(settings.file) as dataset:
         rows = len(dataset) if settings.all else min(settings.rows, len(dataset))
         if settings.activity:
             with rows_shown("moving controls", 2 * settings.controls * rows):
                 verdict = trials.try_activity(
                     dataset, settings.rows_requested, controls=settings.controls, workers=settings.workers
+                )
+        elif settings.equivalences:
+            with rows_shown("exchanging labels", rows):
+                verdict = equivalence_trials.try_equivalences(
+                    dataset, settings.rows_requested, workers=settings.workers
                 )
         else:
             with rows_shown("verifying", rows):

@@ -106,6 +106,9 @@ class Verify(Rendering):
 
     With --activity, it tests the rules that call controls inactive: each control is moved alone, and the row rendered
     before and after. Exits with 1 when moving an inactive one changed a bit.
+
+    With --equivalences, it tests the rules that call patches the same sound: each row is rendered under other labels,
+    rule by rule. Exits with 1 when one is another sound.
     """
 
     command = "verify"
@@ -126,6 +129,15 @@ class Verify(Rendering):
         ge=1,
         description="With --activity: how many active and how many inactive controls per row.",
     )
+    equivalences: bool = Field(
+        False, description="Render the rows under other labels instead, which the rules call the same sound."
+    )
+
+    @model_validator(mode="after")
+    def _one_thing_at_a_time(self) -> Verify:
+        if self.activity and self.equivalences:
+            raise clash("{activity} and {equivalences} are two tests: leave one out", "activity", "equivalences")
+        return self
 
     @property
     def rows_requested(self) -> int | None:

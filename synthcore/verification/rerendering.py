@@ -29,7 +29,10 @@ from synthcore.vital.controls import installed
 from synthcore.vital.tempo import bpm_of
 
 if TYPE_CHECKING:
+    from synthcore.verification.equivalence_trials import EquivalencesVerdict
     from synthcore.verification.trials import ActivityVerdict
+
+    AnyVerdict = ActivityVerdict | EquivalencesVerdict
 
 #: Rows whose labels are read at a time.
 BATCH = 1024
@@ -78,14 +81,14 @@ class Unverified(DatasetError):
     Parameters
     ----------
     verdict
-        What was found: a `Verdict`, or a `trials.ActivityVerdict`.
+        What was found: a `Verdict`, or that of another test.
     """
 
-    def __init__(self, verdict: Verdict | ActivityVerdict) -> None:
+    def __init__(self, verdict: Verdict | AnyVerdict) -> None:
         super().__init__("; ".join(line.strip() for line in verdict.to_text().splitlines()))
         self.verdict = verdict
 
-    def __reduce__(self) -> tuple[type[Unverified], tuple[Verdict | ActivityVerdict]]:
+    def __reduce__(self) -> tuple[type[Unverified], tuple[Verdict | AnyVerdict]]:
         return type(self), (self.verdict,)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
@@ -247,6 +247,19 @@ def effects_in_order(code: int) -> tuple[str, ...]:
         code, passed = divmod(code, size)
         last_first.append(left.pop(size - 1 - passed))
     return tuple(reversed(last_first))
+
+
+def order_code(effects: Sequence[str]) -> int:
+    """Encode an order of all `EFFECTS`, as `effects_in_order` reads it."""
+    left, digits = list(EFFECTS), []
+    for size in range(len(EFFECTS), 0, -1):
+        place = left.index(effects[size - 1])
+        digits.append((size, size - 1 - place))
+        left.pop(place)
+    code = 0
+    for size, passed in reversed(digits):
+        code = code * size + passed
+    return code
 
 
 def plain(number: float, decimals: int | None = None) -> str:

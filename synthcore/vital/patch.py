@@ -240,6 +240,12 @@ class Patch:
             exact_values=np.where(units == self.continuous, self.exact, np.float32(np.nan)),
         )
 
+    def canonical(self) -> Patch:
+        """The one patch that stands for all that are the same sound under other labels, by `equivalences.toml`."""
+        from synthcore.vital.equivalences import equivalences
+
+        return equivalences(installed()).canonical(self)
+
     def values(self, registry: Registry) -> dict[str, float]:
         """The raw value of every control, by name: what is played."""
         values = to_values(registry.continuous, self.continuous)

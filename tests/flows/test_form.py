@@ -89,7 +89,7 @@ def test_what_a_worker_knows_can_be_left_out(command: str) -> None:
 
 def test_the_form_of_verify_is_this() -> None:
     form = flow_of("verify").parameters.properties
-    assert [*form] == ["file", "rows", "all", "tolerance_db", "activity", "controls", "workers"]
+    assert [*form] == ["file", "rows", "all", "tolerance_db", "activity", "controls", "equivalences", "workers"]
     assert form["rows"] == {
         "default": 10,
         "description": "How many rows, drawn at random.",
