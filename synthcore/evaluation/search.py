@@ -30,7 +30,8 @@ from synthcore.vital.activity import active
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import Patch
 
-STEP = 0.1  #: of the first candidates, as a share of each control's range
+#: Of the first candidates, as a share of each control's range. With 60 renders 0.2 came less near, to each of 7 sounds.
+STEP = 0.1
 SEED = 0
 WORST = RANGE_DB  #: how far a candidate counts that can't be rendered: no sound is farther
 Watch = Callable[[int, float], object]  #: takes the renders so far, and the distance of the best in dB

@@ -168,7 +168,7 @@ def test_other_rows_are_matched_nearer_by_a_search_than_by_any_row(
         sounds = dataset.column("audio")
     nearer = 0
     for sound in sounds:
-        found = synthcore.match(sound, 22_050, tier_1.path, top=15, search=60)
+        found = synthcore.match(sound, 22_050, tier_1.path, top=15, search=40)
         nearer += found.answers[0].is_searched and found.distances_db[0] < min(found.distances_db[1:])
     assert nearer >= 9
 

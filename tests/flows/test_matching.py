@@ -39,10 +39,6 @@ def test_a_sound_becomes_presets_their_audio_and_a_page(files: Any) -> None:
         target, _ = soundfile.read(files.folder / "out" / "target.wav", dtype="float32")
         assert distance(sound.T, target.T, rate) == pytest.approx(answer["distance_db"], abs=1e-4)
         assert json.loads(Path(answer["preset"]).read_text())["preset_name"] == Path(answer["preset"]).stem
-    shutil.copytree(files.folder / "out", files.folder / "presets", ignore=shutil.ignore_patterns("*.wav", "*.html"))
-    read = files.json("ingest", "presets", "--data-dir", "data")
-    hashes = {file["patch"] for file in read["report"]["files"]} if "files" in read["report"] else None
-    assert hashes is None or {first["preset_hash"], second["preset_hash"]} <= hashes
 
 
 @pytest.mark.slow
