@@ -63,11 +63,11 @@ class Feature:
     deviation: NDArray[np.float32]
     averaged_over: str
 
-    def normalised(self, values: Values) -> NDArray[np.float32]:
+    def normalised(self, values: Values, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Subtract each band's mean, and divide by its deviation unless that is 0: `values` has shape (B, *shape)."""
         bands = (*self.mean.shape, *(1,) * (len(self.shape) - 1 - _band_axis(self.shape)))
         divisor = np.where(self.deviation > 0, self.deviation, np.float32(1))
-        result = np.subtract(values, self.mean.reshape(bands), dtype=np.float32)
+        result = np.subtract(values, self.mean.reshape(bands), out=out, dtype=np.float32)
         return np.divide(result, divisor.reshape(bands), out=result)
 
     @property

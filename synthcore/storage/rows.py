@@ -51,6 +51,7 @@ def read_rows(column: h5py.Dataset, rows: NDArray[np.intp], out: NDArray[Any] | 
         for place, row in enumerate(rows.tolist()):
             _read_chunk(column, row, found[place : place + 1])
     elif has_plain_chunks(column):
+        keep_large_blocks()
         for place, row in enumerate(rows.tolist()):
             target = found[place].reshape(-1).view(np.uint8)
             column.id.read_direct_chunk((row, *(0,) * (column.ndim - 1)), out=target)

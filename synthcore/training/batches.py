@@ -5,7 +5,7 @@ Knows nothing of torch, unlike `synthcore.training.torch`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,7 +204,18 @@ class Examples:
         channels, samples = audio_shapes(self.dataset.spec, self.dataset.registry)[AUDIO]
         return 1 if self.mono else channels, samples
 
-    def read(self, rows: RowNumbers, audio: NDArray[np.float32] | None = None) -> Batch:
+    @property
+    def feature_forms(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+        """Shape and type of a row's features in a batch, by name."""
+        read = {name: feature for name, feature in self.dataset.features.items() if name in self.parts}
+        return {name: (of.shape, np.dtype("f4") if self.normalise else of.dtype) for name, of in read.items()}
+
+    def read(
+        self,
+        rows: RowNumbers,
+        audio: NDArray[np.float32] | None = None,
+        features: Mapping[str, NDArray[Any]] | None = None,
+    ) -> Batch:
         """Read a batch in one go.
 
         Parameters
@@ -213,6 +224,8 @@ class Examples:
             Numbers of rows of the file; rising ones are read fastest.
         audio : ndarray, shape (B, *audio_shape), float32, optional
             Where to put the audio.
+        features : mapping of str to ndarray, optional
+            Where to put features, by name: as `feature_forms`, with B rows.
 
         Returns
         -------
@@ -231,7 +244,7 @@ class Examples:
             batch["audio"] = self._audio(rows, audio)
         for name in self.parts:
             if name in self.dataset.features:
-                batch[name] = self._feature(name, rows)
+                batch[name] = self._feature(name, rows, (features or {}).get(name))
             elif name not in ("audio", "weights"):
                 batch.update(self._selected(name, self.dataset.column(name, rows)))
         if "extras" in batch:
@@ -261,9 +274,10 @@ class Examples:
             return mean
         return self.dataset.column("audio", rows, out)
 
-    def _feature(self, name: str, rows: RowNumbers) -> NDArray[Any]:
-        values = self.dataset.feature(name, rows)
-        return self.dataset.features[name].normalised(values) if self.normalise else values
+    def _feature(self, name: str, rows: RowNumbers, out: NDArray[Any] | None) -> NDArray[Any]:
+        if self.normalise:
+            return self.dataset.features[name].normalised(self.dataset.feature(name, rows), out)
+        return self.dataset.feature(name, rows, out)
 
     def _selected(self, name: str, values: NDArray[Any]) -> Batch:
         continuous, categorical = self._columns

@@ -200,16 +200,20 @@ def to_examples(source: Examples | str | Path) -> Examples:
 
 
 def read(examples: Examples, rows: RowNumbers) -> Tensors:
-    """Read a batch. A worker puts the audio where the process that trains can see it, so that it isn't copied."""
-    if get_worker_info() is None or "audio" not in examples.parts:
+    """Read a batch. A worker puts what is large where the process that trains can see it, so that it isn't copied."""
+    if get_worker_info() is None:
         return to_tensors(examples.read(rows))
-    audio = shared((len(rows), *examples.audio_shape))
-    return to_tensors(examples.read(rows, audio.numpy())) | {"audio": audio}
+    forms = {name: form for name, form in examples.feature_forms.items() if form[1].kind == "f"}
+    if "audio" in examples.parts:
+        forms["audio"] = (examples.audio_shape, np.dtype("f4"))
+    large = {name: shared((len(rows), *shape), dtype) for name, (shape, dtype) in forms.items()}
+    places = {name: tensor.numpy() for name, tensor in large.items()}
+    return to_tensors(examples.read(rows, places.pop("audio", None), places)) | large
 
 
-def shared(shape: tuple[int, ...]) -> torch.Tensor:
-    """Float32 in memory that processes share, made as torch's own collation makes it in a worker."""
-    nothing = torch.empty(0)
+def shared(shape: tuple[int, ...], dtype: np.dtype[Any]) -> torch.Tensor:
+    """An array in memory that processes share, made as torch's own collation makes it in a worker."""
+    nothing = torch.from_numpy(np.empty(0, dtype))
     memory = nothing._typed_storage()._new_shared(math.prod(shape))
     return nothing.new(memory).resize_(shape)
 

@@ -12,6 +12,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from synthcore.base.errors import DatasetError, SpecError
+from synthcore.storage import features
+from synthcore.storage.features import NewFeature
 from tests.conftest import ROOT, place_of
 
 torch = pytest.importorskip("torch")
@@ -54,6 +56,21 @@ def test_a_map_style_dataset_gives_each_row_once(learnable, how):
         expect(learnable, batch)
     assert [len(batch["row"]) for batch in batches] == [4, 4, 4, 3]
     assert_array_equal(torch.cat([batch["row"] for batch in batches]).sort().values, np.arange(15))
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_hold_features_as_the_file_has_them(learnable, workers, normalise):
+    values = np.random.default_rng(0).normal(-40, 9, (15, 2, 16, 32)).astype(np.float16)
+    counts = np.arange(15, dtype=np.int32)[:, None]
+    features.write(learnable, [NewFeature("log_mel", {}, [values]), NewFeature("count", {}, [counts])])
+    examples = Examples(learnable, parts=("log_mel", "count", "audio"), normalise=normalise)
+    for batch in DataLoader(BatchStream(examples, Order(4)), batch_size=None, num_workers=workers):
+        wanted = examples.read(batch["row"].numpy())
+        for name in ("log_mel", "count", "audio"):
+            assert_array_equal(batch[name].numpy(), wanted[name])
+        assert batch["log_mel"].dtype == (torch.float32 if normalise else torch.float16)
+        assert batch["count"].dtype == (torch.float32 if normalise else torch.int64)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
