@@ -256,11 +256,17 @@ def per_row(metric: Metric, scores: Scores) -> tuple[NDArray[np.float64], NDArra
 
 
 def _by_module(dataset: Dataset, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
-    """In which rows each module can be heard: a control of it is active."""
+    """In which rows each module can be heard: a control of it is active besides its switch, which is so in any row.
+
+    Modules that are heard in all rows, or in none, are left out.
+    """
     active = dataset.column("active", rows)
-    modules = np.array([module_of(c.name) for c in (*dataset.registry.continuous, *dataset.registry.categorical)])
-    names = sorted(set(modules.tolist()))
-    return {module: np.logical_or.reduce(active[:, modules == module], axis=1) for module in names}
+    names = [control.name for control in (*dataset.registry.continuous, *dataset.registry.categorical)]
+    modules = np.array(["" if name.endswith("_on") else module_of(name) for name in names])
+    heard = {
+        name: np.logical_or.reduce(active[:, modules == name], axis=1) for name in sorted({*modules.tolist()} - {""})
+    }
+    return {name: in_rows for name, in_rows in heard.items() if in_rows.any() and not in_rows.all()}
 
 
 def _examples(scores: Scores, metric: Metric) -> tuple[Example, ...]:
