@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.storage.dataset import Dataset
 
-POINTS = 8  #: of a curve, each of as many rows
-ROWS = 5  #: to a point, at least: a control that is heard in fewer rows has no curve
+POINTS = 8  #: of a curve at most, each of about as many rows; rows with one value are in one point
+ROWS = 5  #: to a point, at least
 
 
 class Curve(BaseModel):
@@ -48,15 +48,25 @@ def find_curves(scores: NDArray[np.float64], dataset: Dataset, rows: NDArray[np.
     for place, control in enumerate(dataset.registry.continuous):
         heard = np.flatnonzero(active[:, place] & scored)
         own = values[heard, place]
-        if len(heard) < POINTS * ROWS or own.min() == own.max():
+        points = [heard[within] for within in _points(own)]
+        if len(points) < 2:  # nothing to follow
             continue
-        points = np.array_split(heard[np.argsort(own, kind="stable")], POINTS)
         drawn.append(
             Curve(
                 control=control.name,
                 values=tuple(float(values[some, place].mean()) for some in points),
                 scores=tuple(float(scores[some].mean()) for some in points),
-                rows=len(heard),
+                rows=sum(map(len, points)),
             )
         )
     return tuple(sorted(drawn, key=lambda curve: -curve.spread))
+
+
+def _points(values: NDArray[np.float32]) -> list[NDArray[np.intp]]:
+    """Share values out among points, from low to high: equal ones are in one, and a point of too few is left out."""
+    if not len(values):
+        return []
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, POINTS + 1)[1:-1]))
+    place = np.searchsorted(edges, values, side="right")
+    points = [np.flatnonzero(place == number) for number in range(len(edges) + 1)]
+    return [point for point in points if len(point) >= ROWS]

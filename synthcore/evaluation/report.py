@@ -74,6 +74,11 @@ class MetricSummary(BaseModel):
     best_answer: Summary  # the best of their scores, by this metric
     groups: dict[str, dict[str, Summary]]  # of the mean answer: "note" -> "60"
 
+    def line(self, one: Summary) -> tuple[str, ...]:
+        """One of its summaries in words."""
+        better = "higher" if self.higher_is_better else "lower"
+        return (self.name, self.axis, better, f"{one.rows:,}", *one.figures(self.unit))
+
 
 class Example(BaseModel):
     """A row to listen to beside its answer."""
@@ -119,7 +124,7 @@ class Evaluation(BaseModel):
             f"rows {self.rows:,}: {self.answered:,} answered, {self.unanswered:,} without an answer",
             *(f"- {remark}" for remark in self.remarks),
         ]
-        tables = [self._table(), *map(self._grouped, self.audio[:1])]
+        tables = [*map(self._table, self.tables), *map(self._grouped, self.audio[:1])]
         return "\n".join(head) + "\n\n" + text_of(tables) + self._commands()
 
     @property
@@ -141,30 +146,26 @@ class Evaluation(BaseModel):
         return remarks
 
     @property
-    def lines(self) -> list[tuple[str, ...]]:
-        """The figures in words: metric, better, rows, median, mean, interval; of several answers, also of the best."""
-        lines = []
-        for metric in self.audio:
-            summaries = [metric.mean_answer, *[metric.best_answer] * self.has_several]
-            figures = [figure for one in summaries for figure in one.figures(metric.unit)]
-            better = "higher" if metric.higher_is_better else "lower"
-            lines.append((metric.axis, metric.name, better, f"{metric.mean_answer.rows:,}", *figures))
-        return lines
+    def tables(self) -> dict[str, list[tuple[str, ...]]]:
+        """The figures in words, by what they are of: lines under `headings`."""
+        mean = [(metric, metric.mean_answer) for metric in self.audio]
+        best = [(metric, metric.best_answer) for metric in self.audio]
+        shown = {"metrics": mean} if not self.has_several else {"mean of a row's answers": mean, "best of them": best}
+        return {title: [metric.line(one) for metric, one in of_all] for title, of_all in shown.items()}
 
     @property
     def headings(self) -> tuple[str, ...]:
-        """What the parts of `lines` are."""
-        best = ("best: median", "best: mean", "best: 95 %") if self.has_several else ()
-        return ("axis", "metric", "better", "rows", "median", "mean", "95 % of the mean", *best)
+        """What the parts of a line of `tables` are."""
+        return ("metric", "axis", "better", "rows", "median", "mean", "95 % of the mean")
 
     def score_text(self, example: Example) -> str:
         """The score of an example by the first metric, in words."""
         first = self.audio[0]
         return f"{first.name} {_figure(example.scores[first.name], first.unit)}"
 
-    def _table(self) -> Table:
-        table = new_table("metrics", *self.headings)
-        for line in self.lines:
+    def _table(self, title: str) -> Table:
+        table = new_table(title, *self.headings)
+        for line in self.tables[title]:
             table.add_row(*line)
         return table
 
@@ -256,11 +257,17 @@ def per_row(metric: Metric, scores: Scores) -> tuple[NDArray[np.float64], NDArra
 
 
 def _by_module(dataset: Dataset, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
-    """In which rows each module can be heard: a control of it is active."""
+    """In which rows each module can be heard: a control of it is active besides its switch, which is so in any row.
+
+    Modules that are heard in all rows, or in none, are left out.
+    """
     active = dataset.column("active", rows)
-    modules = np.array([module_of(c.name) for c in (*dataset.registry.continuous, *dataset.registry.categorical)])
-    names = sorted(set(modules.tolist()))
-    return {module: np.logical_or.reduce(active[:, modules == module], axis=1) for module in names}
+    names = [control.name for control in (*dataset.registry.continuous, *dataset.registry.categorical)]
+    modules = np.array(["" if name.endswith("_on") else module_of(name) for name in names])
+    heard = {
+        name: np.logical_or.reduce(active[:, modules == name], axis=1) for name in sorted({*modules.tolist()} - {""})
+    }
+    return {name: in_rows for name, in_rows in heard.items() if in_rows.any() and not in_rows.all()}
 
 
 def _examples(scores: Scores, metric: Metric) -> tuple[Example, ...]:

@@ -83,6 +83,8 @@ class Flag:
     def choices(self) -> tuple[str, ...]:
         """Its possible values, if they are a short list."""
         annotation = get_args(self.field.annotation)[0] if self.is_list else self.field.annotation
+        if type(None) in get_args(annotation):  # one that may be left out
+            annotation = get_args(annotation)[0]
         return tuple(map(str, get_args(annotation))) if get_origin(annotation) is Literal else ()
 
     @property

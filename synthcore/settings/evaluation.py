@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from synthcore.base.messages import clash, needs
+from synthcore.base.quantities import Count
 from synthcore.evaluation.choices import Baseline, Choice, Part
 from synthcore.settings.command import FILE, AbsolutePath, FlowCommand, Html, Refresh, Rendering
 from synthcore.settings.commandline import Positional
@@ -36,7 +37,7 @@ class Evaluate(FlowCommand, Rendering):
     train: Annotated[AbsolutePath | None, FILE] = Field(
         None, description="With --baseline mean or nearest: the dataset whose training split they learn from."
     )
-    seed: int = Field(0, ge=0, description="With --baseline random: which other rows.")
+    seed: Count = Field(0, ge=0, description="With --baseline random: which other rows.")
     html: Html = None
     refresh: Refresh = False
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from synthcore.base.errors import SpecError, SynthcoreError
-from synthcore.evaluation import frames
+from synthcore.evaluation.frames import library, require_pair
 from synthcore.evaluation.metrics import AUDIO_METRICS, Metric
 from synthcore.storage.dataset import Dataset
 from tests.evaluation.sounds import Sound, noise, plucked, tone
@@ -107,7 +107,7 @@ def test_what_isnt_finite_is_refused(metric: Metric, value: float) -> None:
 @pytest.mark.parametrize("shape", [(4410,), (3, 4410), (2, 0), (4410, 2)])
 def test_what_is_no_sound_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(SynthcoreError, match="give .channels, samples., mono or stereo"):
-        frames.require_pair(np.zeros(shape, dtype=np.float32), TARGET)
+        require_pair(np.zeros(shape, dtype=np.float32), TARGET)
 
 
 @every_metric
@@ -126,5 +126,5 @@ def test_nothing_is_imported_before_it_is_needed() -> None:
 
 
 def test_without_the_extra_one_line_says_how_to_get_it() -> None:
-    with pytest.raises(SpecError, match=r"^these metrics need no_such_library: pip install 'synthcore\[evaluate\]'$"):
-        frames.library("no_such_library")
+    with pytest.raises(SpecError, match=r"^these metrics need no_such_module: pip install 'synthcore\[evaluate\]'$"):
+        library("no_such_module")

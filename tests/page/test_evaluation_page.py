@@ -39,7 +39,7 @@ def test_the_page_plays_rows_beside_their_answers_and_escapes_every_name(
     assert "onerror='" not in text
     read = Read(text)
     assert HOSTILE in read.text
-    for line in found.lines:
+    for line in found.tables["metrics"]:
         assert all(cell in read.text for cell in line)
     sounds = [address for address in read.values("src") if address.startswith("data:audio/")]
     assert len(sounds) == sounds_heard(found) == 18

@@ -272,6 +272,7 @@ def test_a_flow_that_is_asked_for_nothing_uses_what_its_worker_shares(model: Any
     monkeypatch.setenv("SYNTHCORE_WORKERS", "3")
     needed = {"file": "x.h5", "output": "y.h5", "folders": ("presets",), "row": (0,), "action": "list", "shell": "bash"}
     needed |= {"sound": "x.wav", "dataset": "x.h5"}
+    needed |= {"against": "x.h5", "baseline": "oracle"}
     parameters = {name: value for name, value in needed.items() if name in model.model_fields}
     if "row" in parameters and model is Inspect:
         del parameters["row"]
