@@ -1,7 +1,7 @@
 """Trials of equivalences: rows are rendered under other labels, to hold the rules against the synth.
 
 Where random draws follow a module's number, both labels are rendered without such draws: what is left must be the same,
-bit for bit. How far the two lie apart with their draws is reported.
+within the rule's tolerance. How far the two lie apart with their draws is reported.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from synthcore.engine.rendering import RenderFormat
 from synthcore.engine.stopping import interruptible
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.controls import Registry, installed
-from synthcore.vital.equivalences import equivalence_rules, equivalences
+from synthcore.vital.equivalences import Rule, equivalence_rules, equivalences
 from synthcore.vital.patch import Patch, with_builtin
 
 CANONICAL = "canonical"  #: all rules at once
@@ -39,7 +39,7 @@ class RuleVerdict(BaseModel):
     rule: str
     tried: int  # rows to which the rule gave another label
     held: int
-    exact: int  # of those, bit for bit as they are; the others differ by their random draws
+    exact: int  # of those, bit for bit as they are; the others differ by random draws or rounding
     worst_db: float  # the largest distance, draws included
     broken_rows: list[int]
 
@@ -49,7 +49,7 @@ class RuleVerdict(BaseModel):
             return f"  {self.rule:<32} applies to none of these rows"
         text = f"  {self.rule:<32} {how_many(self.tried, 'row')} tried, {self.held} held, {self.exact} bit for bit"
         if self.exact < self.tried:
-            text += f"; at most {self.worst_db:.1f} dB apart"
+            text += f"; at most {self.worst_db:.2g} dB apart"
         return text + (f"; broken by rows {', '.join(map(str, self.broken_rows))}" if self.broken_rows else "")
 
 
@@ -143,24 +143,42 @@ def _try_row(dataset: Dataset, row: int) -> Iterator[_Trial]:
         stage = _Stage(renderer, fmt, performances, dataset)
         patch = dataset.patch(row)
         before = stage.play(patch)
-        for rule, other, draws in _others(patch, dataset.registry, np.random.default_rng(row)):
+        for other, rule in _others(patch, dataset.registry, np.random.default_rng(row)):
             after = stage.play(other)
             is_exact = before.sha256 == after.sha256
-            holds = is_exact or (bool(draws) and _without(stage, patch, draws) == _without(stage, other, draws))
-            yield _Trial(rule, row, is_exact, holds, before.distance_to(after, fmt.sample_rate))
+            yield _Trial(
+                rule=rule.id,
+                row=row,
+                is_exact=is_exact,
+                holds=is_exact or _holds(stage, patch, other, rule),
+                distance_db=before.distance_to(after, fmt.sample_rate),
+            )
     progress.publish(progress.Progress(rows=1, fault=None))
 
 
-def _others(patch: Patch, registry: Registry, rng: np.random.Generator) -> Iterator[tuple[str, Patch, tuple[str, ...]]]:
-    """What each rule makes of a patch, and the controls by which its random draws are left out."""
+def _others(patch: Patch, registry: Registry, rng: np.random.Generator) -> Iterator[tuple[Patch, Rule]]:
+    """What each rule makes of a patch, and last what all of them do."""
     rules = equivalences(registry)
     for rule, equivalence in rules.by_rule:
         other = equivalence.another(patch, rng)
         if other != patch:
-            yield rule.id, other, rule.draws
+            yield other, rule
     canonical = rules.canonical(patch)
     if canonical != patch:
-        yield CANONICAL, canonical, tuple({name for rule, _ in rules.by_rule for name in rule.draws})
+        yield canonical, _together([rule for rule, _ in rules.by_rule])
+
+
+def _together(rules: Sequence[Rule]) -> Rule:
+    """What all rules at once promise."""
+    draws = {name: None for rule in rules for name in rule.draws}
+    tolerance_db = max(rule.tolerance_db for rule in rules)
+    return Rule(id=CANONICAL, kind="controls", draws=tuple(draws), tolerance_db=tolerance_db, reason="")
+
+
+def _holds(stage: _Stage, patch: Patch, other: Patch, rule: Rule) -> bool:
+    """Whether two patches are the same sound without their random draws, within the rule's tolerance."""
+    one, two = (_without(stage, each, rule.draws) for each in (patch, other))
+    return one.distance_to(two, stage.fmt.sample_rate) <= rule.tolerance_db
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +198,9 @@ class _Stage:
         return _Sound(outcome.rows[0].audio_sha256, audio_of(outcome.rows[0], self.fmt))
 
 
-def _without(stage: _Stage, patch: Patch, draws: Sequence[str]) -> str:
-    """The hash of a patch's sound without random draws."""
+def _without(stage: _Stage, patch: Patch, draws: Sequence[str]) -> _Sound:
+    """A patch's sound without random draws."""
     registry = stage.dataset.registry
     continuous = patch.continuous.copy()
     continuous[[registry.continuous.index(registry.by_name[name]) for name in draws]] = 0
-    return stage.play(patch.moved(continuous=continuous)).sha256
+    return stage.play(patch.moved(continuous=continuous))

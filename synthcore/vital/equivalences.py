@@ -37,6 +37,8 @@ class Rule(BaseModel):
     rest: Mapping[str, str] = {}
     first: str = ""
     draws: tuple[str, ...] = ()
+    tolerance_db: float = 0.0
+    unless: Mapping[str, tuple[str, ...]] = {}
     unless_own: Literal["lfos", "curves", ""] = ""
     reason: str
 
@@ -167,12 +169,21 @@ class Swap:
             for pattern, pairs in rule.options.items()
             for name in _named(rule, pattern, registry)
         ]
-        firsts = [registry.by_name[f"{module}_{rule.first}"] for module in rule.modules]
-        self._first = [registry.continuous.index(control) for control in firsts]
+        self._unless = [
+            (registry.categorical.index(registry.by_name[name]), _places(rule, name, options, registry))
+            for pattern, options in rule.unless.items()
+            for name in _named(rule, pattern, registry)
+        ]
+        self._first = [
+            (registry.continuous.index(registry.by_name[f"{module}_{rule.first}"]), _switch(module, registry))
+            for module in rule.modules
+        ]
         self._draws = frozenset(rule.draws)
 
     def applies(self, patch: Patch) -> bool:
-        """Whether nothing modulates how random the draws of the modules are."""
+        """Whether no option forbids it, and nothing modulates how random the draws of the modules are."""
+        if any(patch.categorical[column] in options for column, options in self._unless):
+            return False
         return not any(end in self._draws for end, _, _ in routes(patch, self._registry))
 
     def of(self, patch: Patch) -> Patch:
@@ -187,8 +198,11 @@ class Swap:
         return self.of(patch) if self.applies(patch) else patch
 
     def leading(self, patch: Patch) -> list[float]:
-        """How high the control is that decides which module comes first, in each of them."""
-        return [float(patch.continuous[column]) for column in self._first]
+        """How high the control is that decides which module comes first, in each; one that is off comes last."""
+        return [
+            -1.0 if switch is not None and not patch.categorical[switch] else float(patch.continuous[column])
+            for column, switch in self._first
+        ]
 
 
 class Numbers:
@@ -238,12 +252,24 @@ def _traded(
 ) -> tuple[int, NDArray[np.int32]]:
     """What becomes of each option of a control: its column, and an array of options."""
     control = registry.by_name[name]
-    places = {option: place for place, option in enumerate(control.options)}
-    places |= {f"#{place}": place for place in range(len(control.options))}
     becomes = np.arange(len(control.options), dtype=np.int32)
     for pair in pairs:
-        if not set(pair) <= places.keys():
-            raise SpecError(f"equivalences.toml: {rule.id} wants {name} at {pair}; its options are {control.options}")
-        one, other = (places[option] for option in pair)
+        one, other = _places(rule, name, pair, registry)
         becomes[[one, other]] = other, one
     return registry.categorical.index(control), becomes
+
+
+def _places(rule: Rule, name: str, wanted: Sequence[str], registry: Registry) -> list[int]:
+    """The numbers of some options of a control."""
+    options = registry.by_name[name].options
+    places = {option: place for place, option in enumerate(options)}
+    places |= {f"#{place}": place for place in range(len(options))}
+    if not set(wanted) <= places.keys():
+        raise SpecError(f"equivalences.toml: {rule.id} wants {name} at {wanted}; its options are {options}")
+    return [places[option] for option in wanted]
+
+
+def _switch(module: str, registry: Registry) -> int | None:
+    """The column of the switch that turns a module on, if it has one."""
+    control = registry.by_name.get(f"{module}_on")
+    return registry.categorical.index(control) if control else None

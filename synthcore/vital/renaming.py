@@ -41,6 +41,7 @@ def renamed(name: str, names: Names) -> str:
     return names.get(head, head) + name[len(head) :]
 
 
+@lru_cache(maxsize=4096)
 def head_of(name: str) -> str:
     """The numbered module or slot at the beginning of a name; "" if there is none."""
     match = _NUMBERED.match(name)

@@ -46,7 +46,7 @@ def init(registry: Registry) -> Patch:
 
 
 @example(priors="musical", tier=3, slot=171, seed=0)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     priors=st.sampled_from(["uniform", "musical"]),
     tier=st.sampled_from([1, 2, 3]),
@@ -59,7 +59,7 @@ def test_all_that_are_the_same_sound_have_one_canonical_patch(priors, tier, slot
     canonical = patch.canonical()
     assert canonical.canonical() == canonical
     walk = equivalences(registry).relatives(patch, np.random.default_rng(seed))
-    assert [relative.canonical() for relative in islice(walk, 4)] == [canonical] * 4
+    assert [relative.canonical() for relative in islice(walk, 3)] == [canonical] * 3
 
 
 def test_what_is_heard_keeps_its_label(init, registry):
@@ -109,6 +109,24 @@ def test_swapped_filters_have_one_canonical_patch(init, registry):
     assert one.canonical().values(registry)["filter_1_on"] == 1
     beside = with_controls(init, registry, filter_2_on=1, filter_2_cutoff=70)  # it hears nothing
     assert one.canonical() != beside.canonical()
+
+
+def test_the_loudest_oscillator_comes_first(init, registry):
+    both = with_controls(init, registry, osc_1_on=1, osc_2_on=1, osc_1_destination=0, osc_2_destination=0)
+    one = with_controls(both, registry, osc_1_level=0.3, osc_2_level=0.9, osc_2_transpose=7)
+    other = with_controls(both, registry, osc_1_level=0.9, osc_2_level=0.3, osc_1_transpose=7)
+    assert one.canonical() == other.canonical()
+    assert one.canonical().values(registry)["osc_1_transpose"] == 7
+    last = with_controls(init, registry, osc_1_on=0, osc_3_on=1, osc_3_level=0.1, osc_3_destination=0)
+    assert last.canonical().values(registry)["osc_1_on"] == 1
+
+
+def test_oscillators_that_modulate_each_other_or_whose_draws_are_modulated_keep_their_numbers(init, registry):
+    last = with_controls(init, registry, osc_1_on=0, osc_3_on=1, osc_3_destination=0)
+    modulated = with_controls(last, registry, osc_3_distortion_type=7)
+    assert modulated.canonical().values(registry)["osc_3_on"] == 1
+    drawn = with_routes(last, registry, ("lfo_1", "osc_3_random_phase", 0.5))
+    assert drawn.canonical().values(registry)["osc_3_on"] == 1
 
 
 def test_effects_that_are_off_come_last(init, registry):
