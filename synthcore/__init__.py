@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from synthcore.analysis.distances import distance
     from synthcore.base.errors import SynthcoreError
     from synthcore.engine.rendering import Performance
+    from synthcore.evaluation.labels import label_errors, label_errors_up_to_equivalences
     from synthcore.evaluation.matching import match
     from synthcore.flows.compare_datasets import compare
     from synthcore.flows.compute_features import compute_features
@@ -69,6 +70,8 @@ _HOMES = {
     "generate": "synthcore.flows.running.calls",
     "ingest_presets": "synthcore.flows.running.calls",
     "inspect": "synthcore.flows.running.calls",
+    "label_errors": "synthcore.evaluation.labels",
+    "label_errors_up_to_equivalences": "synthcore.evaluation.labels",
     "lfo_asset": "synthcore.vital.shapes",
     "match": "synthcore.evaluation.matching",
     "render": "synthcore.playback",
@@ -106,6 +109,8 @@ __all__ = [
     "generate",
     "ingest_presets",
     "inspect",
+    "label_errors",
+    "label_errors_up_to_equivalences",
     "lfo_asset",
     "match",
     "render",

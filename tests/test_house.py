@@ -124,6 +124,8 @@ def test_the_public_names_are_these():
         "generate",
         "ingest_presets",
         "inspect",
+        "label_errors",
+        "label_errors_up_to_equivalences",
         "lfo_asset",
         "match",
         "render",

@@ -106,7 +106,7 @@ def test_generate_takes_its_parameters_in_the_order_that_callers_know() -> None:
     assert [*inspect.signature(flow_of("generate")).parameters] == [
         *("tier", "n_samples", "output", "seed", "workers", "data_dir", "fixed_modulation", "wavetables_from_tier"),
         *("catalog", "community_dir", "factory", "repos", "approximate", "variations", "priors", "audio"),
-        *("acceptance", "grow_by", "weights", "html", "run"),
+        *("acceptance", "grow_by", "weights", "with_features", "html", "run"),
     ]
 
 

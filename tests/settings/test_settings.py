@@ -27,7 +27,7 @@ from tests.conftest import ROOT
 MODELS: dict[str, Any] = {name: model_of(name) for name in HOMES}
 COMMANDS = tuple(MODELS.values())
 PARTS = (AudioSpec, AcceptanceSpec, RunSettings)
-GROUPS = {"audio", "acceptance", "run", "limits"}  # explained by their own fields and docstrings
+GROUPS = {"audio", "acceptance", "run", "limits", "mel"}  # explained by their own fields and docstrings
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from prefect.filesystems import LocalFileSystem
 from prefect.results import ResultStore
 from prefect.serializers import JSONSerializer
 
+from synthcore.evaluation.scoring import ScoreRef
 from synthcore.pipeline.features import FeatureRef
 from synthcore.pipeline.nearness_report import Nearness
 from synthcore.pipeline.sketching import SketchRef
@@ -49,7 +50,7 @@ def test_a_record_under_a_former_name_is_read_and_renamed(
 
 
 def test_every_result_of_before_the_rooms_has_a_former_name() -> None:
-    assert set(RESULTS) - set(FORMER_NAMES.values()) == {Nearness, SketchRef, FeatureRef}  # which came later
+    assert set(RESULTS) - set(FORMER_NAMES.values()) == {Nearness, SketchRef, FeatureRef, ScoreRef}  # which came later
 
 
 def test_what_a_stranger_plants_is_not_ours_and_stays_unread(tmp_path: Path) -> None:
