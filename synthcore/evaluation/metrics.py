@@ -27,7 +27,7 @@ class Metric:
     axis : str
         What it is about: spectrum, timbre, transport, loudness or pitch.
     unit : str
-        Of the score; empty where it has none.
+        Of the score; empty where it has none, as shares.
     higher_is_better : bool
         If so, 1 is best, otherwise 0.
     source : str
@@ -53,22 +53,15 @@ _HAYES = "Hayes et al., ISMIR 2025"
 
 _METRICS = (
     Metric("mss", "spectrum", "dB", False, _HAYES, spectral.mss),
-    Metric(
-        "multi_resolution_stft",
-        "spectrum",
-        "",
-        False,
-        "Yamamoto et al., ICASSP 2020; auraloss",
-        spectral.multi_resolution_stft,
-    ),
+    Metric("mr_stft", "spectrum", "", False, "Yamamoto et al., ICASSP 2020; auraloss", spectral.multi_resolution_stft),
     Metric("distance", "spectrum", "dB", False, "synthcore.distance", spectral.distance),
     Metric("wmfcc", "timbre", "dB", False, _HAYES, timbre.wmfcc),
     Metric("mfcc", "timbre", "dB", False, "Yee-King et al., 2018; Le Vaillant et al., DAFx 2021", timbre.mfcc),
-    Metric("sot", "transport", "of Nyquist", False, f"Torres et al., ICASSP 2024; {_HAYES}", spectral.sot),
+    Metric("sot", "transport", "", False, f"Torres et al., ICASSP 2024; {_HAYES}", spectral.sot),
     Metric("rms_cosine", "loudness", "", True, _HAYES, loudness.rms_cosine),
     Metric("loudness_error", "loudness", "LU", False, "ITU-R BS.1770-4", loudness.loudness_error),
     Metric("f0_error", "pitch", "cents", False, "YIN, 2002; Salamon et al., 2014", pitch.f0_error),
-    Metric("one_pitched", "pitch", "of frames", False, "YIN, 2002; Nakatani et al., 2008", pitch.one_pitched),
+    Metric("one_pitched", "pitch", "", False, "YIN, 2002; Nakatani et al., 2008", pitch.one_pitched),
 )
 
 #: In the order of a table.

@@ -164,9 +164,10 @@ class Evaluation(BaseModel):
         return f"{first.name} {_figure(example.scores[first.name], first.unit)}"
 
     def _table(self, title: str) -> Table:
-        table = new_table(title, *self.headings)
-        for line in self.tables[title]:
-            table.add_row(*line)
+        name, _, better, *others = self.headings
+        table = new_table(title, name, better, *others)
+        for name, _, better, *others in self.tables[title]:  # what a metric is about finds no room in 80 columns
+            table.add_row(name, better, *others)
         return table
 
     def _grouped(self, metric: MetricSummary) -> Table:

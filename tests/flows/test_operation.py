@@ -54,6 +54,7 @@ DEPLOYMENTS = {
     "ingest-presets/ingest-community",
     "compute-weights/weights-of-500-rows",
     "compare/compare-community",
+    "evaluate/evaluate-oracle",
     "verify/verify-sample",
     "inspect/inspect-dataset",
     "render-shards/shards-for-render",
