@@ -1,8 +1,4 @@
-"""The report of an evaluation: every metric over all rows, and by tier, source and note; what was not answered.
-
-Label errors, once they are measured, are a field of `Evaluation` beside `audio`, filled by `report`: it has the
-dataset, and the answers' patches by `answers.origin.patches(scores.places)`.
-"""
+"""The report of an evaluation: every metric over all rows, and by tier, source and note; what was not answered."""
 
 from __future__ import annotations
 
@@ -23,7 +19,7 @@ from synthcore.evaluation import statistics
 from synthcore.evaluation.answers import Answers
 from synthcore.evaluation.choices import Part
 from synthcore.evaluation.curves import Curve, find_curves
-from synthcore.evaluation.metrics import AUDIO_METRICS, Metric
+from synthcore.evaluation.metrics import AUDIO_METRICS, LABEL_METRICS, Metric
 from synthcore.evaluation.scoring import Scores
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.controls import module_of
@@ -56,7 +52,7 @@ class Summary(BaseModel):
 
     def figures(self, unit: str) -> tuple[str, str, str]:
         """Median, mean and interval in words."""
-        interval = "-" if self.interval is None else " to ".join(f"{end:.4g}" for end in self.interval)
+        interval = "-" if self.interval is None else " to ".join(f"{end:.3g}" for end in self.interval)
         return _figure(self.median, unit), _figure(self.mean, unit), interval
 
 
@@ -107,6 +103,7 @@ class Evaluation(BaseModel):
     answers_to_other_rows: int
     faults: dict[str, int]  # answers that can't be rendered, scored as silence, by reason
     audio: tuple[MetricSummary, ...]
+    labels: tuple[MetricSummary, ...]
     curves: tuple[Curve, ...]  # of the first metric, by control
     examples: tuple[Example, ...]
 
@@ -147,9 +144,10 @@ class Evaluation(BaseModel):
 
     @property
     def tables(self) -> dict[str, list[tuple[str, ...]]]:
-        """The figures in words, by what they are of: lines under `headings`."""
-        mean = [(metric, metric.mean_answer) for metric in self.audio]
-        best = [(metric, metric.best_answer) for metric in self.audio]
+        """The figures in words, by what they are of: lines under `headings`. What says nothing is left out."""
+        metrics = [metric for metric in (*self.audio, *self.labels) if metric.mean_answer.rows]
+        mean = [(metric, metric.mean_answer) for metric in metrics]
+        best = [(metric, metric.best_answer) for metric in metrics]
         shown = {"metrics": mean} if not self.has_several else {"mean of a row's answers": mean, "best of them": best}
         return {title: [metric.line(one) for metric, one in of_all] for title, of_all in shown.items()}
 
@@ -213,6 +211,7 @@ def report(answers: Answers, dataset: Dataset, split: Part, scores: Scores) -> E
         answers_to_other_rows=answers.others,
         faults=dict(Counter(sorted(fault for fault in scores.faults.tolist() if fault))),
         audio=tuple(_summary_of(metric, scores, families, groups) for metric in AUDIO_METRICS.values()),
+        labels=tuple(_summary_of(metric, scores, families, groups) for metric in LABEL_METRICS.values()),
         curves=find_curves(per_row(first, scores)[0], dataset, rows),
         examples=_examples(scores, first),
     )

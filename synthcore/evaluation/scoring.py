@@ -1,4 +1,4 @@
-"""Scoring: answers are rendered as their rows are played, and measured beside them; scores lie in the data directory.
+"""Scoring: answers are rendered as their rows are played, and compared with them; scores lie in the data directory.
 
 The unit of work is a plan: some answers. Its key says by content what is compared, never where it lies.
 """
@@ -21,10 +21,12 @@ from synthcore.engine.machine import engine
 from synthcore.engine.rendering import Fault
 from synthcore.engine.stopping import raise_if_stopped
 from synthcore.evaluation.answers import Answers, Origin
-from synthcore.evaluation.metrics import AUDIO_METRICS
+from synthcore.evaluation.labels import label_errors, label_errors_up_to_equivalences
+from synthcore.evaluation.metrics import AUDIO_METRICS, EQUIVALENT, METRICS
 from synthcore.playback import Sound, render_many
 from synthcore.storage.dataset import Dataset, damage_named
 from synthcore.vital.controls import installed
+from synthcore.vital.patch import Patch
 
 #: Raise it when the same answers would get other scores.
 VERSION = 1
@@ -77,7 +79,7 @@ class Scores:
     rows, places : ndarray, shape (n,), int
         The row that each answers, and its number in the file that it is from.
     values : mapping of str to ndarray, shape (n,), float64
-        By metric; NaN where one says nothing.
+        By name, as in `METRICS`; NaN where one says nothing.
     faults : ndarray, shape (n,), str
         Why an answer can't be rendered, and is scored as silence; empty of others.
     """
@@ -90,19 +92,22 @@ class Scores:
 
 def plan_scores(answers: Answers, dataset: Dataset) -> list[ScorePlan]:
     """Plan the scoring of answers to rows of a dataset."""
-    sounds, hashes = dataset.column("audio_sha256"), answers.origin.hashes()
+    sounds, labels, hashes = dataset.column("audio_sha256"), dataset.column("preset_hash"), answers.origin.hashes()
     played = dataset.performances(slice(None))
+    weights = weights_of(dataset)
     key_parts = [VERSION, engine().fingerprint, installed().fingerprint, dataset.spec.audio.model_dump(mode="json")]
+    key_parts += [sorted(METRICS), None if weights is None else weights.tolist()]
     plans: list[ScorePlan] = []
     for start in range(0, len(answers.rows), ANSWERS):
         rows, places = (some[start : start + ANSWERS] for some in (answers.rows, answers.places))
         content = [
-            [sounds[row].decode(), asdict(played[row]), hashes[place]] for row, place in zip(rows, places, strict=True)
+            [sounds[row].decode(), labels[row].decode(), asdict(played[row]), hashes[place]]
+            for row, place in zip(rows, places, strict=True)
         ]
         plans.append(
             ScorePlan(
                 index=len(plans),
-                key=content_hash(["scores", *key_parts, sorted(AUDIO_METRICS), content]),
+                key=content_hash(["scores", *key_parts, content]),
                 against=str(dataset.path),
                 origin=answers.origin,
                 rows=rows,
@@ -122,17 +127,18 @@ def score_plan(plan: ScorePlan, data_dir: Path) -> ScoreRef:
     Accident, Interrupted
         As `render_many`.
     """
-    values: dict[str, list[float]] = {name: [] for name in AUDIO_METRICS}
+    values: dict[str, list[float]] = {name: [] for name in METRICS}
     faults = []
+    patches = plan.origin.patches(plan.places)
     with damage_named(Path(plan.against)), Dataset(plan.against) as dataset:
-        rate = dataset.spec.audio.sample_rate
-        for row, sound in zip(plan.rows, play(plan.origin, plan.places, dataset, plan.rows), strict=True):
+        weights = weights_of(dataset)
+        sounds = play(plan.origin, plan.places, dataset, plan.rows)
+        for row, patch, sound in zip(plan.rows, patches, sounds, strict=True):
             raise_if_stopped()
-            target = dataset.column("audio", [row])[0]
-            heard = np.zeros_like(target) if isinstance(sound, Fault) else sound
             faults.append(sound.reason if isinstance(sound, Fault) else "")
-            for name, metric in AUDIO_METRICS.items():
-                values[name].append(metric.measure(target, heard, rate))
+            scores = score_sound(sound, dataset, row) | score_label(patch, dataset, row, weights)
+            for name, score in scores.items():
+                values[name].append(score)
             progress.publish(progress.Progress(1, None))
     with atomic_path(data_dir / plan.name) as temporary, temporary.open("wb") as file:
         np.savez(
@@ -142,6 +148,27 @@ def score_plan(plan: ScorePlan, data_dir: Path) -> ScoreRef:
             values=np.array(list(values.values()), np.float64),
         )
     return ScoreRef(name=plan.name, checksum=file_checksum(data_dir / plan.name))
+
+
+def weights_of(dataset: Dataset) -> NDArray[np.float32] | None:
+    """The importance of each continuous control, if the dataset's weights are of its rows."""
+    weights = dataset.weights
+    return weights.continuous if weights is not None and weights.status == "complete" else None
+
+
+def score_sound(sound: Sound, dataset: Dataset, row: int) -> dict[str, float]:
+    """Score a sound as an answer to a row; a fault is silence."""
+    target = dataset.column("audio", [row])[0]
+    heard = np.zeros_like(target) if isinstance(sound, Fault) else sound
+    rate = dataset.spec.audio.sample_rate
+    return {name: metric.measure(target, heard, rate) for name, metric in AUDIO_METRICS.items()}
+
+
+def score_label(patch: Patch, dataset: Dataset, row: int, weights: NDArray[np.float32] | None) -> dict[str, float]:
+    """Score a label as an answer to a row's."""
+    compared = (dataset.patch(row), patch, dataset.registry, weights)
+    nearest = asdict(label_errors_up_to_equivalences(*compared))
+    return asdict(label_errors(*compared)) | {f"{name}{EQUIVALENT}": error for name, error in nearest.items()}
 
 
 def play(origin: Origin, places: Sequence[int], dataset: Dataset, rows: Sequence[int]) -> Iterator[Sound]:
@@ -158,7 +185,7 @@ def play(origin: Origin, places: Sequence[int], dataset: Dataset, rows: Sequence
 
 def read_scores(plans: Sequence[ScorePlan], data_dir: Path) -> Scores:
     """Read the scores of plans that are scored already."""
-    values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in AUDIO_METRICS}
+    values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in METRICS}
     faults = []
     for plan in plans:
         with np.load(data_dir / plan.name) as file:

@@ -229,7 +229,7 @@ def crash_while(writing: Callable[[], None], at: str, monkeypatch: pytest.Monkey
 
     child = os.fork()
     if not child:
-        monkeypatch.setattr(weights, "_flush", die)
+        monkeypatch.setattr(weights, "flush", die)
         writing()
         os._exit(0)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL

@@ -12,7 +12,7 @@ import pytest
 
 from synthcore.base.errors import SpecError, SynthcoreError
 from synthcore.evaluation.frames import library, require_pair
-from synthcore.evaluation.metrics import AUDIO_METRICS, Metric
+from synthcore.evaluation.metrics import AUDIO_METRICS, AudioMetric
 from synthcore.storage.dataset import Dataset
 from tests.evaluation.sounds import Sound, noise, plucked, tone
 
@@ -42,13 +42,13 @@ def test_a_metric_is_found_by_its_name_and_says_where_it_is_from() -> None:
 @pytest.mark.parametrize(
     "sound", [TARGET, TARGET[:1], noise(0, rate=RATE, seconds=0.05)], ids=["stereo", "mono", "50 ms"]
 )
-def test_identical_sounds_get_exactly_the_best_score(metric: Metric, sound: Sound) -> None:
+def test_identical_sounds_get_exactly_the_best_score(metric: AudioMetric, sound: Sound) -> None:
     score = metric.measure(sound, sound.copy(), RATE)
     assert score == metric.best or (metric.name == "f0_error" and math.isnan(score))
 
 
 @every_metric
-def test_every_row_is_its_own_best_answer(metric: Metric, tier_1: Any) -> None:
+def test_every_row_is_its_own_best_answer(metric: AudioMetric, tier_1: Any) -> None:
     with Dataset(tier_1.path) as dataset:
         rate = dataset.spec.audio.sample_rate
         scores = np.array([metric.measure(row, row.copy(), rate) for row in dataset.column("audio")])
@@ -58,14 +58,14 @@ def test_every_row_is_its_own_best_answer(metric: Metric, tier_1: Any) -> None:
 
 
 @every_metric
-def test_two_silent_sounds_are_identical(metric: Metric) -> None:
+def test_two_silent_sounds_are_identical(metric: AudioMetric) -> None:
     score = metric.measure(SILENCE, SILENCE, RATE)
     assert math.isnan(score) if metric.name == "f0_error" else score == metric.best
 
 
 @every_metric
 @pytest.mark.parametrize(("target", "answer"), [(TARGET, SILENCE), (SILENCE, TARGET)], ids=["answer", "target"])
-def test_silence_on_one_side_is_worse_than_a_wrong_answer(metric: Metric, target: Sound, answer: Sound) -> None:
+def test_silence_on_one_side_is_worse_than_a_wrong_answer(metric: AudioMetric, target: Sound, answer: Sound) -> None:
     score, wrong = metric.measure(target, answer, RATE), metric.measure(TARGET, ANSWER, RATE)
     if metric.name == "f0_error":
         assert math.isnan(score)
@@ -76,7 +76,7 @@ def test_silence_on_one_side_is_worse_than_a_wrong_answer(metric: Metric, target
 
 @every_metric
 @pytest.mark.parametrize("channels", [1, 2])
-def test_a_short_sound_gets_a_finite_score_that_isnt_the_best(metric: Metric, channels: int) -> None:
+def test_a_short_sound_gets_a_finite_score_that_isnt_the_best(metric: AudioMetric, channels: int) -> None:
     score = metric.measure(TARGET[:channels], ANSWER[:channels], RATE)
     assert isinstance(score, float)
     assert math.isfinite(score)
@@ -85,7 +85,7 @@ def test_a_short_sound_gets_a_finite_score_that_isnt_the_best(metric: Metric, ch
 
 
 @every_metric
-def test_a_sample_more_or_less_is_refused_as_are_other_channels(metric: Metric) -> None:
+def test_a_sample_more_or_less_is_refused_as_are_other_channels(metric: AudioMetric) -> None:
     for other in (ANSWER[:, 1:], ANSWER[:1]):
         with pytest.raises(
             SynthcoreError, match=r"target of shape \(2, 4410\) .* equally long, both mono or both stereo"
@@ -95,7 +95,7 @@ def test_a_sample_more_or_less_is_refused_as_are_other_channels(metric: Metric) 
 
 @every_metric
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_what_isnt_finite_is_refused(metric: Metric, value: float) -> None:
+def test_what_isnt_finite_is_refused(metric: AudioMetric, value: float) -> None:
     spoiled = TARGET.copy()
     spoiled[1, 7] = value
     with pytest.raises(SynthcoreError, match="the answer holds NaN or infinity"):
@@ -112,7 +112,7 @@ def test_what_is_no_sound_is_refused(shape: tuple[int, ...]) -> None:
 
 @every_metric
 @pytest.mark.parametrize("rate", [8_000, 192_000])
-def test_every_rate_that_a_dataset_can_have_is_measured(metric: Metric, rate: int) -> None:
+def test_every_rate_that_a_dataset_can_have_is_measured(metric: AudioMetric, rate: int) -> None:
     target, answer = (tone(hertz, rate=rate, seconds=0.1) for hertz in (220, 225))
     assert math.isfinite(metric.measure(target, answer, rate))
     assert metric.measure(target, target, rate) == metric.best
