@@ -1,6 +1,6 @@
 """Train a baseline: log-mel spectrograms in, every control that the dataset varies out.
 
-    python examples/train_baseline.py data/train.h5 --output answers.npz
+    python examples/train_baseline.py data/train.h5 --output answers.h5
 
 It trains on the training split, keeps the epoch that answers the validation split best, and answers the test split,
 whose families (patches that descend from each other) it has never met. It needs PyTorch, and minutes on two cores for
@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from synthcore import Examples, SynthcoreError
+from synthcore import Examples, Predictions, SynthcoreError
 
 FFT, HOP, BANDS = 1024, 512, 64  # samples, samples, mel bands: 46 and 23 ms at 22,050 Hz
 FLOOR_DB = -80.0  # of full scale; softer is as good as silent
@@ -175,16 +175,10 @@ def score(answers: Answers, rows: Rows) -> tuple[float, float]:
 
 
 def write_answers(path: Path, examples: Examples, rows: Rows, answers: Answers) -> None:
-    """Write answers by row number: unit values and option indices, and the names of their columns."""
+    """Write answers by row number: `synthcore evaluate` renders them. Oscillators play the init preset's wavetable."""
     values, options = answers
-    np.savez(
-        path,
-        rows=rows["row"].numpy(),
-        continuous=values.numpy(),
-        categorical=options.numpy().astype(np.int32),
-        continuous_names=[control.name for control in examples.continuous],
-        categorical_names=[control.name for control in examples.categorical],
-    )
+    predictions = Predictions.create(path, examples.dataset)
+    predictions.append(rows["row"].numpy(), continuous=values.numpy(), categorical=options.numpy())
 
 
 def run(path: Path, output: Path, epochs: int, seed: int = 0) -> dict[str, tuple[float, float]]:
@@ -205,12 +199,14 @@ def main() -> None:
     """Read the command line, and say how good the answers are beside those that hear nothing."""
     asked = argparse.ArgumentParser(description="Train a baseline on a dataset, and answer its test split.")
     asked.add_argument("dataset", type=Path)
-    asked.add_argument("--output", type=Path, default=Path("answers.npz"), help="where to write the answers")
+    asked.add_argument("--output", type=Path, default=Path("answers.h5"), help="where to write the answers")
     asked.add_argument("--epochs", type=int, default=15)
     asked.add_argument("--seed", type=int, default=0)
     given = asked.parse_args()
     if given.epochs < 1:
         asked.error(f"--epochs is {given.epochs}; it must be at least 1")
+    if given.output.exists():
+        asked.error(f"{given.output} is there already; name another file with --output")
     if not given.output.parent.is_dir():
         asked.error(f"there is no folder {given.output.parent} to write answers into; make it first")
     try:

@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 torch = pytest.importorskip("torch")
 
 from examples import train_baseline as baseline  # noqa: E402
-from synthcore import Examples  # noqa: E402
+from synthcore import Dataset, Examples, Predictions  # noqa: E402
 
 
 @pytest.fixture
@@ -33,20 +33,15 @@ def one_thread():
 
 
 def test_it_answers_each_row_of_the_test_split_and_says_the_same_again(parted, tmp_path):
-    outputs = [tmp_path / "first.npz", tmp_path / "second.npz"]
+    outputs = [tmp_path / "first.h5", tmp_path / "second.h5"]
     scores = [baseline.run(parted, output, epochs=2, seed=7) for output in outputs]
     assert scores[0] == scores[1]
     assert scores[0].keys() == {"network", "mean", "median"}
-    first, second = (np.load(output) for output in outputs)
-    assert_array_equal(first["rows"], [12, 13, 14])
-    examples = Examples(parted, split="test")
-    assert first["continuous_names"].tolist() == [control.name for control in examples.continuous]
-    assert first["categorical_names"].tolist() == [control.name for control in examples.categorical]
-    assert first["continuous"].shape == (3, 322)
-    assert ((first["continuous"] >= 0) & (first["continuous"] <= 1)).all()
-    assert (first["categorical"] < [len(control.options) for control in examples.categorical]).all()
-    for name in first:
-        assert_array_equal(first[name], second[name])
+    first, second = (Predictions(output) for output in outputs)
+    assert_array_equal(first.rows, [12, 13, 14])
+    assert first.patch_hashes == second.patch_hashes
+    with Dataset(parted) as dataset:
+        first.require_of(dataset)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +50,8 @@ def test_it_answers_each_row_of_the_test_split_and_says_the_same_again(parted, t
         (["gone.h5"], "gone.h5"),
         (["{file}"], r"has no row in the split test; make a larger one"),
         (["{file}", "--epochs", "0"], "--epochs is 0; it must be at least 1"),
-        (["{file}", "--output", "nowhere/answers.npz"], "there is no folder nowhere"),
+        (["{file}", "--output", "nowhere/answers.h5"], "there is no folder nowhere"),
+        (["{file}", "--output", "{file}"], "is there already; name another file with --output"),
     ],
 )
 def test_what_it_cannot_do_is_said_in_one_line(learnable, monkeypatch, capsys, arguments, says):
