@@ -31,6 +31,7 @@ from synthcore.storage.weights import Weights
 from synthcore.verification.rerendering import find_damage
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import Patch
+from tests.children import wait_status
 from tests.conftest import make_dataset
 
 REGISTRY = installed()
@@ -227,12 +228,11 @@ def crash_while(writing: Callable[[], None], at: str, monkeypatch: pytest.Monkey
         if count == flushes[at]:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    child = os.fork()
-    if not child:
+    def work() -> None:
         monkeypatch.setattr(weights, "flush", die)
         writing()
-        os._exit(0)
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+    assert os.WTERMSIG(wait_status(work)) == signal.SIGKILL
 
 
 @pytest.mark.parametrize("at", ["marked absent", "data written"])

@@ -19,6 +19,7 @@ from synthcore.storage.dataset import Dataset
 from synthcore.storage.features import NewFeature
 from synthcore.storage.opening import Disk
 from synthcore.storage.reader import Reader
+from tests.children import wait_status
 
 SHAPE = (2, 16, 32)  #: channels, bands, frames
 
@@ -108,11 +109,12 @@ def test_a_dataset_that_is_being_read_stays_readable_and_its_link_stays_a_link(p
 @pytest.mark.parametrize("writes", [0, 3, 10, None])
 def test_a_crash_while_writing_leaves_the_file_as_it_was(path: Path, writes: int | None) -> None:
     before = path.read_bytes()
-    if not (child := os.fork()):
+
+    def work() -> None:
         _die_after(writes)
         features.write(path, [made()[1]])
-        os._exit(0)
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+    assert os.WTERMSIG(wait_status(work)) == signal.SIGKILL
     assert path.read_bytes() == before
     features.write(path, [made()[1]])  # what the dead one left doesn't stand in the way
     assert "log_mel" in Dataset(path).features

@@ -33,6 +33,7 @@ from synthcore.storage.views import OPEN
 from synthcore.storage.writer import ShardWriter
 from synthcore.vital.catalog import builtin
 from synthcore.vital.controls import installed
+from tests.children import wait_status
 from tests.conftest import ROOT
 
 #: More than files may be open below. The same happens with 300 shards and 256 files, the limit of many systems.
@@ -172,10 +173,7 @@ def test_few_shards_are_open_at_a_time(scattered):
 def test_a_process_forked_off_opens_the_shards_for_itself(scattered):
     with Dataset(scattered.path) as dataset:
         assert_array_equal(dataset[5]["audio"], SOUNDS[5])
-        child = os.fork()
-        if not child:
-            os._exit(0 if np.array_equal(dataset[[5, 6]]["audio"], SOUNDS[5:7]) else 1)
-        assert os.waitpid(child, 0)[1] == 0
+        assert wait_status(lambda: assert_array_equal(dataset[[5, 6]]["audio"], SOUNDS[5:7])) == 0
         assert_array_equal(dataset[6]["audio"], SOUNDS[6])
 
 
