@@ -36,7 +36,7 @@ make
 look and use
   inspect           say what is in a dataset
   compare           say how near its rows come to other sounds
-  match             find presets that sound like a sound, and search for nearer ones
+  match             find presets that sound like a sound, or search for one
   evaluate          say how good answers to its rows are
   verify            render rows again from their labels, and compare bit for bit
   export            write rows as a .wav and a .vital preset
