@@ -63,7 +63,7 @@ def prepare(*, keep: bool | None = None) -> str:
         Prefect's home can't be used, or the server named doesn't answer.
     """
     global _chosen
-    disable_telemetry()
+    set_defaults()
     if keep is None and PREFECT_WAS_IMPORTED:
         return "Prefect server: that of this process"
     line, began = (_chosen, "") if _chosen else _choose(keep)  # a command chooses, and then each flow that it imports
@@ -142,10 +142,12 @@ def _within(table: Any, *names: str) -> Any:
     return table
 
 
-def disable_telemetry() -> None:
-    """Switch off Prefect's usage statistics, unless the user has switched them on."""
-    os.environ.setdefault("DO_NOT_TRACK", "1")
+def set_defaults() -> None:
+    """Set what our programs want otherwise than Prefect does, unless the user has set it."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # no usage statistics
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    # A server whose SQLite is locked by another of its services answers with 500, now and then, and is well again.
+    os.environ.setdefault("PREFECT_CLIENT_RETRY_EXTRA_CODES", "500")
 
 
 def prefect_home() -> Path:

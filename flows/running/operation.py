@@ -142,7 +142,7 @@ def _set_environment(api: str, port: int) -> None:
     os.environ["COLUMNS"] = "500"  # what Prefect says in one line should be one in the log
     os.environ["PREFECT_API_URL"] = api
     os.environ["PREFECT_SERVER_API_PORT"] = str(port)  # else the web page asks port 4200
-    environment.disable_telemetry()
+    environment.set_defaults()
 
 
 def _serve(now: Operation, port: int, say: Callable[[str], None]) -> Operation:
@@ -214,7 +214,7 @@ def _cancel_runs(now: Operation) -> None:
     if not environment.is_healthy(now.api):
         return
     os.environ["PREFECT_API_URL"] = now.api
-    environment.disable_telemetry()
+    environment.set_defaults()
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter
     from prefect.states import Cancelling

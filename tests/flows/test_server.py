@@ -8,8 +8,12 @@ import os
 import re
 import signal
 import sqlite3
+import subprocess
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +148,31 @@ def test_the_server_that_someone_has_named_is_used(
         environment.started_file().parent.mkdir()
         environment.started_file().write_text(json.dumps({"api": "http://x/api"}))
         assert environment.named_api() == (None, "")
+
+
+ASK_TWICE_IF_NEED_BE = """
+from synthcore.flows.running import environment
+environment.prepare()
+from prefect.client.orchestration import get_client
+with get_client(sync_client=True) as client:
+    print(client.hello().status_code)
+"""
+
+
+def test_a_server_whose_database_was_locked_for_once_is_asked_again() -> None:
+    asked: list[str] = []
+
+    class LockedAtFirst(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(500 if self.path.endswith("/hello") and asked.count(self.path) == 1 else 200)
+            self.send_header("Retry-After", "0")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), LockedAtFirst) as locked:
+        threading.Thread(target=locked.serve_forever, daemon=True).start()
+        surroundings = {**os.environ, "PREFECT_API_URL": f"http://127.0.0.1:{locked.server_port}/api"}
+        done = subprocess.run([sys.executable, "-c", ASK_TWICE_IF_NEED_BE], env=surroundings, capture_output=True)
+        locked.shutdown()
+    assert (done.stdout, asked.count("/api/hello")) == (b"200\n", 2), done.stderr.decode()
