@@ -63,8 +63,7 @@ def write_page(dataset: Dataset, output: Path, near: NearnessContent | None = No
     """
     require_replaceable(output)
     content = gather(dataset)
-    with atomic_path(output) as temporary:
-        temporary.write_text(to_html(content, near), encoding="utf-8")
+    _write(to_html(content, near), output)
     return content.inspection
 
 
@@ -78,8 +77,7 @@ def write_comparison(first: Dataset, second: Dataset, output: Path) -> Compariso
     """
     require_replaceable(output)
     content = gather_both(first, second)
-    with atomic_path(output) as temporary:
-        temporary.write_text(_fill("compare.html", page=content, found=content.comparison), encoding="utf-8")
+    _write(_fill("compare.html", page=content, found=content.comparison), output)
     return content.comparison
 
 
@@ -91,9 +89,7 @@ def write_nearness(content: NearnessContent, output: Path) -> None:
     SpecError
         The output can't be written, or is a file that isn't a page.
     """
-    require_replaceable(output)
-    with atomic_path(output) as temporary:
-        temporary.write_text(_fill_with_script("nearness.html", near=content), encoding="utf-8")
+    _write(_fill_with_script("nearness.html", near=content), output)
 
 
 def write_evaluation(content: EvaluationContent, output: Path) -> None:
@@ -104,9 +100,7 @@ def write_evaluation(content: EvaluationContent, output: Path) -> None:
     SpecError
         The output can't be written, or is a file that isn't a page.
     """
-    require_replaceable(output)
-    with atomic_path(output) as temporary:
-        temporary.write_text(_fill_with_script("evaluation.html", page=content, found=content.found), encoding="utf-8")
+    _write(_fill_with_script("evaluation.html", page=content, found=content.found), output)
 
 
 def write_match(content: MatchContent, output: Path) -> None:
@@ -117,9 +111,13 @@ def write_match(content: MatchContent, output: Path) -> None:
     SpecError
         The output can't be written, or is a file that isn't a page.
     """
+    _write(_fill_with_script("match.html", match=content), output)
+
+
+def _write(page: str, output: Path) -> None:
     require_replaceable(output)
     with atomic_path(output) as temporary:
-        temporary.write_text(_fill_with_script("match.html", match=content), encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
 
 
 def to_html(content: Content, near: NearnessContent | None = None) -> str:
