@@ -1,4 +1,4 @@
-"""Evaluate answers: plan -> score_answers (mapped, retried, cached) -> report.
+"""Evaluate answers: plan -> (a baseline: sketch_sounds -> search_answers ->) score_answers -> report.
 
 `python flows/evaluate_answers.py --help` lists its flags; `synthcore evaluate` is the same.
 """
@@ -21,6 +21,7 @@ from synthcore.evaluation.answers import Answers
 from synthcore.evaluation.baselines import answers_of, answers_of_nearest, plan_nearest
 from synthcore.evaluation.report import Evaluation, report
 from synthcore.evaluation.scoring import plan_scores, read_scores
+from synthcore.evaluation.searching import answers_of_searches, plan_searches
 from synthcore.flows.running.bar import rows_shown
 from synthcore.flows.running.batches import run_batches
 from synthcore.flows.running.form import dataset_of, parameters_of
@@ -29,7 +30,7 @@ from synthcore.page.writing import require_replaceable
 from synthcore.settings.evaluation import Evaluate
 from synthcore.storage.dataset import Dataset, damage_named
 from synthcore.tasks.artifacts import link_page, show_text
-from synthcore.tasks.evaluation import score_answers, write_evaluation
+from synthcore.tasks.evaluation import score_answers, search_answers, write_evaluation
 from synthcore.tasks.logs import show_logs
 from synthcore.tasks.nearness import sketch_sounds
 
@@ -78,15 +79,30 @@ def evaluate(settings: Evaluate) -> Evaluation:
 
 
 def find_answers(settings: Evaluate) -> Answers:
-    """The answers of a file, or of a baseline; the nearest rows are found by sketches, which are cached."""
-    if settings.baseline != "nearest":
-        return answers_of(settings.choice, settings.data_dir)
+    """The answers of a file, or of a baseline."""
+    if settings.baseline == "nearest":
+        return find_nearest(settings)
+    if settings.baseline == "search":
+        return search_from(find_nearest(settings), settings)
+    return answers_of(settings.choice, settings.data_dir)
+
+
+def find_nearest(settings: Evaluate) -> Answers:
+    """The training row that is nearest to each row, by sketches."""
     asked, known = plan_nearest(settings.choice)
     plans = [*asked, *known]
     with rows_shown("sketching", sum(plan.sounds for plan in plans)), at_most(settings.workers):
         run_batches(sketch_sounds, plans, settings, "sounds")
     with rows_shown("finding the nearest", sum(plan.sounds for plan in known)), interruptible():
         return answers_of_nearest(settings.choice, asked, known, settings.data_dir)
+
+
+def search_from(nearest: Answers, settings: Evaluate) -> Answers:
+    """What is found for each row by rendering, from the nearest training row on."""
+    plans = plan_searches(settings.choice, nearest)
+    with rows_shown("searching", len(nearest.rows)), at_most(settings.workers):
+        run_batches(search_answers, plans, settings, "rows")
+    return answers_of_searches(settings.choice, nearest, plans, settings.data_dir)
 
 
 if __name__ == "__main__":

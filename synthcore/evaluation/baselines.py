@@ -1,22 +1,23 @@
 """Baselines: answers that need no model, so that every table has a floor and a ceiling.
 
-`mean` and `nearest` learn from a training split, which may be another dataset's.
+`mean`, `nearest` and `search` learn from a training split, which may be another dataset's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from synthcore.analysis.nearness import find_nearest
 from synthcore.base.errors import DatasetError, SpecError
 from synthcore.base.hashing import content_hash
 from synthcore.evaluation.answers import Answers, Origin, given_answers, rows_of
 from synthcore.evaluation.choices import Choice
+from synthcore.evaluation.search import require_cma
 from synthcore.pipeline.forms import Form
 from synthcore.pipeline.sketching import StoredSketches
 from synthcore.pipeline.sounds import RowPlan, row_plans
@@ -36,7 +37,9 @@ def look(choice: Choice) -> None:
     SpecError, DatasetError, EngineMismatch
         As `answers_of` and `answers_of_nearest`.
     """
-    if choice.baseline == "nearest":
+    if choice.baseline == "search":
+        require_cma()
+    if choice.baseline in ("nearest", "search"):
         plan_nearest(choice)
     elif choice.baseline == "mean":
         _rows_and_training(choice)
@@ -147,11 +150,28 @@ def _mean(choice: Choice, data_dir: Path) -> Answers:
     rows, training = _rows_and_training(choice)
     with damage_named(choice.train), Dataset(choice.train) as train:
         file = data_dir / "scores" / f"mean-{content_hash([train.digest, len(training)])[:16]}.h5"
-        if not is_predictions(file) or not len(Predictions(file)):
-            file.unlink(missing_ok=True)
-            Predictions.create(file, train).append(training[:1], **mean_label(train, training))
-    origin = Origin(file=str(file), assets=str(choice.train))
+        origin = written(file, train, training[:1], lambda: mean_label(train, training))
     return Answers(name="mean", origin=origin, rows=tuple(rows.tolist()), places=(0,) * len(rows))
+
+
+def written(file: Path, train: Dataset, rows: ArrayLike, label: Callable[[], Mapping[str, NDArray[Any]]]) -> Origin:
+    """Write answers into a file of their own, unless they are there.
+
+    Parameters
+    ----------
+    file : Path
+        Named by content.
+    train : Dataset
+        Where they are from, and whose assets they play.
+    rows : array_like, shape (n,), int
+        Of that dataset.
+    label : callable
+        Gives the parts of `LABELS`, shape (n, ...).
+    """
+    if not is_predictions(file) or not len(Predictions(file)):
+        file.unlink(missing_ok=True)
+        Predictions.create(file, train, several=True).append(rows, **label())
+    return Origin(file=str(file), assets=str(train.path))
 
 
 def mean_label(dataset: Dataset, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-Baseline = Literal["oracle", "mean", "random", "nearest"]
+Baseline = Literal["oracle", "mean", "random", "nearest", "search"]
 Part = Literal["train", "val", "test", "all"]  #: of a dataset: one of its splits, or every row
 ALL: Final = "all"
 
@@ -28,6 +28,8 @@ class Choice:
         The dataset from whose training split a baseline learns.
     seed : int
         Of the baseline `random`.
+    renders : int
+        For each row, of the baseline `search`.
     """
 
     against: Path
@@ -36,3 +38,4 @@ class Choice:
     baseline: Baseline | None
     train: Path
     seed: int
+    renders: int

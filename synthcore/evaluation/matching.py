@@ -217,7 +217,7 @@ def find(
     start = answers[0]
     assets = dataset.assets_of(start.played.patch)
     budget = Budget(wanted.search, wanted.workers)
-    found = search(target, start.played, assets, dataset.spec.audio, budget, watch)
+    found = search(target.audio, start.played, assets, dataset.spec.audio, budget, watch)
     return _with_found(Match(target, tuple(answers), note, found.renders, found.is_interrupted), found)
 
 

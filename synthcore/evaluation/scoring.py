@@ -57,7 +57,7 @@ class ScorePlan(BaseModel):
 
 
 class ScoreRef(BaseModel):
-    """Finished scores."""
+    """Finished scores, or what a search found to be scored."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from synthcore.analysis.distances import RANGE_DB, level_distance, mel_powers
 from synthcore.base.errors import SynthcoreError
 from synthcore.engine.rendering import Fault, Performance
-from synthcore.pipeline.target import Target
 from synthcore.playback import render_many
 from synthcore.spec import AudioSpec
 from synthcore.vital import nearest
@@ -83,7 +82,7 @@ def require_cma() -> None:
 
 
 def search(
-    target: Target,
+    target: NDArray[np.float32],
     start: Played,
     assets: dict[str, bytes],
     audio: AudioSpec,
@@ -94,13 +93,14 @@ def search(
 
     Parameters
     ----------
-    target : Target
+    target : ndarray, shape (2, S), float32
+        The sound, in the form of `audio`.
     start : Played
         Where the search begins. The result is never farther.
     assets : dict of str to bytes
         What the patch plays.
     audio : AudioSpec
-        As which it was rendered.
+        As which both were rendered.
     budget : Budget
     watch : callable, optional
         Is told the progress after each generation.
@@ -126,11 +126,11 @@ class _Searcher:
     """One search under way, so that what is interrupted still has its best."""
 
     def __init__(
-        self, target: Target, start: Played, assets: dict[str, bytes], audio: AudioSpec, budget: Budget
+        self, target: NDArray[np.float32], start: Played, assets: dict[str, bytes], audio: AudioSpec, budget: Budget
     ) -> None:
         self.best, self.renders = start, 0
         self._start, self._assets, self._audio, self._budget = start, assets, audio, budget
-        self._rate, self._powers = target.sample_rate, mel_powers(target.audio, target.sample_rate)
+        self._rate, self._powers = audio.sample_rate, mel_powers(target, audio.sample_rate)
         registry = installed()
         self._moved = np.flatnonzero(active(start.patch, registry)[: len(registry.continuous)])
 

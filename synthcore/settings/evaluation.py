@@ -22,7 +22,8 @@ class Evaluate(FlowCommand, Rendering):
 
     A baseline takes the place of ANSWERS, so that every table has a floor and a ceiling: oracle, each row's own label;
     mean, the mean patch of a training split; random, another row's patch; nearest, the training row whose sketch (see
-    synthcore compare) is nearest.
+    synthcore compare) is nearest; search, that row brought nearer by rendering (CMA-ES: it needs
+    pip install 'synthcore[match]').
     """
 
     command = "evaluate"
@@ -35,9 +36,10 @@ class Evaluate(FlowCommand, Rendering):
     split: Part = Field("test", description="Which of its rows.")
     baseline: Baseline | None = Field(None, description="What answers instead of a file.")
     train: Annotated[AbsolutePath | None, FILE] = Field(
-        None, description="With --baseline mean or nearest: the dataset whose training split they learn from."
+        None, description="With --baseline mean, nearest or search: the dataset whose training split they learn from."
     )
     seed: Count = Field(0, ge=0, description="With --baseline random: which other rows.")
+    renders: Count = Field(100, ge=1, le=1_000_000, description="With --baseline search: candidates to render a row.")
     html: Html = None
     refresh: Refresh = False
 
@@ -53,4 +55,4 @@ class Evaluate(FlowCommand, Rendering):
     def choice(self) -> Choice:
         """Which rows are answered, and by what."""
         train = self.train or self.against
-        return Choice(self.against, self.split, self.answers, self.baseline, train, self.seed)
+        return Choice(self.against, self.split, self.answers, self.baseline, train, self.seed, self.renders)

@@ -11,22 +11,26 @@ import numpy as np
 import pytest
 
 from synthcore import Dataset, Patch, Predictions, playback
+from synthcore.analysis.distances import distance
 from synthcore.base.errors import SpecError
 from synthcore.engine.rendering import Fault
 from synthcore.evaluation import scoring
-from synthcore.evaluation.answers import Answers
+from synthcore.evaluation.answers import Answers, Origin
 from synthcore.evaluation.baselines import answers_of, answers_of_nearest, mean_label, plan_nearest
 from synthcore.evaluation.choices import Baseline, Choice
 from synthcore.evaluation.curves import POINTS, ROWS, find_curves
 from synthcore.evaluation.metrics import AUDIO_METRICS
 from synthcore.evaluation.report import Evaluation, per_row, report
 from synthcore.evaluation.scoring import Scores, plan_scores, read_scores, score_plan
+from synthcore.evaluation.searching import answers_of_searches, plan_searches, search_plan
 from synthcore.pipeline.sketching import sketch_plan
 from synthcore.vital.patch import LABELS
 
 
 def choice(against: Path, baseline: Baseline | None = None, answers: Path | None = None, **others: Any) -> Choice:
-    return Choice(against, "all", answers, baseline, others.get("train", against), others.get("seed", 0))
+    return Choice(
+        against, "all", answers, baseline, others.get("train", against), others.get("seed", 0), others.get("renders", 1)
+    )
 
 
 def evaluated(answers: Answers, against: Path, data_dir: Path) -> Evaluation:
@@ -115,6 +119,33 @@ def test_the_nearest_answer_to_a_rows_own_audio_is_that_row(tier_1: Any, train: 
     assert (answers.unanswered, answers.origin.file) == (0, str(train))
 
 
+def test_a_search_comes_nearer_to_a_row_than_the_training_row_where_it_begins(
+    tier_1: Any, train: Path, tmp_path: Path
+) -> None:
+    asked = choice(tier_1.path, "search", train=train, renders=20)
+    origin = Origin(file=str(train), assets=str(train))
+    nearest = Answers(name="nearest", origin=origin, rows=(0, 1), places=(2, 1))
+    (plan,) = plan_searches(asked, nearest)
+    search_plan(plan, tmp_path)
+    found = answers_of_searches(asked, nearest, [plan], tmp_path)
+    assert (found.name, found.rows, found.places) == ("search, 20 renders a row", (0, 1), (0, 1))
+    with Dataset(train) as dataset:
+        begun = distances(nearest, dataset)
+        ended = distances(found, dataset)
+        assert ended[0] < begun[0]
+        assert (begun[1], ended[1]) == (0, 0)  # nothing is nearer than the row itself
+        assert found.origin.patches([1]) == [dataset.patch(1)]
+    assert answers_of_searches(asked, nearest, [plan], tmp_path) == found
+
+
+def distances(answers: Answers, dataset: Dataset) -> list[float]:
+    sounds: list[Any] = list(scoring.play(answers.origin, answers.places, dataset, answers.rows))
+    return [
+        distance(dataset.column("audio", [row])[0], sound, 22_050)
+        for row, sound in zip(answers.rows, sounds, strict=True)
+    ]
+
+
 def test_the_mean_is_one_patch_for_every_row(tier_1: Any, train: Path, tmp_path: Path) -> None:
     answers = answers_of(choice(tier_1.path, "mean", train=train), tmp_path)
     assert (len(answers.rows), set(answers.places)) == (15, {0})
@@ -154,7 +185,7 @@ def test_rows_without_an_answer_and_answers_to_other_rows_are_counted(tier_1: An
     with Dataset(train) as dataset:
         predictions = Predictions.create(tmp_path / "answers.h5", dataset)
         predictions.append([3, 12], **{name: dataset.column(name, [3, 12]) for name in LABELS})
-    answers = answers_of(Choice(train, "test", predictions.path, None, train, 0), tmp_path)
+    answers = answers_of(Choice(train, "test", predictions.path, None, train, 0, 1), tmp_path)
     assert (answers.rows, answers.places, answers.unanswered, answers.others) == ((3,), (0,), 9, 1)
 
 

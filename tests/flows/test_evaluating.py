@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 
 from synthcore import Dataset, Predictions
@@ -55,6 +56,16 @@ def test_predictions_are_evaluated_and_rows_without_an_answer_counted(files: Any
     told = files.run(*asked).stdout
     assert "rows 15: 1 answered, 14 without an answer" in told
     assert "best of them" in told
+
+
+@pytest.mark.slow
+def test_a_search_answers_the_rows_of_a_split(files: Any) -> None:
+    with h5py.File(files.folder / "x.h5", "r+") as file:
+        file["metadata/split"][:] = [b"test"] * 2 + [b"train"] * 13
+    asked = ("evaluate", "--baseline", "search", "--renders", 3, "--against", "x.h5", "--data-dir", "data")
+    found = files.json(*asked)
+    assert (found["answers"], found["rows"], found["answered"]) == ("search, 3 renders a row", 2, 2)
+    assert files.json(*asked) == found
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_the_page_plays_rows_beside_their_answers_and_escapes_every_name(
     path = forge(tier_1)
     with h5py.File(path, "r+") as file:
         file["metadata/preset_name"][:] = np.array(HOSTILE.encode(), "S80")
-    answers = answers_of(Choice(path, "all", None, "random", path, 0), tmp_path)
+    answers = answers_of(Choice(path, "all", None, "random", path, 0, 1), tmp_path)
     with Dataset(path) as dataset:
         plans = plan_scores(answers, dataset)
         for plan in plans:

@@ -1,0 +1,152 @@
+"""The baseline `search`: the training row that is nearest to a row, brought nearer by rendering, so many renders a row.
+
+The unit of work is a plan: some rows, each with where its search starts. Its key says by content what is searched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from synthcore.analysis.distances import distance
+from synthcore.base import progress
+from synthcore.base.atomic import atomic_path
+from synthcore.base.hashing import content_hash, file_checksum
+from synthcore.engine.machine import engine
+from synthcore.engine.rendering import Fault, Performance
+from synthcore.engine.stopping import raise_if_stopped
+from synthcore.evaluation.answers import Answers
+from synthcore.evaluation.baselines import written
+from synthcore.evaluation.choices import Choice
+from synthcore.evaluation.scoring import ScoreRef
+from synthcore.evaluation.search import Budget, Played, search
+from synthcore.playback import render_many
+from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.vital.controls import installed
+from synthcore.vital.patch import LABELS, Patch
+
+#: Raise it when the same rows would get other patches.
+VERSION = 1
+ROWS = 4  #: in a plan: a minute of work at 100 renders a row
+
+
+class SearchPlan(BaseModel):
+    """Some rows to be searched. Where they are is not part of the key."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    key: str  # SHA-256 in hex of what is searched; names the file and the cache entry
+    against: str
+    train: str
+    rows: tuple[int, ...]
+    starts: tuple[int, ...]  # the row of the training dataset at which each search begins
+    renders: int  # of candidates, for each row
+
+    @property
+    def sounds(self) -> int:
+        """How many rows there are."""
+        return len(self.rows)
+
+    @property
+    def name(self) -> str:
+        """Where what was found lies, relative to the data directory."""
+        return f"scores/{self.key[:2]}/{self.key}.npz"
+
+
+def plan_searches(choice: Choice, nearest: Answers) -> list[SearchPlan]:
+    """Plan a search for each row that `nearest` answers, which begins at its answer.
+
+    Raises
+    ------
+    DatasetError
+        A file is damaged.
+    """
+    with damage_named(choice.against), Dataset(choice.against) as dataset:
+        sounds, played = dataset.column("audio_sha256"), dataset.performances(slice(None))
+        shared = [VERSION, choice.renders, engine().fingerprint, installed().fingerprint]
+        shared += [dataset.spec.audio.model_dump(mode="json")]
+    hashes = nearest.origin.hashes()
+    plans: list[SearchPlan] = []
+    for start in range(0, len(nearest.rows), ROWS):
+        rows, starts = (some[start : start + ROWS] for some in (nearest.rows, nearest.places))
+        content = [
+            [sounds[row].decode(), asdict(played[row]), hashes[place]] for row, place in zip(rows, starts, strict=True)
+        ]
+        plans.append(
+            SearchPlan(
+                index=len(plans),
+                key=content_hash(["search", *shared, content]),
+                against=str(choice.against),
+                train=str(choice.train),
+                rows=rows,
+                starts=starts,
+                renders=choice.renders,
+            )
+        )
+    return plans
+
+
+def search_plan(plan: SearchPlan, data_dir: Path) -> ScoreRef:
+    """Search for the rows of a plan, and write down what was found. Reports each to `synthcore.base.progress`.
+
+    Raises
+    ------
+    SynthcoreError
+        The library for it is missing.
+    DatasetError
+        A file is gone or damaged.
+    Accident, Interrupted
+        As `render_many`.
+    """
+    found = []
+    with damage_named(Path(plan.against)), Dataset(plan.against) as dataset, Dataset(plan.train) as train:
+        played = dataset.performances(list(plan.rows))
+        for row, start, performance in zip(plan.rows, plan.starts, played, strict=True):
+            raise_if_stopped()
+            patch = train.patch(start)
+            found.append(_nearer(patch, train.assets_of(patch), performance, (dataset, row), plan.renders))
+            progress.publish(progress.Progress(1, None))
+    with atomic_path(data_dir / plan.name) as temporary, temporary.open("wb") as file:
+        np.savez(file, continuous=np.array(found, np.float32))
+    return ScoreRef(name=plan.name, checksum=file_checksum(data_dir / plan.name))
+
+
+def _nearer(
+    patch: Patch, assets: dict[str, bytes], performance: Performance, wanted: tuple[Dataset, int], renders: int
+) -> NDArray[np.float32]:
+    """The continuous controls, shape (322,), with which a patch comes nearest to a row of a dataset."""
+    dataset, row = wanted
+    target, audio = dataset.column("audio", [row])[0], dataset.spec.audio
+    (sound,) = render_many([patch], [performance], audio=audio, assets=assets, workers=1)
+    if isinstance(sound, Fault):  # played otherwise than in its own row; there is nothing to begin with
+        return patch.continuous
+    start = Played(patch, performance, sound, distance(target, sound, audio.sample_rate))
+    return search(target, start, assets, audio, Budget(renders, workers=1)).best.patch.continuous
+
+
+def answers_of_searches(choice: Choice, nearest: Answers, plans: Sequence[SearchPlan], data_dir: Path) -> Answers:
+    """Answer each row with what was found for it; all are searched already."""
+    file = data_dir / "scores" / f"search-{content_hash([plan.key for plan in plans])[:16]}.h5"
+    with damage_named(choice.train), Dataset(choice.train) as train:
+        origin = written(file, train, nearest.places, lambda: _label(train, plans, data_dir))
+    name = f"search, {choice.renders:,} renders a row"
+    return nearest.model_copy(update={"name": name, "origin": origin, "places": tuple(range(len(nearest.rows)))})
+
+
+def _label(train: Dataset, plans: Sequence[SearchPlan], data_dir: Path) -> dict[str, NDArray[Any]]:
+    """What was found, as the parts of a label: all but continuous controls are as in the row where a search began."""
+    label = {name: train.column(name, [start for plan in plans for start in plan.starts]) for name in LABELS}
+    return label | {"continuous": np.concatenate([_found(plan, data_dir) for plan in plans])}
+
+
+def _found(plan: SearchPlan, data_dir: Path) -> NDArray[np.float32]:
+    with np.load(data_dir / plan.name) as file:
+        found: NDArray[np.float32] = file["continuous"]
+        return found
