@@ -21,6 +21,7 @@ from synthcore.evaluation.curves import POINTS, ROWS, find_curves
 from synthcore.evaluation.metrics import AUDIO_METRICS
 from synthcore.evaluation.report import Evaluation, per_row, report
 from synthcore.evaluation.scoring import Scores, plan_scores, read_scores, score_plan
+from synthcore.evaluation.targets import RowTargets
 from synthcore.pipeline.sketching import sketch_plan
 from synthcore.vital.patch import LABELS
 
@@ -31,10 +32,10 @@ def choice(against: Path, baseline: Baseline | None = None, answers: Path | None
 
 def evaluated(answers: Answers, against: Path, data_dir: Path) -> Evaluation:
     with Dataset(against) as dataset:
-        plans = plan_scores(answers, dataset)
+        plans = plan_scores(answers, RowTargets(dataset))
         for plan in plans:
             score_plan(plan, data_dir)
-        return report(answers, dataset, "all", read_scores(plans, data_dir))
+        return report(answers, RowTargets(dataset), "all", read_scores(plans, data_dir))
 
 
 def test_the_labels_themselves_are_exactly_the_best_by_every_metric(tier_3: Any, tmp_path: Path) -> None:
@@ -60,14 +61,14 @@ def test_an_answer_that_cannot_be_rendered_is_scored_as_silence_and_counted(
     monkeypatch.setattr(scoring, "render_many", render_many)
     answers = answers_of(choice(tier_1.path, "oracle"), tmp_path)
     with Dataset(tier_1.path) as dataset:
-        (plan,) = plan_scores(answers, dataset)
+        (plan,) = plan_scores(answers, RowTargets(dataset))
         score_plan(plan, tmp_path)
         scores = read_scores([plan], tmp_path)
         target = dataset.column("audio", [2])[0]
         for metric in AUDIO_METRICS.values():
             silence = metric.measure(target, np.zeros_like(target), 22_050)  # NaN where it says nothing of silence
             np.testing.assert_equal(scores.values[metric.name][2], silence)
-        found = report(answers, dataset, "all", scores)
+        found = report(answers, RowTargets(dataset), "all", scores)
     assert found.faults == {"crash": 1}
     assert "can't be rendered, and scored as silence: 1 answer (the synth crashed" in found.to_text()
     assert 2 in [example.row for example in found.examples if example.kind == "worst"]
@@ -76,7 +77,10 @@ def test_an_answer_that_cannot_be_rendered_is_scored_as_silence_and_counted(
 def test_a_plan_is_known_by_what_is_compared(tier_1: Any, forge: Any, tmp_path: Path) -> None:
     def keys(path: Path, baseline: Baseline, seed: int = 0) -> list[str]:
         with Dataset(path) as dataset:
-            return [plan.key for plan in plan_scores(answers_of(choice(path, baseline, seed=seed), tmp_path), dataset)]
+            return [
+                plan.key
+                for plan in plan_scores(answers_of(choice(path, baseline, seed=seed), tmp_path), RowTargets(dataset))
+            ]
 
     own = keys(tier_1.path, "oracle")
     assert keys(forge(tier_1), "oracle") == own
@@ -90,16 +94,6 @@ def test_a_random_answer_is_another_rows_patch(tier_1: Any, tmp_path: Path) -> N
         own, given = (dataset.column("preset_hash", list(rows)) for rows in (answers.rows, answers.places))
     assert answers.rows == tuple(range(15))
     assert not (own == given).any()
-
-
-@pytest.fixture
-def train(tier_1: Any, forge: Any) -> Path:
-    """The same rows as another dataset, all of them to train with."""
-    path: Path = forge(tier_1)
-    with h5py.File(path, "r+") as file:
-        file["metadata/split"][:] = b"train"
-        file["schema"].attrs["content_digest"] = "0" * 64
-    return path
 
 
 def test_the_nearest_answer_to_a_rows_own_audio_is_that_row(tier_1: Any, train: Path, tmp_path: Path) -> None:
