@@ -18,17 +18,19 @@ from synthcore.base.places import require_places
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
 from synthcore.evaluation.answers import Answers
-from synthcore.evaluation.baselines import answers_of, answers_of_nearest, plan_nearest
+from synthcore.evaluation.baselines import answers_of, answers_of_nearest, answers_to_sounds, plan_nearest
 from synthcore.evaluation.report import Evaluation, report
 from synthcore.evaluation.scoring import plan_scores, read_scores
 from synthcore.evaluation.searching import answers_of_searches, plan_searches
+from synthcore.evaluation.sound_answers import audio_of, look_at_sounds, presets_in
+from synthcore.evaluation.sounds import SoundFolder, audio_files, survey
+from synthcore.evaluation.targets import opened
 from synthcore.flows.running.bar import rows_shown
 from synthcore.flows.running.batches import run_batches
 from synthcore.flows.running.form import dataset_of, parameters_of
 from synthcore.page.evaluation import sounds_heard
 from synthcore.page.writing import require_replaceable
 from synthcore.settings.evaluation import Evaluate
-from synthcore.storage.dataset import Dataset, damage_named
 from synthcore.tasks.artifacts import link_page, show_text
 from synthcore.tasks.evaluation import score_answers, search_answers, write_evaluation
 from synthcore.tasks.logs import show_logs
@@ -43,7 +45,7 @@ def run_name() -> str:
 @flow(name="evaluate", flow_run_name=run_name)
 @parameters_of(Evaluate, dataset="against")
 def evaluate(settings: Evaluate) -> Evaluation:
-    """Say how good answers to the rows of a dataset are.
+    """Say how good answers to the rows of a dataset, or to the sounds of a folder, are.
 
     Returns
     -------
@@ -55,7 +57,7 @@ def evaluate(settings: Evaluate) -> Evaluation:
     DatasetError
         A file is not a dataset with audio and such rows, or not predictions.
     SpecError
-        The answers are to other rows.
+        The answers are to other rows or sounds, or no sound can be used.
     Accident
         A render met with accident after accident (a kill, a time-out, a lost process).
     """
@@ -63,12 +65,13 @@ def evaluate(settings: Evaluate) -> Evaluation:
     require_places(settings.data_dir)
     if settings.html:
         require_replaceable(settings.html)
-    answers = find_answers(settings)
-    with damage_named(settings.against), Dataset(settings.against) as dataset:
-        plans = plan_scores(answers, dataset)
+    sounds = read_sounds(settings)
+    answers = find_answers(settings, sounds)
+    with opened(settings.against, sounds) as targets:
+        plans = plan_scores(answers, targets)
         with rows_shown("scoring", len(answers.rows)), at_most(settings.workers):
             run_batches(score_answers, plans, settings, "answers")
-        found = report(answers, dataset, settings.split, read_scores(plans, settings.data_dir))
+        found = report(answers, targets, settings.split, read_scores(plans, settings.data_dir))
     environment.require_server()
     show_text("evaluation", found.headline, found.to_text())
     if settings.html:
@@ -78,31 +81,45 @@ def evaluate(settings: Evaluate) -> Evaluation:
     return found
 
 
-def find_answers(settings: Evaluate) -> Answers:
+def read_sounds(settings: Evaluate) -> SoundFolder | None:
+    """The sounds that are answered, each read once; None if a dataset's rows are."""
+    if not settings.against.is_dir():
+        return None
+    look_at_sounds(settings.choice)
+    files = len(audio_files(settings.against))
+    with rows_shown("reading sounds", files), at_most(settings.workers), interruptible():
+        return survey(settings.against, audio_of(settings.choice), settings.note, settings.workers)
+
+
+def find_answers(settings: Evaluate, sounds: SoundFolder | None) -> Answers:
     """The answers of a file, or of a baseline."""
     if settings.baseline == "nearest":
-        return find_nearest(settings)
+        return find_nearest(settings, sounds)
     if settings.baseline == "search":
-        return search_from(find_nearest(settings), settings)
-    return answers_of(settings.choice, settings.data_dir)
+        return search_from(find_nearest(settings, sounds), settings, sounds)
+    if sounds is None:
+        return answers_of(settings.choice, settings.data_dir)
+    with rows_shown("reading answers", presets_in(settings.choice)), at_most(settings.workers):
+        return answers_to_sounds(settings.choice, sounds, settings.data_dir, settings.workers)
 
 
-def find_nearest(settings: Evaluate) -> Answers:
-    """The training row that is nearest to each row, by sketches."""
-    asked, known = plan_nearest(settings.choice)
+def find_nearest(settings: Evaluate, sounds: SoundFolder | None) -> Answers:
+    """The training row that is nearest to each row or sound, by sketches."""
+    asked, known = plan_nearest(settings.choice, sounds)
     plans = [*asked, *known]
     with rows_shown("sketching", sum(plan.sounds for plan in plans)), at_most(settings.workers):
         run_batches(sketch_sounds, plans, settings, "sounds")
     with rows_shown("finding the nearest", sum(plan.sounds for plan in known)), interruptible():
-        return answers_of_nearest(settings.choice, asked, known, settings.data_dir)
+        return answers_of_nearest(settings.choice, asked, known, settings.data_dir, sounds)
 
 
-def search_from(nearest: Answers, settings: Evaluate) -> Answers:
-    """What is found for each row by rendering, from the nearest training row on."""
-    plans = plan_searches(settings.choice, nearest)
+def search_from(nearest: Answers, settings: Evaluate, sounds: SoundFolder | None) -> Answers:
+    """What is found for each row or sound by rendering, from the nearest training row on."""
+    with opened(settings.against, sounds) as targets:
+        plans = plan_searches(nearest, targets, settings.renders)
     with rows_shown("searching", len(nearest.rows)), at_most(settings.workers):
         run_batches(search_answers, plans, settings, "rows")
-    return answers_of_searches(settings.choice, nearest, plans, settings.data_dir)
+    return answers_of_searches(nearest, plans, settings.data_dir)
 
 
 if __name__ == "__main__":

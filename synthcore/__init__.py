@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from synthcore.engine.rendering import Performance
     from synthcore.evaluation.labels import label_errors, label_errors_up_to_equivalences
     from synthcore.evaluation.matching import match
+    from synthcore.evaluation.sounds import find_sounds
     from synthcore.flows.compare_datasets import compare
     from synthcore.flows.compute_features import compute_features
     from synthcore.flows.compute_weights import compute_weights
@@ -63,6 +64,7 @@ _HOMES = {
     "compute_weights": "synthcore.flows.running.calls",
     "discover_wavetables": "synthcore.flows.running.calls",
     "features": "synthcore",
+    "find_sounds": "synthcore.evaluation.sounds",
     "fit_priors": "synthcore.flows.running.calls",
     "distance": "synthcore.analysis.distances",
     "download_presets": "synthcore.flows.running.calls",
@@ -105,6 +107,7 @@ __all__ = [
     "download_presets",
     "evaluate",
     "features",
+    "find_sounds",
     "fit_priors",
     "generate",
     "ingest_presets",

@@ -128,10 +128,18 @@ def rms_dbfs(audio: NDArray[np.float32]) -> float:
     SynthcoreError
         It is silent: there is no loudness to match.
     """
-    power = float(np.square(audio, dtype=np.float64).mean())
-    if power < SILENCE:
+    if is_silent(audio):
         raise SynthcoreError("silent: there is no loudness to match")
-    return 10 * float(np.log10(power))
+    return 10 * float(np.log10(_power(audio)))
+
+
+def is_silent(audio: NDArray[np.float32]) -> bool:
+    """Whether a sound is so quiet that it counts as silence."""
+    return _power(audio) < SILENCE
+
+
+def _power(audio: NDArray[np.float32]) -> float:
+    return float(np.square(audio, dtype=np.float64).mean())
 
 
 def measure(rows: Sequence[Sketches], others: Sketches, *, matched: bool, workers: int = CORES) -> Figures:

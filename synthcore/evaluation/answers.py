@@ -7,7 +7,9 @@ with one synth. Then row i answers row i.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,8 @@ from pydantic import BaseModel, ConfigDict
 from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError, SpecError
 from synthcore.evaluation.choices import ALL, Part
+from synthcore.sources.collection import Collection
+from synthcore.storage.collection import digest_of, read_collection
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.predictions import Predictions, is_predictions
 from synthcore.vital.controls import installed
@@ -27,14 +31,16 @@ class Origin(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    file: str  # predictions, or a dataset whose rows they are
-    assets: str  # the dataset that holds what they play
+    file: str  # predictions, a collection of presets, or a dataset whose rows they are
+    assets: str  # the dataset that holds what they play, or the predictions or the collection themselves
 
     def patches(self, places: Sequence[int]) -> list[Patch]:
         """The patches of some answers, by their numbers in the file."""
         path = Path(self.file)
         if is_predictions(path):
             return Predictions(path).patches(places)
+        if digest_of(path):
+            return [_collection(path).presets[place].patch for place in places]
         with Dataset(path) as dataset:
             return [dataset.patch(place) for place in places]
 
@@ -43,13 +49,25 @@ class Origin(BaseModel):
         path = Path(self.file)
         if is_predictions(path):
             return Predictions(path).patch_hashes
+        if digest_of(path):
+            return [preset.patch.hash for preset in _collection(path).presets]
         with Dataset(path) as dataset:
             return [name.decode() for name in dataset.column("preset_hash").tolist()]
 
     def assets_of(self, patches: Sequence[Patch]) -> Mapping[str, bytes]:
         """What patches play."""
-        with Dataset(self.assets) as dataset:
+        path = Path(self.assets)
+        if is_predictions(path):
+            return Predictions(path).assets_of(patches)
+        if digest_of(path):
+            return _collection(path).assets
+        with Dataset(path) as dataset:
             return {name: content for patch in patches for name, content in dataset.assets_of(patch).items()}
+
+
+@lru_cache(maxsize=2)
+def _collection(path: Path) -> Collection:
+    return read_collection(path)
 
 
 class Answers(BaseModel):
@@ -67,7 +85,9 @@ class Answers(BaseModel):
     unanswered : int
         Rows of the split without an answer.
     others : int
-        Answers to rows outside the split.
+        Answers to rows outside the split, or to sounds that can't be used.
+    remarks : tuple of str
+        What else one should know of them, in sentences.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -78,6 +98,7 @@ class Answers(BaseModel):
     places: tuple[int, ...]
     unanswered: int = 0
     others: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 def rows_of(dataset: Dataset, split: Part) -> NDArray[np.intp]:
@@ -130,15 +151,29 @@ def given_answers(file: Path, dataset: Dataset, split: Part) -> Answers:
         with Dataset(file) as other:
             _require_alike(other, dataset)
             answered, assets = np.arange(len(other)), other.path
+    origin = Origin(file=str(file.absolute()), assets=str(assets))
+    return chosen_answers(str(file), origin, answered, rows, f"a row of {dataset.path} ({split})")
+
+
+def chosen_answers(
+    name: str, origin: Origin, answered: NDArray[np.integer[Any]], rows: NDArray[np.intp], wanted: str
+) -> Answers:
+    """Those of a file's answers that are to some rows; the others, and rows without any, are counted.
+
+    Raises
+    ------
+    SpecError
+        There are none.
+    """
     is_wanted = np.isin(answered, rows)
     if not is_wanted.any():
         raise SpecError(
-            f"{file} has {how_many(len(answered), 'answer')}, none of them to a row of {dataset.path} ({split}); "
+            f"{name} has {how_many(len(answered), 'answer')}, none of them to {wanted}; "
             "name another split, or predict these rows"
         )
     return Answers(
-        name=str(file),
-        origin=Origin(file=str(file.absolute()), assets=str(assets)),
+        name=name,
+        origin=origin,
         rows=tuple(answered[is_wanted].tolist()),
         places=tuple(np.flatnonzero(is_wanted).tolist()),
         unanswered=len(np.setdiff1d(rows, answered)),

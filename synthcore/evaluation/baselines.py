@@ -17,10 +17,13 @@ from synthcore.base.errors import DatasetError, SpecError
 from synthcore.base.hashing import content_hash
 from synthcore.evaluation.answers import Answers, Origin, given_answers, rows_of
 from synthcore.evaluation.choices import Choice
+from synthcore.evaluation.frames import require_libraries
 from synthcore.evaluation.search import require_cma
+from synthcore.evaluation.sound_answers import given_answers_to_sounds, look_at_sounds
+from synthcore.evaluation.sounds import SoundFolder
 from synthcore.pipeline.forms import Form
 from synthcore.pipeline.sketching import StoredSketches
-from synthcore.pipeline.sounds import RowPlan, row_plans
+from synthcore.pipeline.sounds import RecordingPlan, RowPlan, SketchPlan, plan_recordings, row_plans
 from synthcore.storage.dataset import Dataset, damage_named
 from synthcore.storage.predictions import Predictions, is_predictions
 from synthcore.vital.controls import installed
@@ -37,9 +40,16 @@ def look(choice: Choice) -> None:
     SpecError, DatasetError, EngineMismatch
         As `answers_of` and `answers_of_nearest`.
     """
+    require_libraries()
     if choice.baseline == "search":
         require_cma()
-    if choice.baseline in ("nearest", "search"):
+    if choice.against.is_dir():
+        look_at_sounds(choice)
+        if choice.baseline:
+            _training(choice)
+    elif choice.note is not None:
+        raise SpecError(f"--note is for a folder of sounds; the rows of {choice.against} have their own notes")
+    elif choice.baseline in ("nearest", "search"):
         plan_nearest(choice)
     elif choice.baseline == "mean":
         _rows_and_training(choice)
@@ -66,7 +76,7 @@ def answers_of(choice: Choice, data_dir: Path) -> Answers:
         A dataset was made with another synth than the installed one.
     """
     if choice.baseline == "mean":
-        return _mean(choice, data_dir)
+        return _mean(choice, *_rows_and_training(choice), data_dir)
     with damage_named(choice.against), Dataset(choice.against) as dataset:
         if choice.answers:
             return given_answers(choice.answers, dataset, choice.split)
@@ -76,14 +86,34 @@ def answers_of(choice: Choice, data_dir: Path) -> Answers:
         return _by_rows(str(choice.baseline), rows, dataset.path, places)
 
 
-def plan_nearest(choice: Choice) -> tuple[list[RowPlan], list[RowPlan]]:
-    """Plan the sketching of the rows that are answered, and of those that answer them.
+def answers_to_sounds(choice: Choice, sounds: SoundFolder, data_dir: Path, workers: int) -> Answers:
+    """The answers to the sounds of a folder, of a file, a folder of presets, or the baseline `mean`.
 
     Raises
     ------
     SpecError, DatasetError, EngineMismatch
         As `answers_of`.
     """
+    if choice.baseline:
+        return _mean(choice, sounds.numbers, _training(choice), data_dir)
+    return given_answers_to_sounds(choice, sounds, data_dir, workers)
+
+
+def plan_nearest(
+    choice: Choice, sounds: SoundFolder | None = None
+) -> tuple[list[RowPlan] | list[RecordingPlan], list[RowPlan]]:
+    """Plan the sketching of the rows or sounds that are answered, and of the rows that answer them.
+
+    Raises
+    ------
+    SpecError, DatasetError, EngineMismatch
+        As `answers_of`.
+    """
+    if sounds is not None:
+        training, files = _training(choice), [one.file for one in sounds.sounds]
+        with damage_named(choice.train), Dataset(choice.train) as train:
+            form = Form.of(train)
+            return plan_recordings(Path(sounds.folder), files, form, len(files)), row_plans(train, form, training)
     rows, training = _rows_and_training(choice)
     with damage_named(choice.against), Dataset(choice.against) as dataset:
         form = Form.of(dataset)
@@ -92,7 +122,13 @@ def plan_nearest(choice: Choice) -> tuple[list[RowPlan], list[RowPlan]]:
         return asked, row_plans(train, form, training)
 
 
-def answers_of_nearest(choice: Choice, asked: Sequence[RowPlan], known: Sequence[RowPlan], data_dir: Path) -> Answers:
+def answers_of_nearest(
+    choice: Choice,
+    asked: Sequence[RowPlan] | Sequence[RecordingPlan],
+    known: Sequence[RowPlan],
+    data_dir: Path,
+    sounds: SoundFolder | None = None,
+) -> Answers:
     """Answer each row with the training row whose sketch is nearest, loudness included; all are sketched already.
 
     Raises
@@ -102,19 +138,32 @@ def answers_of_nearest(choice: Choice, asked: Sequence[RowPlan], known: Sequence
     """
     sides = StoredSketches(asked, data_dir), StoredSketches(known, data_dir)
     found = find_nearest(sides[1], sides[0].whole(), matched=False)
-    rows, training = (np.array([row for plan in plans for row in plan.rows]) for plans in (asked, known))
+    rows = sounds.numbers if sounds else _rows_of(asked)
+    training = _rows_of(known)
     answers = _by_rows("nearest", rows[sides[0].places], choice.train, training[sides[1].places[found.row]])
     return answers.model_copy(update={"unanswered": len(rows) - len(answers.rows)})
+
+
+def _rows_of(plans: Sequence[SketchPlan]) -> NDArray[np.intp]:
+    return np.array([row for plan in plans if isinstance(plan, RowPlan) for row in plan.rows], np.intp)
+
+
+def _training(choice: Choice) -> NDArray[np.intp]:
+    """The rows that are learned from."""
+    with damage_named(choice.train), Dataset(choice.train) as train:
+        installed().require_same(train.registry, str(choice.train))
+        if train.missing_assets:
+            raise DatasetError(f"{choice.train} is a recipe; make it again with synthcore render")
+        return rows_of(train, "train")
 
 
 def _rows_and_training(choice: Choice) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The rows that are answered, and those that are learned from."""
     with damage_named(choice.against), Dataset(choice.against) as dataset:
         rows = rows_of(dataset, choice.split)
-        registry, digest, tier = dataset.registry, dataset.digest, dataset.spec.tier
+        installed().require_same(dataset.registry, str(choice.against))
+        digest, tier = dataset.digest, dataset.spec.tier
     with damage_named(choice.train), Dataset(choice.train) as train:
-        for one, path in ((registry, choice.against), (train.registry, choice.train)):
-            installed().require_same(one, str(path))
         if train.digest == digest and choice.split in ("train", "all"):
             raise SpecError(
                 f"{choice.baseline} learns from the training split of {choice.train}, which must not be among the "
@@ -122,9 +171,7 @@ def _rows_and_training(choice: Choice) -> tuple[NDArray[np.intp], NDArray[np.int
             )
         if train.spec.tier != tier:
             raise SpecError(f"{choice.train} is of tier {train.spec.tier}, {choice.against} of tier {tier}")
-        if train.missing_assets:
-            raise DatasetError(f"{choice.train} is a recipe; make it again with synthcore render")
-        return rows, rows_of(train, "train")
+    return rows, _training(choice)
 
 
 def _other_rows(dataset: Dataset, rows: NDArray[np.intp], choice: Choice) -> NDArray[np.intp]:
@@ -145,9 +192,8 @@ def _by_rows(name: str, rows: NDArray[np.intp], file: Path, places: NDArray[np.i
     return Answers(name=name, origin=origin, rows=tuple(rows.tolist()), places=tuple(places.tolist()))
 
 
-def _mean(choice: Choice, data_dir: Path) -> Answers:
+def _mean(choice: Choice, rows: NDArray[np.intp], training: NDArray[np.intp], data_dir: Path) -> Answers:
     """Answer every row with one patch, the mean of the training split, which is written as predictions."""
-    rows, training = _rows_and_training(choice)
     with damage_named(choice.train), Dataset(choice.train) as train:
         file = data_dir / "scores" / f"mean-{content_hash([train.digest, len(training)])[:16]}.h5"
         origin = written(file, train, training[:1], lambda: mean_label(train, training))

@@ -18,18 +18,18 @@ class Choice:
     Attributes
     ----------
     against : Path
-        The dataset whose rows are answered.
+        The dataset whose rows are answered, or a folder of sounds.
     split : str
         Which of them.
     answers : Path or None
-        The file that answers them; None if a baseline does.
+        What answers them, a file or a folder; None if a baseline does.
     baseline : str or None
     train : Path
-        The dataset from whose training split a baseline learns.
+        The dataset from whose training split a baseline learns; the one that is answered unless another is named.
     seed : int
         Of the baseline `random`.
-    renders : int
-        For each row, of the baseline `search`.
+    note : int or None
+        By which all sounds of a folder are answered.
     """
 
     against: Path
@@ -38,4 +38,4 @@ class Choice:
     baseline: Baseline | None
     train: Path
     seed: int
-    renders: int
+    note: int | None = None

@@ -7,6 +7,7 @@ shape: whoever compares recordings brings them to the same length, rate and numb
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import warnings
 from functools import lru_cache
 from typing import Any
@@ -21,6 +22,7 @@ Sound = NDArray[np.float32]
 Pair = tuple[Sound, Sound]  #: target and answer
 
 CHANNELS = (1, 2)
+LIBRARIES = ("librosa", "pyloudnorm")  #: of the extra
 
 
 def library(name: str) -> Any:
@@ -34,7 +36,24 @@ def library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise SpecError(f"these metrics need {name}: pip install 'synthcore[evaluate]'") from error
+        raise _missing(name) from error
+
+
+def require_libraries() -> None:
+    """Refuse to begin without the libraries of the extra; looks for them, and imports none.
+
+    Raises
+    ------
+    SpecError
+        One isn't installed.
+    """
+    for name in LIBRARIES:
+        if importlib.util.find_spec(name) is None:
+            raise _missing(name)
+
+
+def _missing(name: str) -> SpecError:
+    return SpecError(f"these metrics need {name}: pip install 'synthcore[evaluate]'")
 
 
 def require_pair(target: Audio, answer: Audio) -> Pair:

@@ -18,14 +18,13 @@ from synthcore.engine.faults import REASONS
 from synthcore.evaluation import statistics
 from synthcore.evaluation.answers import Answers
 from synthcore.evaluation.choices import Part
-from synthcore.evaluation.curves import Curve, find_curves
+from synthcore.evaluation.curves import Curve
 from synthcore.evaluation.metrics import AUDIO_METRICS, LABEL_METRICS, Metric
 from synthcore.evaluation.scoring import Scores
-from synthcore.storage.dataset import Dataset
-from synthcore.vital.controls import module_of
+from synthcore.evaluation.sound_remarks import remarks_of
+from synthcore.evaluation.sounds import SoundFolder
+from synthcore.evaluation.targets import Targets
 
-#: What rows are grouped by: a column of the dataset each.
-GROUPS = {"tier": "tier", "source": "source", "note": "midi_note"}
 EXAMPLES = 3  #: of the best, median and worst rows each, that are named
 
 
@@ -83,6 +82,8 @@ class Example(BaseModel):
 
     kind: str  # best, median or worst by the first metric
     row: int
+    title: str  # what the row is called
+    listen: str  # the command that exports it, or the file to play
     place: int  # of the answer, in its file
     scores: dict[str, float | None]
 
@@ -106,6 +107,8 @@ class Evaluation(BaseModel):
     labels: tuple[MetricSummary, ...]
     curves: tuple[Curve, ...]  # of the first metric, by control
     examples: tuple[Example, ...]
+    sounds: SoundFolder | None = None  # what was answered, if they are not rows of a dataset
+    of_answers: tuple[str, ...] = ()  # what else one should know of the answers, in sentences
 
     @property
     def headline(self) -> str:
@@ -116,13 +119,23 @@ class Evaluation(BaseModel):
     def to_text(self) -> str:
         """Describe it for a terminal."""
         head = [
-            f"{shell.typed(Path(self.answers))} against {shell.typed(Path(self.against))} ({self.split})",
+            f"{shell.typed(Path(self.answers))} against {shell.typed(Path(self.against))} ({self.which})",
             f"digest {self.digest}",
-            f"rows {self.rows:,}: {self.answered:,} answered, {self.unanswered:,} without an answer",
+            f"{self.what}s {self.rows:,}: {self.answered:,} answered, {self.unanswered:,} without an answer",
             *(f"- {remark}" for remark in self.remarks),
         ]
         tables = [*map(self._table, self.tables), *map(self._grouped, self.audio[:1])]
         return "\n".join(head) + "\n\n" + text_of(tables) + self._commands()
+
+    @property
+    def what(self) -> str:
+        """What is answered."""
+        return "sound" if self.sounds else "row"
+
+    @property
+    def which(self) -> str:
+        """Which rows are answered, in words."""
+        return "a folder of sounds, without labels" if self.sounds else self.split
 
     @property
     def has_several(self) -> bool:
@@ -137,10 +150,14 @@ class Evaluation(BaseModel):
             for reason, count in self.faults.items()
         ]
         if self.has_several:
-            remarks.append(f"{how_many(self.answers_given, 'answer')}: the best of a row, and the mean of all of a row")
+            one = self.what
+            remarks.append(
+                f"{how_many(self.answers_given, 'answer')}: the best of a {one}, and the mean of all of a {one}"
+            )
         if self.answers_to_other_rows:
-            remarks.append(f"left out: {how_many(self.answers_to_other_rows, 'answer')} to rows outside the split")
-        return remarks
+            others = "sounds that can't be used" if self.sounds else "rows outside the split"
+            remarks.append(f"left out: {how_many(self.answers_to_other_rows, 'answer')} to {others}")
+        return [*remarks, *self.of_answers, *(remarks_of(self.sounds) if self.sounds else ())]
 
     @property
     def tables(self) -> dict[str, list[tuple[str, ...]]]:
@@ -154,7 +171,7 @@ class Evaluation(BaseModel):
     @property
     def headings(self) -> tuple[str, ...]:
         """What the parts of a line of `tables` are."""
-        return ("metric", "axis", "better", "rows", "median", "mean", "95 % of the mean")
+        return ("metric", "axis", "better", f"{self.what}s", "median", "mean", "95 % of the mean")
 
     def score_text(self, example: Example) -> str:
         """The score of an example by the first metric, in words."""
@@ -169,7 +186,7 @@ class Evaluation(BaseModel):
         return table
 
     def _grouped(self, metric: MetricSummary) -> Table:
-        table = new_table(f"{metric.name} by", "group", "", "rows", "median", "mean", "95 % of the mean")
+        table = new_table(f"{metric.name} by", "group", "", f"{self.what}s", "median", "mean", "95 % of the mean")
         for group, summaries in metric.groups.items():
             for name, one in summaries.items():
                 table.add_row(group, name, f"{one.rows:,}", *one.figures(metric.unit))
@@ -177,32 +194,30 @@ class Evaluation(BaseModel):
 
     def _commands(self) -> str:
         """How to listen to the worst row."""
-        worst = [example for example in self.examples if example.kind == "worst"][:1]
-        commands = [shell.command("export", Path(self.against), str(one.row), "-o", "out") for one in worst]
-        return "".join(f"\nto listen to the worst row:\n  {command}\n" for command in commands)
+        worst = [example.listen for example in self.examples if example.kind == "worst"][:1]
+        return "".join(f"\nto listen to the worst {self.what}:\n  {listen}\n" for listen in worst)
 
 
-def report(answers: Answers, dataset: Dataset, split: Part, scores: Scores) -> Evaluation:
+def report(answers: Answers, targets: Targets, split: Part, scores: Scores) -> Evaluation:
     """Sum up the scores of answers.
 
     Parameters
     ----------
     answers : Answers
-    dataset : Dataset
-        Whose rows they answer.
+    targets : Targets
+        What they answer.
     split : Part
     scores : Scores
         Of these answers.
     """
-    rows = np.unique(scores.rows)
-    families = dataset.column("family" if "family" in dataset.column_names else "preset_hash", rows)
-    groups = {name: statistics.group_by(dataset.column(column, rows)) for name, column in GROUPS.items()}
-    groups |= {"module": _by_module(dataset, rows)} if "active" in dataset.column_names else {}
+    rows = np.unique(scores.rows).tolist()
+    families, groups = targets.families(rows), targets.groups(rows)
     first = next(iter(AUDIO_METRICS.values()))
+    labels = [metric for metric in LABEL_METRICS.values() if metric.name in targets.metrics]
     return Evaluation(
         answers=answers.name,
-        against=str(dataset.path),
-        digest=dataset.digest,
+        against=targets.path,
+        digest=targets.digest,
         split=split,
         rows=len(rows) + answers.unanswered,
         answered=len(rows),
@@ -211,9 +226,11 @@ def report(answers: Answers, dataset: Dataset, split: Part, scores: Scores) -> E
         answers_to_other_rows=answers.others,
         faults=dict(Counter(sorted(fault for fault in scores.faults.tolist() if fault))),
         audio=tuple(_summary_of(metric, scores, families, groups) for metric in AUDIO_METRICS.values()),
-        labels=tuple(_summary_of(metric, scores, families, groups) for metric in LABEL_METRICS.values()),
-        curves=find_curves(per_row(first, scores)[0], dataset, rows),
-        examples=_examples(scores, first),
+        labels=tuple(_summary_of(metric, scores, families, groups) for metric in labels),
+        curves=targets.curves(per_row(first, scores)[0], rows),
+        examples=_examples(scores, first, targets),
+        sounds=targets if isinstance(targets, SoundFolder) else None,
+        of_answers=answers.remarks,
     )
 
 
@@ -256,21 +273,7 @@ def per_row(metric: Metric, scores: Scores) -> tuple[NDArray[np.float64], NDArra
     return mean, np.where(counts > 0, best, np.nan)
 
 
-def _by_module(dataset: Dataset, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
-    """In which rows each module can be heard: a control of it is active besides its switch, which is so in any row.
-
-    Modules that are heard in all rows, or in none, are left out.
-    """
-    active = dataset.column("active", rows)
-    names = [control.name for control in (*dataset.registry.continuous, *dataset.registry.categorical)]
-    modules = np.array(["" if name.endswith("_on") else module_of(name) for name in names])
-    heard = {
-        name: np.logical_or.reduce(active[:, modules == name], axis=1) for name in sorted({*modules.tolist()} - {""})
-    }
-    return {name: in_rows for name, in_rows in heard.items() if in_rows.any() and not in_rows.all()}
-
-
-def _examples(scores: Scores, metric: Metric) -> tuple[Example, ...]:
+def _examples(scores: Scores, metric: Metric, targets: Targets) -> tuple[Example, ...]:
     """The best, median and worst answers by a metric."""
     values = scores.values[metric.name]
     order = np.argsort(-values if metric.higher_is_better else values, kind="stable")
@@ -281,14 +284,17 @@ def _examples(scores: Scores, metric: Metric) -> tuple[Example, ...]:
         "median": order[middle : middle + EXAMPLES],
         "worst": order[::-1][:EXAMPLES],
     }
-    return tuple(_example(kind, scores, int(one)) for kind, some in chosen.items() for one in some)
+    return tuple(_example(kind, scores, int(one), targets) for kind, some in chosen.items() for one in some)
 
 
-def _example(kind: str, scores: Scores, answer: int) -> Example:
+def _example(kind: str, scores: Scores, answer: int, targets: Targets) -> Example:
     values = {name: float(of[answer]) for name, of in scores.values.items()}
+    row = int(scores.rows[answer])
     return Example(
         kind=kind,
-        row=int(scores.rows[answer]),
+        row=row,
+        title=targets.title(row),
+        listen=targets.listen(row),
         place=int(scores.places[answer]),
         scores={name: None if np.isnan(value) else value for name, value in values.items()},
     )

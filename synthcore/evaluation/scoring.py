@@ -5,6 +5,7 @@ The unit of work is a plan: some answers. Its key says by content what is compar
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,12 +22,11 @@ from synthcore.engine.machine import engine
 from synthcore.engine.rendering import Fault
 from synthcore.engine.stopping import raise_if_stopped
 from synthcore.evaluation.answers import Answers, Origin
-from synthcore.evaluation.labels import label_errors, label_errors_up_to_equivalences
-from synthcore.evaluation.metrics import AUDIO_METRICS, EQUIVALENT, METRICS
+from synthcore.evaluation.metrics import AUDIO_METRICS
+from synthcore.evaluation.sounds import SoundFolder
+from synthcore.evaluation.targets import Targets, opened
 from synthcore.playback import Sound, render_many
-from synthcore.storage.dataset import Dataset, damage_named
 from synthcore.vital.controls import installed
-from synthcore.vital.patch import Patch
 
 #: Raise it when the same answers would get other scores.
 VERSION = 1
@@ -44,6 +44,7 @@ class ScorePlan(BaseModel):
     origin: Origin
     rows: tuple[int, ...]
     places: tuple[int, ...]
+    folder: SoundFolder | None = None  # these sounds, if they are not rows of a dataset
 
     @property
     def sounds(self) -> int:
@@ -90,28 +91,27 @@ class Scores:
     faults: NDArray[np.str_]
 
 
-def plan_scores(answers: Answers, dataset: Dataset) -> list[ScorePlan]:
-    """Plan the scoring of answers to rows of a dataset."""
-    sounds, labels, hashes = dataset.column("audio_sha256"), dataset.column("preset_hash"), answers.origin.hashes()
-    played = dataset.performances(slice(None))
-    weights = weights_of(dataset)
-    key_parts = [VERSION, engine().fingerprint, installed().fingerprint, dataset.spec.audio.model_dump(mode="json")]
-    key_parts += [sorted(METRICS), None if weights is None else weights.tolist()]
+def plan_scores(answers: Answers, targets: Targets) -> list[ScorePlan]:
+    """Plan the scoring of answers to rows of a dataset, or to the sounds of a folder."""
+    hashes, weights = answers.origin.hashes(), targets.weights
+    key_parts = [VERSION, engine().fingerprint, installed().fingerprint, targets.audio.model_dump(mode="json")]
+    key_parts += [sorted(targets.metrics), None if weights is None else weights.tolist()]
     plans: list[ScorePlan] = []
     for start in range(0, len(answers.rows), ANSWERS):
         rows, places = (some[start : start + ANSWERS] for some in (answers.rows, answers.places))
         content = [
-            [sounds[row].decode(), labels[row].decode(), asdict(played[row]), hashes[place]]
-            for row, place in zip(rows, places, strict=True)
+            [*known, asdict(played), hashes[place]]
+            for known, played, place in zip(targets.content(rows), targets.performances(rows), places, strict=True)
         ]
         plans.append(
             ScorePlan(
                 index=len(plans),
                 key=content_hash(["scores", *key_parts, content]),
-                against=str(dataset.path),
+                against=targets.path,
                 origin=answers.origin,
                 rows=rows,
                 places=places,
+                folder=targets.only(rows) if isinstance(targets, SoundFolder) else None,
             )
         )
     return plans
@@ -127,16 +127,15 @@ def score_plan(plan: ScorePlan, data_dir: Path) -> ScoreRef:
     Accident, Interrupted
         As `render_many`.
     """
-    values: dict[str, list[float]] = {name: [] for name in METRICS}
-    faults = []
     patches = plan.origin.patches(plan.places)
-    with damage_named(Path(plan.against)), Dataset(plan.against) as dataset:
-        weights = weights_of(dataset)
-        sounds = play(plan.origin, plan.places, dataset, plan.rows)
+    with opened(plan.against, plan.folder) as targets:
+        values: dict[str, list[float]] = {name: [] for name in targets.metrics}
+        faults = []
+        sounds = play(plan.origin, plan.places, targets, plan.rows)
         for row, patch, sound in zip(plan.rows, patches, sounds, strict=True):
             raise_if_stopped()
             faults.append(sound.reason if isinstance(sound, Fault) else "")
-            scores = score_sound(sound, dataset, row) | score_label(patch, dataset, row, weights)
+            scores = score_sound(sound, targets, row) | targets.label_scores(row, patch)
             for name, score in scores.items():
                 values[name].append(score)
             progress.publish(progress.Progress(1, None))
@@ -150,34 +149,21 @@ def score_plan(plan: ScorePlan, data_dir: Path) -> ScoreRef:
     return ScoreRef(name=plan.name, checksum=file_checksum(data_dir / plan.name))
 
 
-def weights_of(dataset: Dataset) -> NDArray[np.float32] | None:
-    """The importance of each continuous control, if the dataset's weights are of its rows."""
-    weights = dataset.weights
-    return weights.continuous if weights is not None and weights.status == "complete" else None
-
-
-def score_sound(sound: Sound, dataset: Dataset, row: int) -> dict[str, float]:
+def score_sound(sound: Sound, targets: Targets, row: int) -> dict[str, float]:
     """Score a sound as an answer to a row; a fault is silence."""
-    target = dataset.column("audio", [row])[0]
+    target = targets.sound(row)
     heard = np.zeros_like(target) if isinstance(sound, Fault) else sound
-    rate = dataset.spec.audio.sample_rate
+    rate = targets.audio.sample_rate
     return {name: metric.measure(target, heard, rate) for name, metric in AUDIO_METRICS.items()}
 
 
-def score_label(patch: Patch, dataset: Dataset, row: int, weights: NDArray[np.float32] | None) -> dict[str, float]:
-    """Score a label as an answer to a row's."""
-    compared = (dataset.patch(row), patch, dataset.registry, weights)
-    nearest = asdict(label_errors_up_to_equivalences(*compared))
-    return asdict(label_errors(*compared)) | {f"{name}{EQUIVALENT}": error for name, error in nearest.items()}
-
-
-def play(origin: Origin, places: Sequence[int], dataset: Dataset, rows: Sequence[int]) -> Iterator[Sound]:
+def play(origin: Origin, places: Sequence[int], targets: Targets, rows: Sequence[int]) -> Iterator[Sound]:
     """Render answers, each as the row that it answers is played."""
     patches = origin.patches(places)
     yield from render_many(
         patches,
-        dataset.performances(list(rows)),
-        audio=dataset.spec.audio,
+        targets.performances(rows),
+        audio=targets.audio,
         assets=origin.assets_of(patches),
         workers=1,  # plans are rendered side by side
     )
@@ -185,7 +171,7 @@ def play(origin: Origin, places: Sequence[int], dataset: Dataset, rows: Sequence
 
 def read_scores(plans: Sequence[ScorePlan], data_dir: Path) -> Scores:
     """Read the scores of plans that are scored already."""
-    values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in METRICS}
+    values: defaultdict[str, list[NDArray[np.float64]]] = defaultdict(list)
     faults = []
     for plan in plans:
         with np.load(data_dir / plan.name) as file:

@@ -19,17 +19,18 @@ from synthcore.base import progress
 from synthcore.base.atomic import atomic_path
 from synthcore.base.hashing import content_hash, file_checksum
 from synthcore.engine.machine import engine
-from synthcore.engine.rendering import Fault, Performance
+from synthcore.engine.rendering import Fault
 from synthcore.engine.stopping import raise_if_stopped
-from synthcore.evaluation.answers import Answers
+from synthcore.evaluation.answers import Answers, Origin
 from synthcore.evaluation.baselines import written
-from synthcore.evaluation.choices import Choice
 from synthcore.evaluation.scoring import ScoreRef
 from synthcore.evaluation.search import Budget, Played, search
+from synthcore.evaluation.sounds import SoundFolder
+from synthcore.evaluation.targets import Targets, opened
 from synthcore.playback import render_many
 from synthcore.storage.dataset import Dataset, damage_named
 from synthcore.vital.controls import installed
-from synthcore.vital.patch import LABELS, Patch
+from synthcore.vital.patch import LABELS
 
 #: Raise it when the same rows would get other patches.
 VERSION = 1
@@ -44,10 +45,11 @@ class SearchPlan(BaseModel):
     index: int
     key: str  # SHA-256 in hex of what is searched; names the file and the cache entry
     against: str
-    train: str
+    origin: Origin
     rows: tuple[int, ...]
-    starts: tuple[int, ...]  # the row of the training dataset at which each search begins
+    starts: tuple[int, ...]  # where each search begins, by its number in the origin
     renders: int  # of candidates, for each row
+    folder: SoundFolder | None = None  # these sounds, if they are not rows of a dataset
 
     @property
     def sounds(self) -> int:
@@ -60,34 +62,27 @@ class SearchPlan(BaseModel):
         return f"scores/{self.key[:2]}/{self.key}.npz"
 
 
-def plan_searches(choice: Choice, nearest: Answers) -> list[SearchPlan]:
-    """Plan a search for each row that `nearest` answers, which begins at its answer.
-
-    Raises
-    ------
-    DatasetError
-        A file is damaged.
-    """
-    with damage_named(choice.against), Dataset(choice.against) as dataset:
-        sounds, played = dataset.column("audio_sha256"), dataset.performances(slice(None))
-        shared = [VERSION, choice.renders, engine().fingerprint, installed().fingerprint]
-        shared += [dataset.spec.audio.model_dump(mode="json")]
+def plan_searches(nearest: Answers, targets: Targets, renders: int) -> list[SearchPlan]:
+    """Plan a search, of so many renders, for each row or sound that `nearest` answers; it begins at the answer."""
     hashes = nearest.origin.hashes()
+    shared = [VERSION, renders, engine().fingerprint, installed().fingerprint, targets.audio.model_dump(mode="json")]
     plans: list[SearchPlan] = []
     for start in range(0, len(nearest.rows), ROWS):
         rows, starts = (some[start : start + ROWS] for some in (nearest.rows, nearest.places))
         content = [
-            [sounds[row].decode(), asdict(played[row]), hashes[place]] for row, place in zip(rows, starts, strict=True)
+            [*known, asdict(played), hashes[place]]
+            for known, played, place in zip(targets.content(rows), targets.performances(rows), starts, strict=True)
         ]
         plans.append(
             SearchPlan(
                 index=len(plans),
                 key=content_hash(["search", *shared, content]),
-                against=str(choice.against),
-                train=str(choice.train),
+                against=targets.path,
+                origin=nearest.origin,
                 rows=rows,
                 starts=starts,
-                renders=choice.renders,
+                renders=renders,
+                folder=targets.only(rows) if isinstance(targets, SoundFolder) else None,
             )
         )
     return plans
@@ -106,24 +101,21 @@ def search_plan(plan: SearchPlan, data_dir: Path) -> ScoreRef:
         As `render_many`.
     """
     found = []
-    with damage_named(Path(plan.against)), Dataset(plan.against) as dataset, Dataset(plan.train) as train:
-        played = dataset.performances(list(plan.rows))
-        for row, start, performance in zip(plan.rows, plan.starts, played, strict=True):
+    with opened(plan.against, plan.folder) as targets:
+        for row, start in zip(plan.rows, plan.starts, strict=True):
             raise_if_stopped()
-            patch = train.patch(start)
-            found.append(_nearer(patch, train.assets_of(patch), performance, (dataset, row), plan.renders))
+            found.append(_nearer(plan.origin, start, targets, row, plan.renders))
             progress.publish(progress.Progress(1, None))
     with atomic_path(data_dir / plan.name) as temporary, temporary.open("wb") as file:
         np.savez(file, continuous=np.array(found, np.float32))
     return ScoreRef(name=plan.name, checksum=file_checksum(data_dir / plan.name))
 
 
-def _nearer(
-    patch: Patch, assets: dict[str, bytes], performance: Performance, wanted: tuple[Dataset, int], renders: int
-) -> NDArray[np.float32]:
-    """The continuous controls, shape (322,), with which a patch comes nearest to a row of a dataset."""
-    dataset, row = wanted
-    target, audio = dataset.column("audio", [row])[0], dataset.spec.audio
+def _nearer(origin: Origin, place: int, targets: Targets, row: int, renders: int) -> NDArray[np.float32]:
+    """The continuous controls, shape (322,), with which a patch comes nearest to a row."""
+    target, audio, (performance,) = targets.sound(row), targets.audio, targets.performances([row])
+    (patch,) = origin.patches([place])
+    assets = dict(origin.assets_of([patch]))
     (sound,) = render_many([patch], [performance], audio=audio, assets=assets, workers=1)
     if isinstance(sound, Fault):  # played otherwise than in its own row; there is nothing to begin with
         return patch.continuous
@@ -131,12 +123,12 @@ def _nearer(
     return search(target, start, assets, audio, Budget(renders, workers=1)).best.patch.continuous
 
 
-def answers_of_searches(choice: Choice, nearest: Answers, plans: Sequence[SearchPlan], data_dir: Path) -> Answers:
+def answers_of_searches(nearest: Answers, plans: Sequence[SearchPlan], data_dir: Path) -> Answers:
     """Answer each row with what was found for it; all are searched already."""
     file = data_dir / "scores" / f"search-{content_hash([plan.key for plan in plans])[:16]}.h5"
-    with damage_named(choice.train), Dataset(choice.train) as train:
+    with damage_named(Path(nearest.origin.file)), Dataset(nearest.origin.file) as train:
         origin = written(file, train, nearest.places, lambda: _label(train, plans, data_dir))
-    name = f"search, {choice.renders:,} renders a row"
+    name = f"search, {plans[0].renders:,} renders a row"
     return nearest.model_copy(update={"name": name, "origin": origin, "places": tuple(range(len(nearest.rows)))})
 
 

@@ -21,6 +21,7 @@ from synthcore.ingest.files import walk
 #: What libsndfile reads, and people exchange.
 AUDIO_ENDINGS = (".wav", ".flac", ".aif", ".aiff", ".ogg", ".mp3")
 RATES = (1_000, 768_000)  #: Hz; outside of them, a header is wrong
+LOUDEST = 1e10  #: at full scale 1; whole numbers of 32 bits stay below it, and the square of a spectrum is finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +70,6 @@ def read_recording(path: Path, seconds: float) -> Recording:
         raise PresetError("it holds no audio")
     if not np.isfinite(read).all():
         raise PresetError("it holds a sample that isn't finite")
+    if (peak := np.abs(read).max()) > LOUDEST:
+        raise PresetError(f"it holds a sample of {peak:.3g}, where full scale is 1")
     return Recording(np.repeat(read.T, 2, axis=0) if channels == 1 else read.T[:2].copy(), rate, channels)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from synthcore.base import progress, shell
+from synthcore.base import progress
 from synthcore.engine.rendering import Fault
 from synthcore.evaluation.answers import Origin
 from synthcore.evaluation.report import Evaluation, Example
 from synthcore.evaluation.scoring import play
+from synthcore.evaluation.targets import Targets, opened
 from synthcore.page.charts import CurveChart, draw_curve
 from synthcore.page.clips import picture_and_sound
-from synthcore.storage.dataset import Dataset
 
 CURVES = 12  #: controls whose curve is shown
 KINDS = {"best": "The best answers", "median": "Answers in the middle", "worst": "The worst answers"}
@@ -57,8 +57,8 @@ def gather_evaluation(found: Evaluation, origin: Origin) -> EvaluationContent:
         A file is gone since it was evaluated, or as `play`.
     """
     pairs: dict[str, list[tuple[str, AnswerClip, AnswerClip]]] = {title: [] for title in KINDS.values()}
-    with Dataset(found.against) as dataset:
-        for example, score, row, answer in _pairs(found, origin, dataset):
+    with opened(found.against, found.sounds) as targets:
+        for example, score, row, answer in _pairs(found, origin, targets):
             pairs[KINDS[example.kind]].append((score, row, answer))
     first = found.audio[0]
     return EvaluationContent(
@@ -70,22 +70,18 @@ def gather_evaluation(found: Evaluation, origin: Origin) -> EvaluationContent:
 
 
 def _pairs(
-    found: Evaluation, origin: Origin, dataset: Dataset
+    found: Evaluation, origin: Origin, targets: Targets
 ) -> Iterator[tuple[Example, str, AnswerClip, AnswerClip]]:
     """Make the rows and answers of examples audible."""
     rows, places = [one.row for one in found.examples], [one.place for one in found.examples]
-    names, rate = dataset.column("preset_name", rows).tolist(), dataset.spec.audio.sample_rate
-    sounds = play(origin, places, dataset, rows)
-    for example, name, note, sound in zip(
-        found.examples, names, dataset.column("midi_note", rows).tolist(), sounds, strict=True
-    ):
-        target = dataset.column("audio", [example.row])[0]
+    rate, sounds = targets.audio.sample_rate, play(origin, places, targets, rows)
+    for example, played, sound in zip(found.examples, targets.performances(rows), sounds, strict=True):
+        target, name = targets.sound(example.row), targets.preset_name(example.row)
         heard = np.zeros_like(target) if isinstance(sound, Fault) else sound
-        command = shell.command("export", dataset.path, str(example.row), "-o", "out")
-        row = AnswerClip(
-            f"row {example.row}", name.decode(errors="replace"), note, command, *picture_and_sound(target, rate)
+        row = AnswerClip(example.title, name, played.note, example.listen, *picture_and_sound(target, rate))
+        answer = AnswerClip(
+            f"answer to {example.title}", _fault(sound), played.note, "", *picture_and_sound(heard, rate)
         )
-        answer = AnswerClip(f"answer to row {example.row}", _fault(sound), note, "", *picture_and_sound(heard, rate))
         progress.publish(progress.Progress(2, None))
         yield example, found.score_text(example), row, answer
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from synthcore.ingest.recordings import read_recording
 from synthcore.storage.dataset import Dataset
+
+CHANNELS = {1: ("given a second channel like the first",), 2: ()}  #: what is done to recordings, by their channels
+MORE_CHANNELS = ("left with their first two channels",)
 
 
 class Form(BaseModel):
@@ -56,3 +62,15 @@ class Form(BaseModel):
             audio = np.pad(audio, ((0, 0), (0, -excess)))
             changes.append("padded with silence")
         return np.ascontiguousarray(audio, np.float32), tuple(changes)
+
+    def read(self, path: Path) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+        """Read the beginning of an audio file in this form, and say what that took, as `fit` does.
+
+        Raises
+        ------
+        PresetError
+            It can't be read; the message is the reason.
+        """
+        read = read_recording(path, self.seconds)
+        fitted, changes = self.fit(read.audio, read.sample_rate)
+        return fitted, (*CHANNELS.get(read.channels, MORE_CHANNELS), *changes)

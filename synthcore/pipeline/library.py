@@ -65,10 +65,16 @@ def given_collection(path: Path, data_dir: Path) -> Collection:
         It isn't a collection, or it is damaged.
     """
     given = read_collection(path)
+    keep_collection(given, data_dir)
+    return given
+
+
+def keep_collection(given: Collection, data_dir: Path) -> Path:
+    """Keep a collection under its digest, and say where."""
     kept = _collection_path(given.digest, data_dir)
     if not _is_whole(kept, read_collection):
         write_collection(kept, given)
-    return given
+    return kept
 
 
 def forget_damaged(path: Path) -> None:

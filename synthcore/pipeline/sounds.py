@@ -22,7 +22,6 @@ from synthcore.base.hashing import content_hash, file_checksum
 from synthcore.engine.faults import REASONS
 from synthcore.engine.machine import engine
 from synthcore.engine.rendering import Fault, Performance
-from synthcore.ingest.recordings import read_recording
 from synthcore.pipeline import library
 from synthcore.pipeline.forms import Form
 from synthcore.playback import render_many
@@ -36,8 +35,6 @@ VERSION = 1
 ROWS = 1_024  #: in a plan: some ten seconds of work
 PATCHES = 16  #: likewise, at three notes
 RECORDINGS = 64  #: likewise
-CHANNELS = {1: ("given a second channel like the first",), 2: ()}  #: what is done to recordings, by their channels
-MORE_CHANNELS = ("left with their first two channels",)
 READ = 32  #: rows whose audio is in memory at a time
 
 
@@ -220,13 +217,11 @@ class RecordingPlan(SketchPlan):
         for place in range(self.sounds) if places is None else places:
             patch = number_of(self.checksums[place] or "0")
             try:
-                read = read_recording(Path(self.folder) / self.files[place], self.form.seconds)
+                fitted, changes = self.form.read(Path(self.folder) / self.files[place])
             except PresetError as error:
                 yield Heard(None, patch, reason=str(error))
                 continue
-            fitted, changes = self.form.fit(read.audio, read.sample_rate)
-            channels = CHANNELS.get(read.channels, MORE_CHANNELS)
-            yield Heard(fitted, patch, changes=(*channels, *changes))
+            yield Heard(fitted, patch, changes=changes)
 
     def named(self, place: int) -> NamedSound:
         """Name a file."""

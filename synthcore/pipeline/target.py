@@ -13,9 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from synthcore.analysis.nearness import Sketches, sketch_sounds
 from synthcore.base.errors import PresetError, SpecError, SynthcoreError
-from synthcore.ingest.recordings import AUDIO_ENDINGS, RATES, read_recording
-from synthcore.pipeline.forms import Form
-from synthcore.pipeline.sounds import CHANNELS, MORE_CHANNELS
+from synthcore.ingest.recordings import AUDIO_ENDINGS, RATES
+from synthcore.pipeline.forms import CHANNELS, MORE_CHANNELS, Form
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,10 @@ def read_target(path: Path, form: Form) -> Target:
         It isn't there, isn't audio that can be read, isn't finite, or is silent as far as a row lasts.
     """
     try:
-        read = read_recording(path.resolve(), form.seconds)
+        fitted, changes = form.read(path.resolve())
     except PresetError as error:
         raise SpecError(f"{path}: {error}; give a sound ({', '.join(AUDIO_ENDINGS)})") from error
-    channels = CHANNELS.get(read.channels, MORE_CHANNELS)
-    return _target(path.name, read.audio, read.sample_rate, form, channels)
+    return _target(path.name, fitted, form, changes)
 
 
 def to_target(audio: ArrayLike, sample_rate: int, form: Form) -> Target:
@@ -77,13 +75,13 @@ def to_target(audio: ArrayLike, sample_rate: int, form: Form) -> Target:
         )
     channels = CHANNELS.get(len(samples), MORE_CHANNELS)
     stereo = np.repeat(samples, 2, axis=0) if len(samples) == 1 else samples[:2]
-    return _target("the sound", stereo, int(sample_rate), form, channels)
+    fitted, changes = form.fit(stereo, int(sample_rate))
+    return _target("the sound", fitted, form, (*channels, *changes))
 
 
-def _target(name: str, audio: NDArray[np.float32], sample_rate: int, form: Form, channels: tuple[str, ...]) -> Target:
-    fitted, changes = form.fit(audio, sample_rate)
+def _target(name: str, fitted: NDArray[np.float32], form: Form, changes: tuple[str, ...]) -> Target:
     try:
         sketch = sketch_sounds([fitted], form.sample_rate)
     except SynthcoreError as error:
         raise SpecError(f"{name} can't be matched in its first {form.seconds:g} s: {error}") from error
-    return Target(name, fitted, form.sample_rate, sketch, (*channels, *changes))
+    return Target(name, fitted, form.sample_rate, sketch, changes)

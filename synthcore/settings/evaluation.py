@@ -7,10 +7,11 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from synthcore.base.messages import clash, needs
-from synthcore.base.quantities import Count
+from synthcore.base.quantities import Count, Typed
 from synthcore.evaluation.choices import Baseline, Choice, Part
 from synthcore.settings.command import FILE, AbsolutePath, FlowCommand, Html, Refresh, Rendering
 from synthcore.settings.commandline import Positional
+from synthcore.spec import Note
 
 
 class Evaluate(FlowCommand, Rendering):
@@ -19,6 +20,12 @@ class Evaluate(FlowCommand, Rendering):
     ANSWERS is a file that synthcore.Predictions wrote, or a dataset whose rows answer those of the other by their
     numbers: it must have as many, at its tier, each played alike. What can't be rendered is scored as silence, and
     counted; so are rows without an answer. Scores are cached by content, so a second evaluation renders nothing.
+
+    --against a folder of sounds (WAV, FLAC: recordings, other synths) has no labels, so audio alone is measured.
+    ANSWERS is then a file of predictions that was made for these sounds, or a folder of presets: x.vital, or all that
+    is in x/, answers x.wav. Sounds are resampled, cut or padded to the form of --train (by default 44.1 kHz, 2 s), or
+    of the dataset that the predictions are from. Each is answered by the note in its name (C4, note60), or else by an
+    estimate of its pitch. The result says all of that.
 
     A baseline takes the place of ANSWERS, so that every table has a floor and a ceiling: oracle, each row's own label;
     mean, the mean patch of a training split; random, another row's patch; nearest, the training row whose sketch (see
@@ -30,10 +37,15 @@ class Evaluate(FlowCommand, Rendering):
     examples = {"against": "--against test.h5", "baseline": "--baseline oracle"}
 
     answers: Annotated[AbsolutePath | None, Positional(), FILE] = Field(
-        None, description="The answers: predictions, or a dataset."
+        None, description="The answers: predictions, a dataset, or a folder of presets."
     )
-    against: Annotated[AbsolutePath, FILE] = Field(description="The dataset whose rows are answered.")
-    split: Part = Field("test", description="Which of its rows.")
+    against: Annotated[AbsolutePath, FILE] = Field(
+        description="The dataset whose rows are answered, or a folder of sounds."
+    )
+    split: Part = Field("test", description="Which of the dataset's rows.")
+    note: Annotated[Note | None, Typed("NOTE", "60")] = Field(
+        None, description="By which note all sounds of a folder are answered."
+    )
     baseline: Baseline | None = Field(None, description="What answers instead of a file.")
     train: Annotated[AbsolutePath | None, FILE] = Field(
         None, description="With --baseline mean, nearest or search: the dataset whose training split they learn from."
@@ -55,4 +67,4 @@ class Evaluate(FlowCommand, Rendering):
     def choice(self) -> Choice:
         """Which rows are answered, and by what."""
         train = self.train or self.against
-        return Choice(self.against, self.split, self.answers, self.baseline, train, self.seed, self.renders)
+        return Choice(self.against, self.split, self.answers, self.baseline, train, self.seed, self.note)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from synthcore.base.atomic import atomic_path, disk_errors_of
 from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError, SpecError, SynthcoreError
-from synthcore.storage import schema
+from synthcore.spec import AudioSpec
+from synthcore.storage import answered, schema
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.labels import LABEL_COLUMNS, label_of, patch_at
 from synthcore.storage.opening import flush, new_file, open_file, reason_of
@@ -39,15 +40,16 @@ SCORES, DENSE = "option_scores", "modulation_t3"
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Which dataset a file answers, and how.
+    """Which dataset a file answers, or which sounds, and how.
 
     Attributes
     ----------
     digest : str
-        The dataset's content digest.
+        The dataset's content digest; of sounds, over their names and checksums.
     tier : int
+        Of the dataset; of sounds, of the one that was learned from.
     rows : int
-        How many the dataset has.
+        How many the dataset has; or how many sounds there are.
     registry : str
         The fingerprint of its controls.
     several : bool
@@ -94,7 +96,9 @@ class Predictions:
             self.header = _read_header(file, self.path)
 
     @classmethod
-    def create(cls, path: str | Path, dataset: Dataset, *, several: bool = False) -> Predictions:
+    def create(
+        cls, path: str | Path, dataset: Dataset, *, several: bool = False, sounds: Mapping[str, str] | None = None
+    ) -> Predictions:
         """Begin a file of answers.
 
         Parameters
@@ -105,11 +109,16 @@ class Predictions:
             Whose rows are answered, by their numbers.
         several : bool
             Whether a row may have several answers: then the best of them and their mean are both reported.
+        sounds : mapping of str to str, optional
+            The sounds of a folder that are answered instead, from `synthcore.find_sounds`: row i is the i-th of them.
+            The dataset is then the one that was learned from: its classes, tier and form of audio hold.
 
         Raises
         ------
         SpecError
             The file is there already.
+        DatasetError
+            Sounds are to be answered, and the dataset is a recipe.
         EngineMismatch
             The dataset was made with another synth than the installed one.
         DiskError
@@ -120,10 +129,14 @@ class Predictions:
             raise SpecError(f"{path} is there already; name another file, or add to it with Predictions(path).append")
         installed().require_same(dataset.registry, str(dataset.path))
         header = Header.of(dataset, several=several)
+        if sounds:
+            header = replace(header, digest=answered.digest_of(sounds), rows=len(sounds))
         with atomic_path(path) as temporary, new_file(temporary) as file:
             schema.write_classes(file, dataset.classes)
             values = {name: getattr(header, name) for name in Header.__slots__}
             file["schema"].attrs.update({"kind": KIND, "version": VERSION, **values})
+            if sounds:
+                answered.write(file, dataset, sounds)
             _reserve(file, RESERVED)
         return cls(path)
 
@@ -139,6 +152,24 @@ class Predictions:
         """What the numbers of wavetables and extras mean: the same as in the dataset."""
         with _opened(self.path) as file:
             return schema.read_classes(file)
+
+    @cached_property
+    def sounds(self) -> dict[str, str]:
+        """The sounds that are answered, with their checksums, in the order of their rows; none if a dataset's are."""
+        with _opened(self.path) as file:
+            return answered.read_sounds(file)
+
+    @property
+    def audio(self) -> AudioSpec:
+        """The form in which answers to sounds are rendered."""
+        with _opened(self.path) as file:
+            return answered.read_audio(file)
+
+    def assets_of(self, patches: Sequence[Patch]) -> dict[str, bytes]:
+        """What answers to sounds play, by SHA-256."""
+        names = {name for patch in patches for name in patch.asset_names}
+        with _opened(self.path) as file:
+            return {name: file[f"assets/{name}"][:].tobytes() for name in names if name in file["assets"]}
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -199,6 +230,8 @@ class Predictions:
         ------
         SpecError
         """
+        if self.sounds:
+            raise SpecError(f"{self.path} answers sounds, not the rows of {dataset.path}; name their folder")
         own, other = self.header, Header.of(dataset, several=self.header.several)
         if own != other:
             told = [f"tier {one.tier}, {how_many(one.rows, 'row')}, digest {one.digest[:12]}" for one in (own, other)]
@@ -206,6 +239,15 @@ class Predictions:
                 f"{self.path} answers another dataset ({told[0]}) than {dataset.path} ({told[1]}); name the dataset "
                 "that it was created for, or predict again"
             )
+
+    def require_of_sounds(self, found: Mapping[str, str], folder: Path) -> None:
+        """Refuse answers to a dataset, or to other sounds than those of a folder.
+
+        Raises
+        ------
+        SpecError
+        """
+        answered.require_same(self.path, self.sounds, found, folder)
 
     def _column(self, name: str) -> NDArray[Any]:
         with _opened(self.path) as file:
@@ -342,7 +384,9 @@ def _make_room(path: Path, answers: int) -> None:
         if there + answers <= room:
             return
         with atomic_path(path) as temporary, new_file(temporary) as larger:
-            file.copy("schema", larger)
+            for name in ("schema", "assets"):
+                if name in file:
+                    file.copy(name, larger)
             _reserve(larger, max(2 * room, there + answers))
             for column in _columns():
                 larger[column.name][:there] = file[column.name][:there]

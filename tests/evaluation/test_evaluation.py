@@ -23,6 +23,7 @@ from synthcore.evaluation.metrics import AUDIO_METRICS
 from synthcore.evaluation.report import Evaluation, per_row, report
 from synthcore.evaluation.scoring import Scores, plan_scores, read_scores, score_plan
 from synthcore.evaluation.searching import answers_of_searches, plan_searches, search_plan
+from synthcore.evaluation.targets import RowTargets
 from synthcore.pipeline.sketching import sketch_plan
 from synthcore.vital.patch import LABELS
 
@@ -35,10 +36,10 @@ def choice(against: Path, baseline: Baseline | None = None, answers: Path | None
 
 def evaluated(answers: Answers, against: Path, data_dir: Path) -> Evaluation:
     with Dataset(against) as dataset:
-        plans = plan_scores(answers, dataset)
+        plans = plan_scores(answers, RowTargets(dataset))
         for plan in plans:
             score_plan(plan, data_dir)
-        return report(answers, dataset, "all", read_scores(plans, data_dir))
+        return report(answers, RowTargets(dataset), "all", read_scores(plans, data_dir))
 
 
 def test_the_labels_themselves_are_exactly_the_best_by_every_metric(tier_3: Any, tmp_path: Path) -> None:
@@ -64,14 +65,14 @@ def test_an_answer_that_cannot_be_rendered_is_scored_as_silence_and_counted(
     monkeypatch.setattr(scoring, "render_many", render_many)
     answers = answers_of(choice(tier_1.path, "oracle"), tmp_path)
     with Dataset(tier_1.path) as dataset:
-        (plan,) = plan_scores(answers, dataset)
+        (plan,) = plan_scores(answers, RowTargets(dataset))
         score_plan(plan, tmp_path)
         scores = read_scores([plan], tmp_path)
         target = dataset.column("audio", [2])[0]
         for metric in AUDIO_METRICS.values():
             silence = metric.measure(target, np.zeros_like(target), 22_050)  # NaN where it says nothing of silence
             np.testing.assert_equal(scores.values[metric.name][2], silence)
-        found = report(answers, dataset, "all", scores)
+        found = report(answers, RowTargets(dataset), "all", scores)
     assert found.faults == {"crash": 1}
     assert "can't be rendered, and scored as silence: 1 answer (the synth crashed" in found.to_text()
     assert 2 in [example.row for example in found.examples if example.kind == "worst"]
@@ -80,7 +81,10 @@ def test_an_answer_that_cannot_be_rendered_is_scored_as_silence_and_counted(
 def test_a_plan_is_known_by_what_is_compared(tier_1: Any, forge: Any, tmp_path: Path) -> None:
     def keys(path: Path, baseline: Baseline, seed: int = 0) -> list[str]:
         with Dataset(path) as dataset:
-            return [plan.key for plan in plan_scores(answers_of(choice(path, baseline, seed=seed), tmp_path), dataset)]
+            return [
+                plan.key
+                for plan in plan_scores(answers_of(choice(path, baseline, seed=seed), tmp_path), RowTargets(dataset))
+            ]
 
     own = keys(tier_1.path, "oracle")
     assert keys(forge(tier_1), "oracle") == own
@@ -94,16 +98,6 @@ def test_a_random_answer_is_another_rows_patch(tier_1: Any, tmp_path: Path) -> N
         own, given = (dataset.column("preset_hash", list(rows)) for rows in (answers.rows, answers.places))
     assert answers.rows == tuple(range(15))
     assert not (own == given).any()
-
-
-@pytest.fixture
-def train(tier_1: Any, forge: Any) -> Path:
-    """The same rows as another dataset, all of them to train with."""
-    path: Path = forge(tier_1)
-    with h5py.File(path, "r+") as file:
-        file["metadata/split"][:] = b"train"
-        file["schema"].attrs["content_digest"] = "0" * 64
-    return path
 
 
 def test_the_nearest_answer_to_a_rows_own_audio_is_that_row(tier_1: Any, train: Path, tmp_path: Path) -> None:
@@ -122,26 +116,25 @@ def test_the_nearest_answer_to_a_rows_own_audio_is_that_row(tier_1: Any, train: 
 def test_a_search_comes_nearer_to_a_row_than_the_training_row_where_it_begins(
     tier_1: Any, train: Path, tmp_path: Path
 ) -> None:
-    asked = choice(tier_1.path, "search", train=train, renders=20)
     origin = Origin(file=str(train), assets=str(train))
     nearest = Answers(name="nearest", origin=origin, rows=(0, 1), places=(2, 1))
-    (plan,) = plan_searches(asked, nearest)
-    search_plan(plan, tmp_path)
-    found = answers_of_searches(asked, nearest, [plan], tmp_path)
-    assert (found.name, found.rows, found.places) == ("search, 20 renders a row", (0, 1), (0, 1))
-    with Dataset(train) as dataset:
-        begun = distances(nearest, dataset)
-        ended = distances(found, dataset)
+    with Dataset(tier_1.path) as dataset:
+        targets = RowTargets(dataset)
+        (plan,) = plan_searches(nearest, targets, 20)
+        search_plan(plan, tmp_path)
+        found = answers_of_searches(nearest, [plan], tmp_path)
+        begun, ended = distances(nearest, targets), distances(found, targets)
         assert ended[0] < begun[0]
         assert (begun[1], ended[1]) == (0, 0)  # nothing is nearer than the row itself
         assert found.origin.patches([1]) == [dataset.patch(1)]
-    assert answers_of_searches(asked, nearest, [plan], tmp_path) == found
+    assert (found.name, found.rows, found.places) == ("search, 20 renders a row", (0, 1), (0, 1))
+    assert answers_of_searches(nearest, [plan], tmp_path) == found
 
 
-def distances(answers: Answers, dataset: Dataset) -> list[float]:
-    sounds: list[Any] = list(scoring.play(answers.origin, answers.places, dataset, answers.rows))
+def distances(answers: Answers, targets: RowTargets) -> list[float]:
+    sounds: list[Any] = list(scoring.play(answers.origin, answers.places, targets, answers.rows))
     return [
-        distance(dataset.column("audio", [row])[0], sound, 22_050)
+        distance(targets.sound(row), sound, targets.audio.sample_rate)
         for row, sound in zip(answers.rows, sounds, strict=True)
     ]
 
@@ -185,7 +178,7 @@ def test_rows_without_an_answer_and_answers_to_other_rows_are_counted(tier_1: An
     with Dataset(train) as dataset:
         predictions = Predictions.create(tmp_path / "answers.h5", dataset)
         predictions.append([3, 12], **{name: dataset.column(name, [3, 12]) for name in LABELS})
-    answers = answers_of(Choice(train, "test", predictions.path, None, train, 0, 1), tmp_path)
+    answers = answers_of(Choice(train, "test", predictions.path, None, train, 0), tmp_path)
     assert (answers.rows, answers.places, answers.unanswered, answers.others) == ((3,), (0,), 9, 1)
 
 

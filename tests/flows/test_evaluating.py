@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import h5py
 import pytest
+import soundfile
 
 from synthcore import Dataset, Predictions
 from synthcore.flows.cli import main
@@ -68,6 +70,26 @@ def test_a_search_answers_the_rows_of_a_split(files: Any) -> None:
     assert files.json(*asked) == found
 
 
+@pytest.mark.slow
+def test_sounds_without_labels_are_answered_by_presets_and_by_the_nearest_row(files: Any) -> None:
+    with Dataset(files.folder / "x.h5") as dataset:
+        (files.folder / "sounds").mkdir()
+        (files.folder / "out").mkdir()
+        rate, audio, patch = dataset.spec.audio.sample_rate, dataset.column("audio", [1])[0], dataset.patch(1)
+        soundfile.write(files.folder / "sounds" / "x C4.wav", audio.T, rate, subtype="FLOAT")
+        preset = patch.to_preset(dataset.registry, dataset.assets_of(patch), "x")
+        (files.folder / "out" / "x C4.vital").write_text(json.dumps(preset))
+    asked = ("--against", "sounds", "--train", "x.h5", "--data-dir", "data")
+    found = files.json("evaluate", "out", *asked, "--html", "page.html")
+    assert of_metric(found, "distance")["mean_answer"]["mean"] == 0
+    assert [(one["file"], one["note"], one["note_from"]) for one in found["sounds"]["sounds"]] == [
+        ("x C4.wav", 60, "name")
+    ]
+    assert "x C4.wav" in (files.folder / "page.html").read_text()
+    told = files.run("evaluate", "--baseline", "nearest", *asked).stdout
+    assert "sounds 1: 1 answered, 0 without an answer" in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -86,6 +108,16 @@ def test_a_search_answers_the_rows_of_a_split(files: Any) -> None:
         (("--baseline", "mean", "--against", "x.h5", "--split", "all"), "must not be among the rows"),
         (("--baseline", "nearest", "--against", "x.h5", "--split", "train"), "must not be among the rows"),
         (("--baseline", "mean", "--against", "x.h5", "--split", "all", "--train", "y.h5"), "is of tier 3"),
+        (("--baseline", "oracle", "--against", "x.h5", "--note", "60"), "--note is for a folder of sounds"),
+        (("--baseline", "oracle", "--against", "sounds"), "have no labels; take --baseline mean, nearest or search"),
+        (("--baseline", "nearest", "--against", "sounds"), "nearest learns from a dataset; name it with --train"),
+        (("empty.h5", "--against", "sounds", "--split", "train"), "which has no splits; leave out --split"),
+        (("empty.h5", "--against", "sounds"), "answers the rows of a dataset, not the sounds in"),
+        (("x.h5", "--against", "sounds"), "name predictions that were created with sounds=, or a folder of presets"),
+        (("sounds", "--against", "sounds"), "has 0 presets, none of them named after a sound"),
+        (("sounds", "--against", "x.h5", "--split", "all"), "is a folder"),
+        (("--baseline", "mean", "--train", "x.h5", "--against", "none"), "holds no audio"),
+        (("--baseline", "mean", "--train", "x.h5", "--against", "sounds"), "can be used: text.wav: not audio"),
     ],
 )
 def test_what_cannot_be_evaluated_costs_one_line(
@@ -101,6 +133,9 @@ def test_what_cannot_be_evaluated_costs_one_line(
     for made, name in ((tier_1.path, "x.h5"), (tier_3.path, "y.h5"), (shard_of(tier_1), "shard.h5")):
         shutil.copy(made, name)
     (tmp_path / "notes.txt").write_text("no answer")
+    (tmp_path / "none").mkdir()
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "sounds" / "text.wav").write_text("no sound")
     for made, name in ((tier_3, "other.h5"), (tier_1, "empty.h5")):
         with Dataset(made.path) as dataset:
             Predictions.create(tmp_path / name, dataset)

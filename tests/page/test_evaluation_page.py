@@ -12,6 +12,7 @@ from synthcore.evaluation.baselines import answers_of
 from synthcore.evaluation.choices import Choice
 from synthcore.evaluation.report import report
 from synthcore.evaluation.scoring import plan_scores, read_scores, score_plan
+from synthcore.evaluation.targets import RowTargets
 from synthcore.page.charts import draw_curve
 from synthcore.page.evaluation import gather_evaluation, sounds_heard
 from synthcore.page.writing import BEGINNING, write_evaluation
@@ -27,12 +28,12 @@ def test_the_page_plays_rows_beside_their_answers_and_escapes_every_name(
     path = forge(tier_1)
     with h5py.File(path, "r+") as file:
         file["metadata/preset_name"][:] = np.array(HOSTILE.encode(), "S80")
-    answers = answers_of(Choice(path, "all", None, "random", path, 0, 1), tmp_path)
+    answers = answers_of(Choice(path, "all", None, "random", path, 0), tmp_path)
     with Dataset(path) as dataset:
-        plans = plan_scores(answers, dataset)
+        plans = plan_scores(answers, RowTargets(dataset))
         for plan in plans:
             score_plan(plan, tmp_path)
-        found = report(answers, dataset, "all", read_scores(plans, tmp_path))
+        found = report(answers, RowTargets(dataset), "all", read_scores(plans, tmp_path))
     write_evaluation(gather_evaluation(found, answers.origin), tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
     assert text.startswith(BEGINNING)

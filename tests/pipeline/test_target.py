@@ -76,6 +76,7 @@ def test_what_cannot_be_matched_costs_one_line(tmp_path: Path) -> None:
     late = np.concatenate([np.zeros((8_820, 2)), noise(0.4, 22_050)])
     soundfile.write(tmp_path / "late.wav", late, 22_050)
     soundfile.write(tmp_path / "nan.wav", np.full((8_820, 2), np.nan), 22_050, subtype="FLOAT")
+    soundfile.write(tmp_path / "huge.wav", np.full((8_820, 2), 1e20), 22_050, subtype="FLOAT")
     says = {
         "missing.wav": "No such file",
         "text.wav": "not audio that can be read",
@@ -85,6 +86,7 @@ def test_what_cannot_be_matched_costs_one_line(tmp_path: Path) -> None:
         "none.wav": "it holds no audio",
         "late.wav": "late.wav can't be matched in its first 0.4 s: silent",
         "nan.wav": "isn't finite",
+        "huge.wav": r"a sample of 1e\+20, where full scale is 1",
     }
     for name, reason in says.items():
         with pytest.raises(SpecError, match=reason) as caught:
