@@ -80,10 +80,10 @@ class TestSet:
 
 
 SETS = (
-    TestSet("tier 1", tier=1, train_rows=6_000, rows=96),
-    TestSet("tier 2", tier=2, train_rows=1_500, rows=96),
-    TestSet("tier 3", tier=3, train_rows=1_500, rows=96),
-    TestSet("presets that people made", tier=3, train_rows=1_500, rows=64, is_community=True),
+    TestSet("tier 1", tier=1, train_rows=6_000, rows=80),
+    TestSet("tier 2", tier=2, train_rows=1_500, rows=80),
+    TestSet("tier 3", tier=3, train_rows=1_500, rows=80),
+    TestSet("presets that people made", tier=3, train_rows=1_500, rows=60, is_community=True),
 )
 
 
