@@ -204,7 +204,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description="Train a baseline on a dataset, and answer its test split.")
     asked.add_argument("dataset", type=Path)
     asked.add_argument("--output", type=Path, default=Path("answers.h5"), help="where to write the answers")
-    asked.add_argument("--epochs", type=int, default=15)
+    asked.add_argument("--epochs", type=int, default=12)
     asked.add_argument("--seed", type=int, default=0)
     given = asked.parse_args()
     if given.epochs < 1:
