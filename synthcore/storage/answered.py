@@ -12,11 +12,12 @@ import h5py
 import numpy as np
 
 from synthcore.base.counting import how_many
-from synthcore.base.errors import DatasetError, SpecError
+from synthcore.base.errors import DatasetError, EngineMismatch, SpecError
 from synthcore.base.hashing import content_hash
 from synthcore.spec import AudioSpec
 from synthcore.storage import schema
 from synthcore.storage.dataset import Dataset
+from synthcore.vital.controls import installed
 
 NAMES, CHECKSUMS, AUDIO = "schema/sounds", "schema/sound_checksums", "audio"
 
@@ -53,6 +54,28 @@ def read_sounds(file: h5py.File) -> dict[str, str]:
 def read_audio(file: h5py.File) -> AudioSpec:
     """The form in which answers to sounds are rendered."""
     return AudioSpec.model_validate_json(file["schema"].attrs[AUDIO])
+
+
+def require_installed(path: Path, registry: str) -> None:
+    """Refuse answers that were made for another synth than the installed one.
+
+    Raises
+    ------
+    EngineMismatch
+    """
+    if registry != installed().fingerprint:
+        raise EngineMismatch(f"{path} answers with the controls of another synth than the installed one; predict again")
+
+
+def require_rows(path: Path, own: Mapping[str, str], dataset: Dataset) -> None:
+    """Refuse answers to sounds, where a dataset's rows are meant.
+
+    Raises
+    ------
+    SpecError
+    """
+    if own:
+        raise SpecError(f"{path} answers sounds, not the rows of {dataset.path}; name their folder")
 
 
 def require_same(path: Path, own: Mapping[str, str], found: Mapping[str, str], folder: Path) -> None:

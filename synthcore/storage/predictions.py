@@ -230,8 +230,8 @@ class Predictions:
         ------
         SpecError
         """
-        if self.sounds:
-            raise SpecError(f"{self.path} answers sounds, not the rows of {dataset.path}; name their folder")
+        answered.require_installed(self.path, self.header.registry)
+        answered.require_rows(self.path, self.sounds, dataset)
         own, other = self.header, Header.of(dataset, several=self.header.several)
         if own != other:
             told = [f"tier {one.tier}, {how_many(one.rows, 'row')}, digest {one.digest[:12]}" for one in (own, other)]
@@ -247,6 +247,7 @@ class Predictions:
         ------
         SpecError
         """
+        answered.require_installed(self.path, self.header.registry)
         answered.require_same(self.path, self.sounds, found, folder)
 
     def _column(self, name: str) -> NDArray[Any]:

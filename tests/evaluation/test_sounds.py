@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import soundfile
 
 from synthcore import Dataset, Predictions, find_sounds
-from synthcore.base.errors import SpecError
+from synthcore.base.errors import EngineMismatch, SpecError
 from synthcore.evaluation.answers import Answers
 from synthcore.evaluation.baselines import answers_of_nearest, answers_to_sounds, look, plan_nearest
 from synthcore.evaluation.choices import Baseline, Choice
@@ -153,6 +155,12 @@ def test_answers_to_other_sounds_are_refused(dataset: Dataset, folder: Path, tmp
         answers.require_of(dataset)
     with pytest.raises(SpecError, match="answers the rows of a dataset, not the sounds in"):
         look(choice(folder, Predictions.create(tmp_path / "rows.h5", dataset).path))
+    look(choice(folder, answers.path))
+    other_synth = Path(shutil.copy(answers.path, tmp_path / "other.h5"))
+    with h5py.File(other_synth, "r+") as file:
+        file["schema"].attrs["registry"] = "0" * 64
+    with pytest.raises(EngineMismatch, match="the controls of another synth"):
+        look(choice(folder, other_synth))
     (folder / "c.wav").write_text("changed")
     (folder / "b C4.wav").rename(folder / "d.wav")
     with pytest.raises(SpecError, match=r"1 sound gone \(b C4.wav\); 1 sound new \(d.wav\); 1 sound changed \(c.wav\)"):

@@ -149,5 +149,13 @@ def test_what_cannot_be_evaluated_costs_one_line(
     assert not (tmp_path / "data").exists()
 
 
+def test_without_the_extra_one_line_says_how_to_install_it_before_a_server_starts(tier_1: Any, fresh: Any) -> None:
+    asked = ["evaluate", "--baseline", "oracle", "--against", str(tier_1.path), "--split", "all"]
+    code = f"from synthcore.flows.cli import main\nsys.exit(main({asked!r}))"
+    done = fresh(code, without=("pyloudnorm", "prefect"), check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "synthcore: these metrics need pyloudnorm: pip install 'synthcore[evaluate]'\n"
+
+
 def shard_of(made: Any) -> Path:
     return Path(made.data_dir / made.shards[0].name)
