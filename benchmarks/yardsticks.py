@@ -1,4 +1,4 @@
-"""docs/benchmark.md: how good answers are that need no model, and those of the example's, on sets of rows that stay.
+"""docs/benchmark.md: how good answers are that need no model, and those of the example's, to rows that stay the same.
 
 Run as `python -m benchmarks.yardsticks --folder FOLDER`, with the variable REAL_PRESETS naming a folder of presets that
 people made. Everything is made in the folder, and what is there already is not made again: stopped, it continues. Of
@@ -24,8 +24,9 @@ PLAYED = (
     *("--notes", "36..84", "--notes-per-patch", 1),
     *("--note-seconds", 0.7, "--render-seconds", 1, "--sample-rate", 22_050),
 )
-RENDERS = 50  #: for each row, of the baseline that searches
-#: What is shown of an evaluation: its name here, and whether its median is shown, or its mean.
+PRESETS = "PRESETS"  #: stands for the folder of presets
+RENDERS = 30  #: for each row, of the baseline that searches
+#: What is shown of an evaluation, and what it is called here.
 SHOWN = {
     "mss": "MSS, dB",
     "distance": "distance, dB",
@@ -39,51 +40,41 @@ SHOWN = {
 PREFACE = """# Benchmark
 
 Written by `python -m benchmarks.yardsticks`; do not edit. How far answers are from the rows of four test sets: answers
-that need no model, as yardsticks, and those of the example's model. Each set is named by its digest: who makes it again
-by the command above its table has the same rows, bit for bit, and can evaluate a model of their own on them:
-
-```bash
-synthcore evaluate answers.h5 --against test.h5 --split all
-```
+that need no model, as yardsticks, and those of [the example's model](training.md#a-baseline). Each set is the test
+split of a dataset, which is named by its digest: the command above the table makes the same rows again, bit for bit.
+So a model that was trained on the training split can be held against the same yardsticks:
+`synthcore evaluate answers.h5 --against FILE`.
 
 What the metrics and the yardsticks are is said in [how good an answer is](evaluation.md). Every figure is the mean over
 the rows, but that of `f0`, which is the median: an octave weighs too much in a mean. In brackets is the 95 % interval
 of the mean. MSS, distance, wMFCC, SOT, f0 and knobs (mean error of the knobs that are heard in the target, of their
 range) are better when lower, the RMS cosine and menus (share of right options) when higher; knobs and menus are taken
-up to equivalences. `mean`, `nearest` and `search` learn from the training split of another dataset, whose command is
-given too.
+up to equivalences. `mean`, `nearest` and `search` learn from the training split, but for presets that people made: to
+these, from that of tier 3.
 
 """
 
 
 @dataclass(frozen=True, slots=True)
 class TestSet:
-    """Rows to be answered, and those to learn from."""
+    """Rows to be answered: the test split of a dataset, or of another one all rows, which learns nothing from them."""
 
     name: str
-    tier: int
-    train_rows: int
-    rows: int
-    is_community: bool = False
-
-    @property
-    def train_flags(self) -> tuple[object, ...]:
-        """Of `generate`, for the rows to learn from."""
-        return ("--tier", self.tier, "-n", self.train_rows, *PLAYED)
-
-    @property
-    def flags(self) -> tuple[object, ...]:
-        """Of `generate`, for the rows that are answered."""
-        if not self.is_community:
-            return ("--tier", self.tier, "-n", self.rows, "--seed", 1, *PLAYED)
-        return ("--tier", self.tier, "-n", self.rows, *PLAYED, "--community-dir", "PRESETS")
+    file: str
+    flags: tuple[object, ...]  # of `generate`
+    train: str = ""  # the file that is learned from, unless it is the same
 
 
 SETS = (
-    TestSet("tier 1", tier=1, train_rows=6_000, rows=80),
-    TestSet("tier 2", tier=2, train_rows=1_500, rows=80),
-    TestSet("tier 3", tier=3, train_rows=1_500, rows=80),
-    TestSet("presets that people made", tier=3, train_rows=1_500, rows=60, is_community=True),
+    TestSet("tier 1", "tier-1.h5", ("--tier", 1, "-n", 3_456, *PLAYED, "--features", "log-mel")),
+    TestSet("tier 2", "tier-2.h5", ("--tier", 2, "-n", 800, *PLAYED)),
+    TestSet("tier 3", "tier-3.h5", ("--tier", 3, "-n", 1_200, *PLAYED)),
+    TestSet(
+        "presets that people made",
+        "presets.h5",
+        ("--tier", 3, "-n", 60, *PLAYED, "--community-dir", PRESETS),
+        train="tier-3.h5",
+    ),
 )
 
 
@@ -108,38 +99,35 @@ def main() -> int:
 
 def measure(one: TestSet, folder: Path, presets: str | None) -> dict[str, Any]:
     """Make a set, and evaluate every yardstick on it."""
-    data = folder / "data"
-    train, test = folder / f"train-tier-{one.tier}.h5", folder / f"{one.name.replace(' ', '-')}.h5"
-    trained = synthcore("generate", *one.train_flags, "-o", train, "--data-dir", data).report
-    flags = [presets if flag == "PRESETS" else flag for flag in one.flags]
-    made = synthcore("generate", *flags, "-o", test, "--data-dir", data).report
-    asked = ("--against", test, "--split", "all", "--data-dir", data)
-    learned = ("--train", train)
+    data, file = ("--data-dir", folder / "data"), folder / one.file
+    flags = [presets if flag == PRESETS else flag for flag in one.flags]
+    made = synthcore("generate", *flags, "-o", file, *data).report
+    asked = ("--against", file, *(("--split", "all") if one.train else ()), *data)
+    learned = ("--train", folder / one.train) if one.train else ()
     answers: dict[str, tuple[object, ...]] = {
         "oracle": ("--baseline", "oracle"),
-        "search": ("--baseline", "search", "--renders", RENDERS, *learned),
+        f"search, {RENDERS} renders": ("--baseline", "search", "--renders", RENDERS, *learned),
         "nearest": ("--baseline", "nearest", *learned),
         "mean": ("--baseline", "mean", *learned),
         "random": ("--baseline", "random"),
     }
-    if one.tier == 1:
-        answers["model"] = (answers_of_model(train, test, folder),)
+    if one is SETS[0]:
+        answers["the example's model"] = (answers_of_model(file, folder),)
+    reports = {name: synthcore("evaluate", *which, *asked).report for name, which in answers.items()}
     return {
         "name": one.name,
         "digest": made["digest"],
-        "rows": made["rows"],
-        "flags": [*map(str, one.flags)],
-        "train_digest": trained["digest"],
-        "train_flags": [*map(str, one.train_flags)],
-        "figures": {name: figures(synthcore("evaluate", *which, *asked).report) for name, which in answers.items()},
+        "rows": reports["oracle"]["rows"],
+        "flags": [*map(str, one.flags), "-o", one.file],
+        "figures": {name: figures(report) for name, report in reports.items()},
     }
 
 
-def answers_of_model(train: Path, test: Path, folder: Path) -> Path:
-    """Train the example's model, and let it answer the test set."""
+def answers_of_model(file: Path, folder: Path) -> Path:
+    """Train the example's model, and let it answer the test split."""
     answers = folder / "answers.h5"
     if not answers.is_file():
-        subprocess.run([sys.executable, EXAMPLE, train, "--answer", test, "--output", answers], check=True)
+        subprocess.run([sys.executable, EXAMPLE, file, "--output", answers], check=True, stdout=sys.stderr)
     return answers
 
 
@@ -153,13 +141,10 @@ def text(result: dict[str, Any]) -> str:
     """The whole page."""
     parts = [PREFACE, f"Measured on {result['machine']}.\n"]
     for one in result["sets"]:
-        commands = [("train.h5", one["train_flags"]), ("test.h5", one["flags"])]
         parts += [
             f"\n## {one['name'].capitalize()}\n\n",
-            f"{one['rows']} rows, digest `{one['digest']}`; learned from digest `{one['train_digest']}`.\n\n",
-            "```bash\n",
-            *(f"synthcore generate {' '.join(flags)} -o {file}\n" for file, flags in commands),
-            "```\n\n",
+            f"```bash\nsynthcore generate {' '.join(one['flags'])}\n```\n\n",
+            f"{one['rows']} rows of the dataset with the digest `{one['digest']}`.\n\n",
             table_of(one),
         ]
     return "".join(parts)
