@@ -94,6 +94,12 @@ class FlowCommand(Cached):
     )
 
 
+class Batched(FlowCommand, Rendering):
+    """A command whose work is done in batches, each of which is cached."""
+
+    refresh: Refresh = False
+
+
 class Common(FlowCommand, Rendering):
     """What means the same for every command that has it, and can be set for all of them at once."""
 
