@@ -3,16 +3,56 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from synthcore.analysis.feature_specs import FeatureSpec, LogMel, Sketch
 from synthcore.flows.cli import main
+from synthcore.pipeline import features
 from synthcore.storage.dataset import Dataset
 from tests.flows.test_flow import SHORT
 
 MEL = ("--log-mel", "--window-ms", 50, "--bands", 16)
+SPECS: tuple[FeatureSpec, ...] = (LogMel(window_ms=50, bands=16), Sketch())  #: of those flags, and of --sketch
+#: A command whose batches are single rows, killed at the eighth. Three rows repeat others, and are found cached.
+KILLED = """
+import os, signal, sys
+from synthcore.base import progress
+from synthcore.pipeline import features
+features.ROWS, rows = 1, []
+def hear(event):
+    rows.append(event)
+    if len(rows) == 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+from synthcore.flows.cli import main
+with progress.listening(hear):
+    main(sys.argv[1:])
+"""
+GOES_ON = "import sys\nfrom synthcore.pipeline import features\nfeatures.ROWS = 1\n"
+GOES_ON += "from synthcore.flows.cli import main\nsys.exit(main(sys.argv[1:]))"
+
+
+def written(folder: Path) -> dict[Path, int]:
+    """The files of finished batches, and when each was written."""
+    return {path: path.stat().st_mtime_ns for path in (folder / "data" / "features").rglob("[0-9a-f]*.npy")}
+
+
+def require_features(path: Path, tmp_path: Path, specs: tuple[FeatureSpec, ...]) -> None:
+    """Require that a file has the features, bit for bit, that its rows get from one thread that is left alone."""
+    other = Path(shutil.copy(path, tmp_path / "undisturbed.h5"))
+    planned = features.plan(other, specs, tmp_path / "undisturbed", again=True)
+    for plan in [plan for one in planned for plan in one.plans]:
+        features.compute(plan, tmp_path / "undisturbed")
+    features.store(other, planned, tmp_path / "undisturbed")
+    with Dataset(path) as found, Dataset(other) as expected:
+        assert [*found.features] == [spec.kind for spec in specs]
+        for name, feature in expected.features.items():
+            np.testing.assert_array_equal(found.feature(name), expected.feature(name))
+            np.testing.assert_array_equal(found.features[name].mean, feature.mean)
 
 
 @pytest.mark.slow
@@ -33,6 +73,21 @@ def test_features_are_computed_once_and_after_growing_only_of_new_rows(cli: Any,
     assert "features" in listed
     assert "unreachable" not in listed
     cli.run("verify", path, "--rows", 1)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_leaves_the_file_and_is_continued(cli: Any, tier_1: Any, tmp_path: Path) -> None:
+    path = Path(shutil.copy(tier_1.path, cli.folder / "x.h5"))
+    command = ("features", "x.h5", *MEL, "--data-dir", "data", "--workers", 1)
+    killed = cli.run(*command, program=("-c", KILLED))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert path.read_bytes() == tier_1.path.read_bytes()
+    before = written(cli.folder)
+    assert len(before) >= 3
+    cli.json(*command, program=("-c", GOES_ON))
+    kept = before.items() & written(cli.folder).items()
+    assert len(kept) >= len(before) - 1  # of one, whose file was there, the record may not have been
+    require_features(path, tmp_path, SPECS[:1])
 
 
 @pytest.mark.slow
