@@ -19,6 +19,7 @@ from synthcore.base.places import require_places
 from synthcore.flows.running.bar import rows_shown
 from synthcore.flows.running.batches import Done, run_batches
 from synthcore.flows.running.form import dataset_of, parameters_of
+from synthcore.flows.running.runners import task_runner
 from synthcore.pipeline import features
 from synthcore.pipeline.features import FeaturePlan, FeaturesResult
 from synthcore.settings.datasets import Features
@@ -59,7 +60,7 @@ def compute_features(settings: Features) -> FeaturesResult:
     planned = features.plan(settings.file, specs, settings.data_dir, again=settings.refresh)
     plans = [plan for one in planned for plan in one.plans]
     with rows_shown("computing", sum(plan.sounds for plan in plans)):
-        done = run_batches(compute_feature, plans, settings, "rows")
+        done = run_batches(compute_feature, plans, settings, "rows", task_runner(settings.run, settings.workers))
     environment.require_server()
     store_features(settings.file, planned, settings.data_dir)
     result = features.result_of(settings.file, specs, rows_computed(plans, done))

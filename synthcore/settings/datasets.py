@@ -20,6 +20,7 @@ from synthcore.settings.command import (
     CommunityDirs,
     Html,
     Rendering,
+    RunnerSettings,
 )
 from synthcore.settings.commandline import Positional
 from synthcore.spec import Note
@@ -174,12 +175,13 @@ class Features(Batched):
 
     command = "features"
     examples = {"log_mel": "--log-mel", "sketch": "--sketch"}
-    groups = {"How log-mel spectra are computed": ("mel",)}
+    groups = {"How log-mel spectra are computed": ("mel",), "Where they are computed": ("run",)}
 
     file: Annotated[AbsolutePath, Positional(), FILE, Field(description="The dataset.")]
     log_mel: bool = Field(False, description="Log-mel spectra, as features/log_mel.")
     sketch: bool = Field(False, description="What synthcore compare searches by, as features/sketch.")
     mel: LogMel = Field(default_factory=LogMel)
+    run: RunnerSettings = Field(default_factory=RunnerSettings)
 
     @model_validator(mode="after")
     def _settings_are_of_what_is_computed(self) -> Features:

@@ -91,6 +91,31 @@ def test_a_run_that_is_killed_leaves_the_file_and_is_continued(cli: Any, tier_1:
 
 
 @pytest.mark.slow
+def test_dask_computes_the_same_and_what_it_computed_is_cached(cli: Any, tier_1: Any, tmp_path: Path) -> None:
+    for name in ("x.h5", "y.h5"):
+        shutil.copy(tier_1.path, cli.folder / name)
+    flags = (*MEL, "--sketch", "--data-dir", "data")
+    made = cli.json("features", "x.h5", *flags, "--runner", "dask", "--workers", 2)
+    assert made["computed_rows"] == {"log_mel": 15, "sketch": 15}
+    assert cli.json("features", "y.h5", *flags)["computed_rows"] == {}
+    for name in ("x.h5", "y.h5"):
+        require_features(cli.folder / name, tmp_path, SPECS)
+
+
+@pytest.mark.slow
+def test_what_a_worker_puts_elsewhere_is_missed(cli: Any, tier_1: Any) -> None:
+    """As by a Dask worker that has another folder under the path of the data directory."""
+    shutil.copy(tier_1.path, cli.folder / "x.h5")
+    code = "import sys\nfrom pathlib import Path\nfrom synthcore.pipeline import features\ncompute = features.compute\n"
+    code += "features.compute = lambda plan, _: compute(plan, Path('elsewhere'))\n"
+    code += "from synthcore.flows.cli import main\nsys.exit(main(sys.argv[1:]))"
+    done = cli.run("features", "x.h5", "--sketch", "--data-dir", "data", program=("-c", code))
+    assert (done.returncode, done.stderr.count("Traceback")) == (2, 0), done.stderr
+    assert f"what was computed isn't in {cli.folder / 'data'}: every worker must have" in done.stderr
+    assert (cli.folder / "x.h5").read_bytes() == tier_1.path.read_bytes()
+
+
+@pytest.mark.slow
 def test_a_run_ends_with_features_also_when_it_adds_rows(cli: Any) -> None:
     for rows in (4, 6):
         made = cli.json("generate", "-n", rows, "-o", "x.h5", *SHORT, "--features", "log-mel", "--data-dir", "data")
@@ -111,6 +136,7 @@ def test_a_run_refuses_features_that_it_does_not_know(capsys: pytest.CaptureFixt
         ((), "features needs FILE"),
         (("x.h5",), "x.h5 has no stale features to make anew; name some with --log-mel or --sketch"),
         (("x.h5", "--sketch", "--bands", "16"), "--bands is of log-mel spectra: give --log-mel as well"),
+        (("x.h5", "--sketch", "--runner-address", "here:1"), "is for dask: set --runner to dask"),
         (("x.h5", "--log-mel", "--bands", "0"), "--bands: must be at least 1, not 0"),
         (("x.h5", "--log-mel", "--window-ms", "1"), "mel bands would be empty, being narrower than the window"),
         (("x.h5", "--log-mel", "--dtype", "int8"), "--dtype: must be float16 or float32, not 'int8'"),
