@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections import Counter
 
 from synthcore.flows.running import environment
 
@@ -15,19 +15,16 @@ environment.prepare()  # Prefect reads its surroundings once, when it is importe
 from prefect import flow
 from prefect.runtime import flow_run
 
-from synthcore.base import progress
-from synthcore.base.counting import how_many
 from synthcore.base.places import require_places
-from synthcore.engine.stopping import interruptible
 from synthcore.flows.running.bar import rows_shown
+from synthcore.flows.running.batches import Done, run_batches
 from synthcore.flows.running.form import dataset_of, parameters_of
-from synthcore.flows.running.runners import hand_out, threads
+from synthcore.flows.running.runners import task_runner
 from synthcore.pipeline import features
-from synthcore.pipeline.features import FeaturePlan, FeatureRef, FeaturesResult
+from synthcore.pipeline.features import FeaturePlan, FeaturesResult
 from synthcore.settings.datasets import Features
-from synthcore.tasks.artifacts import show_progress, show_text, start_progress
+from synthcore.tasks.artifacts import show_text
 from synthcore.tasks.features import compute_feature, store_features
-from synthcore.tasks.intact import redo_lost
 from synthcore.tasks.logs import show_logs
 
 
@@ -62,39 +59,22 @@ def compute_features(settings: Features) -> FeaturesResult:
     specs = features.specs_of(settings.file, settings.specs)
     planned = features.plan(settings.file, specs, settings.data_dir, again=settings.refresh)
     plans = [plan for one in planned for plan in one.plans]
-    computed: dict[str, int] = {}
-    with rows_shown("computing", sum(plan.rows for plan in plans)):
-        redo_lost(
-            plans,
-            compute(plans, settings, computed, refresh=settings.refresh),
-            is_lost=lambda ref: not ref.is_intact(settings.data_dir),
-            redo=lambda lost: compute(lost, settings, computed, refresh=True),
-        )
+    with rows_shown("computing", sum(plan.sounds for plan in plans)):
+        done = run_batches(compute_feature, plans, settings, "rows", task_runner(settings.run, settings.workers))
     environment.require_server()
     store_features(settings.file, planned, settings.data_dir)
-    result = features.result_of(settings.file, specs, computed)
+    result = features.result_of(settings.file, specs, rows_computed(plans, done))
     show_text("features", f"features of {settings.file.name}", result.to_text())
     return result
 
 
-def compute(
-    plans: list[FeaturePlan], settings: Features, computed: dict[str, int], *, refresh: bool
-) -> list[FeatureRef]:
-    """Compute side by side; what is cached is there already, unless refreshed. Counts the rows computed, by feature."""
-    batches = how_many(len(plans), "batch", "es")
-    artifact = start_progress(f"{batches} of rows")
-    task: Any = compute_feature.with_options(result_storage=settings.results_dir, refresh_cache=refresh)
-    found: dict[str, FeatureRef] = {}
-    with threads(settings.workers) as runner, interruptible():
-        for plan, future in hand_out(plans, runner, task, data_dir=settings.data_dir):
-            found[plan.key] = future.result()  # raises what went wrong, while the others are being stopped
-            if future.state.name == "Cached":
-                progress.publish(progress.Progress(rows=plan.rows, fault=None))
-            else:
-                computed[plan.spec.kind] = computed.get(plan.spec.kind, 0) + plan.rows
-            if environment.is_reachable():  # Prefect would try for a minute
-                show_progress(artifact, len(found) / len(plans), f"{len(found)} of {batches}")
-    return [found[plan.key] for plan in plans]
+def rows_computed(plans: list[FeaturePlan], done: list[Done]) -> Counter[str]:
+    """Count the rows computed, by feature; those that were cached were not."""
+    counts: Counter[str] = Counter()
+    for plan, one in zip(plans, done, strict=True):
+        if not one.is_cached:
+            counts[plan.spec.kind] += plan.sounds
+    return counts
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from synthcore.pipeline.laps import Laps
 from synthcore.pipeline.shard import ShardPlan, plan_shards, supply
 from synthcore.pipeline.summary import RunStats, Summary
 from synthcore.pipeline.tally import Tally, shard_rows, short_count
+from synthcore.settings.command import RunnerSettings
 from synthcore.settings.generate import Generate
 from synthcore.sources.collection import Collection
 from synthcore.spec import DatasetSpec
@@ -199,7 +200,7 @@ def make_dataset(work: Work, laps: Laps) -> RunResult:
     tight = require_possible(work)
     with (
         environment.server_needed(),
-        task_runner(settings) as runner,
+        task_runner(settings.run, settings.workers) as runner,
         Display(plans, work) as display,
         interruptible(),
         at_most(settings.workers),
@@ -278,6 +279,7 @@ def add_features(dataset: DatasetRef, settings: Generate) -> tuple[str, ...]:
         file=Path(dataset.path),
         log_mel="log-mel" in settings.with_features,
         sketch="sketch" in settings.with_features,
+        run=RunnerSettings(runner=settings.run.runner, runner_address=settings.run.runner_address),
         refresh="all" in settings.run.refresh,
         workers=settings.workers,
         data_dir=settings.data_dir,

@@ -64,7 +64,12 @@ def render_shards(
     settings = own.model_copy(update={"data_dir": find(data_mark, [own.data_dir, data_dir]), "run": run})
     plans = batch.plans(settings.data_dir)
     try:
-        with task_runner(settings) as runner, Display(plans) as display, interruptible(), at_most(settings.workers):
+        with (
+            task_runner(run, settings.workers) as runner,
+            Display(plans) as display,
+            interruptible(),
+            at_most(settings.workers),
+        ):
             made = ShardRenderer(settings, runner, display).render(plans)
         split_outcomes(made, allow_partial=False)
     except IncompleteDataset as incomplete:

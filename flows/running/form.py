@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -16,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from synthcore.base.errors import SpecError
 from synthcore.base.messages import explain
-from synthcore.settings.command import Cached, Command, Common
+from synthcore.settings.command import Batched, Cached, Command, Common
 from synthcore.settings.commandline import CommandOnly, Hidden
 
 RunDataset = Annotated[
@@ -117,7 +118,8 @@ def _names(model: type[Command], first: Sequence[str]) -> list[str]:
     fields = model.model_fields.items()
     names = [n for n, field in fields if not any(isinstance(one, CommandOnly | Hidden) for one in field.metadata)]
     rest = [name for name in names if name not in first]
-    return [*first, *sorted(rest, key=lambda name: name in Common.model_fields)]
+    shared = Counter([*Batched.model_fields, *Common.model_fields])  # by more commands: further behind
+    return [*first, *sorted(rest, key=lambda name: shared[name])]
 
 
 def _parameter(model: type[Command], name: str, dataset: str) -> inspect.Parameter:

@@ -11,7 +11,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from synthcore.base.errors import SpecError
-from synthcore.settings.generate import Generate, RenderShards
+from synthcore.settings.command import RunnerSettings
 
 #: Shards that a runner has at a time: more than a cluster usually has cores, and few enough to be no burden on the
 #: scheduler or on this process. 10,000 planned shards are 10,000 plans, not 10,000 live futures.
@@ -19,7 +19,7 @@ AHEAD = 256
 Plan = TypeVar("Plan")
 
 
-def task_runner(settings: Generate | RenderShards) -> TaskRunner[Any]:
+def task_runner(run: RunnerSettings, workers: int) -> TaskRunner[Any]:
     """Make the task runner that the settings name. Another of Prefect's runners would be added here.
 
     Raises
@@ -27,13 +27,13 @@ def task_runner(settings: Generate | RenderShards) -> TaskRunner[Any]:
     SpecError
         The runner is not installed.
     """
-    if settings.run.runner == "dask":
+    if run.runner == "dask":
         try:
             from synthcore.flows.running.cluster import dask_runner
         except ImportError as error:
             raise SpecError("the runner dask is not installed; do so with: pip install 'synthcore[dask]'") from error
-        return dask_runner(settings.run.runner_address, settings.workers)
-    return threads(settings.workers)
+        return dask_runner(run.runner_address, workers)
+    return threads(workers)
 
 
 def threads(workers: int) -> TaskRunner[Any]:

@@ -74,6 +74,11 @@ class Probe(BaseModel):
         """Where the result lies, relative to the data directory."""
         return f"weights/{self.key[:2]}/{self.key}.json"
 
+    @property
+    def sounds(self) -> int:
+        """How many bases there are."""
+        return len(self.rows)
+
 
 class BaseResult(BaseModel):
     """What was measured at one base."""

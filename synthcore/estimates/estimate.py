@@ -38,6 +38,8 @@ class Estimate(BaseModel):
     output_bytes: int  # merged as requested
     output_bytes_by_copy: int
     output_bytes_virtual: int
+    features_bytes: int  # in the output, besides
+    features_bytes_computed: int  # of those, what is missing; it goes to the data directory as well
     bytes_error: float  # how far these may be off, as a share of them
     rooms: tuple[Room, ...]
     seconds: float | None
@@ -47,6 +49,7 @@ class Estimate(BaseModel):
     render_seconds: float | None
     merge_seconds: float
     weights_seconds: float | None
+    features_seconds: float
     rows_per_second: float | None
     row_bytes: float
     acceptance: float | None
@@ -78,6 +81,8 @@ class Estimate(BaseModel):
             output_bytes=needed.output(settings.run.merge),
             output_bytes_by_copy=needed.by_copy,
             output_bytes_virtual=needed.virtual,
+            features_bytes=needed.features,
+            features_bytes_computed=needed.computed,
             bytes_error=work.bytes_error(paces),
             rooms=tuple(needed.rooms(settings)),
             seconds=times.total(1.0),
@@ -87,6 +92,7 @@ class Estimate(BaseModel):
             render_seconds=times.render,
             merge_seconds=times.merge,
             weights_seconds=times.weights,
+            features_seconds=times.features,
             rows_per_second=rendered / times.render if times.render else None,
             row_bytes=sum(row_bytes.values()) / len(row_bytes),
             acceptance=1 - faults.total() / candidates if candidates else None,
@@ -101,7 +107,13 @@ class Estimate(BaseModel):
     @property
     def needed(self) -> Bytes:
         """What it writes."""
-        return Bytes(shards=self.shard_bytes, by_copy=self.output_bytes_by_copy, virtual=self.output_bytes_virtual)
+        return Bytes(
+            shards=self.shard_bytes,
+            by_copy=self.output_bytes_by_copy,
+            virtual=self.output_bytes_virtual,
+            features=self.features_bytes,
+            computed=self.features_bytes_computed,
+        )
 
     @property
     def is_long(self) -> bool:
@@ -133,12 +145,21 @@ class Estimate(BaseModel):
         """What it writes, and how much room there is."""
         shards, output = size(self.shard_bytes), size(self.output_bytes)
         free = " and ".join(f"{size(room.free)} free in {room.place}" for room in self.rooms)
-        return f"about {shards} of shards, {output} in {Path(self.output).name}{self._margin}; {free}"
+        features = f" and {size(self.features_bytes)} of features in it" * bool(self.features_bytes)
+        return f"about {shards} of shards, {output} in {Path(self.output).name}{features}{self._margin}; {free}"
 
     @property
     def _margin(self) -> str:
         """How sure sizes are."""
         return f", give or take {self.bytes_error:.0%}" * bool(self.bytes_error)
+
+    @property
+    def _features(self) -> str:
+        """What features take, if there are any."""
+        if not self.features_bytes_computed:
+            return f"{size(self.features_bytes)} are there" * bool(self.features_bytes)
+        new = f"{size(self.features_bytes_computed)} to be computed in about {duration(self.features_seconds)}"
+        return f"{size(self.features_bytes)} in the output; {new}, and kept in the data directory as well"
 
     def lines(self) -> Iterator[str]:
         """Say it at the start of a run, in three lines."""
@@ -158,6 +179,7 @@ class Estimate(BaseModel):
             ("accepted", kept + (f"; refused: {listed(largest_first(self.faults))}" if self.faults else "")),
             ("shards", f"{size(self.shard_bytes)} to be written{self._margin}"),
             ("output", f"{output}; with --merge virtual {size(self.output_bytes_virtual)}"),
+            ("features", self._features),
             *(("disk", room.to_text()) for room in self.rooms),
             *(("note", note) for note in self.notes),
         ]

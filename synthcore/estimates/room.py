@@ -62,6 +62,8 @@ class Bytes(BaseModel):
     shards: int
     by_copy: int  # of the output
     virtual: int
+    features: int = 0  # in the output, besides
+    computed: int = 0  # of features, in the data directory
 
     @classmethod
     def of(cls, work: Work, row_bytes: Mapping[Source, float], paces: Paces, assets: Mapping[Source, Assets]) -> Bytes:
@@ -78,19 +80,29 @@ class Bytes(BaseModel):
             if plan.index not in work.there:
                 shards += rows * (row_bytes[plan.source] + LABEL_BYTES) + HEADER_BYTES
                 shards += assets[plan.source].of_shard if plan.source in assets else 0
+        features = work.features
+        more = {"shards": round(shards), "features": features.stored, "computed": features.computed}
         if work.is_merged:
-            return cls(shards=round(shards), by_copy=0, virtual=0)
+            return cls(by_copy=0, virtual=0, **more)
         taken = work.rows_requested / sum(plan.rows for plan in work.plans)
         virtual = taken * labels + HEADER_BYTES + held.total()
-        return cls(shards=round(shards), by_copy=round(virtual + taken * audio), virtual=round(virtual))
+        return cls(by_copy=round(virtual + taken * audio), virtual=round(virtual), **more)
 
     def output(self, mode: str) -> int:
         """Bytes of the output, merged in one of the two ways."""
         return self.virtual if mode == "virtual" else self.by_copy
 
+    def peak(self, settings: Generate, mode: str) -> int:
+        """Bytes that are written beside each other where the output goes: features are added to a copy of it."""
+        merged = self.output(mode)
+        if not self.computed:
+            return merged
+        return merged + (merged or settings.output_path.stat().st_size) + self.features
+
     def rooms(self, settings: Generate) -> list[Room]:
         """Where it goes."""
-        return rooms(settings.data_dir, self.shards, settings.output_path, self.output(settings.run.merge))
+        data, output = self.shards + self.computed, self.peak(settings, settings.run.merge)
+        return rooms(settings.data_dir, data, settings.output_path, output)
 
 
 def may_be_too_large(settings: Generate) -> bool:
@@ -131,9 +143,9 @@ def _remedies(work: Work, needed: Bytes) -> Iterator[str]:
     """What would take less room, with numbers."""
     settings = work.settings
     if settings.run.merge == "copy" and needed.by_copy:
-        virtual = size(needed.shards + needed.virtual)
+        virtual = size(needed.shards + needed.computed + needed.peak(settings, "virtual"))
         yield f"--merge virtual copies no audio and needs {virtual}"
-    half = size((needed.shards + needed.output(settings.run.merge)) / 2)
+    half = size((needed.shards + needed.computed + needed.peak(settings, settings.run.merge)) / 2)
     yield f"--sample-rate {settings.audio.sample_rate // 2} or half the seconds about {half}"
     yield "or name a --data-dir or an output (-o) on another disk"
 

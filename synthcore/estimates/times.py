@@ -32,12 +32,13 @@ class Times:
         if not work.is_merged and work.settings.run.merge == "copy":
             self.merge += needed.by_copy / COPIED
         self.weights = self._weights()
+        self.features = self._features(needed)
 
     def total(self, factor: float) -> float | None:
         """Seconds of the whole run, if rendering takes `factor` times what is expected."""
         if self.render is None or self.weights is None:
             return None
-        return round(COMMAND_SECONDS + (self.render + self.weights) * factor + self.merge, 1)
+        return round(COMMAND_SECONDS + (self.render + self.weights) * factor + self.merge + self.features, 1)
 
     @property
     def least(self) -> float | None:
@@ -95,6 +96,14 @@ class Times:
         bases = min(settings.weights, self.work.rows_requested)
         rows_per_second = pace.per_second * pace.acceptance * spec.audio.rows_per_patch
         return bases * moves_of_a_base(self.work) * MOVE_IN_ROWS / rows_per_second
+
+    def _features(self, needed: Bytes) -> float:
+        """Time to compute what is missing, write it down, and add it to a copy of the output."""
+        if not needed.computed:
+            return 0.0
+        settings = self.work.settings
+        written = needed.computed + needed.peak(settings, settings.run.merge) - needed.output(settings.run.merge)
+        return self.work.features.seconds / settings.workers + written / COPIED
 
 
 def moves_of_a_base(work: Work) -> float:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from synthcore.base.errors import DatasetError, SynthcoreError
 from synthcore.base.places import of_output, require_none
 from synthcore.engine.lending import warm_up
+from synthcore.estimates.features import FeatureNeeds, needs_of
 from synthcore.estimates.pace import SPREAD_OF_SIZES, Pace, Rehearsal, find_shards, pace_of_shards, read_pace, rehearse
 from synthcore.pipeline import library
 from synthcore.pipeline.continuing import grown, require_continuable
@@ -87,6 +88,11 @@ class Work:
         """Rows of the dataset, if no preset is refused."""
         given = sum(plan.rows for plan in self.plans if plan.source in PRESET_SOURCES)
         return given + self.spec.n_samples + self.spec.variations * self.spec.audio.rows_per_patch
+
+    @cached_property
+    def features(self) -> FeatureNeeds:
+        """What the features that are requested take."""
+        return needs_of(self.settings, self.spec, self.rows_requested)
 
     def to_render(self, source: Source) -> list[ShardPlan]:
         """The shards of a source that are to be rendered."""

@@ -51,7 +51,8 @@ class FeaturePlan(BaseModel):
         return f"{FOLDER}/{self.key[:2]}/{self.key}.npy"
 
     @property
-    def rows(self) -> int:
+    def sounds(self) -> int:
+        """How many there are."""
         return self.stop - self.start
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from synthcore.base.messages import clash
 from synthcore.base.places import default_data_dir
 from synthcore.base.quantities import Count, Typed, whole_items
 from synthcore.engine.turns import CORES
@@ -44,6 +45,25 @@ Approximate = Annotated[bool, Field(description="Also presets that Vital plays d
 Factory = Annotated[bool, Field(description="Also Vital's factory presets, if Vital is installed here.")]
 Html = Annotated[AbsolutePath | None, FILE, Field(description="Also write an HTML page to look at and listen to.")]
 Refresh = Annotated[bool, Field(description="Do it again even if it is cached.")]
+
+
+class RunnerSettings(BaseModel):
+    """What runs tasks side by side."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    runner: Literal["threads", "dask"] = Field("threads", description="Threads of this machine, or a Dask cluster.")
+    runner_address: Annotated[str | None, Typed("HOST:PORT", "tcp://10.0.0.5:8786")] = Field(
+        None,
+        pattern=r"^(\w+://)?\S+:\d+$",
+        description="Dask scheduler, such as tcp://host:8786; by default one is started.",
+    )
+
+    @model_validator(mode="after")
+    def _addressed_where_there_is_a_scheduler(self) -> Self:
+        if self.runner_address and self.runner != "dask":
+            raise clash("{runner_address} is for dask: set {runner} to dask", "runner_address", "runner")
+        return self
 
 
 class Command(BaseModel):
@@ -92,6 +112,12 @@ class FlowCommand(Cached):
         True,
         description="End a Prefect server that this run starts with the run. Otherwise it stays for 15 idle minutes.",
     )
+
+
+class Batched(FlowCommand, Rendering):
+    """A command whose work is done in batches, each of which is cached."""
+
+    refresh: Refresh = False
 
 
 class Common(FlowCommand, Rendering):

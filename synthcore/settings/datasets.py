@@ -15,12 +15,12 @@ from synthcore.settings.command import (
     FILE,
     AbsolutePath,
     Approximate,
+    Batched,
     Command,
     CommunityDirs,
-    FlowCommand,
     Html,
-    Refresh,
     Rendering,
+    RunnerSettings,
 )
 from synthcore.settings.commandline import Positional
 from synthcore.spec import Note
@@ -65,7 +65,7 @@ class Inspect(Command):
         return self
 
 
-class Compare(FlowCommand, Rendering):
+class Compare(Batched):
     """Say how near the rows of a dataset come to other sounds, and whether the two can be told apart.
 
     Two sounds are as far apart as their log-mel spectra, averaged over quarters of the time: the mean difference, in
@@ -95,7 +95,6 @@ class Compare(FlowCommand, Rendering):
     )
     approximate: Approximate = False
     html: Html = None
-    refresh: Refresh = False
 
 
 class Verify(Rendering):
@@ -145,7 +144,7 @@ class Verify(Rendering):
         return None if self.all else self.rows
 
 
-class ComputeWeights(FlowCommand, Rendering):
+class ComputeWeights(Batched):
     """Measure how much each control moves the sound, and write it into the dataset as weights for a training loss.
 
     In rows drawn from the dataset, each control that can be heard is moved a step both ways, or to other options, and
@@ -164,10 +163,9 @@ class ComputeWeights(FlowCommand, Rendering):
         ge=1,
         description="Rows whose controls are moved, drawn from the dataset; all if it has fewer.",
     )
-    refresh: Refresh = False
 
 
-class Features(FlowCommand, Rendering):
+class Features(Batched):
     """Compute features of each row's sound and keep them in the dataset, where they are read much faster than audio.
 
     Log-mel spectra are librosa's; sketches are what synthcore compare searches by. Both are computed in batches of
@@ -177,13 +175,13 @@ class Features(FlowCommand, Rendering):
 
     command = "features"
     examples = {"log_mel": "--log-mel", "sketch": "--sketch"}
-    groups = {"How log-mel spectra are computed": ("mel",)}
+    groups = {"How log-mel spectra are computed": ("mel",), "Where they are computed": ("run",)}
 
     file: Annotated[AbsolutePath, Positional(), FILE, Field(description="The dataset.")]
     log_mel: bool = Field(False, description="Log-mel spectra, as features/log_mel.")
     sketch: bool = Field(False, description="What synthcore compare searches by, as features/sketch.")
     mel: LogMel = Field(default_factory=LogMel)
-    refresh: Refresh = False
+    run: RunnerSettings = Field(default_factory=RunnerSettings)
 
     @model_validator(mode="after")
     def _settings_are_of_what_is_computed(self) -> Features:

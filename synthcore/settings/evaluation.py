@@ -9,12 +9,12 @@ from pydantic import Field, model_validator
 from synthcore.base.messages import clash, needs
 from synthcore.base.quantities import Count, Typed
 from synthcore.evaluation.choices import Baseline, Choice, Part
-from synthcore.settings.command import FILE, AbsolutePath, FlowCommand, Html, Refresh, Rendering
+from synthcore.settings.command import FILE, AbsolutePath, Batched, Html
 from synthcore.settings.commandline import Positional
 from synthcore.spec import Note
 
 
-class Evaluate(FlowCommand, Rendering):
+class Evaluate(Batched):
     """Say how good answers to the rows of a dataset are: render each as its row is played, and measure both sounds.
 
     ANSWERS is a file that synthcore.Predictions wrote, or a dataset whose rows answer those of the other by their
@@ -53,7 +53,6 @@ class Evaluate(FlowCommand, Rendering):
     seed: Count = Field(0, ge=0, description="With --baseline random: which other rows.")
     renders: Count = Field(100, ge=1, le=1_000_000, description="With --baseline search: candidates to render a row.")
     html: Html = None
-    refresh: Refresh = False
 
     @model_validator(mode="after")
     def _answers_once(self) -> Evaluate:

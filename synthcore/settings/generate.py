@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from synthcore.base.messages import clash
 from synthcore.base.quantities import Count, Seconds, Typed, items
@@ -19,6 +19,7 @@ from synthcore.settings.command import (
     FlowCommand,
     Html,
     Rendering,
+    RunnerSettings,
 )
 from synthcore.settings.commandline import CommandOnly, Hidden
 from synthcore.spec import AcceptanceSpec, DatasetSpec, Digest
@@ -28,10 +29,8 @@ from synthcore.storage import MergeMode
 Step = Literal["clone", "ingest", "render", "merge", "weights", "all"]
 
 
-class RunSettings(BaseModel):
+class RunSettings(RunnerSettings):
     """How a dataset is made; none of this changes a row."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     rows_per_shard: Count = Field(192, ge=1, le=100_000, description="Rows per shard, the unit of work.")
     merge: MergeMode = Field("copy", description="Copy the audio into the output, or only refer to the shards.")
@@ -41,12 +40,6 @@ class RunSettings(BaseModel):
     )
     retries: Count = Field(2, ge=0, le=100, description="How often a failed shard is tried again.")
     overwrite: bool = Field(False, description="Replace an output that has another spec, or more rows.")
-    runner: Literal["threads", "dask"] = Field("threads", description="Threads of this machine, or a Dask cluster.")
-    runner_address: Annotated[str | None, Typed("HOST:PORT", "tcp://10.0.0.5:8786")] = Field(
-        None,
-        pattern=r"^(\w+://)?\S+:\d+$",
-        description="Dask scheduler, such as tcp://host:8786; by default one is started.",
-    )
     distribute: Annotated[str | None, Typed("pool:NAME", "pool:render")] = Field(
         None,
         pattern=r"^pool:[^/%&<>]+$",
@@ -73,8 +66,6 @@ class RunSettings(BaseModel):
 
     @model_validator(mode="after")
     def _rendered_in_one_way(self) -> RunSettings:
-        if self.runner_address and self.runner != "dask":
-            raise clash("{runner_address} is for dask: set {runner} to dask", "runner_address", "runner")
         if self.distribute and self.runner != "threads":
             raise clash("{distribute} leaves the rendering to a work pool: leave out {runner}", "distribute", "runner")
         if self.distribute and self.refreshes("render"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from synthcore.base.quantities import Count, Typed
-from synthcore.settings.command import DIR, FILE, AbsolutePath, FlowCommand, Refresh, Rendering
+from synthcore.settings.command import DIR, FILE, AbsolutePath, Batched
 from synthcore.settings.commandline import Positional
 from synthcore.spec import Note
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # --help does without
     from synthcore.evaluation.matching import Wanted
 
 
-class Match(FlowCommand, Rendering):
+class Match(Batched):
     """Find the patches of a dataset that sound most like a sound, and write them as presets for Vital.
 
     The sound may be any audio file: it is brought to the rows' sample rate and length (resampled, cut, padded with
@@ -40,7 +40,6 @@ class Match(FlowCommand, Rendering):
     note: Annotated[Note | None, Typed("NOTE", "60")] = Field(
         None, description="Only rows of this note, or of the nearest that the dataset has; by default of all."
     )
-    refresh: Refresh = False
 
     @property
     def wanted(self) -> Wanted:

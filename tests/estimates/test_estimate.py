@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from synthcore.analysis.feature_specs import Sketch
 from synthcore.base.errors import SpecError
 from synthcore.base.progress import Progress
 from synthcore.estimates import pace, room
 from synthcore.estimates.estimate import LONG_SECONDS, Estimate, estimate, forecast
+from synthcore.estimates.features import needs_of
 from synthcore.estimates.pace import Meter, Pace
-from synthcore.estimates.work import Work, looked_at
+from synthcore.estimates.work import Paces, Work, looked_at
 from synthcore.flows.cli import main
+from synthcore.pipeline import features
 from synthcore.pipeline.laps import Laps, began
 from synthcore.pipeline.shard import plan_shards
 from synthcore.pipeline.tally import Tally
@@ -197,6 +201,40 @@ def test_weights_take_time_and_other_workers_are_not_known(wish: Any) -> None:
     assert weighed.seconds > plain.seconds  # type: ignore[operator]
     assert any("how fast other workers are isn't known" in note for note in weighed.notes)
     assert "render 100 shards by workers of pool:far" in weighed.steps
+
+
+def test_features_take_time_and_room_beside_a_copy_of_the_output(wish: Any) -> None:
+    paces: Paces = {"synthetic": measured(0.5)}
+    plain = Estimate.of(planned(wish, "-n", 600), paces, {})
+    more = Estimate.of(planned(wish, "-n", 600, "--features", "log-mel,sketch"), paces, {})
+    of_a_row = 2 * 128 * 21 * 2 + 1024 * 4  # channels, bands, frames, half precision; a sketch
+    assert (more.features_bytes, more.features_bytes_computed) == (600 * of_a_row, 600 * of_a_row)
+    assert more.output_bytes == plain.output_bytes
+    assert more.rooms[0].needed - plain.rooms[0].needed == 2 * 600 * of_a_row + more.output_bytes
+    assert more.features_seconds > plain.features_seconds == 0
+    assert more.seconds - plain.seconds == pytest.approx(more.features_seconds, abs=0.1)  # type: ignore[operator]
+    assert "features  8.9 MB in the output; 8.9 MB to be computed in about" in more.to_text()
+    assert "9 MB of features in it" in more.space
+    assert "MB of features" not in plain.space
+
+
+def test_features_that_are_there_take_nothing(wish: Any, tier_1: Any, tmp_path: Path) -> None:
+    path = Path(shutil.copy(tier_1.path, tmp_path / "out.h5"))
+    specs = [Sketch()]
+    made = features.plan(path, specs, tmp_path)
+    for plan in made[0].plans:
+        features.compute(plan, tmp_path)
+    features.store(path, made, tmp_path)
+    there = needs_of(wish("--features", "sketch"), tier_1.spec, 15)
+    assert (there.stored, there.computed, there.seconds) == (15 * 4096, 0, 0)
+    grown = needs_of(wish("--features", "sketch"), tier_1.spec, 25)
+    assert (grown.stored, grown.computed) == (25 * 4096, 10 * 4096)
+    other = tier_1.spec.model_copy(update={"seed": 1})
+    for again in (
+        needs_of(wish("--features", "sketch", "--refresh", "all"), tier_1.spec, 15),
+        needs_of(wish("--features", "sketch"), other, 15),
+    ):
+        assert again.computed == again.stored
 
 
 def test_a_spec_of_which_nothing_is_accepted_is_said_to_give_up(wish: Any) -> None:

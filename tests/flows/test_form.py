@@ -110,6 +110,11 @@ def test_generate_takes_its_parameters_in_the_order_that_callers_know() -> None:
     ]
 
 
+def test_a_commands_own_parameters_come_before_what_commands_share() -> None:
+    names = [*inspect.signature(flow_of("features")).parameters]
+    assert names == ["file", "log_mel", "sketch", "mel", "run", "refresh", "workers", "data_dir"]
+
+
 # -------------------------------------------------------------------------------------------------------- being called
 
 

@@ -53,6 +53,7 @@ DEPLOYMENTS = {
     "discover-wavetables/wavetables-of-this-machine",
     "ingest-presets/ingest-community",
     "compute-weights/weights-of-500-rows",
+    "features/log-mel",
     "compare/compare-community",
     "evaluate/evaluate-oracle",
     "verify/verify-sample",
