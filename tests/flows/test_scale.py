@@ -125,7 +125,8 @@ def local(tmp_path_factory: pytest.TempPathFactory, cli_in: Callable[[Path], Any
 def test_two_processes_of_dask_make_the_dataset_of_one_and_find_it_cached(cli: Any, local: tuple[Path, Any]) -> None:
     first = generate(cli, "--runner", "dask", "--workers", 2, "--features", "sketch")
     assert (first["digest"], first["shards_cached"]) == (local[1]["digest"], 0)
-    (added,) = post(f"{cli.api}/flow_runs/filter", {"flows": {"name": {"any_": ["features"]}}, "limit": 1})
+    newest = {"flows": {"name": {"any_": ["features"]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": 1}
+    (added,) = post(f"{cli.api}/flow_runs/filter", newest)
     assert added["parameters"]["run"] == {"runner": "dask", "runner_address": None}
     again = generate(cli, "--runner", "dask", "--workers", 2)
     assert (again["digest"], again["shards_cached"]) == (first["digest"], SHARDS)
