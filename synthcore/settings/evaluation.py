@@ -47,7 +47,9 @@ class Evaluate(FlowCommand, Rendering):
     )
     baseline: Baseline | None = Field(None, description="What answers instead of a file.")
     train: Annotated[AbsolutePath | None, FILE] = Field(
-        None, description="With --baseline mean or nearest: the dataset whose training split they learn from."
+        None,
+        description="The dataset that was learned from. --baseline mean and nearest learn from its training split; "
+        "presets for a folder of sounds are rendered in its form.",
     )
     seed: Count = Field(0, ge=0, description="With --baseline random: which other rows.")
     html: Html = None
