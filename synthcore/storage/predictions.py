@@ -110,15 +110,12 @@ class Predictions:
         several : bool
             Whether a row may have several answers: then the best of them and their mean are both reported.
         sounds : mapping of str to str, optional
-            The sounds of a folder that are answered instead, from `synthcore.find_sounds`: row i is the i-th of them.
-            The dataset is then the one that was learned from: its classes, tier and form of audio hold.
+            From `synthcore.find_sounds`: row i is the i-th of them. The dataset is the one that was learned from then.
 
         Raises
         ------
-        SpecError
-            The file is there already.
-        DatasetError
-            Sounds are to be answered, and the dataset is a recipe.
+        SpecError, DatasetError
+            The file is there already; or sounds are to be answered, and the dataset is a recipe.
         EngineMismatch
             The dataset was made with another synth than the installed one.
         DiskError

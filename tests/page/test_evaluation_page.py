@@ -17,7 +17,7 @@ from synthcore.evaluation.scoring import plan_scores, read_scores, score_plan
 from synthcore.evaluation.targets import RowTargets
 from synthcore.page.charts import draw_curve
 from synthcore.page.evaluation import EvaluationContent, gather_evaluation, sounds_heard
-from synthcore.page.writing import BEGINNING, _fill_with_script, write_evaluation
+from synthcore.page.writing import BEGINNING, write_evaluation
 from synthcore.storage.dataset import Dataset
 from tests.page.test_page import Read
 
@@ -50,17 +50,17 @@ def test_the_page_plays_rows_beside_their_answers_and_escapes_every_name(
     assert all(address.startswith("data:") for address in read.values("src"))
     assert "By control" not in read.text  # 15 rows are too few for a curve
     curves = [Curve(control=name, values=(0, 1), scores=(0, 2), rows=80) for name in ("cutoff", "volume", "pan")]
-    assert "the one control that varies enough" in shown(content, curves[:1], drawn=1)
-    assert "all 3 controls that vary enough, those that it follows most first" in shown(content, curves, drawn=3)
-    assert "the 2 controls that it follows most, of 3 that vary enough" in shown(content, curves, drawn=2)
+    assert "the one control that varies enough" in shown(content, curves[:1], 1, tmp_path)
+    assert "all 3 controls that vary enough, those that it follows most first" in shown(content, curves, 3, tmp_path)
+    assert "the 2 controls that it follows most, of 3 that vary enough" in shown(content, curves, 2, tmp_path)
 
 
-def shown(content: EvaluationContent, curves: list[Curve], drawn: int) -> str:
+def shown(content: EvaluationContent, curves: list[Curve], drawn: int, folder: Path) -> str:
     """The text of the page with other curves, of which some are drawn."""
     charts = [draw_curve(one.control, one.values, one.scores, "dB", one.rows) for one in curves[:drawn]]
     found = content.found.model_copy(update={"curves": tuple(curves)})
-    text = _fill_with_script("evaluation.html", page=replace(content, found=found, curves=charts), found=found)
-    return " ".join(Read(text).text.split())
+    write_evaluation(replace(content, found=found, curves=charts), folder / "curves.html")
+    return " ".join(Read((folder / "curves.html").read_text()).text.split())
 
 
 def test_a_curve_is_drawn_through_its_points() -> None:
