@@ -49,8 +49,8 @@ class Evaluate(Batched):
     baseline: Baseline | None = Field(None, description="What answers instead of a file.")
     train: Annotated[AbsolutePath | None, FILE] = Field(
         None,
-        description="The dataset that was learned from. --baseline mean, nearest and search learn from its training split; "
-        "presets for a folder of sounds are rendered in its form.",
+        description="The dataset that was learned from. --baseline mean, nearest and search learn from its training "
+        "split; presets for a folder of sounds are rendered in its form.",
     )
     seed: Count = Field(0, ge=0, description="With --baseline random: which other rows.")
     renders: Count = Field(100, ge=1, le=1_000_000, description="With --baseline search: candidates to render a row.")
