@@ -79,7 +79,8 @@ def label_errors(
     weights : ndarray, shape (322,), float32, optional
         The importance of each continuous control: `Dataset.weights().continuous`.
     """
-    continuous, weighted, categorical = _control_errors(target, answer, registry, weights, ({}, target), ())
+    heard = active(target, registry)
+    continuous, weighted, categorical = _control_errors(heard, answer, registry, weights, ({}, target), ())
     routes = route_errors(routes_of(target, registry), routes_of(answer, registry))
     return LabelErrors(continuous, weighted, categorical, *routes)
 
@@ -96,8 +97,8 @@ def label_errors_up_to_equivalences(
     """
     rules = equivalences(registry)
     groups = [names for rule in rules.numbers if (names := rule.free(target)) and names != SLOTS]
-    images = rules.named_images(target)
-    errors = np.array([_control_errors(target, answer, registry, weights, image, groups) for image in images])
+    images, heard = rules.named_images(target), active(target, registry)
+    errors = np.array([_control_errors(heard, answer, registry, weights, image, groups) for image in images])
     continuous, weighted = errors[:, :2].min(axis=0).tolist()
     found = [route_errors(routes_of(target, registry), routes_of(answer, registry))]
     found += [_assigned_routes(image, answer, registry, groups) for _, image in images]
@@ -105,16 +106,16 @@ def label_errors_up_to_equivalences(
 
 
 def _control_errors(
-    target: Patch,
+    heard: NDArray[np.bool_],
     answer: Patch,
     registry: Registry,
     weights: NDArray[np.float32] | None,
     image: tuple[Names, Patch],
     groups: Groups,
 ) -> tuple[float, float, float]:
+    """The errors of an answer, by an image (its new names, its label) of a target of which `heard` is active."""
     names, label = image
-    heard = active(target, registry).astype(np.float64)
-    sides = np.split(heard, [len(registry.continuous)])
+    sides = np.split(heard.astype(np.float64), [len(registry.continuous)])
     columns = [[c.name for c in controls] for controls in (registry.continuous, registry.categorical)]
     of_values, of_options = (columns_moved(side, of, names) for side, of in zip(sides, columns, strict=True))
     values = (columns[0], label.continuous.astype(np.float64), answer.continuous.astype(np.float64))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -91,13 +91,38 @@ def _slots(slots: NDArray[np.float32], names: Names, registry: Registry) -> NDAr
 
 def _places(known: Sequence[str], names: Names) -> NDArray[np.intp]:
     """Where each of some names goes among them."""
-    place_of = _places_of(tuple(known))
-    return np.array([place_of[renamed(name, names)] for name in known])
+    parts = _Parts.of(tuple(known))
+    moved = np.arange(len(parts.heads))
+    for old, new in names.items():
+        if old in parts.heads:
+            moved[parts.heads[old]] = parts.heads[new]
+    places = parts.places[moved[parts.head], parts.tail]
+    if places.min() < 0:
+        raise KeyError(f"not all of {names} have the same controls")
+    return places
 
 
-@lru_cache
-def _places_of(known: tuple[str, ...]) -> Mapping[str, int]:
-    return {name: place for place, name in enumerate(known)}
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Some names in two parts: that of their module or slot, and the rest."""
+
+    heads: Mapping[str, int]  # the number of each first part
+    head: NDArray[np.intp]  # of each name, shape (names,)
+    tail: NDArray[np.intp]
+    places: NDArray[np.intp]  # of the name with both parts, shape (heads, tails); -1 if there is none
+
+    @classmethod
+    @lru_cache
+    def of(cls, known: tuple[str, ...]) -> _Parts:
+        """Take names apart."""
+        heads: dict[str, int] = {}
+        tails: dict[str, int] = {}
+        pairs = [(head_of(name), name[len(head_of(name)) :]) for name in known]
+        head = np.array([heads.setdefault(one, len(heads)) for one, _ in pairs])
+        tail = np.array([tails.setdefault(one, len(tails)) for _, one in pairs])
+        places = np.full((len(heads), len(tails)), -1)
+        places[head, tail] = np.arange(len(known))
+        return cls(heads, head, tail, places)
 
 
 def _moved(values: NDArray[Any], places: NDArray[np.intp]) -> NDArray[Any]:
