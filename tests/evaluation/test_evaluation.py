@@ -16,7 +16,7 @@ from synthcore.base.errors import SpecError
 from synthcore.engine.rendering import Fault
 from synthcore.evaluation import scoring
 from synthcore.evaluation.answers import Answers, Origin
-from synthcore.evaluation.baselines import answers_of, answers_of_nearest, mean_label, plan_nearest
+from synthcore.evaluation.baselines import answers_of, answers_of_nearest, mean_label, plan_nearest, written
 from synthcore.evaluation.choices import Baseline, Choice
 from synthcore.evaluation.curves import POINTS, ROWS, find_curves
 from synthcore.evaluation.metrics import AUDIO_METRICS
@@ -29,9 +29,7 @@ from synthcore.vital.patch import LABELS
 
 
 def choice(against: Path, baseline: Baseline | None = None, answers: Path | None = None, **others: Any) -> Choice:
-    return Choice(
-        against, "all", answers, baseline, others.get("train", against), others.get("seed", 0), others.get("renders", 1)
-    )
+    return Choice(against, "all", answers, baseline, others.get("train", against), others.get("seed", 0))
 
 
 def evaluated(answers: Answers, against: Path, data_dir: Path) -> Evaluation:
@@ -151,6 +149,15 @@ def test_the_mean_is_one_patch_for_every_row(tier_1: Any, train: Path, tmp_path:
     assert patch.categorical.tolist() == counts
     assert answers_of(choice(tier_1.path, "mean", train=train), tmp_path) == answers
     assert answers.origin.patches([0]) == [patch]
+
+
+def test_answers_of_a_baseline_are_written_whole_or_not_at_all(tier_1: Any, tmp_path: Path) -> None:
+    def interrupted() -> Any:
+        raise KeyboardInterrupt
+
+    with Dataset(tier_1.path) as dataset, pytest.raises(KeyboardInterrupt):
+        written(tmp_path / "x.h5", dataset, [0], interrupted)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_the_mean_connects_what_most_rows_do(tier_3: Any) -> None:
