@@ -26,6 +26,7 @@ from synthcore.evaluation.metrics import AUDIO_METRICS
 from synthcore.evaluation.sounds import SoundFolder
 from synthcore.evaluation.targets import Targets, opened
 from synthcore.playback import Sound, render_many
+from synthcore.storage.refs import ResultRef
 from synthcore.vital.controls import installed
 
 #: Raise it when the same answers would get other scores.
@@ -57,18 +58,10 @@ class ScorePlan(BaseModel):
         return f"scores/{self.key[:2]}/{self.key}.npz"
 
 
-class ScoreRef(BaseModel):
+class ScoreRef(ResultRef):
     """Finished scores, or what a search found to be scored."""
 
-    model_config = ConfigDict(frozen=True)
-
     name: Annotated[str, StringConstraints(pattern=r"^scores/[\w-]+/[\w-]+\.npz$")]  # within the data directory
-    checksum: str
-
-    def is_intact(self, data_dir: Path) -> bool:
-        """Whether the file is there, and holds what was written."""
-        path = data_dir / self.name
-        return path.is_file() and file_checksum(path) == self.checksum
 
 
 @dataclass(frozen=True, slots=True)
