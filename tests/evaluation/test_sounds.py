@@ -96,6 +96,7 @@ def test_the_labels_that_sounds_were_made_from_are_exactly_the_best_answers(
     ]
     found = evaluated(answers_to_sounds(asked, sounds, tmp_path, 1), sounds, tmp_path)
     assert (found.rows, found.answered, found.unanswered, found.labels, found.curves) == (2, 2, 0, (), ())
+    assert found.split == "all"
     require_best(found)
     assert found.audio[0].groups.keys() == {"note"}
     assert Evaluation.model_validate_json(found.model_dump_json()) == found
