@@ -112,23 +112,27 @@ def preset_files(folder: Path, sounds: Sequence[str]) -> tuple[dict[str, int], l
     """
     numbers: dict[PurePosixPath, int] = {}
     for number, name in enumerate(sounds):
-        stem = PurePosixPath(name).with_suffix("")
+        stem = _without_ending(name)
         if stem in numbers:
             raise SpecError(f"{sounds[numbers[stem]]} and {name} would have the same presets; rename one: {RULE}")
         numbers[stem] = number
     try:
-        presets = sorted(file for file, _, reason in walk(folder, (ENDING,)) if not reason)
+        presets = sorted(file for file, _, _ in walk(folder, (ENDING,)))  # what can't be opened is refused when read
     except PresetError as error:
         raise SpecError(f"{folder} {error}") from error
     found = {}
     for preset in presets:
-        path = PurePosixPath(preset)
-        answered = numbers.get(path.with_suffix(""), numbers.get(path.parent))
+        answered = numbers.get(_without_ending(preset), numbers.get(PurePosixPath(preset).parent))
         if answered is not None:
             found[preset] = answered
     if not found:
         raise SpecError(f"{folder} has {how_many(len(presets), 'preset')}, none of them named after a sound; {RULE}")
     return found, [preset for preset in presets if preset not in found]
+
+
+def _without_ending(file: str) -> PurePosixPath:
+    path = PurePosixPath(file)
+    return path.parent / path.stem
 
 
 def _predictions(file: Path, folder: Path) -> Predictions:

@@ -132,6 +132,9 @@ def test_presets_answer_the_sound_of_their_name_or_of_their_folder(
     (answers / "b C4" / "3.vital").write_text("{}")
     with pytest.raises(SpecError, match=r"b C4/3.vital can't be read as an answer: "):
         answers_to_sounds(asked, sounds, tmp_path, 1)
+    (answers / "b C4" / "0.vital").symlink_to(tmp_path / "elsewhere.vital")
+    with pytest.raises(SpecError, match=r"b C4/0.vital can't be read as an answer: a link that leads nowhere; nor can"):
+        answers_to_sounds(asked, sounds, tmp_path, 1)
 
 
 def preset(dataset: Dataset, row: int, path: Path) -> str:
