@@ -1,4 +1,4 @@
-"""Answers to the sounds of a folder: predictions that were made for it, or presets called as the sounds are.
+"""Answers to the sounds of a folder: predictions that were made for it, or presets named after them.
 
 Owns in which form answers are rendered, and the rule by which a preset answers a sound.
 """
@@ -167,7 +167,7 @@ def _presets(folder: Path, sounds: SoundFolder, data_dir: Path, workers: int) ->
     files = list(numbers)
     places = tuple(place[read[files[one]].patch] for one in answers.places)
     otherwise = [file for file in files if read[file].otherwise]
-    remarks = [f"left out: {named(others, 'preset')} that no sound is called like"] if others else []
+    remarks = [f"left out: {named(others, 'preset')} named after no sound"] if others else []
     remarks += [f"Vital plays differently: {named(otherwise, 'preset')}"] if otherwise else []
     return answers.model_copy(update={"places": places, "remarks": tuple(remarks)})
 

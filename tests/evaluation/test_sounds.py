@@ -128,7 +128,7 @@ def test_presets_answer_the_sound_of_their_name_or_of_their_folder(
     found = evaluated(given, sounds, tmp_path)
     assert found.to_text().count("3 answers: the best of a sound, and the mean of all of a sound") == 1
     assert {metric.best_answer.mean for metric in found.audio if metric.best_answer.rows} == {0, 1}
-    assert "left out: 1 preset (nobody.vital) that no sound is called like" in found.to_text()
+    assert "left out: 1 preset (nobody.vital) named after no sound" in found.to_text()
     (answers / "b C4" / "3.vital").write_text("{}")
     with pytest.raises(SpecError, match=r"b C4/3.vital can't be read as an answer: "):
         answers_to_sounds(asked, sounds, tmp_path, 1)
