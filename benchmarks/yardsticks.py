@@ -1,7 +1,7 @@
-"""docs/benchmark.md: how good answers are that need no model, and those of the example's, to rows that stay the same.
+"""docs/benchmark.md: how good answers are that need no model, and those of the example's model, on rows that stay.
 
 Run as `python -m benchmarks.yardsticks --folder FOLDER`, with the variable REAL_PRESETS naming a folder of presets that
-people made. Everything is made in the folder, and what is there already is not made again: stopped, it continues. Of
+people made. Everything is made in the folder, and what is there already is not made again: stopped, it continues. From
 the same presets and on the same type of machine, the page is the same digit for digit.
 """
 
@@ -49,20 +49,20 @@ What the metrics and the yardsticks are is said in [how good an answer is](evalu
 the rows, but that of `f0`, which is the median: an octave weighs too much in a mean. In brackets is the 95 % interval
 of the mean. MSS, distance, wMFCC, SOT, f0 and knobs (mean error of the knobs that are heard in the target, of their
 range) are better when lower, the RMS cosine and menus (share of right options) when higher; knobs and menus are taken
-up to equivalences. `mean`, `nearest` and `search` learn from the training split, but for presets that people made: to
-these, from that of tier 3.
+up to equivalences. `mean`, `nearest` and `search` learn from the training split; for presets that people made, from
+that of tier 3.
 
 """
 
 
 @dataclass(frozen=True, slots=True)
 class TestSet:
-    """Rows to be answered: the test split of a dataset, or of another one all rows, which learns nothing from them."""
+    """Rows to be answered: the test split of a dataset; or all its rows, if another one is learned from."""
 
     name: str
     file: str
     flags: tuple[object, ...]  # of `generate`
-    train: str = ""  # the file that is learned from, unless it is the same
+    train: str = ""  # the file that is learned from; empty if it is the same
 
 
 SETS = (

@@ -143,10 +143,10 @@ def _within(table: Any, *names: str) -> Any:
 
 
 def set_defaults() -> None:
-    """Set what our programs want otherwise than Prefect does, unless the user has set it."""
+    """Set what our programs need that isn't Prefect's default, unless the user has set it."""
     os.environ.setdefault("DO_NOT_TRACK", "1")  # no usage statistics
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    # A server whose SQLite is locked by another of its services answers with 500, now and then, and is well again.
+    # Now and then a server answers 500, because another of its services has SQLite locked, and recovers at once.
     os.environ.setdefault("PREFECT_CLIENT_RETRY_EXTRA_CODES", "500")
 
 

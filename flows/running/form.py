@@ -118,7 +118,7 @@ def _names(model: type[Command], first: Sequence[str]) -> list[str]:
     fields = model.model_fields.items()
     names = [n for n, field in fields if not any(isinstance(one, CommandOnly | Hidden) for one in field.metadata)]
     rest = [name for name in names if name not in first]
-    shared = Counter([*Batched.model_fields, *Common.model_fields])  # by more commands: further behind
+    shared = Counter([*Batched.model_fields, *Common.model_fields])  # the more commands share one, the later it comes
     return [*first, *sorted(rest, key=lambda name: shared[name])]
 
 

@@ -33,6 +33,7 @@ from synthcore.engine.rendering import Performance, RenderedRow, RenderFormat
 from synthcore.spec import DatasetSpec
 from synthcore.storage import weights
 from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.refs import ResultRef
 from synthcore.vital import activity
 from synthcore.vital.controls import Control, Registry, installed
 from synthcore.vital.normalize import to_units, to_values
@@ -99,20 +100,12 @@ class ProbeResult(BaseModel):
     bases: tuple[BaseResult, ...]
 
 
-class ProbeRef(BaseModel):
+class ProbeRef(ResultRef):
     """A finished probe."""
 
-    model_config = ConfigDict(frozen=True)
-
     name: Annotated[str, StringConstraints(pattern=r"^[\w-]+(/[\w-]+)*\.json$")]  # within the data directory
-    checksum: str
     renders: int
     synth_cpu_seconds: float
-
-    def is_intact(self, data_dir: Path) -> bool:
-        """Whether the file is there, and holds what was written."""
-        path = data_dir / self.name
-        return path.is_file() and file_checksum(path) == self.checksum
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 
 PROBES = 3  #: enough: what a sound takes depends on its length alone (noise and rows differ by 6 %)
-READ = 180e6  #: bytes of audio that a thread reads and decompresses in a second (187 MB of CPU time in a 2 s row's)
+READ = 180e6  #: bytes of audio that a thread reads and decompresses in a second of CPU time (187 MB of rows of 2 s)
 
 
 class FeatureNeeds(NamedTuple):

@@ -44,15 +44,17 @@ class Origin(BaseModel):
         with Dataset(path) as dataset:
             return [dataset.patch(place) for place in places]
 
-    def hashes(self) -> list[str]:
-        """The hash of the patch of every answer in the file."""
+    def hashes(self, places: Sequence[int]) -> list[str]:
+        """The hashes of the patches of some answers, by their numbers in the file."""
         path = Path(self.file)
         if is_predictions(path):
-            return Predictions(path).patch_hashes
+            hashes = Predictions(path).patch_hashes
+            return [hashes[place] for place in places]
         if digest_of(path):
-            return [preset.patch.hash for preset in _collection(path).presets]
+            presets = _collection(path).presets
+            return [presets[place].patch.hash for place in places]
         with Dataset(path) as dataset:
-            return [name.decode() for name in dataset.column("preset_hash").tolist()]
+            return [name.decode() for name in dataset.column("preset_hash", list(places)).tolist()]
 
     def assets_of(self, patches: Sequence[Patch]) -> Mapping[str, bytes]:
         """What patches play."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from synthcore.analysis.nearness import find_nearest
+from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import DatasetError, SpecError
 from synthcore.base.hashing import content_hash
 from synthcore.evaluation.answers import Answers, Origin, given_answers, rows_of
@@ -195,13 +196,13 @@ def _by_rows(name: str, rows: NDArray[np.intp], file: Path, places: NDArray[np.i
 def _mean(choice: Choice, rows: NDArray[np.intp], training: NDArray[np.intp], data_dir: Path) -> Answers:
     """Answer every row with one patch, the mean of the training split, which is written as predictions."""
     with damage_named(choice.train), Dataset(choice.train) as train:
-        file = data_dir / "scores" / f"mean-{content_hash([train.digest, len(training)])[:16]}.h5"
+        file = data_dir / "scores" / f"mean-{content_hash([train.digest, training.tolist()])[:16]}.h5"
         origin = written(file, train, training[:1], lambda: mean_label(train, training))
     return Answers(name="mean", origin=origin, rows=tuple(rows.tolist()), places=(0,) * len(rows))
 
 
 def written(file: Path, train: Dataset, rows: ArrayLike, label: Callable[[], Mapping[str, NDArray[Any]]]) -> Origin:
-    """Write answers into a file of their own, unless they are there.
+    """Write answers into a file of their own, as a whole, unless it is there.
 
     Parameters
     ----------
@@ -214,9 +215,10 @@ def written(file: Path, train: Dataset, rows: ArrayLike, label: Callable[[], Map
     label : callable
         Gives the parts of `LABELS`, shape (n, ...).
     """
-    if not is_predictions(file) or not len(Predictions(file)):
-        file.unlink(missing_ok=True)
-        Predictions.create(file, train, several=True).append(rows, **label())
+    if not is_predictions(file):
+        with atomic_path(file) as temporary:  # other runs look for the same file, and must find it whole
+            temporary.unlink()  # `create` begins only new files
+            Predictions.create(temporary, train, several=True).append(rows, **label())
     return Origin(file=str(file), assets=str(train.path))
 
 

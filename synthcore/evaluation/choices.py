@@ -29,7 +29,7 @@ class Choice:
     seed : int
         Of the baseline `random`.
     note : int or None
-        By which all sounds of a folder are answered.
+        At which answers to all sounds of a folder are played.
     """
 
     against: Path

@@ -17,7 +17,7 @@ from synthcore.base.counting import how_many
 from synthcore.engine.faults import REASONS
 from synthcore.evaluation import statistics
 from synthcore.evaluation.answers import Answers
-from synthcore.evaluation.choices import Part
+from synthcore.evaluation.choices import ALL, Part
 from synthcore.evaluation.curves import Curve
 from synthcore.evaluation.metrics import AUDIO_METRICS, LABEL_METRICS, Metric
 from synthcore.evaluation.scoring import Scores
@@ -95,8 +95,8 @@ class Evaluation(BaseModel):
 
     answers: str  # a file, or a baseline
     against: str
-    digest: str  # of the dataset against which they are
-    split: str
+    digest: str  # of what is answered
+    split: str  # "all" of a folder of sounds, which has none
     rows: int  # to be answered
     answered: int
     unanswered: int
@@ -211,6 +211,7 @@ def report(answers: Answers, targets: Targets, split: Part, scores: Scores) -> E
         Of these answers.
     """
     rows = np.unique(scores.rows).tolist()
+    sounds = targets if isinstance(targets, SoundFolder) else None
     families, groups = targets.families(rows), targets.groups(rows)
     first = next(iter(AUDIO_METRICS.values()))
     labels = [metric for metric in LABEL_METRICS.values() if metric.name in targets.metrics]
@@ -218,7 +219,7 @@ def report(answers: Answers, targets: Targets, split: Part, scores: Scores) -> E
         answers=answers.name,
         against=targets.path,
         digest=targets.digest,
-        split=split,
+        split=ALL if sounds else split,
         rows=len(rows) + answers.unanswered,
         answered=len(rows),
         unanswered=answers.unanswered,
@@ -229,7 +230,7 @@ def report(answers: Answers, targets: Targets, split: Part, scores: Scores) -> E
         labels=tuple(_summary_of(metric, scores, families, groups) for metric in labels),
         curves=targets.curves(per_row(first, scores)[0], rows),
         examples=_examples(scores, first, targets),
-        sounds=targets if isinstance(targets, SoundFolder) else None,
+        sounds=sounds,
         of_answers=answers.remarks,
     )
 

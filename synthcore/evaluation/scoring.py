@@ -1,74 +1,42 @@
-"""Scoring: answers are rendered as their rows are played, and compared with them; scores lie in the data directory.
-
-The unit of work is a plan: some answers. Its key says by content what is compared, never where it lies.
-"""
+"""Scoring: answers are rendered as their rows are played, and compared with them; scores lie in the data directory."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import StringConstraints
 
 from synthcore.base import progress
 from synthcore.base.atomic import atomic_path
-from synthcore.base.hashing import content_hash, file_checksum
-from synthcore.engine.machine import engine
+from synthcore.base.hashing import file_checksum
 from synthcore.engine.rendering import Fault
 from synthcore.engine.stopping import raise_if_stopped
 from synthcore.evaluation.answers import Answers, Origin
 from synthcore.evaluation.metrics import AUDIO_METRICS
-from synthcore.evaluation.sounds import SoundFolder
-from synthcore.evaluation.targets import Targets, opened
+from synthcore.evaluation.plans import AnswerPlan, surroundings_of
+from synthcore.evaluation.targets import Targets
 from synthcore.playback import Sound, render_many
-from synthcore.vital.controls import installed
+from synthcore.storage.refs import ResultRef
 
 #: Raise it when the same answers would get other scores.
 VERSION = 1
 ANSWERS = 32  #: in a plan: some ten seconds of work
 
 
-class ScorePlan(BaseModel):
-    """Some answers to be scored. Where they are is not part of the key."""
-
-    model_config = ConfigDict(frozen=True)
-
-    index: int
-    key: str  # SHA-256 in hex of what is compared; names the file and the cache entry
-    against: str
-    origin: Origin
-    rows: tuple[int, ...]
-    places: tuple[int, ...]
-    folder: SoundFolder | None = None  # these sounds, if they are not rows of a dataset
-
-    @property
-    def sounds(self) -> int:
-        """How many answers there are."""
-        return len(self.rows)
-
-    @property
-    def name(self) -> str:
-        """Where the scores lie, relative to the data directory."""
-        return f"scores/{self.key[:2]}/{self.key}.npz"
+class ScorePlan(AnswerPlan):
+    """Some answers to be scored."""
 
 
-class ScoreRef(BaseModel):
+class ScoreRef(ResultRef):
     """Finished scores, or what a search found to be scored."""
 
-    model_config = ConfigDict(frozen=True)
-
     name: Annotated[str, StringConstraints(pattern=r"^scores/[\w-]+/[\w-]+\.npz$")]  # within the data directory
-    checksum: str
-
-    def is_intact(self, data_dir: Path) -> bool:
-        """Whether the file is there, and holds what was written."""
-        path = data_dir / self.name
-        return path.is_file() and file_checksum(path) == self.checksum
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +61,9 @@ class Scores:
 
 def plan_scores(answers: Answers, targets: Targets) -> list[ScorePlan]:
     """Plan the scoring of answers to rows of a dataset, or to the sounds of a folder."""
-    hashes, weights = answers.origin.hashes(), targets.weights
-    key_parts = [VERSION, engine().fingerprint, installed().fingerprint, targets.audio.model_dump(mode="json")]
-    key_parts += [sorted(targets.metrics), None if weights is None else weights.tolist()]
-    plans: list[ScorePlan] = []
-    for start in range(0, len(answers.rows), ANSWERS):
-        rows, places = (some[start : start + ANSWERS] for some in (answers.rows, answers.places))
-        content = [
-            [*known, asdict(played), hashes[place]]
-            for known, played, place in zip(targets.content(rows), targets.performances(rows), places, strict=True)
-        ]
-        plans.append(
-            ScorePlan(
-                index=len(plans),
-                key=content_hash(["scores", *key_parts, content]),
-                against=targets.path,
-                origin=answers.origin,
-                rows=rows,
-                places=places,
-                folder=targets.only(rows) if isinstance(targets, SoundFolder) else None,
-            )
-        )
-    return plans
+    weights = targets.weights
+    how = [sorted(targets.metrics), None if weights is None else weights.tolist()]
+    return ScorePlan.cut(answers, targets, ANSWERS, ["scores", VERSION, *surroundings_of(targets), *how])
 
 
 def score_plan(plan: ScorePlan, data_dir: Path) -> ScoreRef:
@@ -123,12 +72,12 @@ def score_plan(plan: ScorePlan, data_dir: Path) -> ScoreRef:
     Raises
     ------
     DatasetError
-        A file is gone or damaged.
+        A file is gone or damaged, or has been replaced since this was planned.
     Accident, Interrupted
         As `render_many`.
     """
-    patches = plan.origin.patches(plan.places)
-    with opened(plan.against, plan.folder) as targets:
+    with plan.opened() as targets:
+        patches = plan.origin.patches(plan.places)
         values: dict[str, list[float]] = {name: [] for name in targets.metrics}
         faults = []
         sounds = play(plan.origin, plan.places, targets, plan.rows)

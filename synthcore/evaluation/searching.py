@@ -1,35 +1,28 @@
-"""The baseline `search`: the training row that is nearest to a row, brought nearer by rendering, so many renders a row.
-
-The unit of work is a plan: some rows, each with where its search starts. Its key says by content what is searched.
-"""
+"""The baseline `search`: the training row that is nearest to a row, brought nearer by so many renders."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from synthcore.analysis.distances import distance
 from synthcore.base import progress
 from synthcore.base.atomic import atomic_path
 from synthcore.base.hashing import content_hash, file_checksum
-from synthcore.engine.machine import engine
 from synthcore.engine.rendering import Fault
 from synthcore.engine.stopping import raise_if_stopped
 from synthcore.evaluation.answers import Answers, Origin
 from synthcore.evaluation.baselines import written
+from synthcore.evaluation.plans import AnswerPlan, surroundings_of
 from synthcore.evaluation.scoring import ScoreRef
 from synthcore.evaluation.search import Budget, Played, search
-from synthcore.evaluation.sounds import SoundFolder
-from synthcore.evaluation.targets import Targets, opened
+from synthcore.evaluation.targets import Targets
 from synthcore.playback import render_many
 from synthcore.storage.dataset import Dataset, damage_named
-from synthcore.vital.controls import installed
 from synthcore.vital.patch import LABELS
 
 #: Raise it when the same rows would get other patches.
@@ -37,55 +30,16 @@ VERSION = 1
 ROWS = 4  #: in a plan: a minute of work at 100 renders a row
 
 
-class SearchPlan(BaseModel):
-    """Some rows to be searched. Where they are is not part of the key."""
+class SearchPlan(AnswerPlan):
+    """Some rows to be searched, each from an answer on."""
 
-    model_config = ConfigDict(frozen=True)
-
-    index: int
-    key: str  # SHA-256 in hex of what is searched; names the file and the cache entry
-    against: str
-    origin: Origin
-    rows: tuple[int, ...]
-    starts: tuple[int, ...]  # where each search begins, by its number in the origin
     renders: int  # of candidates, for each row
-    folder: SoundFolder | None = None  # these sounds, if they are not rows of a dataset
-
-    @property
-    def sounds(self) -> int:
-        """How many rows there are."""
-        return len(self.rows)
-
-    @property
-    def name(self) -> str:
-        """Where what was found lies, relative to the data directory."""
-        return f"scores/{self.key[:2]}/{self.key}.npz"
 
 
 def plan_searches(nearest: Answers, targets: Targets, renders: int) -> list[SearchPlan]:
     """Plan a search, of so many renders, for each row or sound that `nearest` answers; it begins at the answer."""
-    hashes = nearest.origin.hashes()
-    shared = [VERSION, renders, engine().fingerprint, installed().fingerprint, targets.audio.model_dump(mode="json")]
-    plans: list[SearchPlan] = []
-    for start in range(0, len(nearest.rows), ROWS):
-        rows, starts = (some[start : start + ROWS] for some in (nearest.rows, nearest.places))
-        content = [
-            [*known, asdict(played), hashes[place]]
-            for known, played, place in zip(targets.content(rows), targets.performances(rows), starts, strict=True)
-        ]
-        plans.append(
-            SearchPlan(
-                index=len(plans),
-                key=content_hash(["search", *shared, content]),
-                against=targets.path,
-                origin=nearest.origin,
-                rows=rows,
-                starts=starts,
-                renders=renders,
-                folder=targets.only(rows) if isinstance(targets, SoundFolder) else None,
-            )
-        )
-    return plans
+    key_parts = ["search", VERSION, renders, *surroundings_of(targets)]
+    return SearchPlan.cut(nearest, targets, ROWS, key_parts, renders=renders)
 
 
 def search_plan(plan: SearchPlan, data_dir: Path) -> ScoreRef:
@@ -96,13 +50,13 @@ def search_plan(plan: SearchPlan, data_dir: Path) -> ScoreRef:
     SynthcoreError
         The library for it is missing.
     DatasetError
-        A file is gone or damaged.
+        A file is gone or damaged, or has been replaced since this was planned.
     Accident, Interrupted
         As `render_many`.
     """
     found = []
-    with opened(plan.against, plan.folder) as targets:
-        for row, start in zip(plan.rows, plan.starts, strict=True):
+    with plan.opened() as targets:
+        for row, start in zip(plan.rows, plan.places, strict=True):
             raise_if_stopped()
             found.append(_nearer(plan.origin, start, targets, row, plan.renders))
             progress.publish(progress.Progress(1, None))
@@ -134,7 +88,7 @@ def answers_of_searches(nearest: Answers, plans: Sequence[SearchPlan], data_dir:
 
 def _label(train: Dataset, plans: Sequence[SearchPlan], data_dir: Path) -> dict[str, NDArray[Any]]:
     """What was found, as the parts of a label: all but continuous controls are as in the row where a search began."""
-    label = {name: train.column(name, [start for plan in plans for start in plan.starts]) for name in LABELS}
+    label = {name: train.column(name, [place for plan in plans for place in plan.places]) for name in LABELS}
     return label | {"continuous": np.concatenate([_found(plan, data_dir) for plan in plans])}
 
 

@@ -1,4 +1,4 @@
-"""Answers to the sounds of a folder: predictions that were made for it, or presets called as the sounds are.
+"""Answers to the sounds of a folder: predictions that were made for it, or presets named after them.
 
 Owns in which form answers are rendered, and the rule by which a preset answers a sound.
 """
@@ -112,23 +112,27 @@ def preset_files(folder: Path, sounds: Sequence[str]) -> tuple[dict[str, int], l
     """
     numbers: dict[PurePosixPath, int] = {}
     for number, name in enumerate(sounds):
-        stem = PurePosixPath(name).with_suffix("")
+        stem = _without_ending(name)
         if stem in numbers:
             raise SpecError(f"{sounds[numbers[stem]]} and {name} would have the same presets; rename one: {RULE}")
         numbers[stem] = number
     try:
-        presets = sorted(file for file, _, reason in walk(folder, (ENDING,)) if not reason)
+        presets = sorted(file for file, _, _ in walk(folder, (ENDING,)))  # what can't be opened is refused when read
     except PresetError as error:
         raise SpecError(f"{folder} {error}") from error
     found = {}
     for preset in presets:
-        path = PurePosixPath(preset)
-        answered = numbers.get(path.with_suffix(""), numbers.get(path.parent))
+        answered = numbers.get(_without_ending(preset), numbers.get(PurePosixPath(preset).parent))
         if answered is not None:
             found[preset] = answered
     if not found:
         raise SpecError(f"{folder} has {how_many(len(presets), 'preset')}, none of them named after a sound; {RULE}")
     return found, [preset for preset in presets if preset not in found]
+
+
+def _without_ending(file: str) -> PurePosixPath:
+    path = PurePosixPath(file)
+    return path.parent / path.stem
 
 
 def _predictions(file: Path, folder: Path) -> Predictions:
@@ -163,7 +167,7 @@ def _presets(folder: Path, sounds: SoundFolder, data_dir: Path, workers: int) ->
     files = list(numbers)
     places = tuple(place[read[files[one]].patch] for one in answers.places)
     otherwise = [file for file in files if read[file].otherwise]
-    remarks = [f"left out: {named(others, 'preset')} that no sound is called like"] if others else []
+    remarks = [f"left out: {named(others, 'preset')} named after no sound"] if others else []
     remarks += [f"Vital plays differently: {named(otherwise, 'preset')}"] if otherwise else []
     return answers.model_copy(update={"places": places, "remarks": tuple(remarks)})
 

@@ -10,7 +10,7 @@ from synthcore.evaluation.sounds import NO_PITCH_NOTE, SoundFolder, TargetSound
 NAMED = 3  #: of many sounds, that are named
 NOTES = {
     "name": "note in the file's name",
-    "--note": "note by --note",
+    "--note": "note given by --note",
     "pitch": "note estimated from the pitch",
     "no pitch": f"no note in the name and no pitch, so played at note {NO_PITCH_NOTE}",
 }

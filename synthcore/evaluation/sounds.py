@@ -1,7 +1,7 @@
 """Sounds: the audio files of a folder that are answered in place of a dataset's rows. They have no labels.
 
-Owns which files these are, in which order, and by which note each is answered. Each file that can't be used is named
-with its reason; what the others took to be compared is said as well.
+Owns which files these are, in which order, and at which note answers to each are played. Each file that can't be used
+is named with its reason; what the others took to be compared is said as well.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from synthcore.vital.patch import Patch
 
 NoteSource = Literal["name", "--note", "pitch", "no pitch"]
 HIGHEST_NOTE = 127
-NO_PITCH_NOTE = 60  #: by which a sound without a pitch, such as a drum, is answered
+NO_PITCH_NOTE = 60  #: at which answers to a sound without a pitch, such as a drum, are played
 #: A note in a file's name: C4, F#3, Bb2 between other signs than letters and digits; note60, midi_60; or number and
 #: velocity at the end, as in NSynth: bass_synthetic_033-050-100.
 _NAMED = re.compile(r"(?<![A-Za-z0-9#])([A-G][#b]?-?\d)(?![A-Za-z0-9#])")
@@ -53,7 +53,7 @@ class TargetSound(BaseModel):
     number: int  # in the folder, from 0: what predictions call its row
     file: str  # its path within the folder
     checksum: str  # of its bytes
-    note: int  # MIDI, by which it is answered
+    note: int  # MIDI, at which its answers are played
     note_from: NoteSource
     changes: tuple[str, ...]  # what it took to be compared: "resampled", "cut" and so on
 
@@ -137,7 +137,7 @@ class SoundFolder(BaseModel):
         return np.array([self._by_number[number].file.encode("utf-8", "replace") for number in numbers], np.bytes_)
 
     def groups(self, numbers: Sequence[int]) -> dict[str, dict[str, NDArray[np.bool_]]]:
-        """Which sounds are answered by which note."""
+        """Which sounds have their answers played at which note."""
         return {"note": group_by(np.array([self._by_number[number].note for number in numbers]))}
 
     def curves(self, _scores: NDArray[np.float64], _numbers: Sequence[int]) -> tuple[Curve, ...]:
@@ -180,7 +180,7 @@ def find_sounds(folder: str | Path) -> dict[str, str]:
 
 
 def survey(folder: Path, audio: AudioSpec, given_note: int | None, workers: int) -> SoundFolder:
-    """Read each sound of a folder, and say by which note it is answered. Reports each to `synthcore.base.progress`.
+    """Read each sound of a folder, and say at which note to answer it. Reports each to `synthcore.base.progress`.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def survey(folder: Path, audio: AudioSpec, given_note: int | None, workers: int)
     audio : AudioSpec
         What the sounds are brought to.
     given_note : int or None
-        By which all are answered; otherwise the note is in the file's name, or estimated.
+        At which all are answered; otherwise the note is in the file's name, or estimated.
     workers : int
         Sounds that are read at a time.
 
@@ -258,7 +258,7 @@ def note_of(sound: NDArray[np.float32], sample_rate: int) -> int | None:
 def _examine(
     folder: Path, file: str, audio: AudioSpec, given_note: int | None
 ) -> tuple[int, NoteSource, tuple[str, ...]] | str:
-    """Say by which note a sound is answered, and what it took to be compared; or why it can't be used."""
+    """Say at which note to answer a sound, and what it took to be compared; or why it can't be used."""
     form = _form_of(audio)
     try:
         heard, changes = form.read(folder / file)

@@ -251,6 +251,7 @@ def _measured(data_dir: Path, records: Records) -> Iterator[Entry]:
         ("sketches", "[0-9a-f]*.npz", records.sketches),
         ("features", "[0-9a-f]*.npy", records.features),
         ("scores", "[0-9a-f]*.npz", records.scores),
+        ("scores", "*.h5", frozenset()),  # answers of baselines, which are soon written again
     )
     for kind, name, known in kinds:
         for path in sorted((data_dir / kind).rglob(name)):

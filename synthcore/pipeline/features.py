@@ -27,6 +27,7 @@ from synthcore.engine.stopping import raise_if_stopped
 from synthcore.storage import features as file_format
 from synthcore.storage.dataset import Dataset, damage_named
 from synthcore.storage.features import NewFeature
+from synthcore.storage.refs import ResultRef
 
 ROWS = 256  #: in a plan: some seconds of work
 READ = 32  #: rows whose audio is in memory at a time
@@ -56,18 +57,10 @@ class FeaturePlan(BaseModel):
         return self.stop - self.start
 
 
-class FeatureRef(BaseModel):
+class FeatureRef(ResultRef):
     """Finished values of a plan."""
 
-    model_config = ConfigDict(frozen=True)
-
     name: Annotated[str, StringConstraints(pattern=rf"^{FOLDER}/[0-9a-f]{{2}}/[0-9a-f]{{64}}\.npy$")]
-    checksum: str
-
-    def is_intact(self, data_dir: Path) -> bool:
-        """Whether the file is there, and holds what was written."""
-        path = data_dir / self.name
-        return path.is_file() and file_checksum(path) == self.checksum
 
 
 class FeaturesResult(BaseModel):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import StringConstraints
 
 from synthcore.analysis.audio import SPANS, sketch
 from synthcore.analysis.distances import RESOLUTIONS
@@ -20,22 +20,15 @@ from synthcore.base.errors import SynthcoreError
 from synthcore.base.hashing import file_checksum
 from synthcore.engine.stopping import raise_if_stopped
 from synthcore.pipeline.sounds import NamedSound, SketchPlan, find
+from synthcore.storage.refs import ResultRef
 
 LEVELS = 2 * RESOLUTIONS[0][1] * SPANS  #: numbers in a sketch
 
 
-class SketchRef(BaseModel):
+class SketchRef(ResultRef):
     """Finished sketches."""
 
-    model_config = ConfigDict(frozen=True)
-
     name: Annotated[str, StringConstraints(pattern=r"^[\w-]+(/[\w-]+)*\.npz$")]  # within the data directory
-    checksum: str
-
-    def is_intact(self, data_dir: Path) -> bool:
-        """Whether the file is there, and holds what was written."""
-        path = data_dir / self.name
-        return path.is_file() and file_checksum(path) == self.checksum
 
 
 def sketch_plan(plan: SketchPlan, data_dir: Path) -> SketchRef:

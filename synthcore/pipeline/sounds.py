@@ -122,10 +122,12 @@ class RowPlan(SketchPlan):
         Raises
         ------
         DatasetError
-            The file is gone or damaged.
+            The file is gone or damaged, or has been replaced since this was planned.
         """
         chosen = self.rows if places is None else [self.rows[place] for place in places]
         with damage_named(Path(self.file)), Dataset(self.file) as dataset:
+            if max(self.rows) >= len(dataset) or _key_of(dataset, self.form, self.rows) != self.key:
+                raise DatasetError(f"{self.file} has been replaced meanwhile; run the same command again")
             rate = dataset.spec.audio.sample_rate
             for start in range(0, len(chosen), READ):
                 rows = chosen[start : start + READ]
@@ -287,19 +289,15 @@ def row_plans(dataset: Dataset, form: Form, chosen: NDArray[np.intp]) -> list[Ro
     """Plan the sketching of some rows of a dataset, by their numbers in rising order."""
     plans: list[RowPlan] = []
     for start in range(0, len(chosen), ROWS):
-        rows = chosen[start : start + ROWS]
-        content = [dataset.column(name, rows).tolist() for name in ("audio_sha256", "preset_hash")]
-        key_parts = [VERSION, form.model_dump(), dataset.spec.audio.sample_rate, *_texts(content)]
-        plans.append(
-            RowPlan(
-                index=len(plans),
-                key=content_hash(["rows", *key_parts]),
-                form=form,
-                file=str(dataset.path),
-                rows=tuple(rows.tolist()),
-            )
-        )
+        rows = tuple(chosen[start : start + ROWS].tolist())
+        key = _key_of(dataset, form, rows)
+        plans.append(RowPlan(index=len(plans), key=key, form=form, file=str(dataset.path), rows=rows))
     return plans
+
+
+def _key_of(dataset: Dataset, form: Form, rows: Sequence[int]) -> str:
+    content = [dataset.column(name, list(rows)).tolist() for name in ("audio_sha256", "preset_hash")]
+    return content_hash(["rows", VERSION, form.model_dump(), dataset.spec.audio.sample_rate, *_texts(content)])
 
 
 def plan_patches(

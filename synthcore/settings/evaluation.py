@@ -24,8 +24,8 @@ class Evaluate(Batched):
     --against a folder of sounds (WAV, FLAC: recordings, other synths) has no labels, so audio alone is measured.
     ANSWERS is then a file of predictions that was made for these sounds, or a folder of presets: x.vital, or all that
     is in x/, answers x.wav. Sounds are resampled, cut or padded to the form of --train (by default 44.1 kHz, 2 s), or
-    of the dataset that the predictions are from. Each is answered by the note in its name (C4, note60), or else by an
-    estimate of its pitch. The result says all of that.
+    of the dataset that the predictions are from. Answers are played at the note in the sound's name (C4, note60), or
+    else at an estimate of its pitch. The result says all of that.
 
     A baseline takes the place of ANSWERS, so that every table has a floor and a ceiling: oracle, each row's own label;
     mean, the mean patch of a training split; random, another row's patch; nearest, the training row whose sketch (see
@@ -44,13 +44,13 @@ class Evaluate(Batched):
     )
     split: Part = Field("test", description="Which of the dataset's rows.")
     note: Annotated[Note | None, Typed("NOTE", "60")] = Field(
-        None, description="By which note all sounds of a folder are answered."
+        None, description="At which note answers to a folder of sounds are played; by default each at its sound's own."
     )
     baseline: Baseline | None = Field(None, description="What answers instead of a file.")
     train: Annotated[AbsolutePath | None, FILE] = Field(
         None,
-        description="The dataset that was learned from. --baseline mean, nearest and search learn from its training "
-        "split; presets for a folder of sounds are rendered in its form.",
+        description="With --baseline mean, nearest or search: the dataset whose training split they learn from. "
+        "With presets: the dataset as whose rows they are played.",
     )
     seed: Count = Field(0, ge=0, description="With --baseline random: which other rows.")
     renders: Count = Field(100, ge=1, le=1_000_000, description="With --baseline search: candidates to render a row.")

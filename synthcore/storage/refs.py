@@ -17,6 +17,20 @@ from synthcore.storage import schema
 from synthcore.storage.opening import open_file
 
 
+class ResultRef(BaseModel):
+    """A finished file of the data directory that holds what a task computed. Of what, the subclasses say."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str  # relative to the data directory
+    checksum: str  # of the file's bytes
+
+    def is_intact(self, data_dir: Path) -> bool:
+        """Whether the file is there, and holds what was written."""
+        path = data_dir / self.name
+        return path.is_file() and file_checksum(path) == self.checksum
+
+
 class ShardRef(BaseModel):
     """A finished shard: enough to find it, to know that it is whole, and to report on it."""
 

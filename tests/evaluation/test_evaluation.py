@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ import pytest
 
 from synthcore import Dataset, Patch, Predictions, playback
 from synthcore.analysis.distances import distance
-from synthcore.base.errors import SpecError
+from synthcore.base.errors import DatasetError, SpecError
 from synthcore.engine.rendering import Fault
 from synthcore.evaluation import scoring
 from synthcore.evaluation.answers import Answers, Origin
-from synthcore.evaluation.baselines import answers_of, answers_of_nearest, mean_label, plan_nearest
+from synthcore.evaluation.baselines import answers_of, answers_of_nearest, mean_label, plan_nearest, written
 from synthcore.evaluation.choices import Baseline, Choice
 from synthcore.evaluation.curves import POINTS, ROWS, find_curves
 from synthcore.evaluation.metrics import AUDIO_METRICS
@@ -24,14 +25,14 @@ from synthcore.evaluation.report import Evaluation, per_row, report
 from synthcore.evaluation.scoring import Scores, plan_scores, read_scores, score_plan
 from synthcore.evaluation.searching import answers_of_searches, plan_searches, search_plan
 from synthcore.evaluation.targets import RowTargets
+from synthcore.pipeline.forms import Form
 from synthcore.pipeline.sketching import sketch_plan
+from synthcore.pipeline.sounds import row_plans
 from synthcore.vital.patch import LABELS
 
 
 def choice(against: Path, baseline: Baseline | None = None, answers: Path | None = None, **others: Any) -> Choice:
-    return Choice(
-        against, "all", answers, baseline, others.get("train", against), others.get("seed", 0), others.get("renders", 1)
-    )
+    return Choice(against, "all", answers, baseline, others.get("train", against), others.get("seed", 0))
 
 
 def evaluated(answers: Answers, against: Path, data_dir: Path) -> Evaluation:
@@ -90,6 +91,22 @@ def test_a_plan_is_known_by_what_is_compared(tier_1: Any, forge: Any, tmp_path: 
     assert keys(forge(tier_1), "oracle") == own
     assert keys(tier_1.path, "random") == keys(tier_1.path, "random") != own
     assert keys(tier_1.path, "random", seed=1) != keys(tier_1.path, "random")
+
+
+def test_a_dataset_that_is_replaced_meanwhile_is_not_taken_for_the_one_that_was_planned(
+    tier_1: Any, tier_3: Any, tmp_path: Path
+) -> None:
+    path = Path(shutil.copy(tier_1.path, tmp_path / "x.h5"))
+    answers = answers_of(choice(path, "oracle"), tmp_path)
+    with Dataset(path) as dataset:
+        (scores,) = plan_scores(answers, RowTargets(dataset))
+        searches = plan_searches(answers, RowTargets(dataset), 1)[0]
+        (sketches,) = row_plans(dataset, Form.of(dataset), np.arange(len(dataset)))
+    shutil.copy(tier_3.path, path)
+    tasks: list[tuple[Any, Any]] = [(score_plan, scores), (search_plan, searches), (sketch_plan, sketches)]
+    for doing, plan in tasks:
+        with pytest.raises(DatasetError, match=r"x.h5 has been replaced meanwhile; run the same command again"):
+            doing(plan, tmp_path)
 
 
 def test_a_random_answer_is_another_rows_patch(tier_1: Any, tmp_path: Path) -> None:
@@ -151,6 +168,15 @@ def test_the_mean_is_one_patch_for_every_row(tier_1: Any, train: Path, tmp_path:
     assert patch.categorical.tolist() == counts
     assert answers_of(choice(tier_1.path, "mean", train=train), tmp_path) == answers
     assert answers.origin.patches([0]) == [patch]
+
+
+def test_answers_of_a_baseline_are_written_whole_or_not_at_all(tier_1: Any, tmp_path: Path) -> None:
+    def interrupted() -> Any:
+        raise KeyboardInterrupt
+
+    with Dataset(tier_1.path) as dataset, pytest.raises(KeyboardInterrupt):
+        written(tmp_path / "x.h5", dataset, [0], interrupted)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_the_mean_connects_what_most_rows_do(tier_3: Any) -> None:

@@ -96,6 +96,7 @@ def test_the_labels_that_sounds_were_made_from_are_exactly_the_best_answers(
     ]
     found = evaluated(answers_to_sounds(asked, sounds, tmp_path, 1), sounds, tmp_path)
     assert (found.rows, found.answered, found.unanswered, found.labels, found.curves) == (2, 2, 0, (), ())
+    assert found.split == "all"
     require_best(found)
     assert found.audio[0].groups.keys() == {"note"}
     assert Evaluation.model_validate_json(found.model_dump_json()) == found
@@ -127,9 +128,12 @@ def test_presets_answer_the_sound_of_their_name_or_of_their_folder(
     found = evaluated(given, sounds, tmp_path)
     assert found.to_text().count("3 answers: the best of a sound, and the mean of all of a sound") == 1
     assert {metric.best_answer.mean for metric in found.audio if metric.best_answer.rows} == {0, 1}
-    assert "left out: 1 preset (nobody.vital) that no sound is called like" in found.to_text()
+    assert "left out: 1 preset (nobody.vital) named after no sound" in found.to_text()
     (answers / "b C4" / "3.vital").write_text("{}")
     with pytest.raises(SpecError, match=r"b C4/3.vital can't be read as an answer: "):
+        answers_to_sounds(asked, sounds, tmp_path, 1)
+    (answers / "b C4" / "0.vital").symlink_to(tmp_path / "elsewhere.vital")
+    with pytest.raises(SpecError, match=r"b C4/0.vital can't be read as an answer: a link that leads nowhere; nor can"):
         answers_to_sounds(asked, sounds, tmp_path, 1)
 
 
