@@ -120,6 +120,7 @@ def test_the_public_names_are_these():
         "download_presets",
         "evaluate",
         "features",
+        "find_sounds",
         "fit_priors",
         "generate",
         "ingest_presets",

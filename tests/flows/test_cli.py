@@ -15,6 +15,7 @@ import pytest
 from pydantic import PlainSerializer, TypeAdapter
 
 from synthcore.flows.cli import COMMANDS, main
+from synthcore.flows.running import environment
 from synthcore.flows.running.environment import is_healthy
 from synthcore.settings.generate import Generate
 from tests.conftest import place_of
@@ -23,6 +24,7 @@ from tests.conftest import place_of
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(environment, "_chosen", "")  # another test of this process may have chosen a server
     return tmp_path
 
 

@@ -127,5 +127,5 @@ def test_the_claim_is_the_one_that_pods_ask_for() -> None:
 def test_a_name_alone_says_what_a_deployment_does(deployment: dict[str, Any]) -> None:
     """Lists of Prefect's UI show little else, so it has a verb or a thing besides how much, when or where."""
     words = {"tier1", "tier2", "tier3", "grow", "download", "wavetables", "ingest", "weights"}
-    words |= {"verify", "inspect", "compare", "evaluate"}
+    words |= {"verify", "inspect", "compare", "evaluate", "features"}
     assert {*deployment["name"].split("-")} & (words | {"shards"})

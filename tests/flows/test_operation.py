@@ -53,7 +53,7 @@ DEPLOYMENTS = {
     "discover-wavetables/wavetables-of-this-machine",
     "ingest-presets/ingest-community",
     "compute-weights/weights-of-500-rows",
-    "features/log-mel",
+    "features/log-mel-features",
     "compare/compare-community",
     "evaluate/evaluate-oracle",
     "verify/verify-sample",

@@ -138,6 +138,7 @@ def test_the_server_that_someone_has_named_is_used(
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.delenv("PREFECT_PROFILE", raising=False)
+    monkeypatch.setattr(environment, "_chosen", "")  # another test of this process may have chosen a server
     assert environment.named_api() == (None, "")
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text(text)
