@@ -79,22 +79,25 @@ SETS = (
 
 
 def main() -> int:
-    """Measure all sets, and write the page."""
+    """Measure the sets, write down each as soon as it is measured, and the page of all that were."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.yardsticks", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="for the datasets and what is computed of them")
-    parser.add_argument("--only", choices=[one.name for one in SETS], help="measure one set alone, and write no page")
+    parser.add_argument("--only", choices=[one.name for one in SETS], help="measure one set alone")
     given = parser.parse_args()
     presets = os.environ.get("REAL_PRESETS")
     if not presets and given.only in (None, SETS[-1].name):
         parser.error("REAL_PRESETS must name a folder of presets that people made")
-    wanted = [one for one in SETS if given.only in (None, one.name)]
-    found = [measure(one, given.folder.absolute(), presets) for one in wanted]
-    if given.only:
-        print(table_of(found[0]))
-        return 0
-    write_result("yardsticks", {"machine": describe_machine(), "sets": found})
-    PAGE.write_text(text(read_result("yardsticks")))
+    for one in SETS:
+        if given.only in (None, one.name):
+            save(measure(one, given.folder.absolute(), presets))
     return 0
+
+
+def save(found: dict[str, Any]) -> None:
+    """Write down a set, in place of what was known of it, and the page."""
+    known = {one["name"]: one for one in (*(read_result("yardsticks") or ()), found)}
+    write_result("yardsticks", [known[one.name] for one in SETS if one.name in known])
+    PAGE.write_text(text(read_result("yardsticks")))
 
 
 def measure(one: TestSet, folder: Path, presets: str | None) -> dict[str, Any]:
@@ -116,6 +119,7 @@ def measure(one: TestSet, folder: Path, presets: str | None) -> dict[str, Any]:
     reports = {name: synthcore("evaluate", *which, *asked).report for name, which in answers.items()}
     return {
         "name": one.name,
+        "machine": describe_machine(),
         "digest": made["digest"],
         "rows": reports["oracle"]["rows"],
         "flags": [*map(str, one.flags), "-o", one.file],
@@ -137,17 +141,17 @@ def figures(report: dict[str, Any]) -> dict[str, Any]:
     return {name: {key: metrics[name][key] for key in ("median", "mean", "interval")} for name in SHOWN}
 
 
-def text(result: dict[str, Any]) -> str:
+def text(sets: list[dict[str, Any]]) -> str:
     """The whole page."""
-    parts = [PREFACE, f"Measured on {result['machine']}.\n"]
-    for one in result["sets"]:
+    parts = [PREFACE]
+    for one in sets:
         parts += [
-            f"\n## {one['name'].capitalize()}\n\n",
+            f"## {one['name'].capitalize()}\n\n",
             f"```bash\nsynthcore generate {' '.join(one['flags'])}\n```\n\n",
-            f"{one['rows']} rows of the dataset with the digest `{one['digest']}`.\n\n",
-            table_of(one),
+            f"{one['rows']} rows of the dataset with the digest `{one['digest']}`, measured on {one['machine']}.\n\n",
+            f"{table_of(one)}\n",
         ]
-    return "".join(parts)
+    return "".join(parts).rstrip("\n") + "\n"
 
 
 def table_of(one: dict[str, Any]) -> str:
