@@ -39,7 +39,7 @@ SHOWN = {
 }
 PREFACE = """# Benchmark
 
-Written by `python -m benchmarks.yardsticks`; do not edit. How far answers are from the rows of four test sets: answers
+Written by `python -m benchmarks.yardsticks`; do not edit. How far answers are from the rows of test sets: answers
 that need no model, as yardsticks, and those of [the example's model](training.md#a-baseline). Each set is the test
 split of a dataset, which is named by its digest: the command above the table makes the same rows again, bit for bit.
 So a model that was trained on the training split can be held against the same yardsticks:
