@@ -107,11 +107,13 @@ export RUN_UV
 
 # uv takes a sixth of pip's time, and is in the lock itself. Where it can't do it, pip does; make setup INSTALLER=pip
 # begins with pip. --no-deps: the lock is complete, nothing is left to resolve. --only-binary: a missing wheel should fail
-# here and by its name, not in a compiler that isn't there. Bytecode: else each first import makes it.
+# here and by its name, not in a compiler that isn't there. What exists as source alone, all of it Python, is named:
+# jsonpath-rw, of mlcroissant. Bytecode: else each first import makes it.
 INSTALLER := uv
+SOURCE_ONLY := jsonpath-rw
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 UV := $(BIN)/python -c "$$RUN_UV" pip install --quiet --python $(BIN)/python --no-deps
-FROM_LOCK := --only-binary :all: --require-hashes -r
+FROM_LOCK := --only-binary :all: $(SOURCE_ONLY:%=--no-binary %) --require-hashes -r
 LOCK_pip := $(PIP) $(FROM_LOCK) requirements.lock
 LOCK_uv := { sed -n '/^uv==/,/[^\\]$$/p' requirements.lock | $(PIP) $(FROM_LOCK) /dev/stdin \
 	&& $(UV) --compile-bytecode $(FROM_LOCK) requirements.lock; } \
@@ -202,7 +204,8 @@ lock:
 	"$$guest/bin/python" -m pip install --quiet --disable-pip-version-check uv; \
 	"$$guest/bin/python" -c "$$BUILD_REQUIREMENTS" > "$$guest/build.in"; \
 	"$$guest/bin/uv" pip compile --quiet --no-config --universal --python-version 3.$(OLDEST) --fork-strategy fewest \
-		--generate-hashes --no-strip-extras --custom-compile-command 'make lock' --extra dev --extra dask --extra evaluate --extra match $(FLAGS) \
+		--generate-hashes --no-strip-extras --custom-compile-command 'make lock' --extra dev --extra dask --extra evaluate --extra match \
+		--extra publish --extra remote --extra docs $(FLAGS) \
 		--output-file requirements.lock pyproject.toml - < "$$guest/build.in"; \
 	if grep -n '://' requirements.lock; then echo 'make: the lock names an address.' >&2; exit 1; fi
 
