@@ -90,8 +90,10 @@ setup: $(READY)
 
 # Runs uv as pip is configured here: it reads neither pip's files nor its variables. Of its own, those that are set hold.
 # pip takes the best match of all its indexes, uv by default the first that has the package; the hashes make that safe.
+# Told to compare versions, uv still takes all files of one version from one index: the main one first, as the most whole.
 define RUN_UV
 import ast, os, subprocess, sys
+from pip._internal.models.index import PyPI
 names = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "find-links": "UV_FIND_LINKS",
          "trusted-host": "UV_INSECURE_HOST", "cert": "SSL_CERT_FILE", "proxy": "ALL_PROXY", "no-index": "UV_NO_INDEX"}
 listed = subprocess.check_output([sys.executable, "-m", "pip", "config", "list"], text=True).splitlines()
@@ -101,6 +103,8 @@ for section in ("global.", "install.", ":env:."):
         if name.startswith(section) and name[len(section):] in names:
             words = ast.literal_eval(value).split()
             told[names[name[len(section):]]] = ("," if "find-links" in name else " ").join(words)
+if "UV_INDEX" in told:
+    told["UV_INDEX"] = told.get("UV_DEFAULT_INDEX", PyPI.simple_url) + " " + told["UV_INDEX"]
 os.execve(os.path.join(os.path.dirname(sys.executable), "uv"), ["uv"] + sys.argv[1:], dict(told, **os.environ))
 endef
 export RUN_UV
