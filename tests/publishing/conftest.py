@@ -1,0 +1,40 @@
+"""What tests of publishing share: a dataset whose presets are under licences of every kind."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from synthcore.ingest.collecting import ingest
+from synthcore.pipeline import library
+from synthcore.spec import AudioSpec, DatasetSpec
+from synthcore.storage.collection import write_collection
+from tests.conftest import Made, make_dataset
+
+#: What the source of each preset states.
+STATED = {
+    "sound 0.vital": "CC-BY-4.0",
+    "sound 1.vital": "CC-BY-SA-4.0",
+    "sound 2.vital": "CC-BY-ND-4.0",
+    "sound 3.vital": "none stated",
+    "sound 4.vital": "MIT OR CC-BY-NC-4.0",
+    "sound 5.vital": "free for <b>all</b>",
+    "still.vital": "CC0-1.0",
+}
+
+
+@pytest.fixture(scope="session")
+def licensed(preset_folder, registry, tmp_path_factory) -> Made:
+    """Rows of presets that may be shared and of some that may not, of variations of them, and four synthetic ones."""
+    collection, _ = ingest([preset_folder], registry, check=False, workers=2)
+    presets = tuple(dataclasses.replace(preset, licence=STATED[preset.file]) for preset in collection.presets)
+    collection = dataclasses.replace(collection, presets=presets)
+    data_dir = tmp_path_factory.mktemp("licensed")
+    write_collection(data_dir / "presets.h5", collection)
+    library.given_collection(data_dir / "presets.h5", data_dir)
+    audio = AudioSpec(sample_rate=22050, notes=(48,), note_seconds=0.25, render_seconds=0.4)
+    spec = DatasetSpec(
+        tier=3, priors="uniform", n_samples=4, audio=audio, variations=8, presets_digest=collection.digest
+    )
+    return make_dataset(spec, data_dir, collection)
