@@ -1,1 +1,1 @@
-"""Publishing: what leaves a dataset for others, under which licence: presets that Vital opens, and recipes without audio."""
+"""Publishing: what leaves a dataset for others: presets, recipes, and whole datasets with licences and a card."""

@@ -207,8 +207,8 @@ def _parse(text: str) -> Any:
 
 
 def _meant(name: str) -> str:
-    # The plainest first, and of its versions the newest.
-    known = {licence.lower(): licence for licence in sorted([*licences().of][::-1], key=len)}
+    newest_first = [*licences().of][::-1]
+    known = {licence.lower(): licence for licence in sorted(newest_first, key=len)}  # the plainest first
     near = nearest(name.lower().replace(" ", "-"), known)
     return f" (did you mean {known[near]}?)" if near else ""
 
