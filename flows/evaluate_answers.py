@@ -18,11 +18,11 @@ from synthcore.base.places import require_places
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
 from synthcore.evaluation.answers import Answers
-from synthcore.evaluation.baselines import answers_of, answers_of_nearest, answers_to_sounds, plan_nearest
+from synthcore.evaluation.baselines import answers_of, answers_of_nearest, answers_to_sounds, look, plan_nearest
 from synthcore.evaluation.report import Evaluation, report
 from synthcore.evaluation.scoring import plan_scores, read_scores
 from synthcore.evaluation.searching import answers_of_searches, plan_searches
-from synthcore.evaluation.sound_answers import audio_of, look_at_sounds, presets_in
+from synthcore.evaluation.sound_answers import audio_of, presets_in
 from synthcore.evaluation.sounds import SoundFolder, audio_files, survey
 from synthcore.evaluation.targets import opened
 from synthcore.flows.running.bar import rows_shown
@@ -63,6 +63,7 @@ def evaluate(settings: Evaluate) -> Evaluation:
     """
     show_logs()
     require_places(settings.data_dir)
+    look(settings.choice)
     if settings.html:
         require_replaceable(settings.html)
     sounds = read_sounds(settings)
@@ -85,7 +86,6 @@ def read_sounds(settings: Evaluate) -> SoundFolder | None:
     """The sounds that are answered, each read once; None if a dataset's rows are."""
     if not settings.against.is_dir():
         return None
-    look_at_sounds(settings.choice)
     files = len(audio_files(settings.against))
     with rows_shown("reading sounds", files), at_most(settings.workers), interruptible():
         return survey(settings.against, audio_of(settings.choice), settings.note, settings.workers)
@@ -118,7 +118,7 @@ def search_from(nearest: Answers, settings: Evaluate, sounds: SoundFolder | None
     with opened(settings.against, sounds) as targets:
         plans = plan_searches(nearest, targets, settings.renders)
     with rows_shown("searching", len(nearest.rows)), at_most(settings.workers):
-        run_batches(search_answers, plans, settings, "rows")
+        run_batches(search_answers, plans, settings, "sounds" if sounds else "rows")
     return answers_of_searches(nearest, plans, settings.data_dir)
 
 

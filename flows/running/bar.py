@@ -1,8 +1,9 @@
-"""Progress bars of rows on a terminal."""
+"""Progress bars of rows on a terminal; elsewhere, lines every few seconds."""
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,9 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from synthcore.base import progress
-from synthcore.pipeline.tally import Tally
+from synthcore.pipeline.tally import Tally, duration
 
-LINE_SECONDS = 5.0  #: between two lines of a search, where there is no terminal
+LINE_SECONDS = 5.0  #: between two lines, where there is no terminal
+LINES = 10  #: of all rows, so that long work doesn't fill a log
 BAR_WIDTH = 12  #: columns, where there is room
 
 
@@ -28,10 +30,40 @@ def rows_shown(what: str, rows: int) -> Iterator[None]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
+    lines = _Lines(console, what, rows)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=rows)
-        with progress.listening(lambda event: bar.advance(task, event.rows)):
+
+        def count(event: progress.Progress) -> None:
+            bar.advance(task, event.rows)
+            if not console.is_terminal:
+                lines.count(event.rows)
+
+        with progress.listening(count):
             yield
+
+
+class _Lines:
+    """How many rows are done, in a line now and then."""
+
+    def __init__(self, console: Console, what: str, rows: int) -> None:
+        self._console, self._what, self._rows = console, what, rows
+        self._done = self._listed = 0
+        self._began_at = self._listed_at = time.monotonic()
+        self._lock = threading.Lock()
+
+    def count(self, rows: int) -> None:
+        """Count what is done; called from rendering threads."""
+        with self._lock:
+            self._done += rows
+            now = time.monotonic()
+            is_due = now - self._listed_at >= LINE_SECONDS and (self._done - self._listed) * LINES >= self._rows
+            if not is_due or self._done >= self._rows:  # what comes next says that all are done
+                return
+            self._listed, self._listed_at = self._done, now
+            left = (now - self._began_at) * (self._rows - self._done) / self._done
+            text = f"{self._what}: {self._done:,} of {self._rows:,}, {duration(left)} left"
+            self._console.print(text, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager

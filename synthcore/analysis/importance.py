@@ -148,15 +148,17 @@ def plan_probes(dataset: Dataset, n_base: int) -> list[Probe]:
     if not len(dataset):
         raise DatasetError(f"{dataset.path} has no rows, so there is nothing to weigh; generate some first")
     installed().require_same(dataset.registry, str(dataset.path))
-    hashes = dataset.column("preset_hash")
+    parts = _parts(choose_bases(dataset, n_base), BASES)
+    return [probe_of(dataset, rows, index) for index, rows in enumerate(parts)]
+
+
+def probe_of(dataset: Dataset, rows: Sequence[int], index: int = 0) -> Probe:
+    """The probe that measures at some rows; its key says by content what is measured, and how."""
     key_parts = [METHOD_VERSION, engine().fingerprint, dataset.registry.fingerprint]
     key_parts += [asdict(render_format(dataset.spec)), sorted(varied(dataset)), activity.activity_rules().digest]
-    probes: list[Probe] = []
-    for rows in _parts(choose_bases(dataset, n_base), BASES):
-        bases = [[hashes[row].decode(), *astuple(performance_of(dataset, row))] for row in rows]
-        key = content_hash([*key_parts, bases])
-        probes.append(Probe(index=len(probes), file=str(dataset.path), rows=tuple(rows), key=key))
-    return probes
+    hashes = dataset.column("preset_hash", rows)
+    bases = [[patch.decode(), *astuple(performance_of(dataset, row))] for row, patch in zip(rows, hashes, strict=True)]
+    return Probe(index=index, file=str(dataset.path), rows=tuple(rows), key=content_hash([*key_parts, bases]))
 
 
 def choose_bases(dataset: Dataset, n_base: int) -> list[int]:
@@ -203,7 +205,7 @@ def measure(probe: Probe, data_dir: Path) -> ProbeRef:
     Raises
     ------
     DatasetError
-        The file is gone, or no longer holds the bases.
+        The file is gone, or has been replaced since this was planned.
     Accident
         The same render failed by chance again and again: killed, timed out.
     Interrupted
@@ -211,6 +213,8 @@ def measure(probe: Probe, data_dir: Path) -> ProbeRef:
     """
     with Dataset(probe.file) as dataset:
         with damage_named(Path(probe.file)):
+            if max(probe.rows) >= len(dataset) or probe_of(dataset, probe.rows).key != probe.key:
+                raise DatasetError(f"{probe.file} has been replaced meanwhile; run the same command again")
             works = [BaseWork(dataset, row, varied(dataset)) for row in probe.rows]
         result = ProbeResult(bases=tuple(work.run() for work in works))
     with atomic_path(data_dir / probe.name) as temporary:

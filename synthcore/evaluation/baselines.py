@@ -50,6 +50,8 @@ def look(choice: Choice) -> None:
             _training(choice)
     elif choice.note is not None:
         raise SpecError(f"--note is for a folder of sounds; the rows of {choice.against} have their own notes")
+    elif choice.answers and choice.train != choice.against:
+        raise SpecError("--train is for a baseline that learns, or for presets that answer sounds; leave it out")
     elif choice.baseline in ("nearest", "search"):
         plan_nearest(choice)
     elif choice.baseline == "mean":

@@ -7,6 +7,7 @@ shape: whoever compares recordings brings them to the same length, rate and numb
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import warnings
 from functools import lru_cache
@@ -50,6 +51,11 @@ def require_libraries() -> None:
     for name in LIBRARIES:
         if importlib.util.find_spec(name) is None:
             raise _missing(name)
+
+
+def library_versions() -> list[str]:
+    """The versions of the libraries, on which scores depend."""
+    return [importlib.metadata.version(name) for name in LIBRARIES]
 
 
 def _missing(name: str) -> SpecError:

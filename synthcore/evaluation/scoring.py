@@ -18,6 +18,7 @@ from synthcore.base.hashing import file_checksum
 from synthcore.engine.rendering import Fault
 from synthcore.engine.stopping import raise_if_stopped
 from synthcore.evaluation.answers import Answers, Origin
+from synthcore.evaluation.frames import library_versions
 from synthcore.evaluation.metrics import AUDIO_METRICS
 from synthcore.evaluation.plans import AnswerPlan, surroundings_of
 from synthcore.evaluation.targets import Targets
@@ -62,7 +63,7 @@ class Scores:
 def plan_scores(answers: Answers, targets: Targets) -> list[ScorePlan]:
     """Plan the scoring of answers to rows of a dataset, or to the sounds of a folder."""
     weights = targets.weights
-    how = [sorted(targets.metrics), None if weights is None else weights.tolist()]
+    how = [sorted(targets.metrics), None if weights is None else weights.tolist(), *library_versions()]
     return ScorePlan.cut(answers, targets, ANSWERS, ["scores", VERSION, *surroundings_of(targets), *how])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class SearchPlan(AnswerPlan):
 
 def plan_searches(nearest: Answers, targets: Targets, renders: int) -> list[SearchPlan]:
     """Plan a search, of so many renders, for each row or sound that `nearest` answers; it begins at the answer."""
-    key_parts = ["search", VERSION, renders, *surroundings_of(targets)]
+    key_parts = ["search", VERSION, renders, importlib.metadata.version("cma"), *surroundings_of(targets)]
     return SearchPlan.cut(nearest, targets, ROWS, key_parts, renders=renders)
 
 

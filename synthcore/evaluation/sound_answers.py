@@ -62,6 +62,8 @@ def look_at_sounds(choice: Choice) -> None:
         preset_files(choice.answers, audio_files(choice.against))
     elif choice.answers:
         _predictions(choice.answers, choice.against)
+        if choice.train != choice.against:
+            raise SpecError(f"{choice.answers} itself says what it was learned from; leave out --train")
     require_usable(choice.against, audio_of(choice))
 
 

@@ -40,8 +40,8 @@ NoteSource = Literal["name", "--note", "pitch", "no pitch"]
 HIGHEST_NOTE = 127
 NO_PITCH_NOTE = 60  #: at which answers to a sound without a pitch, such as a drum, are played
 #: A note in a file's name: C4, F#3, Bb2 between other signs than letters and digits; note60, midi_60; or number and
-#: velocity at the end, as in NSynth: bass_synthetic_033-050-100.
-_NAMED = re.compile(r"(?<![A-Za-z0-9#])([A-G][#b]?-?\d)(?![A-Za-z0-9#])")
+#: velocity at the end, as in NSynth: bass_synthetic_033-050-100. A-1 is rather a take of A than 14 Hz.
+_NAMED = re.compile(r"(?<![A-Za-z0-9#])([A-G][#b]?\d)(?![A-Za-z0-9#])")
 _NUMBERED = re.compile(r"(?:note|midi)[-_ ]?(\d{1,3})(?!\d)|-(\d{3})-\d{3}$", re.IGNORECASE)
 
 
@@ -238,8 +238,8 @@ def note_in(file: str) -> int | None:
 
     >>> note_in("strings/Violin_F#3_long.wav"), note_in("bass_033-050-100.wav"), note_in("note60.flac")
     (54, 50, 60)
-    >>> note_in("take 03.wav"), note_in("C4 to E4.wav")
-    (None, None)
+    >>> note_in("take 03.wav"), note_in("C4 to E4.wav"), note_in("Kick_A-1.wav")
+    (None, None, None)
     """
     stem = PurePosixPath(file).stem
     named = [note(name) for name in _NAMED.findall(stem)]

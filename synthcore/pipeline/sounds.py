@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from synthcore.analysis.audio import evenly_spaced
 from synthcore.base import shell
-from synthcore.base.errors import DatasetError, PresetError, SynthcoreError
+from synthcore.base.errors import DatasetError, PresetError, SpecError, SynthcoreError
 from synthcore.base.hashing import content_hash, file_checksum
 from synthcore.engine.faults import REASONS
 from synthcore.engine.machine import engine
@@ -215,11 +215,20 @@ class RecordingPlan(SketchPlan):
         return len(self.files)
 
     def hear(self, places: Sequence[int] | None = None) -> Iterator[Heard]:
-        """Read the beginning of each file; one that can't be read is left out."""
+        """Read the beginning of each file; one that can't be read is left out.
+
+        Raises
+        ------
+        SpecError
+            A file has changed since this was planned.
+        """
         for place in range(self.sounds) if places is None else places:
+            path = Path(self.folder) / self.files[place]
+            if _checksum_of(path) != self.checksums[place]:
+                raise SpecError(f"{path} has changed meanwhile; run the same command again")
             patch = number_of(self.checksums[place] or "0")
             try:
-                fitted, changes = self.form.read(Path(self.folder) / self.files[place])
+                fitted, changes = self.form.read(path)
             except PresetError as error:
                 yield Heard(None, patch, reason=str(error))
                 continue

@@ -64,6 +64,17 @@ class Evaluate(Batched):
             raise needs("ANSWERS: a file of predictions, or a dataset; or --baseline oracle")
         return self
 
+    @model_validator(mode="after")
+    def _nothing_in_vain(self) -> Evaluate:
+        fields = type(self).model_fields
+        if self.baseline != "random" and self.seed != fields["seed"].default:
+            raise clash("{seed} is for {baseline} random", "seed", "baseline")
+        if self.baseline != "search" and self.renders != fields["renders"].default:
+            raise clash("{renders} is for {baseline} search", "renders", "baseline")
+        if self.baseline in ("oracle", "random") and self.train:
+            raise clash("{train} is for a {baseline} that learns: mean, nearest or search", "train", "baseline")
+        return self
+
     @property
     def choice(self) -> Choice:
         """Which rows are answered, and by what."""

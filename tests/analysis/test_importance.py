@@ -64,7 +64,7 @@ def measured(short: AudioSpec, tmp_path_factory: pytest.TempPathFactory) -> Meas
     path = make_dataset(spec, data_dir, rows_per_shard=36).path
     with Dataset(path) as dataset:
         filtered = [row for row, patch in enumerate(dataset.patches(0, len(dataset))) if is_filtered(patch)]
-    probe = Probe(index=0, file=str(path), rows=tuple(filtered[:N_BASE]), key="0" * 64)
+        probe = importance.probe_of(dataset, filtered[:N_BASE])
     assert len(probe.rows) == N_BASE
     ref = importance.measure(probe, data_dir)
     return Measured(path, data_dir, probe, ref, weighing.store(path, [ref], data_dir))

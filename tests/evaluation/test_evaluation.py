@@ -13,6 +13,7 @@ import pytest
 
 from synthcore import Dataset, Patch, Predictions, playback
 from synthcore.analysis.distances import distance
+from synthcore.analysis.importance import measure, plan_probes
 from synthcore.base.errors import DatasetError, SpecError
 from synthcore.engine.rendering import Fault
 from synthcore.evaluation import scoring
@@ -102,8 +103,14 @@ def test_a_dataset_that_is_replaced_meanwhile_is_not_taken_for_the_one_that_was_
         (scores,) = plan_scores(answers, RowTargets(dataset))
         searches = plan_searches(answers, RowTargets(dataset), 1)[0]
         (sketches,) = row_plans(dataset, Form.of(dataset), np.arange(len(dataset)))
+        (weights,) = plan_probes(dataset, 1)
     shutil.copy(tier_3.path, path)
-    tasks: list[tuple[Any, Any]] = [(score_plan, scores), (search_plan, searches), (sketch_plan, sketches)]
+    tasks: list[tuple[Any, Any]] = [
+        (score_plan, scores),
+        (search_plan, searches),
+        (sketch_plan, sketches),
+        (measure, weights),
+    ]
     for doing, plan in tasks:
         with pytest.raises(DatasetError, match=r"x.h5 has been replaced meanwhile; run the same command again"):
             doing(plan, tmp_path)

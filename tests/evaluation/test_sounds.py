@@ -195,6 +195,7 @@ def test_what_it_took_to_compare_a_sound_and_where_its_note_is_from_is_said(data
         ("Note 72.flac", 72),
         ("Bb2.wav", 46),
         ("take 03.wav", None),
+        ("Kick_A-1.wav", None),
         ("C4 to E4.wav", None),
         ("C4/kick.wav", None),
         ("Bassline2.wav", None),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from synthcore.base.progress import Progress
+from synthcore.base.progress import Progress, publish
+from synthcore.flows.running import bar
 from synthcore.flows.running.bar import fitting, run_bar
 from synthcore.flows.running.command import fit
 from synthcore.pipeline.shard import plan_shards
@@ -37,6 +39,20 @@ def test_the_count_is_never_cut_the_refusals_go_first_and_then_the_bar_gets_shor
     drawn = line.partition("rendering ")[2].splitlines()[0].rstrip()
     assert drawn.lstrip(" ━╸╺") == shown
     assert len(f"rendering {drawn}") <= width
+
+
+def test_without_a_terminal_long_work_says_now_and_then_how_much_is_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = iter(range(0, 600, 3))
+    monkeypatch.setattr(bar, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    with bar.rows_shown("scoring", 40):
+        for _ in range(40):
+            publish(Progress(rows=1, fault=None))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "scoring: 4 of 40, 2 min left"
+    assert lines[1].startswith("scoring: 8 of 40, ")
+    assert len(lines) == 9  # that all are done, what comes next says
 
 
 def test_lines_are_wrapped_between_words_and_never_within_a_path() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import soundfile
 from synthcore.analysis.audio import sketch
 from synthcore.analysis.nearness import rms_dbfs
 from synthcore.base import progress
-from synthcore.base.errors import DatasetError
+from synthcore.base.errors import DatasetError, SpecError
 from synthcore.ingest.collecting import make_collection
 from synthcore.ingest.recordings import find_recordings
 from synthcore.pipeline import library
@@ -173,3 +174,6 @@ def test_recordings_are_read_and_what_was_done_to_them_is_said(dataset: Dataset,
     again = plan_recordings(folder, ["renamed.wav", *files[1:]], Form.of(dataset), limit=9)
     assert again[0].key == plans[0].key
     assert plan_recordings(folder, files[1:], Form.of(dataset), limit=9)[0].key != plans[0].key
+    shutil.copy(folder / "b mono.flac", folder / "renamed.wav")
+    with pytest.raises(SpecError, match="renamed.wav has changed meanwhile; run the same command again"):
+        sketch_plan(again[0], tmp_path)
