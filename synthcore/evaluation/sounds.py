@@ -28,7 +28,7 @@ from synthcore.engine.rendering import Performance
 from synthcore.evaluation.curves import Curve
 from synthcore.evaluation.metrics import AUDIO_METRICS, Metric
 from synthcore.evaluation.pitch import track_pitch
-from synthcore.evaluation.statistics import group_by
+from synthcore.evaluation.statistics import group_by_note
 from synthcore.ingest.files import walk
 from synthcore.ingest.recordings import AUDIO_ENDINGS
 from synthcore.pipeline.forms import Form
@@ -138,7 +138,7 @@ class SoundFolder(BaseModel):
 
     def groups(self, numbers: Sequence[int]) -> dict[str, dict[str, NDArray[np.bool_]]]:
         """Which sounds have their answers played at which note."""
-        return {"note": group_by(np.array([self._by_number[number].note for number in numbers]))}
+        return {"note": group_by_note(np.array([self._by_number[number].note for number in numbers]))}
 
     def curves(self, _scores: NDArray[np.float64], _numbers: Sequence[int]) -> tuple[Curve, ...]:
         """There are no controls that the scores could follow."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,8 @@ from synthcore.base.errors import SynthcoreError
 
 RESAMPLES = 2_000
 CONFIDENCE = 0.95
+MOST_NOTES = 12  #: that have a group each
+OCTAVE = 12  #: semitones
 SEED = 0  #: of every bootstrap, so that a group's interval depends on its own rows alone
 
 
@@ -121,6 +124,21 @@ def group_by(labels: ArrayLike) -> dict[str, NDArray[np.bool_]]:
     """
     labels = np.asarray(labels)
     return {_text(label): labels == label for label in np.unique(labels)}
+
+
+def group_by_note(notes: NDArray[np.integer[Any]]) -> dict[str, NDArray[np.bool_]]:
+    """Groups of the rows by MIDI note; of many different notes, by the octaves from one C to the next.
+
+    >>> list(group_by_note(np.array([36, 60, 59]))), list(group_by_note(np.arange(45, 61)))
+    (['36', '59', '60'], ['45 to 47', '48 to 59', '60'])
+    """
+    if len(np.unique(notes)) <= MOST_NOTES:
+        return group_by(notes)
+    groups = {}
+    for octave in np.unique(notes // OCTAVE):
+        rows = notes // OCTAVE == octave
+        groups[" to ".join(map(str, np.unique([notes[rows].min(), notes[rows].max()])))] = rows
+    return groups
 
 
 def _text(label: object) -> str:

@@ -24,8 +24,6 @@ from synthcore.storage.dataset import Dataset, damage_named
 from synthcore.vital.controls import module_of
 from synthcore.vital.patch import Patch
 
-#: What rows are grouped by: a column of the dataset each.
-GROUPS = {"tier": "tier", "source": "source", "note": "midi_note"}
 Rows = Sequence[int]
 
 
@@ -158,7 +156,8 @@ class RowTargets:
 
     def groups(self, rows: Rows) -> dict[str, dict[str, NDArray[np.bool_]]]:
         """By tier, source, note, and module that is heard."""
-        groups = {name: statistics.group_by(self.dataset.column(of, list(rows))) for name, of in GROUPS.items()}
+        groups = {name: statistics.group_by(self.dataset.column(name, list(rows))) for name in ("tier", "source")}
+        groups["note"] = statistics.group_by_note(self.dataset.column("midi_note", list(rows)))
         return groups | ({"module": self._by_module(rows)} if "active" in self.dataset.column_names else {})
 
     def curves(self, scores: NDArray[np.float64], rows: Rows) -> tuple[Curve, ...]:

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from synthcore.base.errors import SynthcoreError
-from synthcore.evaluation.statistics import RESAMPLES, SEED, Summary, group_by, summarise, summarise_groups
+from synthcore.evaluation.statistics import (
+    RESAMPLES,
+    SEED,
+    Summary,
+    group_by,
+    group_by_note,
+    summarise,
+    summarise_groups,
+)
 
 
 def same(one: Summary, other: Summary) -> bool:
@@ -97,6 +105,15 @@ def test_a_group_is_summed_up_as_if_there_were_no_other_rows() -> None:
     assert by_module["filter 1"] == summarise(scores[:8], families[:8])
     assert by_module["reverb"] == summarise(scores[4:], families[4:])
     assert same(by_module["chorus"], summarise([], []))
+
+
+def test_a_dozen_notes_have_a_group_each_and_more_are_grouped_by_octaves() -> None:
+    assert list(group_by_note(np.arange(48, 60))) == [str(note) for note in range(48, 60)]
+    notes = np.array([50, 59, 60, 72, *range(100, 110)])
+    groups = group_by_note(notes)
+    assert list(groups) == ["50 to 59", "60", "72", "100 to 107", "108 to 109"]
+    assert groups["50 to 59"].nonzero()[0].tolist() == [0, 1]
+    assert np.sum([*groups.values()], axis=0).tolist() == [1] * len(notes)
 
 
 def test_labels_from_a_file_are_read_as_text() -> None:
