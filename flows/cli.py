@@ -11,6 +11,7 @@ from synthcore.flows.running.flow_commands import with_flow
 from synthcore.flows.running.local_commands import (
     run_cache,
     run_deploy,
+    run_diff,
     run_doctor,
     run_down,
     run_export,
@@ -35,6 +36,7 @@ make
   render            make a dataset again from its recipe
 look and use
   inspect           say what is in a dataset
+  diff              say what two datasets share, and what differs
   compare           say how near its rows come to other sounds
   match             find presets that sound like a sound, or search for one
   evaluate          say how good answers to its rows are
@@ -175,6 +177,7 @@ def _evaluate() -> Callable[..., Any]:
 COMMANDS: dict[str, Act] = {
     "generate": with_flow("generate", _generate),
     "inspect": inspect_or_compare,
+    "diff": run_diff,
     "compare": with_flow("compare", _compare),
     "match": with_flow("match", _match),
     "evaluate": with_flow("evaluate", _evaluate),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from synthcore import features
+    from synthcore.analysis.differences import diff
     from synthcore.analysis.distances import distance
     from synthcore.base.errors import SynthcoreError
     from synthcore.engine.rendering import Performance
@@ -62,6 +63,7 @@ _HOMES = {
     "compare": "synthcore.flows.running.calls",
     "compute_features": "synthcore.flows.running.calls",
     "compute_weights": "synthcore.flows.running.calls",
+    "diff": "synthcore.analysis.differences",
     "discover_wavetables": "synthcore.flows.running.calls",
     "features": "synthcore",
     "find_sounds": "synthcore.evaluation.sounds",
@@ -102,6 +104,7 @@ __all__ = [
     "compare",
     "compute_features",
     "compute_weights",
+    "diff",
     "discover_wavetables",
     "distance",
     "download_presets",

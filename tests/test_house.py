@@ -115,6 +115,7 @@ def test_the_public_names_are_these():
         "compare",
         "compute_features",
         "compute_weights",
+        "diff",
         "discover_wavetables",
         "distance",
         "download_presets",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # --version and --help do without
     from pathlib import Path
 
     from synthcore.analysis.inspection import Inspection
-    from synthcore.settings.datasets import Export, Inspect, RenderRecipe, Verify, WriteRecipe
+    from synthcore.settings.datasets import Diff, Export, Inspect, RenderRecipe, Verify, WriteRecipe
     from synthcore.settings.upkeep import CacheCommand, Deploy, Doctor, Down, Up
     from synthcore.storage.dataset import Dataset
 
@@ -81,6 +81,15 @@ def _compare(file: Path, other: Path, settings: Inspect) -> int:
             found = comparison.compare(first, second)
     tell(found, as_json=settings.as_json)
     return 0
+
+
+def run_diff(settings: Diff) -> int:
+    """Say how two datasets differ; 1 when they do."""
+    from synthcore.analysis.differences import diff
+
+    found = diff(settings.file, settings.other)
+    tell(found, as_json=settings.as_json)
+    return 0 if found.is_same else FAILED
 
 
 def run_verify(settings: Verify) -> int:

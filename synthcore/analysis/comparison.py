@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.analysis.audio import QUICK, AudioMeasurements, measure_audio
+from synthcore.analysis.differences import LETTERS, in_words, spec_changes
 from synthcore.analysis.inspection import Inspection, inspect, new_table, text_of
 from synthcore.analysis.overview import SHORT, played_text
 from synthcore.base.counting import how_many
 from synthcore.storage.dataset import Dataset
-
-LETTERS = ("A", "B")
 
 
 class Comparison(BaseModel):
@@ -45,7 +43,7 @@ class Comparison(BaseModel):
     @property
     def changes(self) -> dict[str, tuple[str, str]]:
         """The fields of the spec that differ, in words."""
-        return {name: (_say(one), _say(other)) for name, (one, other) in self.spec.items()}
+        return {name: in_words(*both) for name, both in self.spec.items()}
 
     @property
     def lines(self) -> dict[str, tuple[str, str]]:
@@ -70,11 +68,9 @@ def compare(
     measured = measured or (measure_audio(first, QUICK), measure_audio(second, QUICK))
     sounds = [dataset.column("audio_sha256") for dataset in (first, second)]
     labels = [_labels(dataset) for dataset in (first, second)]
-    specs = [dict(_fields(dataset.spec.model_dump(mode="json"))) for dataset in (first, second)]
-    names = dict.fromkeys((*specs[0], *specs[1]))
     return Comparison(
         found=(inspect(first, measured[0]), inspect(second, measured[1])),
-        spec={n: (specs[0].get(n), specs[1].get(n)) for n in names if specs[0].get(n) != specs[1].get(n)},
+        spec=spec_changes(first, second),
         same_sound=(_share_in(*sounds), _share_in(*reversed(sounds))),
         same_label=(_share_in(*labels), _share_in(*reversed(labels))),
     )
@@ -90,15 +86,6 @@ def _labels(dataset: Dataset) -> NDArray[np.bytes_]:
 
 def _share_in(rows: NDArray[Any], others: NDArray[Any]) -> float:
     return float(np.isin(rows, others).mean()) if len(rows) else 0.0
-
-
-def _fields(spec: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, Any]]:
-    """List the fields of a spec, those of its groups as `audio.notes`."""
-    for name, value in spec.items():
-        if isinstance(value, Mapping):
-            yield from _fields(value, f"{group}{name}.")
-        else:
-            yield f"{group}{name}", value
 
 
 def _lines_of(found: Inspection) -> dict[str, str]:
@@ -121,13 +108,6 @@ def _lines_of(found: Inspection) -> dict[str, str]:
         "vita": f"{found.engine['vita']} on {found.engine['machine']}",
         "digest": found.digest[:SHORT],
     }
-
-
-def _say(value: Any) -> str:
-    """Write a field's value as people read it, and a hash by its beginning."""
-    if isinstance(value, list | tuple):
-        return " ".join(map(str, value))
-    return value[:SHORT] if isinstance(value, str) and value else "none" if value in (None, "") else str(value)
 
 
 def _shared(verb: str, what: str, shares: tuple[float, float]) -> str:

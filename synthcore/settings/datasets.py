@@ -1,4 +1,4 @@
-"""The settings of commands that take a dataset: inspect, compare, verify, compute-weights, export, recipe, render."""
+"""The settings of commands that take a dataset: inspect, diff, compare, verify, features, export, recipe and others."""
 
 from __future__ import annotations
 
@@ -63,6 +63,20 @@ class Inspect(Command):
         if self.near and (self.other or not self.html):
             raise clash("{near} belongs to the page of one dataset: give {html}, and no other dataset", "near", "html")
         return self
+
+
+class Diff(Command):
+    """Say what two datasets have in common and what differs, row by row: for a dataset that was made again.
+
+    Rows are matched by their labels, how they are played, and the hash of their audio; no audio is read. Exits with 0
+    when both hold the same, whatever made them, and with 1 when something differs, which may lie beside the rows: the
+    spec, splits, features, weights.
+    """
+
+    command = "diff"
+
+    file: DatasetFile
+    other: Annotated[Path, Positional(), FILE] = Field(description="The other dataset, shard or recipe.")
 
 
 class Compare(Batched):

@@ -4,6 +4,7 @@
 HOMES = {
     "generate": ("generate", "Generate"),
     "inspect": ("datasets", "Inspect"),
+    "diff": ("datasets", "Diff"),
     "compare": ("datasets", "Compare"),
     "match": ("matching", "Match"),
     "evaluate": ("evaluation", "Evaluate"),

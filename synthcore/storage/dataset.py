@@ -146,6 +146,12 @@ class Dataset:
         return str(self._file["schema"].attrs["version"])
 
     @property
+    def rules(self) -> dict[str, Any]:
+        """Versions and digests of the rules by which merging made columns from the labels; empty in a shard."""
+        header = self._file["schema"].attrs
+        return {name: np.asarray(header[name]).item() for name in schema.RULES if name in header}
+
+    @property
     def is_recipe(self) -> bool:
         """Whether the file lacks audio and other people's assets; `synthcore render` makes it whole."""
         return schema.AUDIO not in self._file

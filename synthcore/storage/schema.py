@@ -35,6 +35,8 @@ DENSE_CHANNELS = ("amount", "bipolar", "power", "stereo")
 #: Label columns are small: 64 rows to a chunk still compress well, and one shuffled row inflates little.
 LABEL_CHUNK = 64
 CLASSES = "schema/classes"
+#: What the header says of the rules that derived columns are made by, besides the names of the controls.
+RULES = ("active_rules", "active_rules_digest", "split_rules", "split_shares")
 #: What HDF5, numpy and the parsers of a header raise for a file that is not what we write; fuzzing found them.
 UNREADABLE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError)
 PARENTS = 2  #: presets that a row can descend from

@@ -39,7 +39,7 @@ LONG = "a" * 300  #: a name that no file can have
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("bogus", "there is no command 'bogus'; there are generate, inspect, compare, match, evaluate"),
+        ("bogus", "there is no command 'bogus'; there are generate, inspect, diff, compare, match, evaluate"),
         ("generate --bogus 3", "generate has no flag --bogus"),
         ("generate --tier 9", "synthcore: --tier: must be 1, 2 or 3, not 9\n"),
         ("generate --tier one", "--tier: must be 1, 2 or 3, not 'one'"),

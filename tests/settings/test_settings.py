@@ -173,6 +173,7 @@ def test_a_variable_that_is_none_is_refused_with_the_nearest(monkeypatch, name, 
 #: What a command can't be parsed without.
 NEEDED = {
     "inspect": ["x.h5"],
+    "diff": ["x.h5", "y.h5"],
     "compare": ["x.h5", "y.h5"],
     "match": ["x.wav", "--in", "x.h5", "-o", "out"],
     "evaluate": ["x.h5", "--against", "y.h5"],
@@ -271,7 +272,7 @@ def test_a_flow_that_is_asked_for_nothing_uses_what_its_worker_shares(model: Any
     monkeypatch.setenv("SYNTHCORE_DATA_DIR", "/worker")
     monkeypatch.setenv("SYNTHCORE_WORKERS", "3")
     needed = {"file": "x.h5", "output": "y.h5", "folders": ("presets",), "row": (0,), "action": "list", "shell": "bash"}
-    needed |= {"sound": "x.wav", "dataset": "x.h5"}
+    needed |= {"sound": "x.wav", "dataset": "x.h5", "other": "y.h5"}
     needed |= {"against": "x.h5", "baseline": "oracle"}
     parameters = {name: value for name, value in needed.items() if name in model.model_fields}
     if "row" in parameters and model is Inspect:
