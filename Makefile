@@ -2,7 +2,7 @@
 # Needs a supported python3, git and make (GNU make 3.81 will do, as macOS has it), and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dataset up down test check torch bench soak fuzz format lock clean
+.PHONY: help setup dataset up down test check torch bench soak fuzz docs format lock clean
 
 ifeq ($(OS),Windows_NT)
 $(error synthcore forks for every render, which Windows can't do: run make inside WSL)
@@ -25,6 +25,7 @@ help:
 	@echo '  make bench     ratios against the baselines'
 	@echo '  make soak      random specs, kills and resumes for an hour, the laws checked after each; MINUTES=5'
 	@echo '  make fuzz      give the readers of strangers'\'' files anything, for some twenty minutes'
+	@echo '  make docs      this documentation as a site, with a page for each public name: build/site'
 	@echo '  make format    rewrite the code the way the check wants it'
 	@echo '  make lock      rewrite requirements.lock after a change in pyproject.toml;'
 	@echo '                 FLAGS=--upgrade also moves on to the newest versions'
@@ -189,6 +190,11 @@ soak: setup
 
 fuzz: setup
 	FUZZ=100 $(BIN)/python -m pytest -q -o timeout=0 tests/test_fuzz.py
+
+# A warning ends it (mkdocs.yml). The variable: else the theme announces its successor before every build.
+docs: setup
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo 'Open build/site/index.html. To search as well: python3 -m http.server --directory build/site'
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -78,9 +78,9 @@ def _run(words: list[str]) -> int:
         sys.stdout.write(USAGE)
         return 0
     if words[0] == "--version":
-        from importlib import metadata
+        from synthcore import __version__
 
-        sys.stdout.write(f"synthcore {metadata.version('synthcore')}\n")
+        sys.stdout.write(f"synthcore {__version__}\n")
         return 0
     if words[0] not in COMMANDS:
         from synthcore.base.spelling import meant

@@ -126,6 +126,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":  # pyproject.toml is where it is written
+        return import_module("importlib.metadata").version(__name__)
     if name not in _HOMES:
         raise AttributeError(f"module 'synthcore' has no attribute {name!r}; it has {', '.join(__all__)}")
     if _HOMES[name] == __name__:  # a module

@@ -39,12 +39,11 @@ def code(language: str) -> str:
     return str(block)
 
 
-def build(kind: str, source: Path, output: Path) -> Path:
-    """What a build tool does: a wheel or an sdist of a folder."""
-    program = f"import sys; from setuptools import build_meta; build_meta.build_{kind}(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", program, output], cwd=source, check=True, capture_output=True)
-    (built,) = output.iterdir()
-    return built
+def build(source: Path, output: Path, *kinds: str) -> Path:
+    """Build as docs/releasing.md says, but with the setuptools of this environment."""
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(output), *kinds, str(source)]
+    subprocess.run(command, check=True, capture_output=True)
+    return output
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +54,37 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build("wheel", source, tmp_path_factory.mktemp("wheel"))
+def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an sdist, and the wheel that was made of it."""
+    return build(source, tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    return built / f"synthcore-{synthcore.__version__}-py3-none-any.whl"
 
 
 def test_a_wheel_by_way_of_an_sdist_has_the_same_files(wheel: Path, source: Path, tmp_path: Path) -> None:
-    for name in ("sdist", "unpacked", "wheel"):
-        (tmp_path / name).mkdir()
-    with tarfile.open(build("sdist", source, tmp_path / "sdist")) as archive:
-        archive.extractall(tmp_path / "unpacked", filter="data")
-    (unpacked,) = (tmp_path / "unpacked").iterdir()
-    again = build("wheel", unpacked, tmp_path / "wheel")
-    assert contents(again) == contents(wheel)
+    (directly,) = build(source, tmp_path, "--wheel").iterdir()
+    assert contents(directly) == contents(wheel)
     data = ("py.typed", "prefect.yaml", "deployments/process.json", "pipeline/summary.md")
     assert {f"synthcore/{name}" for name in data} <= contents(wheel).keys()
+    assert {name.partition("/")[0] for name in contents(wheel)} == {
+        "synthcore",
+        f"synthcore-{synthcore.__version__}.dist-info",
+    }
+
+
+def test_an_sdist_holds_the_package_and_what_says_what_it_is(built: Path, wheel: Path) -> None:
+    (packed,) = built.glob("*.tar.gz")
+    with tarfile.open(packed) as archive:
+        names = [member.name.partition("/")[2] for member in archive if member.isfile()]
+        assert not [member.name for member in archive if not (member.isfile() or member.isdir())]
+    package = {name for name in names if name.startswith("synthcore/")}
+    assert package == {name for name in contents(wheel) if name.startswith("synthcore/")}
+    others = {name for name in names if not name.startswith(("synthcore/", "synthcore.egg-info/"))}
+    documents = {"CHANGELOG.md", "CITATION.cff", "LICENSE", "README.md"}
+    assert others == documents | {"MANIFEST.in", "PKG-INFO", "pyproject.toml", "setup.cfg"}
 
 
 def contents(wheel: Path) -> dict[str, bytes]:
@@ -124,27 +140,44 @@ def test_nothing_of_the_wheel_but_synthcore_is_at_the_top(project: Project) -> N
     assert project.shell("python -c 'import synthcore, sys; print(*sys.modules)'").split().count("prefect") == 0
 
 
-@pytest.mark.timeout(900)  # a server, three programs and two workers, one after the other
-def test_the_readme_is_followed_in_a_project_of_ones_own(project: Project) -> None:
+@pytest.fixture(scope="module")
+def served(project: Project) -> Iterator[Project]:
+    """The project with a server that all commands find."""
+    environment, install, up, *_ = code("bash").splitlines()
+    assert (environment.split()[2], *install.split()[:2]) == ("venv", "pip", "install")  # as was done above
     try:
-        environment, install, up, *lines = code("bash").splitlines()
-        assert (environment.split()[2], *install.split()[:2]) == ("venv", "pip", "install")  # as was done above
-        project.shell(f"{up.partition('#')[0]} --port", project.port)  # all that follows finds its server
-        project.shell(
-            "prefect deployment run generate/tier1-1k -p n_samples=6 --watch", "-p", """'run={"rows_per_shard": 6}'"""
-        )
-        for line in lines:
-            project.shell(line.replace("flows.", f"{ROOMS[0]}."))
-        runs = post(f"{project.api}/flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC"})
-        assert [run["state_type"] for run in runs] == ["COMPLETED"] * len(runs)
-        assert [*ours(project, runs)] == ["generate", "nightly > generate", "generate", "generate"]
+        project.shell(f"{up.partition('#')[0]} --port", project.port)
+        yield project
     finally:
         project.shell("synthcore down")
+
+
+@pytest.mark.timeout(900)  # a server, three programs and two workers, one after the other
+def test_the_readme_is_followed_in_a_project_of_ones_own(served: Project) -> None:
+    project = served
+    project.shell(
+        "prefect deployment run generate/tier1-1k -p n_samples=6 --watch", "-p", """'run={"rows_per_shard": 6}'"""
+    )
+    for line in code("bash").splitlines()[3:]:
+        project.shell(line.replace("flows.", f"{ROOMS[0]}."))
+    runs = post(f"{project.api}/flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC"})
+    assert [run["state_type"] for run in runs] == ["COMPLETED"] * len(runs)
+    assert [*ours(project, runs)] == ["generate", "nightly > generate", "generate", "generate"]
     made = [project.folder / "data" / "nightly.h5", project.folder / "data" / "first.h5"]
     for file in (*made, project.folder / "share" / "synthcore" / "tier1-seed0.h5"):
         with Dataset(file) as dataset:
             assert len(dataset) == 12
     assert not (project.folder / "data" / "results").exists()  # caches are where the user's data are
+
+
+def test_the_example_learns_from_what_the_wheel_makes(served: Project) -> None:
+    pytest.importorskip("torch")
+    short = "--notes C3 --note-seconds 0.2 --render-seconds 0.3 --sample-rate 22050"
+    served.shell(f"synthcore generate --tier 1 -n 60 {short} --features log-mel -o data/train.h5")
+    assert "verified" in served.shell("synthcore verify data/train.h5 --all")
+    shutil.copy(ROOT / "examples" / "train_baseline.py", served.folder / "train.py")
+    said = served.shell("python train.py data/train.h5 --epochs 1").splitlines()
+    assert [line.split()[0] for line in said] == ["epoch", "network", "mean", "median"]
 
 
 def ours(project: Project, runs: list[dict[str, Any]]) -> Iterator[str]:

@@ -72,7 +72,7 @@ def parameters_of(
 def described(function: Function) -> Function:
     """Put the descriptions of the parameters' types into the docstring, where Prefect looks for them."""
     parameters = inspect.signature(function, eval_str=True).parameters.values()
-    texts = {one.name: next(_descriptions(one.annotation), None) for one in parameters}
+    texts = {one.name: next(descriptions(one.annotation), None) for one in parameters}
     lines = "".join(f"\n    {name}: {text}" for name, text in texts.items() if text)
     function.__doc__ = f"{inspect.getdoc(function)}\n\nArgs:{lines}\n"
     return function
@@ -138,10 +138,10 @@ def _parameter(model: type[Command], name: str, dataset: str) -> inspect.Paramet
     return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
 
 
-def _descriptions(hint: Any) -> Iterator[str]:
+def descriptions(hint: Any) -> Iterator[str]:
     """Find the descriptions within a type, outermost first."""
     for part in getattr(hint, "__metadata__", ()):
         if isinstance(part, FieldInfo) and part.description:
             yield part.description
     for part in get_args(hint):
-        yield from _descriptions(part)
+        yield from descriptions(part)
