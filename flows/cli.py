@@ -44,6 +44,9 @@ look and use
   export            write rows as a .wav and a .vital preset
   compute-weights   measure how much each control moves the sound
   features          keep log-mel spectra and sketches beside the audio
+share
+  publish           write a dataset as Parquet or WebDataset, with a card
+  import            make a dataset again from a published folder
 presets and wavetables
   download-presets  download the presets of public repositories and archives
   ingest            read presets into one file of patches
@@ -149,6 +152,18 @@ def _compute_features() -> Callable[..., Any]:
     return compute_features
 
 
+def _publish() -> Callable[..., Any]:
+    from synthcore.flows.publish_dataset import publish
+
+    return publish
+
+
+def _import_dataset() -> Callable[..., Any]:
+    from synthcore.flows.import_dataset import import_dataset
+
+    return import_dataset
+
+
 def _inspect_dataset() -> Callable[..., Any]:
     from synthcore.flows.inspect_dataset import inspect_dataset
 
@@ -188,6 +203,8 @@ COMMANDS: dict[str, Act] = {
     "ingest": with_flow("ingest", _ingest_presets),
     "compute-weights": with_flow("compute-weights", _compute_weights),
     "features": with_flow("features", _compute_features),
+    "publish": with_flow("publish", _publish),
+    "import": with_flow("import", _import_dataset),
     "recipe": run_recipe,
     "render": run_render,
     "export": run_export,

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from synthcore.flows.evaluate_answers import evaluate
     from synthcore.flows.fit_priors import fit_priors
     from synthcore.flows.generate import generate
+    from synthcore.flows.import_dataset import import_dataset
     from synthcore.flows.ingest_presets import ingest_presets
     from synthcore.flows.inspect_dataset import inspect_dataset as inspect
+    from synthcore.flows.publish_dataset import publish
     from synthcore.flows.verify import verify
     from synthcore.playback import render, render_many
     from synthcore.settings.generate import RunSettings
@@ -72,12 +74,14 @@ _HOMES = {
     "download_presets": "synthcore.flows.running.calls",
     "evaluate": "synthcore.flows.running.calls",
     "generate": "synthcore.flows.running.calls",
+    "import_dataset": "synthcore.flows.running.calls",
     "ingest_presets": "synthcore.flows.running.calls",
     "inspect": "synthcore.flows.running.calls",
     "label_errors": "synthcore.evaluation.labels",
     "label_errors_up_to_equivalences": "synthcore.evaluation.labels",
     "lfo_asset": "synthcore.vital.shapes",
     "match": "synthcore.evaluation.matching",
+    "publish": "synthcore.flows.running.calls",
     "render": "synthcore.playback",
     "render_many": "synthcore.playback",
     "verify": "synthcore.flows.running.calls",
@@ -113,12 +117,14 @@ __all__ = [
     "find_sounds",
     "fit_priors",
     "generate",
+    "import_dataset",
     "ingest_presets",
     "inspect",
     "label_errors",
     "label_errors_up_to_equivalences",
     "lfo_asset",
     "match",
+    "publish",
     "render",
     "render_many",
     "verify",

@@ -32,6 +32,7 @@ from synthcore.pipeline.cache import Records
 from synthcore.pipeline.features import FeatureRef
 from synthcore.pipeline.nearness_report import Nearness
 from synthcore.pipeline.sketching import SketchRef
+from synthcore.publishing.planning import FileRef
 from synthcore.storage.refs import DatasetRef, ShardRef
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ CacheKey = Callable[[Any, dict[str, Any]], str | None]
 #: All that a task may return and keep, besides plain text: models that hold text and numbers, and do nothing.
 RESULTS = (
     *(ShardRef, DatasetRef, IngestResult, CatalogRef, DownloadResult, Nearness),
-    *(ProbeRef, SketchRef, FeatureRef, ScoreRef),
+    *(ProbeRef, SketchRef, FeatureRef, ScoreRef, FileRef),
 )
 _NAMES = {to_qualified_name(model) for model in RESULTS}
 #: The names that results had while their modules lay elsewhere: what was cached under them stays cached.
@@ -163,7 +164,7 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
         except (OSError, ValueError):  # pydantic's errors and JSON's are ValueErrors
             unreadable.append(file)
 
-    def files_of(kind: type[ProbeRef | SketchRef | FeatureRef | ScoreRef]) -> frozenset[str]:
+    def files_of(kind: type[ProbeRef | SketchRef | FeatureRef | ScoreRef | FileRef]) -> frozenset[str]:
         return frozenset(result.name for result in results.values() if isinstance(result, kind))
 
     return Records(
@@ -175,5 +176,6 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
         sketches=files_of(SketchRef),
         features=files_of(FeatureRef),
         scores=files_of(ScoreRef),
+        published=files_of(FileRef),
         failures=tuple(failures),
     )

@@ -45,5 +45,7 @@ download_presets = LazyFlow("synthcore.flows.download_presets", "download_preset
 ingest_presets = LazyFlow("synthcore.flows.ingest_presets", "ingest_presets")
 compare = LazyFlow("synthcore.flows.compare_datasets", "compare")
 evaluate = LazyFlow("synthcore.flows.evaluate_answers", "evaluate")
+publish = LazyFlow("synthcore.flows.publish_dataset", "publish")
+import_dataset = LazyFlow("synthcore.flows.import_dataset", "import_dataset")
 compute_features = LazyFlow("synthcore.flows.compute_features", "compute_features")
 compute_weights = LazyFlow("synthcore.flows.compute_weights", "compute_weights")

@@ -30,7 +30,10 @@ if TYPE_CHECKING:  # --version and --help do without
 
 FAILED, INTERRUPTED = 1, 130
 #: Commands that keep what they have done, and continue from there.
-CONTINUED = ("generate", "download-presets", "ingest", "compute-weights", "features", "compare", "evaluate", "match")
+CONTINUED = (
+    *("generate", "download-presets", "ingest", "compute-weights", "features", "compare", "evaluate", "match"),
+    "publish",
+)
 #: Errors of a path for which the system won't even say whether it exists.
 UNUSABLE_PATH = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 

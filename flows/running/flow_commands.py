@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # --version and --help do without
     from synthcore.settings.generate import Generate
     from synthcore.settings.ingestion import DiscoverWavetables, DownloadPresets, FitPriors, Ingest
     from synthcore.settings.matching import Match
+    from synthcore.settings.publishing import Import, Publish
     from synthcore.spec import DatasetSpec
 
 Load = Callable[[], Callable[..., Any]]  #: imports a flow
@@ -284,6 +285,35 @@ def run_features(settings: Features, load: Load) -> int:
     return 0
 
 
+def run_publish(settings: Publish, load: Load) -> int:
+    """Run the flow, and say what was published."""
+    from synthcore.publishing import planning
+    from synthcore.publishing.folder import require_free
+
+    require_places(settings.data_dir)
+    require_free(settings.output)
+    form = planning.Form.model_validate(settings)
+    planning.plan(settings.file, form, settings.workers)  # what can't be published needs no server
+    with prefect_ready(keep=settings.keep):
+        publish = load()
+    tell(call_flow(publish, settings), as_json=settings.as_json)
+    return 0
+
+
+def run_import(settings: Import, load: Load) -> int:
+    """Run the flow, and say what was made."""
+    from synthcore.pipeline.continuing import require_new
+    from synthcore.publishing.publication import read_publication
+
+    require_places(settings.data_dir)
+    require_new(settings.output)
+    read_publication(settings.folder)  # what isn't published needs no server
+    with prefect_ready(keep=settings.keep):
+        import_dataset = load()
+    tell(call_flow(import_dataset, settings), as_json=settings.as_json)
+    return 0
+
+
 #: What each command does. `inspect` and `verify` run a flow only from their files.
 FLOW_COMMANDS: dict[str, Callable[[Any, Load], int]] = {
     "generate": run_generate,
@@ -298,4 +328,6 @@ FLOW_COMMANDS: dict[str, Callable[[Any, Load], int]] = {
     "ingest": run_ingest,
     "compute-weights": run_compute_weights,
     "features": run_features,
+    "publish": run_publish,
+    "import": run_import,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, get_args
@@ -16,6 +16,7 @@ from typing import Annotated, Any, get_args
 from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
 SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "min": Decimal(60), "h": Decimal(3_600), "d": Decimal(86_400)}
 SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
@@ -25,6 +26,7 @@ MOST_ROWS = 100_000  #: that can be named at once: each may become files in a fo
 
 _COUNT = re.compile(r"([+-]?\d[\d_]*(?:\.\d+)?)\s*([kKmM]?)")
 _HERTZ = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*(k?)(?:[hH][zZ])?")
+_BYTES = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([kKmMgGtT]?)[bB]?")
 _SECONDS = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))\s*(ms|s|min|h|d|)")
 _NOTE = re.compile(r"([A-Ga-g])([#b]?)(-?\d)")
 _TEMPO = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(?:[bB][pP][mM])?")
@@ -136,6 +138,20 @@ def hertz(given: object) -> Any:
         A text that is not a whole number of Hz.
     """
     return _whole(given, _HERTZ, "is not a whole number of Hz, such as 48000 or 44.1k")
+
+
+def size(given: object) -> Any:
+    """Read a number of bytes.
+
+    >>> size("500MB"), size("1.5 GB"), size("4096")
+    (500000000, 1500000000, 4096)
+
+    Raises
+    ------
+    PydanticCustomError
+        A text that is not a whole number of bytes.
+    """
+    return _whole(given, _BYTES, "is not a size, such as 500MB or 2GB", BYTES)
 
 
 def seconds(given: object) -> Any:
@@ -271,12 +287,12 @@ def _of_text(text: str, split: Callable[[str], list[str]]) -> list[Any]:
     return parsed if isinstance(parsed, list) else [parsed]
 
 
-def _whole(given: object, pattern: re.Pattern[str], complaint: str) -> object:
+def _whole(given: object, pattern: re.Pattern[str], complaint: str, units: Mapping[str, int] = THOUSANDS) -> object:
     """Read a whole number by a pattern of its digits and its unit."""
     if not isinstance(given, str):
         return given
     if found := pattern.fullmatch(given.strip()):
-        number = Decimal(found[1]) * THOUSANDS[found[2].lower()]
+        number = Decimal(found[1]) * units[found[2].lower()]
         if number == number.to_integral_value():
             return int(number)
     raise _refusal(complaint)
@@ -298,6 +314,7 @@ def _refusal(complaint: str, **context: str) -> PydanticCustomError:
 
 
 Count = Annotated[int, BeforeValidator(count), Typed("N")]
+Bytes = Annotated[int, BeforeValidator(size), Typed("BYTES", "500MB")]
 Hertz = Annotated[int, BeforeValidator(hertz), Typed("HZ")]
 Seconds = Annotated[float, BeforeValidator(seconds), Typed("SECONDS")]
 WholeSeconds = Annotated[int, BeforeValidator(seconds), Typed("SECONDS")]

@@ -30,7 +30,17 @@ from synthcore.storage.dataset import Dataset
 from synthcore.storage.refs import DatasetRef, ShardRef
 
 Kind = Literal[
-    "shard", "record", "presets", "catalog", "priors", "weights", "sketches", "features", "scores", "left over"
+    "shard",
+    "record",
+    "presets",
+    "catalog",
+    "priors",
+    "weights",
+    "sketches",
+    "features",
+    "scores",
+    "published",
+    "left over",
 ]
 State = Literal["reachable", "in use", "other engine", "unreachable", "damaged"]
 HOUR = 3600.0
@@ -48,6 +58,7 @@ class Records:
     sketches: frozenset[str] = field(default_factory=frozenset)  # files of sketches that were compared
     features: frozenset[str] = field(default_factory=frozenset)  # files of features that were computed
     scores: frozenset[str] = field(default_factory=frozenset)  # files of scores of answers
+    published: frozenset[str] = field(default_factory=frozenset)  # files of publications that were made
     failures: Sequence[str] = ()  # records of errors with which tasks ended
 
 
@@ -245,12 +256,13 @@ def _sources(data_dir: Path, records: Records, shards: Sequence[Entry]) -> Itera
 
 
 def _measured(data_dir: Path, records: Records) -> Iterator[Entry]:
-    """What was measured for importance weights, sketched to be compared, computed of rows, and scored."""
+    """What was measured for importance weights, sketched to be compared, computed of rows, scored, and published."""
     kinds: tuple[tuple[Kind, str, frozenset[str]], ...] = (
         ("weights", "[0-9a-f]*.json", records.probes),
         ("sketches", "[0-9a-f]*.npz", records.sketches),
         ("features", "[0-9a-f]*.npy", records.features),
         ("scores", "[0-9a-f]*.npz", records.scores),
+        ("published", "[0-9a-f]*.*", records.published),
         ("scores", "*.h5", frozenset()),  # answers of baselines, which are soon written again
     )
     for kind, name, known in kinds:

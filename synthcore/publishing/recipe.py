@@ -93,7 +93,7 @@ def write_recipe(dataset: Dataset, output: Path) -> RecipeResult:
 
     It leaves out the audio, and every asset that is neither built in, made of built-in shapes, nor the init preset's.
     """
-    ours = _ours(dataset)
+    ours = own_assets(dataset)
     kept = [name for name in dataset.assets if name in ours]
     storage.write(dataset, {name: dataset.assets[name] for name in kept}, output)
     left_out = len(dataset.assets) - len(kept)
@@ -102,7 +102,7 @@ def write_recipe(dataset: Dataset, output: Path) -> RecipeResult:
     )
 
 
-def _ours(dataset: Dataset) -> set[str]:
+def own_assets(dataset: Dataset) -> set[str]:
     """The assets that are nobody else's: built in, of the init preset, or made of built-in shapes."""
     drawn = dict(zip(EXTRAS, dataset.classes.extras, strict=True))
     held = [name for name in (*drawn["lfos"], *drawn["curves"]) if name is not None and name in dataset.assets]

@@ -15,6 +15,8 @@ HOMES = {
     "ingest": ("ingestion", "Ingest"),
     "compute-weights": ("datasets", "ComputeWeights"),
     "features": ("datasets", "Features"),
+    "publish": ("publishing", "Publish"),
+    "import": ("publishing", "Import"),
     "recipe": ("datasets", "WriteRecipe"),
     "render": ("datasets", "RenderRecipe"),
     "export": ("datasets", "Export"),

@@ -156,6 +156,11 @@ class Dataset:
         """Whether the file lacks audio and other people's assets; `synthcore render` makes it whole."""
         return schema.AUDIO not in self._file
 
+    @property
+    def is_rounded(self) -> bool:
+        """Whether the audio was rounded to 24 bits: the file was imported from FLAC."""
+        return schema.is_rounded(self._file)
+
     @cached_property
     def assets(self) -> Mapping[str, bytes]:
         """Every wavetable, LFO set, sample and curve used, by SHA-256; of a recipe, those that it holds."""

@@ -57,6 +57,7 @@ class Restoring:
 
     def finish(self) -> None:
         """Bring the header up to date: the engine and the content digest that the file has now."""
+        schema.forget_rounding(self._file)
         if not self.differing:
             return
         here, digest = engine(), schema.ContentDigest(self._recipe.spec)

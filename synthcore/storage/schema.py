@@ -24,6 +24,7 @@ from synthcore.engine.machine import Engine
 from synthcore.sources.base import Provenance
 from synthcore.spec import DatasetSpec
 from synthcore.storage.drawing import Drawing
+from synthcore.storage.rounding import BITS
 from synthcore.vital.classes import EXTRAS, Classes
 from synthcore.vital.controls import Registry
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, OSCILLATORS, SLOT_FIELDS
@@ -301,6 +302,22 @@ def write_gaps(file: h5py.File, gaps: Sequence[Mapping[str, Any]]) -> None:
 def read_gaps(file: h5py.File) -> list[dict[str, Any]]:
     """Which patches the dataset lacks; none if it is whole."""
     return list(json.loads(file["schema"].attrs.get("gaps", "[]")))
+
+
+def write_rounding(file: h5py.File) -> None:
+    """Write that the audio was rounded, see `rounding`."""
+    file["schema"].attrs["audio_bits"] = BITS
+
+
+def is_rounded(file: h5py.File) -> bool:
+    """Whether the audio was rounded."""
+    return "audio_bits" in file["schema"].attrs
+
+
+def forget_rounding(file: h5py.File) -> None:
+    """Write that the audio is as it was rendered."""
+    if is_rounded(file):
+        del file["schema"].attrs["audio_bits"]
 
 
 def write_sources(file: h5py.File, sources: Iterable[Provenance]) -> None:

@@ -55,6 +55,29 @@ class Weights:
         same = all(np.array_equal(values, other.arrays[name]) for name, values in self.arrays.items())
         return same and (self.status, self.method) == (other.status, other.method)
 
+    def to_fields(self) -> dict[str, Any]:
+        """Write them as JSON can hold them."""
+        arrays = {name: values.tolist() for name, values in self.arrays.items()}
+        return {**arrays, "method": dict(self.method), "status": self.status}
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Weights:
+        """Undo `to_fields`.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            They are other fields.
+        """
+        return cls(
+            continuous=np.array(fields["weights"], dtype=np.float32),
+            categorical=np.array(fields["categorical"], dtype=np.float32),
+            continuous_error=np.array(fields["weights_error"], dtype=np.float32),
+            categorical_error=np.array(fields["categorical_error"], dtype=np.float32),
+            method=dict(fields["method"]),
+            status=fields["status"],
+        )
+
     @property
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """What is stored, by dataset."""
@@ -128,6 +151,11 @@ def write(path: Path, weights: Weights) -> None:
     """
     with _opened(path) as file:
         _put(_reserved(file, path), weights)
+
+
+def fill(file: h5py.File, weights: Weights) -> None:
+    """Write weights into a file that is being made, which has reserved them."""
+    _put(file[GROUP], weights)
 
 
 def carry_over(old: h5py.File, new: h5py.File) -> str:

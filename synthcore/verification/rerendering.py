@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,14 @@ from synthcore.base import progress
 from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError
 from synthcore.base.quantities import Span
-from synthcore.engine.chunk import inflate
+from synthcore.engine.chunk import deflate, inflate
+from synthcore.engine.faults import measure
 from synthcore.engine.machine import engine
 from synthcore.engine.play import play
-from synthcore.engine.rendering import RenderFormat
+from synthcore.engine.rendering import RenderedRow, RenderFormat
 from synthcore.engine.stopping import interruptible
 from synthcore.storage.dataset import Dataset
+from synthcore.storage.rounding import rounded
 from synthcore.storage.schema import ContentDigest, to_dense
 from synthcore.vital.controls import installed
 from synthcore.vital.tempo import bpm_of
@@ -51,6 +53,7 @@ class Verdict(BaseModel):
     same_machine_type: bool
     worst_db: float | None  # the largest error found, relative to its row; None when all is exact
     tolerance_db: float
+    is_rounded: bool = False  # both to 24 bits, because the file was imported from FLAC
     damage: list[str]  # what the file says about itself that isn't so
 
     @property
@@ -64,6 +67,7 @@ class Verdict(BaseModel):
             if self.same_machine_type
             else f"within {self.tolerance_db:g} dB, as this is another type of machine than it was made on"
         )
+        how += ", rounded to 24 bits as the file's audio is" * self.is_rounded
         lines = [f"{self.file}: {how_many(self.checked, 'row')} rendered again and compared {how}"]
         lines.append(f"  exact {self.exact}, differing {self.differing}")
         if self.worst_db is not None:
@@ -144,6 +148,7 @@ def verify(dataset: Dataset, rows: int | None, *, tolerance_db: float, workers: 
         same_machine_type=same_machine_type,
         worst_db=max((v.error_db for v in errors if v.error_db is not None), default=None),
         tolerance_db=tolerance_db,
+        is_rounded=dataset.is_rounded,
         damage=damage,
     )
 
@@ -175,6 +180,8 @@ def _render_again(dataset: Dataset, rows: list[int], fmt: RenderFormat) -> list[
     verdicts = []
     for place, (row, rendered) in enumerate(zip(rows, outcome.rows, strict=True)):
         audio, stated = stored["audio"][place], stored["audio_sha256"][place].decode()
+        if dataset.is_rounded:
+            rendered = _rounded(rendered, audio.shape)
         is_damaged = hashlib.sha256(audio.tobytes()).hexdigest() != stated
         damage = f"row {row}: the audio is not what its audio_sha256 says" if is_damaged else None
         if "modulation_t3" in stored:
@@ -187,6 +194,14 @@ def _render_again(dataset: Dataset, rows: list[int], fmt: RenderFormat) -> list[
             damage = f"row {row}: rms_dbfs or peak is not what the audio measures"
         verdicts.append(RowVerdict(row, None if is_exact else _error_db(audio, rendered.chunk), damage))
     return verdicts
+
+
+def _rounded(rendered: RenderedRow, shape: tuple[int, ...]) -> RenderedRow:
+    """Round a row as FLAC does; the rest of it follows."""
+    audio = rounded(inflate(rendered.chunk, shape))
+    rms_dbfs, peak = measure(audio)
+    sha256 = hashlib.sha256(audio.tobytes()).hexdigest()
+    return replace(rendered, chunk=deflate(audio), audio_sha256=sha256, rms_dbfs=rms_dbfs, peak=peak)
 
 
 def _error_db(stored: NDArray[np.float32], chunk: bytes) -> float:

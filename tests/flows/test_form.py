@@ -29,9 +29,13 @@ FLOWS = {
     "discover-wt": ("discover_wavetables.discover_wavetables", ""),
     "download-presets": ("download_presets.download_presets", ""),
     "ingest": ("ingest_presets.ingest_presets", ""),
+    "publish": ("publish_dataset.publish", ""),
+    "import": ("import_dataset.import_dataset", ""),
     "features": ("compute_features.compute_features", "file"),
     "compute-weights": ("compute_weights.compute_weights", "output"),
 }
+#: What a flow can't be called without, by command.
+REQUIRED = {"match": ["sound", "output"], "publish": ["file", "output"], "import": ["folder", "output"]}
 #: Settings that are the command's alone, or found out.
 NO_PARAMETERS = {"as_json", "keep", "dry_run", "catalog_digest", "presets_digest"}
 
@@ -81,7 +85,7 @@ def test_the_form_of_a_flow_shows_the_settings_of_its_command(command: str) -> N
 @pytest.mark.parametrize("command", FLOWS)
 def test_what_a_worker_knows_can_be_left_out(command: str) -> None:
     form = flow_of(command).parameters
-    assert form.required == (["sound", "output"] if command == "match" else [])
+    assert form.required == REQUIRED.get(command, [])
     for name in form.properties.keys() & {*Common.model_fields, FLOWS[command][1]}:
         assert form.properties[name].get("default") is None
         assert form.properties[name]["description"]

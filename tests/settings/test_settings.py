@@ -182,6 +182,8 @@ NEEDED = {
     "fit-priors": ["presets"],
     "compute-weights": ["x.h5"],
     "features": ["x.h5"],
+    "publish": ["x.h5", "-o", "out"],
+    "import": ["out", "-o", "y.h5"],
     "recipe": ["x.h5", "-o", "y.h5"],
     "render": ["x.h5", "-o", "y.h5"],
     "export": ["x.h5", "0", "-o", "out"],
@@ -273,7 +275,7 @@ def test_a_flow_that_is_asked_for_nothing_uses_what_its_worker_shares(model: Any
     monkeypatch.setenv("SYNTHCORE_WORKERS", "3")
     needed = {"file": "x.h5", "output": "y.h5", "folders": ("presets",), "row": (0,), "action": "list", "shell": "bash"}
     needed |= {"sound": "x.wav", "dataset": "x.h5", "other": "y.h5"}
-    needed |= {"against": "x.h5", "baseline": "oracle"}
+    needed |= {"against": "x.h5", "baseline": "oracle", "folder": "out"}
     parameters = {name: value for name, value in needed.items() if name in model.model_fields}
     if "row" in parameters and model is Inspect:
         del parameters["row"]

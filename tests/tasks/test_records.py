@@ -16,6 +16,7 @@ from synthcore.evaluation.scoring import ScoreRef
 from synthcore.pipeline.features import FeatureRef
 from synthcore.pipeline.nearness_report import Nearness
 from synthcore.pipeline.sketching import SketchRef
+from synthcore.publishing.planning import FileRef
 from synthcore.tasks.records import FORMER_NAMES, RESULTS, is_failure, is_ours, read_records
 from tests.test_security import planted
 
@@ -50,7 +51,9 @@ def test_a_record_under_a_former_name_is_read_and_renamed(
 
 
 def test_every_result_of_before_the_rooms_has_a_former_name() -> None:
-    assert set(RESULTS) - set(FORMER_NAMES.values()) == {Nearness, SketchRef, FeatureRef, ScoreRef}  # which came later
+    assert set(RESULTS) - set(FORMER_NAMES.values()) == {
+        *(Nearness, SketchRef, FeatureRef, ScoreRef, FileRef),  # which came later
+    }
 
 
 def test_what_a_stranger_plants_is_not_ours_and_stays_unread(tmp_path: Path) -> None:

@@ -1,0 +1,143 @@
+"""The folder of a publication: put together beside its final name, from files that are made already.
+
+The files lie in the data directory. The folder gets second names for them where the file system has those, and copies
+elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from synthcore.base.atomic import atomic_path, disk_errors_of
+from synthcore.base.errors import DatasetError, SpecError
+from synthcore.base.places import reason_against
+from synthcore.publishing.planning import FileRef, Planned, sha256_of
+from synthcore.publishing.publication import MANIFEST, Publication, PublishedFile, State, read_publication
+from synthcore.storage.dataset import Dataset, damage_named
+
+
+def require_free(folder: Path, key: str | None = None) -> None:
+    """Refuse a folder that can't be written or made, or that holds something else than the publication of a key.
+
+    Parameters
+    ----------
+    folder : Path
+    key : str, optional
+        If it isn't known yet, any publication will do.
+
+    Raises
+    ------
+    SpecError
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SpecError(f"{folder} is a file; name a folder with -o")
+    if reason := reason_against(folder):
+        raise SpecError(f"{reason}; name another folder with -o")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    try:
+        found = read_publication(folder)
+    except DatasetError as error:
+        raise SpecError(f"{folder} isn't empty, and holds no publication; name a new folder with -o") from error
+    if key is not None and found.key != key:
+        raise SpecError(f"{folder} holds another publication, of {found.name}; name a new folder with -o")
+
+
+def publication_of(planned: Planned, refs: Sequence[FileRef]) -> Publication:
+    """Say what a publication holds, now that its files are made."""
+    with damage_named(planned.file), Dataset(planned.file) as dataset:
+        drawing, weights = dataset.drawing, dataset.weights
+        files = [
+            PublishedFile(path=plan.path, split=plan.split, rows=ref.rows, bytes=ref.bytes, sha256=ref.sha256)
+            for plan, ref in zip(planned.plans, refs, strict=True)
+        ]
+        return Publication(
+            key=planned.key,
+            name=dataset.path.stem,
+            format=planned.form.format,
+            audio=planned.form.coding,
+            audio_error=max(ref.error for ref in refs),
+            rows_scaled=sum(ref.scaled for ref in refs),
+            licence=planned.form.licence,
+            rows=planned.rows,
+            left_out=planned.left_out,
+            digest=dataset.digest,
+            schema_version=dataset.version,
+            spec=dataset.spec.model_dump(mode="json"),
+            registry=json.loads(dataset.registry.to_config()),
+            engine=json.loads(dataset.engine.to_json()),
+            drawing={
+                "priors": drawing.priors.model_dump(mode="json"),
+                "drawn_from": drawing.drawn_from.model_dump(mode="json"),
+                "drawn_with": dict(drawing.drawn_with),
+            },
+            rules=dataset.rules,
+            weights=weights.to_fields() if weights else None,
+            catalog_size=dataset.classes.catalog_size,
+            files=tuple(files),
+        )
+
+
+def assemble(publication: Publication, refs: Sequence[FileRef], data_dir: Path, folder: Path) -> State:
+    """Put the files of a publication into its folder, `synthcore.json` last; or mend a folder that lacks some.
+
+    Raises
+    ------
+    SpecError
+        The folder holds something else.
+    DiskError
+        The disk is full.
+    """
+    require_free(folder, publication.key)
+    if (folder / MANIFEST).exists():
+        return _mend(publication, refs, data_dir, folder)
+    new = folder.with_name(f".{folder.name}.{publication.key[:8]}.tmp")
+    try:
+        for file, ref in zip(publication.files, refs, strict=True):
+            _put(data_dir / ref.name, new / file.path)
+        _describe(publication, new)
+        with disk_errors_of(folder):
+            new.replace(folder)  # one that is empty is replaced
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(new)
+    return "published"
+
+
+def _mend(publication: Publication, refs: Sequence[FileRef], data_dir: Path, folder: Path) -> State:
+    """Put files in the place of those that are missing or changed; until then, the folder isn't called whole."""
+    missing = [pair for pair in zip(publication.files, refs, strict=True) if not is_whole(folder, pair[0])]
+    if not missing and read_publication(folder) == publication:
+        return "there already"
+    with disk_errors_of(folder):
+        (folder / MANIFEST).unlink()
+    for file, ref in missing:
+        _put(data_dir / ref.name, folder / file.path)
+    _describe(publication, folder)
+    return "mended"
+
+
+def _describe(publication: Publication, folder: Path) -> None:
+    """Write what says that the folder is whole."""
+    with atomic_path(folder / MANIFEST) as temporary:
+        temporary.write_text(publication.model_dump_json(indent=1) + "\n", "utf-8")
+
+
+def is_whole(folder: Path, file: PublishedFile) -> bool:
+    """Whether a file of a publication is there, with the bytes that it should have."""
+    path = folder / file.path
+    return path.is_file() and path.stat().st_size == file.bytes and sha256_of(path) == file.sha256
+
+
+def _put(made: Path, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        temporary.unlink()
+        try:
+            os.link(made, temporary)
+        except OSError:  # another disk, or a file system without second names
+            shutil.copyfile(made, temporary)
