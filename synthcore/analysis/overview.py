@@ -96,6 +96,12 @@ class Overview(BaseModel):
         limits: dict[str, Any] = self.spec["acceptance"]
         return limits if limits["max_peak"] is not None else {**limits, "max_peak": BY_SOURCE}
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the rows are, in words, by name; nothing of where the file lies."""
+        pairs = self._pairs()
+        return {name: pairs[name] for name in ("notes", "tempo", "from", "plays", "loudness", "clips") if pairs[name]}
+
     def begin_text(self) -> str:
         """Describe what there is and what to do next, for a terminal."""
         rows, patches = how_many(self.rows, "row"), how_many(self.patches, "patch", "es")

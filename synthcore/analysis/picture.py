@@ -40,15 +40,20 @@ def draw(ref: DatasetRef) -> bytes:
 
     The rows are chosen by the digest: the same dataset has the same picture.
     """
+    with Dataset(Path(ref.path)) as dataset:
+        return draw_rows(dataset, np.arange(len(dataset)))
+
+
+def draw_rows(dataset: Dataset, rows: NDArray[np.intp]) -> bytes:
+    """Draw some rows of a dataset as `draw` does all: shape (n,)."""
     page = Image.new("L", SIZE, PAPER)
     pen = ImageDraw.Draw(page)
     pen.font = ImageFont.load_default(FONT)
-    with Dataset(Path(ref.path)) as dataset:
-        chance = np.random.default_rng(int(dataset.digest[:16], 16))
-        rows = np.sort(chance.permutation(len(dataset))[: ROWS * COLUMNS])
-        _draw_sheet(page, pen, dataset, rows)
-        _draw_histogram(pen, CHARTS[0], dataset.column("rms_dbfs"), "RMS, dB of full scale")
-        _draw_histogram(pen, CHARTS[1], dataset.column("peak"), "peak, 1 is full scale")
+    chance = np.random.default_rng(int(dataset.digest[:16], 16))
+    shown = np.sort(rows[chance.permutation(len(rows))[: ROWS * COLUMNS]])
+    _draw_sheet(page, pen, dataset, shown)
+    _draw_histogram(pen, CHARTS[0], dataset.column("rms_dbfs", rows), "RMS, dB of full scale")
+    _draw_histogram(pen, CHARTS[1], dataset.column("peak", rows), "peak, 1 is full scale")
     return to_png(page)
 
 

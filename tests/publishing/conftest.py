@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from synthcore.ingest.collecting import ingest
 from synthcore.pipeline import library
+from synthcore.publishing import planning
+from synthcore.publishing.card import write_card
+from synthcore.publishing.folder import assemble, publication_of
+from synthcore.publishing.planning import Form
 from synthcore.spec import AudioSpec, DatasetSpec
+from synthcore.storage import PublishedFormat
 from synthcore.storage.collection import write_collection
 from tests.conftest import Made, make_dataset
 
@@ -38,3 +45,23 @@ def licensed(preset_folder, registry, tmp_path_factory) -> Made:
         tier=3, priors="uniform", n_samples=4, audio=audio, variations=8, presets_digest=collection.digest
     )
     return make_dataset(spec, data_dir, collection)
+
+
+def publish_in(
+    folder: Path, made: Made, licence: str | None = "CC0-1.0", form: PublishedFormat = "parquet", recipe: bool = False
+) -> Path:
+    """Publish a dataset with its card, without a workflow around it."""
+    how = Form(format=form, audio="flac", licence=licence, file_bytes=1_000_000, recipe=recipe)
+    planned = planning.plan(made.path, how, workers=2)
+    refs = [planning.make(plan, folder / "data") for plan in planned.plans]
+    publication = publication_of(planned, refs)
+    assemble(publication, refs, folder / "data", folder / "out")
+    write_card(publication, made.path, folder / "out")
+    return folder / "out"
+
+
+@pytest.fixture(scope="session")
+def published(licensed, tmp_path_factory) -> dict[PublishedFormat, Path]:
+    """That dataset as folders, in each format."""
+    forms: tuple[PublishedFormat, ...] = get_args(PublishedFormat)
+    return {form: publish_in(tmp_path_factory.mktemp(form), licensed, form=form) for form in forms}
