@@ -47,7 +47,7 @@ def publish_file(plan: AnyPlan, data_dir: Path) -> FileRef:
 def assemble(planned: Planned, refs: list[FileRef], data_dir: Path, output: Path) -> PublishResult:
     """Put the files of a publication into its folder."""
     publication = folders.publication_of(planned, refs)
-    state = folders.assemble(publication, refs, data_dir, output)
+    state = folders.assemble(publication, refs, planned.file, data_dir, output)
     return PublishResult.of(publication, output, state)
 
 

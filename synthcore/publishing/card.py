@@ -225,7 +225,7 @@ class Card:
         return environment.get_template("card.md").render(card=self, publication=self.publication, found=self.found)
 
 
-def write_card(publication: Publication, file: Path, folder: Path) -> None:
+def write_card(publication: Publication, file: Path, folder: Path) -> list[str]:
     """Write the card of a publication, its picture and its description for machines, each if it isn't there.
 
     What is there may have been edited by whoever publishes it, so it is kept.
@@ -238,6 +238,11 @@ def write_card(publication: Publication, file: Path, folder: Path) -> None:
     folder : Path
         Where the files of the publication are.
 
+    Returns
+    -------
+    list of str
+        The files that were written.
+
     Raises
     ------
     DatasetError
@@ -248,13 +253,14 @@ def write_card(publication: Publication, file: Path, folder: Path) -> None:
     wanted = [CARD, CROISSANT, *([PICTURE] if publication.audio else [])]
     missing = [name for name in wanted if not (folder / name).exists()]
     if not missing:
-        return
+        return []
     with damage_named(file), Dataset(file) as dataset:
         sharing = decide_sharing(dataset, publication.licence)
         card = Card(publication, inspect(dataset), sharing, published_columns(dataset, publication.audio))
         for name in missing:
             with atomic_path(folder / name) as temporary:
                 temporary.write_bytes(_content(name, card, dataset))
+    return missing
 
 
 def as_plain_text(text: str) -> str:

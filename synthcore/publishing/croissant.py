@@ -121,7 +121,7 @@ def _record_set(name: str, fields: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _field(rows: str, column: PublishedColumn, source: dict[str, Any]) -> dict[str, Any]:
-    field = {
+    field: dict[str, Any] = {
         "@type": "cr:Field",
         "@id": f"{rows}/{column.name}",
         "name": column.name,
@@ -158,10 +158,9 @@ def _read_tar(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Labels are in a JSON file of each row, and audio in one of its own: a set of records each."""
     inside = [{"@id": file.path} for files in publication.row_files.values() for file in files]
-    kinds = {
-        "json": "application/json",
-        **({publication.audio: f"audio/{publication.audio}"} if publication.audio else {}),
-    }
+    kinds = {"json": "application/json"}
+    if publication.audio:
+        kinds[publication.audio] = f"audio/{publication.audio}"
     sets = [
         {
             "@type": "cr:FileSet",

@@ -16,6 +16,7 @@ from pathlib import Path
 from synthcore.base.atomic import atomic_path, disk_errors_of
 from synthcore.base.errors import DatasetError, SpecError
 from synthcore.base.places import reason_against
+from synthcore.publishing.card import write_card
 from synthcore.publishing.planning import FileRef, Planned, sha256_of
 from synthcore.publishing.publication import MANIFEST, Publication, PublishedFile, State, read_publication
 from synthcore.storage.dataset import Dataset, damage_named
@@ -83,8 +84,19 @@ def publication_of(planned: Planned, refs: Sequence[FileRef]) -> Publication:
         )
 
 
-def assemble(publication: Publication, refs: Sequence[FileRef], data_dir: Path, folder: Path) -> State:
-    """Put the files of a publication into its folder, `synthcore.json` last; or mend a folder that lacks some.
+def assemble(publication: Publication, refs: Sequence[FileRef], file: Path, data_dir: Path, folder: Path) -> State:
+    """Put the files of a publication and its card into its folder, `synthcore.json` last; or mend one that lacks some.
+
+    Parameters
+    ----------
+    publication : Publication
+    refs : sequence of FileRef
+        Its files, in their order.
+    file : Path
+        The dataset that is published.
+    data_dir : Path
+        Where the files are.
+    folder : Path
 
     Raises
     ------
@@ -95,11 +107,12 @@ def assemble(publication: Publication, refs: Sequence[FileRef], data_dir: Path, 
     """
     require_free(folder, publication.key)
     if (folder / MANIFEST).exists():
-        return _mend(publication, refs, data_dir, folder)
+        return _mend(publication, refs, file, data_dir, folder)
     new = folder.with_name(f".{folder.name}.{publication.key[:8]}.tmp")
     try:
-        for file, ref in zip(publication.files, refs, strict=True):
-            _put(data_dir / ref.name, new / file.path)
+        for published, ref in zip(publication.files, refs, strict=True):
+            _put(data_dir / ref.name, new / published.path)
+        write_card(publication, file, new)
         _describe(publication, new)
         with disk_errors_of(folder):
             new.replace(folder)  # one that is empty is replaced
@@ -109,15 +122,16 @@ def assemble(publication: Publication, refs: Sequence[FileRef], data_dir: Path, 
     return "published"
 
 
-def _mend(publication: Publication, refs: Sequence[FileRef], data_dir: Path, folder: Path) -> State:
+def _mend(publication: Publication, refs: Sequence[FileRef], file: Path, data_dir: Path, folder: Path) -> State:
     """Put files in the place of those that are missing or changed; until then, the folder isn't called whole."""
     missing = [pair for pair in zip(publication.files, refs, strict=True) if not is_whole(folder, pair[0])]
     if not missing and read_publication(folder) == publication:
-        return "there already"
+        return "mended" if write_card(publication, file, folder) else "there already"
     with disk_errors_of(folder):
         (folder / MANIFEST).unlink()
-    for file, ref in missing:
-        _put(data_dir / ref.name, folder / file.path)
+    for published, ref in missing:
+        _put(data_dir / ref.name, folder / published.path)
+    write_card(publication, file, folder)
     _describe(publication, folder)
     return "mended"
 

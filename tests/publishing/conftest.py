@@ -11,7 +11,6 @@ import pytest
 from synthcore.ingest.collecting import ingest
 from synthcore.pipeline import library
 from synthcore.publishing import planning
-from synthcore.publishing.card import write_card
 from synthcore.publishing.folder import assemble, publication_of
 from synthcore.publishing.planning import Form
 from synthcore.spec import AudioSpec, DatasetSpec
@@ -54,9 +53,7 @@ def publish_in(
     how = Form(format=form, audio="flac", licence=licence, file_bytes=1_000_000, recipe=recipe)
     planned = planning.plan(made.path, how, workers=2)
     refs = [planning.make(plan, folder / "data") for plan in planned.plans]
-    publication = publication_of(planned, refs)
-    assemble(publication, refs, folder / "data", folder / "out")
-    write_card(publication, made.path, folder / "out")
+    assemble(publication_of(planned, refs), refs, made.path, folder / "data", folder / "out")
     return folder / "out"
 
 

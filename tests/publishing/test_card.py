@@ -22,9 +22,8 @@ pytestmark = pytest.mark.slow
 
 def head(folder: Path):
     """The head of a card, as the hub's own library reads it."""
-    from huggingface_hub import DatasetCard
-
-    return DatasetCard((folder / CARD).read_text()).data
+    hub = pytest.importorskip("huggingface_hub")
+    return hub.DatasetCard((folder / CARD).read_text()).data
 
 
 def code(folder: Path) -> str:
@@ -53,13 +52,12 @@ def test_the_head_names_splits_size_and_tags(published):
 
 @pytest.mark.usefixtures("offline")
 def test_the_features_of_the_head_are_those_of_the_files(published):
-    from datasets import Features, load_dataset
-
+    datasets = pytest.importorskip("datasets")
     folder = published["parquet"]
     (first, *_) = sorted((folder / "data").glob("*.parquet"))
-    bare = load_dataset("parquet", data_files=str(first), split="train")
-    assert Features._from_yaml_list(head(folder).dataset_info["features"]) == bare.features
-    assert {*load_dataset(str(folder))} == {*read_publication(folder).row_files}
+    bare = datasets.load_dataset("parquet", data_files=str(first), split="train")
+    assert datasets.Features._from_yaml_list(head(folder).dataset_info["features"]) == bare.features
+    assert {*datasets.load_dataset(str(folder))} == {*read_publication(folder).row_files}
 
 
 @pytest.mark.usefixtures("offline")

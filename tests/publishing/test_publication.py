@@ -45,7 +45,7 @@ def publish(tmp_path: Path) -> Publish:
         )
         planned = planning.plan(path, form, workers=2)
         refs = [planning.make(plan, tmp_path / "data") for plan in planned.plans]
-        assemble(publication_of(planned, refs), refs, tmp_path / "data", tmp_path / folder)
+        assemble(publication_of(planned, refs), refs, path, tmp_path / "data", tmp_path / folder)
         return tmp_path / folder
 
     return published
