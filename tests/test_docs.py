@@ -72,8 +72,8 @@ def test_the_terminal_of_the_readme_shows_what_its_commands_say(cli: Any) -> Non
 
 
 def masked(text: str) -> str:
-    """Take out what differs from machine to machine: seconds, hashes, and blank lines, which Markdown can't show."""
-    text = re.sub(r"\d+(\.\d+)? s\b", "# s", text)
+    """Take out what differs from machine to machine, and blank lines, which Markdown can't show."""
+    text = re.sub(r"\d+(\.\d+)? (s|MB)\b", r"# \2", text)
     return re.sub(r"\b[0-9a-f]{12,64}\b", "#", re.sub(r"\n\n+", "\n", text))
 
 
