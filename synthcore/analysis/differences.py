@@ -125,6 +125,8 @@ class Difference(BaseModel):
         ]
         engine = [name.removeprefix(ENGINE) for name in self.header if name.startswith(ENGINE)]
         reasons = [f"they were recorded otherwise, {', '.join(recorded)}"] * bool(recorded)
+        if "rounded" in str(self.beside.get(AUDIO)):
+            reasons.append("one was imported from FLAC, which rounds to 24 bits")
         if engine:
             reasons.append(f"they were rendered on machines or by versions that differ in {', '.join(engine)}")
         return "; ".join(reasons) or (
@@ -156,6 +158,7 @@ class Difference(BaseModel):
 
 #: Fields of the spec that decide what is recorded of a patch that is played the same way.
 RECORDING = ("audio.sample_rate", "audio.render_seconds")
+AUDIO = "audio"  #: the name of what a file holds of it
 ENGINE = "engine "  #: before the names of what differs between two engines
 
 
@@ -240,7 +243,7 @@ def _beside(dataset: Dataset) -> dict[str, Any]:
     refused = Counter(reason.decode() for reason in dataset.rejections()["reason"].tolist())
     presets = dataset.sources()
     return {
-        "audio": "left out: a recipe" if dataset.is_recipe else "there",
+        AUDIO: "left out: a recipe" if dataset.is_recipe else "rounded to 24 bits" if dataset.is_rounded else "there",
         "gaps": sum(gap["patches"] for gap in dataset.gaps) or None,
         "refused": listed(dict(sorted(refused.items()))) or None,
         "presets": len(presets) or None,

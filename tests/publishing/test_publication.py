@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from synthcore.analysis.differences import diff
 from synthcore.base.errors import DatasetError, SpecError
 from synthcore.publishing import importing, planning, tables
 from synthcore.publishing.folder import assemble, publication_of, require_free
@@ -98,6 +99,7 @@ def test_flac_rounds_the_audio_and_nothing_else_and_verify_rounds_with_it(
     assert not result.is_same
     assert 0 < result.audio_error <= 2**-24
     assert differing(tier_1.path, Path(result.path)) <= ROUNDED
+    assert "with other audio: one was imported from FLAC" in diff(tier_1.path, result.path).headline
     with Dataset(tier_1.path) as ours, Dataset(result.path) as theirs:
         for row in range(len(ours)):
             np.testing.assert_array_equal(theirs[row]["audio"], rounded(ours[row]["audio"]))
