@@ -72,6 +72,8 @@ class MatchReport(BaseModel):
         remarks = [f"to be compared, the sound was {', '.join(self.changes)}"] if self.changes else []
         if self.note is not None:
             remarks.append(f"only rows of note {self.note}, the nearest to the one asked for")
+        if not self.answers[0].distance_db:
+            remarks.append(f"{self.answers[0].title} sounds just like it: nothing can be nearer")
         if self.renders and not self.answers[0].renders:
             remarks.append(f"the search found nothing nearer in {how_many(self.renders, 'render')}")
         if self.is_interrupted:

@@ -178,15 +178,22 @@ class RowTargets:
         return shell.command("export", self.dataset.path, str(row), "-o", "out")
 
     def _by_module(self, rows: Rows) -> dict[str, NDArray[np.bool_]]:
-        """In which rows each module can be heard: a control of it is active besides its switch, which is so in any row.
+        """In which rows each module can be heard: it is on, and a control of it is active besides its switch.
 
+        Both are needed: of a module that is off, a control may be active that decides in which order others play.
         Modules that are heard in all rows, or in none, are left out.
         """
         active, registry = self.dataset.column("active", list(rows)), self.dataset.registry
         names = [control.name for control in (*registry.continuous, *registry.categorical)]
         modules = np.array(["" if name.endswith("_on") else module_of(name) for name in names])
+        options = self.dataset.column("categorical", list(rows))
+        is_on = {
+            module_of(control.name): options[:, place] > 0
+            for place, control in enumerate(registry.categorical)
+            if control.name.endswith("_on")
+        }
         heard = {
-            name: np.logical_or.reduce(active[:, modules == name], axis=1)
+            name: np.logical_or.reduce(active[:, modules == name], axis=1) & is_on.get(name, np.True_)
             for name in sorted({*modules.tolist()} - {""})
         }
         return {name: in_rows for name, in_rows in heard.items() if in_rows.any() and not in_rows.all()}

@@ -56,6 +56,18 @@ def test_the_labels_themselves_are_exactly_the_best_by_every_metric(tier_3: Any,
     assert Evaluation.model_validate_json(found.model_dump_json()) == found
 
 
+def test_a_module_is_heard_only_where_it_is_switched_on(tier_1: Any) -> None:
+    """A control of a module that is off may be active: the type of an oscillator's distortion decides an order."""
+    with Dataset(tier_1.path) as dataset:
+        heard = RowTargets(dataset).groups(range(len(dataset)))["module"]
+        switches = {control.name: place for place, control in enumerate(dataset.registry.categorical)}
+        chosen = dataset.column("categorical")
+        assert {"osc_1", "osc_2", "filter_1"} & heard.keys()
+        for module, rows in heard.items():
+            if f"{module}_on" in switches:
+                assert chosen[rows, switches[f"{module}_on"]].all(), module
+
+
 def test_an_answer_that_cannot_be_rendered_is_scored_as_silence_and_counted(
     tier_1: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

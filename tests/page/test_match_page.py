@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from synthcore.evaluation.match_report import MatchReport, report
 from synthcore.evaluation.matching import Wanted, find, plan
@@ -24,8 +25,12 @@ HOSTILE = "<img src=x onerror='taken=1'>&{{ 7 * 7 }}.wav"
 
 @pytest.fixture
 def matched(tier_3: Any, tmp_path: Path) -> Any:
+    return searched(tier_3, np.random.default_rng(0).normal(0, 0.1, (5_000, 1)), tmp_path)
+
+
+def searched(tier_3: Any, samples: NDArray[Any], tmp_path: Path) -> Any:
     sound = tmp_path / HOSTILE
-    soundfile.write(sound, np.random.default_rng(0).normal(0, 0.1, (5_000, 1)), 22_050, format="WAV")
+    soundfile.write(sound, samples, 22_050, format="WAV", subtype="FLOAT")
     plans = plan(tier_3.path)
     sketch_missing(plans, tmp_path / "data", 1)
     with Dataset(tier_3.path) as dataset:
@@ -58,3 +63,11 @@ def test_the_report_says_how_to_make_the_nearest_and_can_be_read_again(matched: 
     assert all(module.title in text.splitlines() for module in first.words.modules)
     assert f"{first.distance_db:.2f} dB" in text
     assert MatchReport.model_validate_json(said.model_dump_json()) == said
+
+
+def test_of_a_row_itself_the_report_says_why_nothing_was_searched(tier_3: Any, tmp_path: Path) -> None:
+    with Dataset(tier_3.path) as dataset:
+        audio = dataset[3]["audio"].T
+    found, said = searched(tier_3, audio, tmp_path)
+    assert (found.answers[0].row, found.renders) == (3, 0)
+    assert said.remarks == ["row 3 sounds just like it: nothing can be nearer"]
