@@ -146,7 +146,7 @@ class Card:
             Terms(
                 where=place.repository or place.source,
                 licence=place.licence or "none stated",
-                allows=_allows(judge([place.licence])),
+                allows=self._terms_of(judge([place.licence])),
                 authors=", ".join(place.authors),
                 presets=place.presets,
                 rows=place.rows,
@@ -199,7 +199,14 @@ class Card:
 
     def allows(self, licence: str) -> str:
         """What a licence of rows allows, in words."""
-        return _allows(Verdict(licence=licence))
+        known = licences().of
+        words = [known[name].text if name in known else f"what {name} says" for name in ids_of(licence)]
+        return "; ".join(dict.fromkeys(words))
+
+    def _terms_of(self, verdict: Verdict) -> str:
+        if not verdict.reason:
+            return self.allows(verdict.licence)
+        return f"{'left out' if self.publication.audio else 'labels alone'}: {verdict.reason}"
 
     def percent(self, share: float) -> str:
         """Write a share."""
@@ -276,15 +283,6 @@ def _content(name: str, card: Card, dataset: Dataset) -> bytes:
         return card.to_markdown().encode()
     stated = [licence for licence in card.licences if licence]
     return croissant(card.publication, card.columns, stated, card.description, card.citation).encode()
-
-
-def _allows(verdict: Verdict) -> str:
-    """What may be done, in words, with what was judged."""
-    if verdict.reason:
-        return f"left out: {verdict.reason}"
-    known = licences().of
-    words = [known[name].text if name in known else f"what {name} says" for name in ids_of(verdict.licence)]
-    return "; ".join(dict.fromkeys(words))
 
 
 def _feature(column: PublishedColumn, sample_rate: int) -> dict[str, Any]:

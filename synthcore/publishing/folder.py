@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ def require_free(folder: Path, key: str | None = None) -> None:
         raise SpecError(f"{folder} is a file; name a folder with -o")
     if reason := reason_against(folder):
         raise SpecError(f"{reason}; name another folder with -o")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.is_dir() or all(map(_is_left_over, folder.iterdir())):
         return
     try:
         found = read_publication(folder)
@@ -87,6 +88,8 @@ def publication_of(planned: Planned, refs: Sequence[FileRef]) -> Publication:
 def assemble(publication: Publication, refs: Sequence[FileRef], file: Path, data_dir: Path, folder: Path) -> State:
     """Put the files of a publication and its card into its folder, `synthcore.json` last; or mend one that lacks some.
 
+    A folder that is there stays, and is filled: it may be a link, a mounted disk, or where a shell is.
+
     Parameters
     ----------
     publication : Publication
@@ -108,14 +111,14 @@ def assemble(publication: Publication, refs: Sequence[FileRef], file: Path, data
     require_free(folder, publication.key)
     if (folder / MANIFEST).exists():
         return _mend(publication, refs, file, data_dir, folder)
-    new = folder.with_name(f".{folder.name}.{publication.key[:8]}.tmp")
+    new = _beside(folder, publication.key)
     try:
         for published, ref in zip(publication.files, refs, strict=True):
             _put(data_dir / ref.name, new / published.path)
         write_card(publication, file, new)
         _describe(publication, new)
         with disk_errors_of(folder):
-            new.replace(folder)  # one that is empty is replaced
+            _name(new, folder)
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(new)
@@ -123,17 +126,34 @@ def assemble(publication: Publication, refs: Sequence[FileRef], file: Path, data
 
 
 def _mend(publication: Publication, refs: Sequence[FileRef], file: Path, data_dir: Path, folder: Path) -> State:
-    """Put files in the place of those that are missing or changed; until then, the folder isn't called whole."""
+    """Put files in the place of those that are missing or changed."""
     missing = [pair for pair in zip(publication.files, refs, strict=True) if not is_whole(folder, pair[0])]
     if not missing and read_publication(folder) == publication:
         return "mended" if write_card(publication, file, folder) else "there already"
-    with disk_errors_of(folder):
-        (folder / MANIFEST).unlink()
     for published, ref in missing:
         _put(data_dir / ref.name, folder / published.path)
     write_card(publication, file, folder)
     _describe(publication, folder)
     return "mended"
+
+
+def _beside(folder: Path, key: str) -> Path:
+    """Where a publication is put together: within a folder that is there, beside one that isn't."""
+    return folder / f".{key[:8]}.tmp" if folder.is_dir() else folder.with_name(f".{folder.name}.{key[:8]}.tmp")
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether a run that was killed has left it, by its name."""
+    return re.fullmatch(r"\.[0-9a-f]{8}\.tmp", path.name) is not None
+
+
+def _name(new: Path, folder: Path) -> None:
+    """Give a publication its final name; within a folder that is there, what says that it is whole comes last."""
+    if new.parent != folder:
+        new.replace(folder)
+        return
+    for part in sorted(new.iterdir(), key=lambda path: path.name == MANIFEST):
+        part.replace(folder / part.name)
 
 
 def _describe(publication: Publication, folder: Path) -> None:

@@ -39,7 +39,7 @@ class Publish(Batched):
 
     @model_validator(mode="after")
     def _recipe_has_no_audio(self) -> Publish:
-        if self.recipe and "audio" in self.model_fields_set:
+        if self.recipe and self.audio != type(self).model_fields["audio"].default:
             raise clash("{recipe} has no audio: leave out one of {recipe} and {audio}", "recipe", "audio")
         return self
 

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from synthcore.flows.cli import main
+from synthcore.flows.running.form import settings_from
 from synthcore.publishing.publication import read_publication
+from synthcore.settings.publishing import Publish
 
 #: A command that is killed once two files are there: of its files, each holds a few rows.
 KILLED = """
@@ -115,3 +117,8 @@ def test_what_cant_be_published_or_imported_costs_one_line_and_no_server(
     assert "is not a folder" in refused("import", "x.h5", "-o", "y.h5")
     assert "exists" in refused("import", "mine", "-o", "x.h5")
     assert {path.name for path in tmp_path.iterdir()} <= {"x.h5", "mine", "data"}
+
+
+def test_a_recipe_is_asked_for_with_every_parameter_as_prefect_passes_them() -> None:
+    given = {"file": "x.h5", "output": "out", "format": "parquet", "audio": "flac", "recipe": True}
+    assert settings_from(Publish, given).recipe
