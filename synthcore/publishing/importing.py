@@ -235,6 +235,9 @@ def _assets(path: Path) -> Iterator[tuple[str, bytes]]:
     """The assets that are there, each once."""
     known: set[str] = set()
     for line in tables.read_asset_lines(path):
-        if line.content is not None and line.sha256 not in known:
-            known.add(line.sha256)
-            yield line.sha256, line.content
+        if line.content is None or line.sha256 in known:
+            continue
+        if hashlib.sha256(line.content).hexdigest() != line.sha256:
+            raise DatasetError(f"{path} is damaged: an asset is not what its SHA-256 says; get the files again")
+        known.add(line.sha256)
+        yield line.sha256, line.content
