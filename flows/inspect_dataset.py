@@ -17,6 +17,7 @@ from prefect.runtime import flow_run
 from synthcore.analysis.comparison import Comparison
 from synthcore.analysis.inspection import Inspection
 from synthcore.analysis.words import RowWords
+from synthcore.base.addresses import local
 from synthcore.flows.running.form import dataset_of, parameters_of, settings_from
 from synthcore.pipeline.comparing import Sides
 from synthcore.pipeline.nearness_report import Nearness
@@ -74,7 +75,7 @@ def find_near(settings: Inspect) -> tuple[Nearness, Sides]:
     from synthcore.flows.compare_datasets import find_nearness
     from synthcore.settings.datasets import Compare
 
-    return find_nearness(settings_from(Compare, {"file": settings.file, "other": settings.near}))
+    return find_nearness(settings_from(Compare, {"file": local(settings.file), "other": settings.near}))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from prefect.artifacts import (
 
 from synthcore.analysis import picture
 from synthcore.analysis.inspection import Inspection
+from synthcore.base.addresses import place_of
 from synthcore.base.counting import how_many
 from synthcore.pipeline.summary import Summary
 from synthcore.pipeline.tally import Cell
@@ -62,7 +63,7 @@ def show_text(key: str, headline: str, text: str) -> None:
 
 def list_findings(found: Inspection) -> None:
     """Publish what an inspection found as a table."""
-    create_table_artifact(found.findings, key="findings", description=f"What is in {Path(found.file).name}")
+    create_table_artifact(found.findings, key="findings", description=f"What is in {place_of(found.file).name}")
 
 
 def link_page(page: Path) -> None:

@@ -22,7 +22,8 @@ class LazyFlow:
         from synthcore.flows.running.environment import require_answer
 
         require_answer()
-        return flow(*arguments, **parameters)
+        hidden = {name: _wrapped(value) for name, value in parameters.items()}
+        return flow(*map(_wrapped, arguments), **hidden)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._import(), name)
@@ -34,6 +35,14 @@ class LazyFlow:
 
     def _import(self) -> Any:
         return getattr(import_module(self._module), self._name)
+
+
+def _wrapped(value: Any) -> Any:
+    """Wrap an address: of what a flow is called with Prefect keeps the text, which is then without secrets."""
+    from synthcore.base.addresses import SCHEMES, Address
+
+    is_address = isinstance(value, str) and value.lower().startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
+    return Address(value) if is_address else value
 
 
 generate = LazyFlow("synthcore.flows.generate", "generate")

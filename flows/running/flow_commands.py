@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from synthcore.base.addresses import local
 from synthcore.base.places import require_places
 from synthcore.flows.running.command import (
     FAILED,
@@ -116,14 +117,15 @@ def run_inspect(settings: Inspect, load: Load) -> int:
     """Run the flow, and say what is in a dataset."""
     from synthcore.storage.dataset import Dataset
 
-    for file in filter(None, (settings.file, settings.other)):
-        Dataset(file).close()  # what is not a dataset needs no server
+    for file in (settings.file, settings.other):
+        if file:
+            Dataset(file).close()  # what is not a dataset needs no server
     if settings.near and settings.html:
         from synthcore.page.writing import require_replaceable
         from synthcore.pipeline import comparing
 
         require_replaceable(settings.html)
-        comparing.look(settings.file, settings.near, ())
+        comparing.look(local(settings.file), settings.near, ())
     with prefect_ready():
         inspect_dataset = load()
     found = call_flow(inspect_dataset, settings)
@@ -138,7 +140,7 @@ def run_compare(settings: Compare, load: Load) -> int:
     from synthcore.pipeline import comparing
 
     require_places(settings.data_dir)
-    comparing.look(settings.file, settings.other, settings.notes)  # what can't be compared needs no server
+    comparing.look(local(settings.file), settings.other, settings.notes)  # what can't be compared needs no server
     if settings.html:
         from synthcore.page.writing import require_replaceable
 

@@ -9,19 +9,19 @@ import functools
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from synthcore.base.addresses import Place, place_of
 from synthcore.base.errors import SpecError
 from synthcore.base.messages import explain
-from synthcore.settings.command import Batched, Cached, Command, Common
+from synthcore.settings.command import AnyPlace, Batched, Cached, Command, Common
 from synthcore.settings.commandline import CommandOnly, Hidden
 
 RunDataset = Annotated[
-    Path | None,
+    AnyPlace | None,
     Field(description="The dataset. By default DATA_DIR/tier1-seed0.h5, which generate/tier1-1k makes."),
 ]
 FIRST_DATASET = "tier1-seed0.h5"  #: what generate makes of a spec's defaults
@@ -92,7 +92,7 @@ def settings_from(model: type[Model], parameters: Mapping[str, Any]) -> Model:
         raise SpecError(explain(error, model)) from error
 
 
-def dataset_of(file: Path | str | None) -> Path:
+def dataset_of(file: Place | str | None) -> Place:
     """The dataset that a run is about, by default the first one that people make in the worker's data directory.
 
     Raises
@@ -100,14 +100,14 @@ def dataset_of(file: Path | str | None) -> Path:
     SpecError
         As `settings_from`, of the worker's own settings.
     """
-    return Path(file) if file else settings_from(Common, {}).data_dir / FIRST_DATASET
+    return place_of(file) if file else settings_from(Common, {}).data_dir / FIRST_DATASET
 
 
 def _settings_from(model: type[Settings], parameters: Mapping[str, Any], dataset: str) -> Settings:
     """Make settings of parameters, one of which may be a dataset that was left out."""
     if not dataset or parameters[dataset]:
         return settings_from(model, parameters)
-    settings = settings_from(model, {**parameters, dataset: Path()})
+    settings = settings_from(model, {**parameters, dataset: FIRST_DATASET})
     # Where the command's own setting says, which beats the common one.
     file = settings.data_dir / FIRST_DATASET if isinstance(settings, Cached) else dataset_of(None)
     return settings.model_copy(update={dataset: file})

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from synthcore.flows.running.command import FAILED, printable, say, tell, tell_each
 
 if TYPE_CHECKING:  # --version and --help do without
-    from pathlib import Path
-
     from synthcore.analysis.inspection import Inspection
+    from synthcore.base.addresses import Place
     from synthcore.settings.datasets import Diff, Export, Inspect, RenderRecipe, Verify, WriteRecipe
     from synthcore.settings.upkeep import CacheCommand, Deploy, Doctor, Down, Up
     from synthcore.storage.dataset import Dataset
@@ -64,7 +63,7 @@ def _listen(dataset: Dataset, settings: Inspect) -> Inspection:
     return found
 
 
-def _compare(file: Path, other: Path, settings: Inspect) -> int:
+def _compare(file: Place, other: Place, settings: Inspect) -> int:
     """Say how two datasets differ."""
     from synthcore.analysis import comparison
     from synthcore.flows.running.bar import rows_shown

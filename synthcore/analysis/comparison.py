@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from synthcore.analysis.audio import QUICK, AudioMeasurements, measure_audio
 from synthcore.analysis.differences import LETTERS, in_words, spec_changes
 from synthcore.analysis.inspection import Inspection, inspect, new_table, text_of
 from synthcore.analysis.overview import SHORT, played_text
+from synthcore.base.addresses import place_of
 from synthcore.base.counting import how_many
 from synthcore.storage.dataset import Dataset
 
@@ -93,7 +93,7 @@ def _lines_of(found: Inspection) -> dict[str, str]:
     _, low, middle, high, _ = found.distributions.get("rms (dBFS)", [float("nan")] * 5)
     varied = covered.continuous_varied + covered.categorical_varied
     return {
-        "file": f"{Path(found.file).name}, {found.bytes / 1e6:.1f} MB",
+        "file": f"{place_of(found.file).name}, {found.bytes / 1e6:.1f} MB",
         "rows": f"{found.rows} of {how_many(found.patches, 'patch', 'es')}",
         "tier": str(found.tier),
         "notes": played_text(audio),

@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from synthcore.analysis.inspection import new_table, text_of
 from synthcore.analysis.overview import SHORT
 from synthcore.analysis.shared_rows import RowNumbers, SharedRows, count_moved_families, moved_splits, share_rows
+from synthcore.base.addresses import Place, place_of
 from synthcore.base.counting import how_many, listed
 from synthcore.base.hashing import content_hash
 from synthcore.storage.dataset import Dataset, damage_named
@@ -162,13 +162,13 @@ AUDIO = "audio"  #: the name of what a file holds of it
 ENGINE = "engine "  #: before the names of what differs between two engines
 
 
-def diff(first: str | Path, second: str | Path) -> Difference:
+def diff(first: str | Place, second: str | Place) -> Difference:
     """Say what two datasets have in common and how they differ. Reads labels and hashes, no audio.
 
     Parameters
     ----------
-    first, second : str or Path
-        Datasets, shards or recipes.
+    first, second : str, Path or Address
+        Datasets, shards or recipes, or their addresses.
 
     Returns
     -------
@@ -182,7 +182,8 @@ def diff(first: str | Path, second: str | Path) -> Difference:
     FileUnavailable
         Another program is writing one, or it may not be read.
     """
-    with damage_named(Path(first)), Dataset(first) as one, damage_named(Path(second)), Dataset(second) as other:
+    ours, theirs = place_of(first), place_of(second)
+    with damage_named(ours), Dataset(ours) as one, damage_named(theirs), Dataset(theirs) as other:
         return Difference(
             files=(str(one.path), str(other.path)),
             rows=_row_changes(RowNumbers.of(one), RowNumbers.of(other)),

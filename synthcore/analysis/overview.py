@@ -8,12 +8,12 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from synthcore.base.addresses import place_of
 from synthcore.base.counting import how_many, listed
 from synthcore.base.quantities import Span
 from synthcore.base.shell import command, typed
@@ -66,7 +66,6 @@ class Overview(BaseModel):
     tier: int
     digest: str
     is_recipe: bool
-    is_rounded: bool
     spec: dict[str, Any]
     engine: dict[str, Any]
     shapes: dict[str, list[int]]
@@ -106,7 +105,7 @@ class Overview(BaseModel):
     def begin_text(self) -> str:
         """Describe what there is and what to do next, for a terminal."""
         rows, patches = how_many(self.rows, "row"), how_many(self.patches, "patch", "es")
-        lines = [f"{Path(self.file).name}: {rows} of tier {self.tier}, {patches}"]
+        lines = [f"{place_of(self.file).name}: {rows} of tier {self.tier}, {patches}"]
         lines += pairs_text(self._pairs())
         next_steps = [f"  {line}" for line in self._next()]
         return "\n".join([*lines, "", "next:", *next_steps]) + "\n"
@@ -115,7 +114,6 @@ class Overview(BaseModel):
         audio, refused = self.spec["audio"], len(self.refused_presets)
         return {
             "recipe": "without audio" if self.is_recipe else "",
-            "audio": "rounded to 24 bits: imported from FLAC" if self.is_rounded else "",
             "notes": f"{played_text(audio)}; {_seconds(audio['note_seconds'])} s held of "
             f"{audio['render_seconds']:g} s, at {audio['sample_rate']} Hz",
             "tempo": self._tempo(),
@@ -131,7 +129,7 @@ class Overview(BaseModel):
             "weights": "" if self.importance_weights == "absent" else self.importance_weights,
             "features": "; ".join(self.features),
             "digest": f"{self.digest[:SHORT]} (whole with --json)",
-            "file": f"{typed(Path(self.file))} ({self.bytes / 1e6:.1f} MB)",
+            "file": f"{typed(place_of(self.file))} ({self.bytes / 1e6:.1f} MB)",
         }
 
     def _tempo(self) -> str:
@@ -152,7 +150,7 @@ class Overview(BaseModel):
             yield f"and {how_many(len(self.presets) - PLACES, 'more place')}, listed below"
 
     def _next(self) -> list[str]:
-        file = Path(self.file)
+        file = place_of(self.file)
         if self.is_recipe:
             return [command("render", file, "-o", f"{file.stem}-again.h5")]
         verify = command("verify", file)
@@ -167,14 +165,13 @@ def look(dataset: Dataset) -> Overview:
     rms_dbfs = dataset.column("rms_dbfs")
     return Overview(
         file=str(dataset.path),
-        bytes=dataset.path.stat().st_size,
+        bytes=dataset.size,
         version=dataset.version,
         rows=len(dataset),
         patches=patches,
         tier=dataset.spec.tier,
         digest=dataset.digest,
         is_recipe=dataset.is_recipe,
-        is_rounded=dataset.is_rounded,
         spec=dataset.spec.model_dump(mode="json"),
         engine={
             name: getattr(dataset.engine, name) for name in ("vita", "build", "machine", "cpu_features", "version")

@@ -10,13 +10,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.analysis.overview import SHORT, pairs_text, wrapped
+from synthcore.base.addresses import place_of
 from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError
 from synthcore.storage.dataset import Dataset
@@ -97,7 +97,7 @@ class RowWords(BaseModel):
     def to_text(self) -> str:
         """Describe it for a terminal."""
         to_set = PatchWords(modules=self.modules, connections=self.connections).to_lines()
-        lines = [f"row {self.row} of {Path(self.file).name}", *_origin(self.metadata), *to_set]
+        lines = [f"row {self.row} of {place_of(self.file).name}", *_origin(self.metadata), *to_set]
         return "\n".join(lines) + "\n"
 
 

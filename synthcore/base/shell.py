@@ -7,10 +7,12 @@ import shutil
 import sys
 from pathlib import Path
 
+from synthcore.base.addresses import Place
 
-def command(*words: str | Path) -> str:
+
+def command(*words: str | Place) -> str:
     """Write a synthcore command so that it can be copied into this shell."""
-    return shlex.join([program(), *(typed(word) if isinstance(word, Path) else word for word in words)])
+    return shlex.join([program(), *(word if isinstance(word, str) else typed(word) for word in words)])
 
 
 def program() -> str:
@@ -18,6 +20,8 @@ def program() -> str:
     return "synthcore" if shutil.which("synthcore") else typed(Path(sys.executable).with_name("synthcore"))
 
 
-def typed(path: Path) -> str:
-    """Write a path the way one would type it here."""
+def typed(path: Place) -> str:
+    """Write a path the way one would type it here; an address without its secrets."""
+    if not isinstance(path, Path):
+        return str(path)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -86,7 +86,7 @@ def answers_of(choice: Choice, data_dir: Path) -> Answers:
         installed().require_same(dataset.registry, str(dataset.path))
         rows = rows_of(dataset, choice.split)
         places = _other_rows(dataset, rows, choice) if choice.baseline == "random" else rows
-        return _by_rows(str(choice.baseline), rows, dataset.path, places)
+        return _by_rows(str(choice.baseline), rows, dataset.local_path, places)
 
 
 def answers_to_sounds(choice: Choice, sounds: SoundFolder, data_dir: Path, workers: int) -> Answers:

@@ -18,9 +18,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetPydanticSchema,
+    ValidatorFunctionWrapHandler,
     model_validator,
 )
+from pydantic_core import CoreSchema, core_schema
 
+from synthcore.base.addresses import Address, Place, local, place_of
 from synthcore.base.messages import clash
 from synthcore.base.places import default_data_dir
 from synthcore.base.quantities import Count, Typed, whole_items
@@ -31,12 +36,29 @@ from synthcore.settings.configuration import Settable
 from synthcore.settings.homes import HOMES
 
 
+def _local(given: Any) -> Any:
+    """Refuse an address where a file of this machine is needed: as a path it would name another file."""
+    return local(place_of(given)) if isinstance(given, str | Address) else given
+
+
 def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
 
 
+def _place_schema(_: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def read(given: Any, as_path: ValidatorFunctionWrapHandler) -> Place:
+        place = place_of(given) if isinstance(given, str | Address) else given
+        return place if isinstance(place, Address) else as_path(given)
+
+    written = core_schema.to_string_ser_schema()
+    return core_schema.no_info_wrap_validator_function(read, handler(Path), serialization=written)
+
+
+#: A file on this machine, or behind an address. Prefect's form shows it as any file.
+AnyPlace = Annotated[Place, GetPydanticSchema(_place_schema)]
 FILE, DIR = Typed("FILE"), Typed("DIR")
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+LocalPath = Annotated[Path, BeforeValidator(_local)]
+AbsolutePath = Annotated[LocalPath, AfterValidator(_absolute)]
 Paths = Annotated[tuple[AbsolutePath, ...], BeforeValidator(whole_items)]
 
 # What several commands have, but not all.

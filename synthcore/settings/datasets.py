@@ -14,18 +14,20 @@ from synthcore.settings.command import (
     DIR,
     FILE,
     AbsolutePath,
+    AnyPlace,
     Approximate,
     Batched,
     Command,
     CommunityDirs,
     Html,
+    LocalPath,
     Rendering,
     RunnerSettings,
 )
 from synthcore.settings.commandline import Positional
 from synthcore.spec import Note
 
-DatasetFile = Annotated[Path, Positional(), FILE, Field(description="The dataset or shard.")]
+DatasetFile = Annotated[AnyPlace, Positional(), FILE, Field(description="The dataset or shard, or its address.")]
 NewFile = Annotated[AbsolutePath, FILE, Field(description="The file to make.")]
 Rows = Annotated[tuple[int, ...], BeforeValidator(rows), Typed("ROWS")]
 
@@ -40,7 +42,7 @@ class Inspect(Command):
     examples = {"row": "--row 3,5-8,-1", "html": "--html page.html"}
 
     file: DatasetFile
-    other: Annotated[Path | None, Positional(), FILE] = Field(
+    other: Annotated[AnyPlace | None, Positional(), FILE] = Field(
         None, description="Another dataset: say how the two differ, and what they have in common."
     )
     row: Rows = Field(
@@ -76,7 +78,7 @@ class Diff(Command):
     command = "diff"
 
     file: DatasetFile
-    other: Annotated[Path, Positional(), FILE] = Field(description="The other dataset, shard or recipe.")
+    other: Annotated[AnyPlace, Positional(), FILE] = Field(description="The other dataset, shard or recipe.")
 
 
 class Compare(Batched):
@@ -95,7 +97,7 @@ class Compare(Batched):
     command = "compare"
     examples = {"notes": "--notes 60", "sounds": "--sounds 500"}
 
-    file: DatasetFile
+    file: Annotated[LocalPath, Positional(), FILE, Field(description="The dataset or shard.")]
     other: Annotated[AbsolutePath, Positional(), Typed("OTHER")] = Field(
         Path("presets/community"),
         description="The other sounds: a folder of presets or recordings, one such file, a collection, or a dataset.",
@@ -237,7 +239,7 @@ class WriteRecipe(Command):
     command = "recipe"
     examples = {"output": "-o recipe.h5"}
 
-    file: Annotated[Path, Positional(), FILE] = Field(description="The dataset.")
+    file: Annotated[LocalPath, Positional(), FILE] = Field(description="The dataset.")
     output: NewFile
 
 
@@ -250,6 +252,6 @@ class RenderRecipe(Rendering):
     command = "render"
     examples = {"output": "-o again.h5", "assets": "--assets presets/community"}
 
-    file: Annotated[Path, Positional(), FILE] = Field(description="The recipe.")
+    file: Annotated[LocalPath, Positional(), FILE] = Field(description="The recipe.")
     output: NewFile
     assets: CommunityDirs = Field((), description="Folder of presets, or a catalog from discover-wt. Repeatable.")

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from synthcore.base.addresses import Place, local, place_of
 from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError
 from synthcore.engine.machine import Engine
@@ -37,7 +38,7 @@ from synthcore.vital.patch import LABELS, Patch
 
 
 @contextlib.contextmanager
-def damage_named(path: Path) -> Iterator[None]:
+def damage_named(path: Place) -> Iterator[None]:
     """Say in one line that a file is damaged, whatever error HDF5 or the parsers of its header raise.
 
     Raises
@@ -66,8 +67,14 @@ class Dataset:
 
     Parameters
     ----------
-    path : str or Path
-        The file. Each process opens it for itself: an instance can be pickled, and used after a fork.
+    path : str, Path or Address
+        The file; or its address, such as s3://bucket/demo.h5 or https://example.org/demo.h5, which takes `pip install
+        'synthcore[remote]'`. Each process opens it for itself: an instance can be pickled, and used after a fork.
+
+    Attributes
+    ----------
+    path : Path or Address
+        As text, an address has no password and no signature.
 
     Raises
     ------
@@ -75,11 +82,12 @@ class Dataset:
         The file is missing, not HDF5, truncated, or of another schema version. Reading raises it as well, where a row
         can't be read: zeros never stand in for one.
     FileUnavailable
-        Another program is writing it, or it may not be read.
+        Another program is writing it, or it may not be read; or, of an address, its server doesn't answer.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).absolute()
+    def __init__(self, path: str | Place) -> None:
+        place = place_of(path)
+        self.path = place.absolute() if isinstance(place, Path) else place
         self._reader = Reader(self.path)
 
     def __enter__(self) -> Dataset:
@@ -96,6 +104,17 @@ class Dataset:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "_reader": self._reader}  # what else was read is read again
+
+    @property
+    def local_path(self) -> Path:
+        """The file on this machine.
+
+        Raises
+        ------
+        SpecError
+            It is behind an address.
+        """
+        return local(self.path)
 
     @property
     def _file(self) -> h5py.File:
@@ -139,6 +158,11 @@ class Dataset:
     def digest(self) -> str:
         """The content digest that the file states; `synthcore verify --all` proves it."""
         return str(self._file["schema"].attrs["content_digest"])
+
+    @property
+    def size(self) -> int:
+        """How many bytes the file has, without those of shards that it refers to."""
+        return int(self._file.id.get_filesize())
 
     @property
     def version(self) -> str:

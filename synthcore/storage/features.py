@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from synthcore.base.addresses import Place
 from synthcore.base.atomic import atomic_path
 from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError, FileUnavailable
@@ -106,7 +107,7 @@ def read(file: h5py.File) -> dict[str, Feature]:
     return found
 
 
-def require_complete(found: Mapping[str, Feature], path: Path, name: str) -> Feature:
+def require_complete(found: Mapping[str, Feature], path: Place, name: str) -> Feature:
     """The feature of a name, among those of a file.
 
     Raises
@@ -191,7 +192,7 @@ def _is_complete(features: Mapping[str, Feature], name: str) -> bool:
     return name in features and features[name].status == "complete"
 
 
-def _remedy(path: Path, name: str) -> str:
+def _remedy(path: Place, name: str) -> str:
     flag = f"--{name.replace('_', '-')}"
     return f"{command('features', path, flag)} makes it" if name in ("log_mel", "sketch") else "add it again"
 

@@ -17,7 +17,9 @@ from typing import Any, Literal
 
 import h5py
 
+from synthcore.base.addresses import Address
 from synthcore.base.errors import FileUnavailable
+from synthcore.base.ranges import RemoteFile
 
 MAKE_AGAIN = "make it again with the command that made it (generate takes --refresh merge)"
 #: Errors that say nothing about what the file holds. HDF5 gives numbers to other errors too, damage among them.
@@ -42,6 +44,26 @@ def open_file(path: Path, mode: Literal["r", "r+"] = "r") -> h5py.File:
         if reason is None:
             raise
         raise FileUnavailable(f"can't {'read' if mode == 'r' else 'write into'} {path}: {reason}") from error
+
+
+def open_remote(address: Address) -> tuple[h5py.File, RemoteFile]:
+    """Open a file behind an address for reading; close both before the program ends, or libhdf5 crashes then.
+
+    Raises
+    ------
+    DatasetError
+        There is no such file.
+    FileUnavailable
+        It may not be read, or its server gives no parts of files, or no answer.
+    OSError
+        It isn't a whole HDF5 file.
+    """
+    remote = RemoteFile(address)
+    try:
+        return h5py.File(remote, "r"), remote
+    except BaseException:
+        remote.close()
+        raise
 
 
 def flush(file: h5py.File) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from synthcore.base.addresses import Address, Place
 from synthcore.base.errors import DatasetError, FileUnavailable
 from synthcore.storage import schema
+from synthcore.storage.afar import Afar
 from synthcore.storage.older import MADE
-from synthcore.storage.opening import MAKE_AGAIN, open_file
+from synthcore.storage.opening import MAKE_AGAIN, open_file, open_remote
 from synthcore.storage.rows import has_our_chunks, read_rows, require_written
 from synthcore.storage.views import View, views_of
 
@@ -31,8 +35,8 @@ class Reader:
 
     Parameters
     ----------
-    path : Path
-        Absolute.
+    path : Path or Address
+        A path is absolute.
 
     Raises
     ------
@@ -43,33 +47,30 @@ class Reader:
         Another program is writing it, or it is forbidden.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self.path = path
-        self._hold(*_open(path))
+        self._opened: _Opened | None = None
+        self._hold(_open(path))
         self._digest = _digest_of(self.file)
 
     def close(self) -> None:
         """Close the file. Reading afterwards raises ValueError."""
         if self._opened is not None:
             self._opened.close()
-        self._hold(None, {})
+        self._opened, self._opened_by = None, os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "digest": self._digest}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.path, self._digest = state["path"], state["digest"]
-        self._hold(None, {})
-        self._opened_by = 0  # opened on first use: an error there reaches whoever reads, while unpickling it may not
+        # Opened on first use: an error there reaches whoever reads, while unpickling it may not.
+        self._opened, self._opened_by = None, 0
 
     @property
     def file(self) -> h5py.File:
         """The file, opened by this process."""
-        if self._opened is None and self._opened_by:
-            raise ValueError(f"{self.path} is closed")
-        if self._opened is None or self._opened_by != os.getpid():
-            self._hold(*self._open_same())
-        return self._opened
+        return self._here().file
 
     def __len__(self) -> int:
         return int(self.file["metadata/midi_note"].shape[0])
@@ -77,7 +78,7 @@ class Reader:
     @property
     def shard_files(self) -> list[Path]:
         """The shards that hold the file's audio; none if it does itself."""
-        files = self.file and [path for view in self._views.values() for path in view.shard_files]
+        files = [path for view in self._here().views.values() for path in view.shard_files]
         return list(dict.fromkeys(files))
 
     def column(self, name: str) -> h5py.Dataset:
@@ -101,16 +102,18 @@ class Reader:
 
     def read_rising(self, name: str, places: NDArray[np.intp], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Read rows in rising order, each once."""
-        file = self.file
+        opened = self._here()
+        file = opened.file
         if name in MADE and name not in file:  # an older file
             made = MADE[name](self.column, places)
             if out is None:
                 return made
             out[:] = made
             return out
-        view = self._views.get(name)
-        if view is not None:
+        if view := opened.views.get(name):
             found = view.read(places, out)
+        elif opened.afar:
+            found = opened.afar.read(file[name], places, out)
         elif has_our_chunks(file[name]):
             found = read_rows(file[name], places, out)
         else:
@@ -119,19 +122,30 @@ class Reader:
             self._require_sound(places, found)
         return found
 
-    def _hold(self, file: h5py.File | None, views: Mapping[str, View]) -> None:
-        """Let this process read from these from now on."""
-        self._opened, self._opened_by = file, os.getpid()
-        self._views = views
-        self._known_whole: set[str] = set()
+    def _here(self) -> _Opened:
+        """What this process has opened."""
+        if self._opened is None and self._opened_by:
+            raise ValueError(f"{self.path} is closed")
+        if self._opened is None or self._opened_by != os.getpid():
+            return self._hold(self._open_same())
+        return self._opened
 
-    def _open_same(self) -> tuple[h5py.File, Mapping[str, View]]:
+    def _hold(self, opened: _Opened) -> _Opened:
+        """Let this process read from this from now on."""
+        self._opened, self._opened_by = opened, os.getpid()
+        self._known_whole: set[str] = set()
+        if opened.afar:
+            # HDF5, which ends after Python, would still ask for the file. A child of a fork has it open as well.
+            weakref.finalize(self, opened.close)
+        return opened
+
+    def _open_same(self) -> _Opened:
         """Open it in another process, which must see the same rows as the first: no merge may come in between."""
-        file, views = _open(self.path)
-        if _digest_of(file) != self._digest:
-            file.close()
+        opened = _open(self.path)
+        if _digest_of(opened.file) != self._digest:
+            opened.close()
             raise DatasetError(f"{self.path} has been replaced since it was opened; open it again")
-        return file, views
+        return opened
 
     def _require_sound(self, places: NDArray[np.intp], audio: NDArray[np.float32]) -> None:
         """Refuse zeros where sound was stored: they are what HDF5 gives for what it can't read."""
@@ -145,16 +159,32 @@ class Reader:
                 )
 
 
-def _open(path: Path) -> tuple[h5py.File, Mapping[str, View]]:
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A file that one process has opened, and the ways to read what h5py doesn't read itself."""
+
+    file: h5py.File
+    views: Mapping[str, View]
+    afar: Afar | None = None
+
+    def close(self) -> None:
+        self.file.close()
+        if self.afar:
+            self.afar.remote.close()
+
+
+def _open(path: Place) -> _Opened:
+    """Open a file that is a dataset.
+
+    Raises
+    ------
+    DatasetError
+    FileUnavailable
+    """
+    if isinstance(path, Path):
+        _require_file(path)
     try:
-        if path.is_dir():
-            raise DatasetError(f"{path} is a folder; name a file in it")
-        if not path.is_file():
-            raise DatasetError(f"there is no file {path}")
-    except OSError as error:  # of a folder that may not be looked into, or a name that is too long
-        raise FileUnavailable(f"can't read {path}: {error.strerror}; name another file") from error
-    try:
-        file = open_file(path)
+        file, afar = _open_afar(path) if isinstance(path, Address) else (open_file(path), None)
     except OSError as error:
         what = "is not an HDF5 file"
         if "truncated" in str(error):
@@ -162,8 +192,29 @@ def _open(path: Path) -> tuple[h5py.File, Mapping[str, View]]:
         elif error.errno:
             what = f"can't be read: {os.strerror(error.errno)}"
         raise DatasetError(f"{path} {what}; name another file, or generate it again") from error
-    schema.require_schema(file, str(path))
-    return file, views_of(path, file)
+    opened = _Opened(file, {}, afar)
+    try:
+        schema.require_schema(file, str(path))
+        return replace(opened, views=views_of(path, file))
+    except BaseException:
+        if afar:
+            opened.close()
+        raise
+
+
+def _require_file(path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise DatasetError(f"{path} is a folder; name a file in it")
+        if not path.is_file():
+            raise DatasetError(f"there is no file {path}")
+    except OSError as error:  # of a folder that may not be looked into, or a name that is too long
+        raise FileUnavailable(f"can't read {path}: {error.strerror}; name another file") from error
+
+
+def _open_afar(address: Address) -> tuple[h5py.File, Afar]:
+    file, remote = open_remote(address)
+    return file, Afar(remote)
 
 
 def _digest_of(file: h5py.File) -> str:

@@ -74,6 +74,11 @@ def has_plain_chunks(column: h5py.Dataset) -> bool:
     return is_row and column.dtype.isnative and not column.id.get_create_plist().get_nfilters()
 
 
+def has_row_chunks(column: h5py.Dataset) -> bool:
+    """Whether `read_rows` reads each row as a chunk of its own, past HDF5."""
+    return has_our_chunks(column) or has_plain_chunks(column)
+
+
 def require_written(column: h5py.Dataset) -> h5py.Dataset:
     """Refuse a column of which something was never written: HDF5 silently gives zeros for that.
 
@@ -92,10 +97,15 @@ def require_written(column: h5py.Dataset) -> h5py.Dataset:
         chunks = math.prod(-(-rows // high) for rows, high in zip(column.shape, column.chunks, strict=True))
         is_whole = column.id.get_num_chunks() >= chunks
     if not is_whole:
-        raise DatasetError(
-            f"{column.file.filename} is damaged: a part of {column.name.lstrip('/')} was never written; {MAKE_AGAIN}"
-        )
+        raise never_written(column)
     return column
+
+
+def never_written(column: h5py.Dataset) -> DatasetError:
+    """What to say of a column of which HDF5 would give zeros."""
+    return DatasetError(
+        f"{column.file.filename} is damaged: a part of {column.name.lstrip('/')} was never written; {MAKE_AGAIN}"
+    )
 
 
 def _read_chunk(column: h5py.Dataset, row: int, target: NDArray[np.float32]) -> None:

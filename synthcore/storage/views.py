@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from synthcore.base.addresses import Address, Place
 from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError, FileUnavailable
 from synthcore.storage.opening import MAKE_AGAIN, open_file, reason_of
@@ -136,7 +137,7 @@ class View:
         return part
 
 
-def views_of(path: Path, file: h5py.File) -> Mapping[str, View]:
+def views_of(path: Place, file: h5py.File) -> Mapping[str, View]:
     """The columns of a file that are views, by name; none if it holds its audio itself.
 
     Raises
@@ -145,8 +146,14 @@ def views_of(path: Path, file: h5py.File) -> Mapping[str, View]:
         As `View`.
     """
     virtual = [name for name in (AUDIO, DENSE) if name in file and file[name].is_virtual]
-    shards = _Shards(path, file[HASHES]) if virtual else None
-    return {name: View(path, file[name], shards) for name in virtual if shards}
+    if virtual and isinstance(path, Address):
+        raise DatasetError(
+            f"{path} only refers to its shards, which aren't read from there; merge it with --merge copy"
+        )
+    if not virtual or isinstance(path, Address):
+        return {}
+    shards = _Shards(path, file[HASHES])
+    return {name: View(path, file[name], shards) for name in virtual}
 
 
 def _open(path: Path, folder: Path, hashes: h5py.Dataset, part: _Part) -> h5py.File:

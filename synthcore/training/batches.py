@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synthcore.analysis.feature_specs import KINDS
+from synthcore.base.addresses import Place
 from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError, SpecError
 from synthcore.base.quantities import Span
@@ -140,8 +140,8 @@ class Examples:
 
     Parameters
     ----------
-    path : str or Path
-        A merged dataset; without `split`, a shard as well.
+    path : str, Path or Address
+        A merged dataset, or its address; without `split`, a shard as well.
     split : {"train", "val", "test"}, optional
         Only the rows of this split.
     tier : int, optional
@@ -175,7 +175,7 @@ class Examples:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Place,
         *,
         split: Split | None = None,
         tier: int | None = None,

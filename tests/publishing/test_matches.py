@@ -23,7 +23,7 @@ from synthcore.vital.reading import read_preset
 
 def matched(dataset: Dataset, folder: Path) -> tuple[Match, MatchReport]:
     sound = np.random.default_rng(0).normal(0, 0.1, (2, 9_000))
-    plans = plan(dataset.path)
+    plans = plan(dataset.local_path)
     sketch_missing(plans, folder / "data", 1)
     target = to_target(sound, 22_050, Form.of(dataset))
     found = find(target, dataset, StoredSketches(plans, folder / "data"), Wanted(top=2, search=8))

@@ -160,12 +160,12 @@ def test_answers_are_to_the_dataset_that_they_were_created_for(
 
 def test_another_file_is_not_taken_for_answers(answers: Predictions, dataset: Dataset, tmp_path: Path) -> None:
     assert is_predictions(answers.path)
-    assert not is_predictions(dataset.path)
+    assert not is_predictions(dataset.local_path)
     assert not is_predictions(tmp_path / "nowhere.h5")
     with pytest.raises(SpecError, match="is there already"):
         Predictions.create(answers.path, dataset)
     with pytest.raises(DatasetError, match="doesn't hold predictions"):
-        Predictions(dataset.path)
+        Predictions(dataset.local_path)
     with pytest.raises(DatasetError, match="there is no such file"):
         Predictions(tmp_path / "nowhere.h5")
     with pytest.raises(DatasetError, match="holds synthcore predictions, not a dataset"):

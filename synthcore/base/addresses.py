@@ -1,0 +1,115 @@
+"""Addresses: the names of files on other machines, as s3://bucket/file.h5 or https://example.org/file.h5.
+
+An address may hold secrets: a password, or a signature that lets whoever has it read the file. Written as text it is
+masked, wherever that is; only who opens the file asks for the `url`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pydantic_core import CoreSchema, core_schema
+
+from synthcore.base.errors import SpecError
+from synthcore.base.masking import masked
+
+SCHEMES = ("s3", "https", "http")
+_BEGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Address:
+    """Where a file on another machine is. Its text is masked.
+
+    Raises
+    ------
+    SpecError
+        It isn't one that can be read, or an s3 address with credentials in it.
+    """
+
+    url: str
+
+    def __post_init__(self) -> None:
+        scheme, _, rest = self.url.partition("://")
+        allowed = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+        if scheme.lower() not in SCHEMES:
+            raise SpecError(f"can't read {self}: an address begins with {allowed}")
+        if scheme.lower() == "s3" and "@" in rest.partition("/")[0]:
+            raise SpecError(
+                f"{self} holds credentials, which an s3 address can't: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, and name s3://bucket/file"
+            )
+        if not rest.strip("/") or (scheme.lower() == "s3" and not rest.partition("/")[2]):
+            raise SpecError(f"{self} names no file: write s3://bucket/file.h5 or https://host/file.h5")
+
+    def __str__(self) -> str:
+        return masked(self.url)
+
+    def __repr__(self) -> str:
+        return f"Address({str(self)!r})"
+
+    @property
+    def scheme(self) -> str:
+        """What it begins with: s3, https or http."""
+        return self.url.partition("://")[0].lower()
+
+    @property
+    def name(self) -> str:
+        """The file's name alone, such as demo.h5."""
+        path = self.url if self.scheme == "s3" else urlsplit(self.url).path
+        return unquote(path.rstrip("/").rpartition("/")[2])
+
+    @property
+    def stem(self) -> str:
+        """Its name without the ending."""
+        return Path(self.name).stem
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether its text differs from it."""
+        return str(self) != self.url
+
+    def joined(self, name: str) -> Address:
+        """The address of a file in the folder that this one names."""
+        return Address(f"{self.url.rstrip('/')}/{name}")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
+        return core_schema.is_instance_schema(cls, serialization=core_schema.to_string_ser_schema())
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "string", "format": "uri"}
+
+
+Place = Path | Address  #: where a file is: on this machine, or behind an address
+
+
+def local(place: Place) -> Path:
+    """A place that must be on this machine.
+
+    Raises
+    ------
+    SpecError
+        It is behind an address.
+    """
+    if isinstance(place, Address):
+        raise SpecError(f"{place} can be read from there, but not for this: download it, and name the copy")
+    return place
+
+
+def place_of(named: str | Path | Address) -> Place:
+    """What a text names: a file, or, if it begins like one, an address.
+
+    Raises
+    ------
+    SpecError
+        An address that can't be read.
+    """
+    if isinstance(named, str) and _BEGIN.match(named):
+        return Address(named)
+    return named if isinstance(named, Address) else Path(named)
