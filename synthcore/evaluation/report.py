@@ -165,7 +165,8 @@ class Evaluation(BaseModel):
         metrics = [metric for metric in (*self.audio, *self.labels) if metric.mean_answer.rows]
         mean = [(metric, metric.mean_answer) for metric in metrics]
         best = [(metric, metric.best_answer) for metric in metrics]
-        shown = {"metrics": mean} if not self.has_several else {"mean of a row's answers": mean, "best of them": best}
+        several = {f"mean of a {self.what}'s answers": mean, "best of them": best}
+        shown = several if self.has_several else {"metrics": mean}
         return {title: [metric.line(one) for metric, one in of_all] for title, of_all in shown.items()}
 
     @property

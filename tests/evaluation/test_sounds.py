@@ -126,6 +126,7 @@ def test_presets_answer_the_sound_of_their_name_or_of_their_folder(
     assert given.rows == (0, 0, 2)
     assert [patch.hash for patch in given.origin.patches(given.places)][:1] == [of_first]
     found = evaluated(given, sounds, tmp_path)
+    assert "mean of a sound's answers" in found.to_text()
     assert found.to_text().count("3 answers: the best of a sound, and the mean of all of a sound") == 1
     assert {metric.best_answer.mean for metric in found.audio if metric.best_answer.rows} == {0, 1}
     assert "left out: 1 preset (nobody.vital) named after no sound" in found.to_text()
