@@ -7,11 +7,12 @@ elsewhere.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from synthcore.base.atomic import atomic_path, disk_errors_of
@@ -109,20 +110,40 @@ def assemble(publication: Publication, refs: Sequence[FileRef], file: Path, data
         The disk is full.
     """
     require_free(folder, publication.key)
-    if (folder / MANIFEST).exists():
-        return _mend(publication, refs, file, data_dir, folder)
+    if not (folder / MANIFEST).exists() and _put_together(publication, refs, file, data_dir, folder):
+        return "published"
+    return _mend(publication, refs, file, data_dir, folder)
+
+
+def _put_together(publication: Publication, refs: Sequence[FileRef], file: Path, data_dir: Path, folder: Path) -> bool:
+    """Make the folder; False if another run has done so meanwhile."""
     new = _beside(folder, publication.key)
-    try:
+    with _alone_in(new):
+        if (folder / MANIFEST).exists():
+            return False
         for published, ref in zip(publication.files, refs, strict=True):
             _put(data_dir / ref.name, new / published.path)
         write_card(publication, file, new)
         _describe(publication, new)
         with disk_errors_of(folder):
             _name(new, folder)
+    return True
+
+
+@contextlib.contextmanager
+def _alone_in(new: Path) -> Iterator[None]:
+    """Wait for another run that puts together the same; remove what is left in the end."""
+    with disk_errors_of(new):
+        new.mkdir(parents=True, exist_ok=True)
+        held = os.open(new, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # not every file system has locks
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(new)
-    return "published"
+        os.close(held)
 
 
 def _mend(publication: Publication, refs: Sequence[FileRef], file: Path, data_dir: Path, folder: Path) -> State:

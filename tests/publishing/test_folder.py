@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,11 @@ def test_mending_on_a_full_disk_can_be_done_again(assemble_in, tmp_path, monkeyp
             assemble_in(there)
     assert assemble_in(there) == "mended"
     assert names(there) == WHOLE
+
+
+def test_of_two_runs_at_once_one_publishes_and_the_other_finds_it_done(assemble_in, tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        states = list(pool.map(assemble_in, [tmp_path / "out"] * 2))
+    assert sorted(states) == ["published", "there already"]
+    assert names(tmp_path / "out") == WHOLE
+    assert names(tmp_path) == {"data", "out"}
