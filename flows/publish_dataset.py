@@ -1,4 +1,4 @@
-"""Publish a dataset: plan -> publish_file (mapped, retried, cached) -> assemble.
+"""Publish a dataset: plan -> publish_file (mapped, retried, cached) -> assemble or upload.
 
 `python flows/publish_dataset.py --help` lists its flags; `synthcore publish` is the same.
 """
@@ -15,18 +15,19 @@ environment.prepare()  # Prefect reads its surroundings once, when it is importe
 from prefect import flow
 from prefect.runtime import flow_run
 
+from synthcore.base.addresses import Address
 from synthcore.base.places import require_places
 from synthcore.flows.running.bar import rows_shown
 from synthcore.flows.running.batches import run_batches
 from synthcore.flows.running.form import parameters_of
 from synthcore.publishing import planning
-from synthcore.publishing.folder import require_free
 from synthcore.publishing.planning import Form
 from synthcore.publishing.publication import PublishResult
+from synthcore.publishing.uploading import require_free
 from synthcore.settings.publishing import Publish
 from synthcore.tasks.artifacts import show_text
 from synthcore.tasks.logs import show_logs
-from synthcore.tasks.publishing import assemble, publish_file
+from synthcore.tasks.publishing import assemble, publish_file, upload
 
 
 def run_name() -> str:
@@ -52,6 +53,8 @@ def publish(settings: Publish) -> PublishResult:
         The folder holds something else, or the licence isn't one.
     DiskError
         The disk is full.
+    FileUnavailable
+        The bucket to write to is forbidden, or gives no answer.
     """
     show_logs()
     require_places(settings.data_dir)
@@ -60,7 +63,11 @@ def publish(settings: Publish) -> PublishResult:
     with rows_shown("publishing", planned.rows):
         done = run_batches(publish_file, planned.plans, settings, "rows")
     environment.require_server()
-    result = assemble(planned, [one.ref for one in done], settings.data_dir, settings.output)
+    refs, output = [one.ref for one in done], settings.output
+    if isinstance(output, Address):
+        result = upload(planned, refs, settings.data_dir, output)
+    else:
+        result = assemble(planned, refs, settings.data_dir, output)
     show_text("publication", f"publication of {settings.file.name}", result.to_text())
     return result
 

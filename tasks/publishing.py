@@ -9,8 +9,9 @@ from prefect import task
 from prefect.concurrency.sync import concurrency
 from prefect.tasks import exponential_backoff
 
+from synthcore.base.addresses import Address
 from synthcore.publishing import folder as folders
-from synthcore.publishing import importing, planning
+from synthcore.publishing import importing, planning, uploading
 from synthcore.publishing.importing import ImportResult
 from synthcore.publishing.planning import AnyPlan, FileRef, Planned
 from synthcore.publishing.publication import PublishResult
@@ -48,6 +49,15 @@ def assemble(planned: Planned, refs: list[FileRef], data_dir: Path, output: Path
     """Put the files of a publication into its folder."""
     publication = folders.publication_of(planned, refs)
     state = folders.assemble(publication, refs, planned.file, data_dir, output)
+    return PublishResult.of(publication, output, state)
+
+
+@task(name="upload", task_run_name="upload to {output}")
+def upload(planned: Planned, refs: list[FileRef], data_dir: Path, output: Address) -> PublishResult:
+    """Upload a publication, as far as it isn't there yet."""
+    show_logs()
+    publication = folders.publication_of(planned, refs)
+    state = uploading.upload(publication, refs, planned.file, data_dir, output)
     return PublishResult.of(publication, output, state)
 
 

@@ -290,7 +290,7 @@ def run_features(settings: Features, load: Load) -> int:
 def run_publish(settings: Publish, load: Load) -> int:
     """Run the flow, and say what was published."""
     from synthcore.publishing import planning
-    from synthcore.publishing.folder import require_free
+    from synthcore.publishing.uploading import require_free
 
     require_places(settings.data_dir)
     require_free(settings.output)

@@ -204,3 +204,34 @@ def require_writable(address: Address) -> None:
     """
     if address.scheme != "s3":
         raise SpecError(f"can't write to {address}: only to s3:// and to folders of this machine")
+
+
+def names_in(folder: Address) -> set[str]:
+    """The names of the files in a folder behind an address and in its folders, relative to it.
+
+    Raises
+    ------
+    FileUnavailable
+        The bucket is forbidden, or gives no answer.
+    """
+    system, name = connect(folder)
+
+    def look() -> set[str]:
+        system.invalidate_cache(name)
+        return {str(found).removeprefix(f"{name}/") for found in system.find(name)}
+
+    return trying(folder, look, is_open=False)
+
+
+def read_small(address: Address) -> bytes:
+    """All of a small file behind an address.
+
+    Raises
+    ------
+    DatasetError
+        There is no such file.
+    FileUnavailable
+        It is forbidden, or its server gives no answer.
+    """
+    system, name = connect(address)
+    return bytes(trying(address, lambda: system.cat_file(name), is_open=False))

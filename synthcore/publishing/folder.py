@@ -118,7 +118,7 @@ def assemble(publication: Publication, refs: Sequence[FileRef], file: Path, data
 def _put_together(publication: Publication, refs: Sequence[FileRef], file: Path, data_dir: Path, folder: Path) -> bool:
     """Make the folder; False if another run has done so meanwhile."""
     new = _beside(folder, publication.key)
-    with _alone_in(new):
+    with alone_in(new):
         if (folder / MANIFEST).exists():
             return False
         for published, ref in zip(publication.files, refs, strict=True):
@@ -131,7 +131,7 @@ def _put_together(publication: Publication, refs: Sequence[FileRef], file: Path,
 
 
 @contextlib.contextmanager
-def _alone_in(new: Path) -> Iterator[None]:
+def alone_in(new: Path) -> Iterator[None]:
     """Wait for another run that puts together the same; remove what is left in the end."""
     with disk_errors_of(new):
         new.mkdir(parents=True, exist_ok=True)

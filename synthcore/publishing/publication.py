@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from synthcore.base.addresses import Place
 from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError
 from synthcore.storage import AudioCoding, PublishedFormat
@@ -128,7 +129,7 @@ class PublishResult(BaseModel):
     audio_error: float
 
     @classmethod
-    def of(cls, publication: Publication, folder: Path, state: State) -> PublishResult:
+    def of(cls, publication: Publication, folder: Place, state: State) -> PublishResult:
         """What became of a publication."""
         same = {name: getattr(publication, name) for name in cls.model_fields.keys() & Publication.model_fields.keys()}
         counts = {"files": len(publication.files), "bytes": publication.bytes}

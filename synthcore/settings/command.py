@@ -56,6 +56,9 @@ def _place_schema(_: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
 
 #: A file on this machine, or behind an address. Prefect's form shows it as any file.
 AnyPlace = Annotated[Place, GetPydanticSchema(_place_schema)]
+AbsolutePlace = Annotated[
+    AnyPlace, AfterValidator(lambda place: place if isinstance(place, Address) else _absolute(place))
+]
 FILE, DIR = Typed("FILE"), Typed("DIR")
 LocalPath = Annotated[Path, BeforeValidator(_local)]
 AbsolutePath = Annotated[LocalPath, AfterValidator(_absolute)]

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from synthcore.base.messages import clash
 from synthcore.base.quantities import Bytes, Typed
-from synthcore.settings.command import DIR, FILE, AbsolutePath, Batched, FlowCommand, Rendering
+from synthcore.settings.command import DIR, FILE, AbsolutePath, AbsolutePlace, Batched, FlowCommand, Rendering
 from synthcore.settings.commandline import Positional
 from synthcore.storage import AudioCoding, PublishedFormat
 
@@ -28,7 +28,7 @@ class Publish(Batched):
     examples = {"output": "-o out", "licence": "--licence CC-BY-4.0", "audio": "--audio wav"}
 
     file: Annotated[AbsolutePath, Positional(), FILE, Field(description="The dataset.")]
-    output: Annotated[AbsolutePath, DIR] = Field(description="The folder to make.")
+    output: Annotated[AbsolutePlace, DIR] = Field(description="The folder to make, here or in a bucket: s3://bucket/x.")
     format: PublishedFormat = Field("parquet", description="Parquet files, or tar files for WebDataset.")
     audio: AudioCoding = Field("flac", description="FLAC of 24 bits, or WAV with every bit.")
     licence: Annotated[str | None, Typed("ID")] = Field(
