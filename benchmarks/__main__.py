@@ -21,6 +21,7 @@ from benchmarks import (
     loading_features,
     memory,
     nearness,
+    publishing,
     rerun,
     sampling,
     scale,
@@ -53,13 +54,14 @@ BENCHMARKS: dict[str, Callable[..., Iterator[Measure]]] = {
     "storage": storage.run,
     "loading": loading.run,
     "features": loading_features.run,
+    "publishing": publishing.run,
     "rerun": rerun.run,
     "setup": setup.run,
     "start": start.run,
     "memory": memory.run,
 }
 #: Those that can be tried at a share of their size.
-SIZED = {"account", "baselines", "samplers", "scale"}
+SIZED = {"account", "baselines", "samplers", "scale", "publishing"}
 
 
 def main() -> int:

@@ -66,6 +66,7 @@ class Overview(BaseModel):
     tier: int
     digest: str
     is_recipe: bool
+    is_rounded: bool
     spec: dict[str, Any]
     engine: dict[str, Any]
     shapes: dict[str, list[int]]
@@ -114,6 +115,7 @@ class Overview(BaseModel):
         audio, refused = self.spec["audio"], len(self.refused_presets)
         return {
             "recipe": "without audio" if self.is_recipe else "",
+            "audio": "rounded to 24 bits: imported from FLAC" if self.is_rounded else "",
             "notes": f"{played_text(audio)}; {_seconds(audio['note_seconds'])} s held of "
             f"{audio['render_seconds']:g} s, at {audio['sample_rate']} Hz",
             "tempo": self._tempo(),
@@ -172,6 +174,7 @@ def look(dataset: Dataset) -> Overview:
         tier=dataset.spec.tier,
         digest=dataset.digest,
         is_recipe=dataset.is_recipe,
+        is_rounded=dataset.is_rounded,
         spec=dataset.spec.model_dump(mode="json"),
         engine={
             name: getattr(dataset.engine, name) for name in ("vita", "build", "machine", "cpu_features", "version")

@@ -21,6 +21,7 @@ from synthcore.base.places import reason_against
 from synthcore.publishing.card import write_card
 from synthcore.publishing.planning import FileRef, Planned, sha256_of
 from synthcore.publishing.publication import MANIFEST, Publication, PublishedFile, State, read_publication
+from synthcore.publishing.published_rows import label_names
 from synthcore.storage.dataset import Dataset, damage_named
 
 
@@ -81,6 +82,7 @@ def publication_of(planned: Planned, refs: Sequence[FileRef]) -> Publication:
             },
             rules=dataset.rules,
             weights=weights.to_fields() if weights else None,
+            columns=label_names(dataset),
             catalog_size=dataset.classes.catalog_size,
             files=tuple(files),
         )

@@ -32,8 +32,9 @@ from synthcore.publishing.folder import is_whole
 from synthcore.publishing.publication import ASSETS, REJECTIONS, SOURCES, Publication, read_publication
 from synthcore.publishing.published_rows import BATCH
 from synthcore.sources.priors import Priors
-from synthcore.spec import CLIPS_ABOVE, DatasetSpec
+from synthcore.spec import DatasetSpec
 from synthcore.storage import AudioCoding
+from synthcore.storage.derived import clips
 from synthcore.storage.drawing import Drawing, StoredPriors
 from synthcore.storage.imported import Contents, dataset_file
 from synthcore.storage.schema import UNREADABLE, Header
@@ -145,7 +146,7 @@ class _Rows:
         if self._coding == "flac":
             measured = np.array([one.measured for one in restored], dtype=np.float32)
             columns["rms_dbfs"], columns["peak"] = measured.T
-            columns["clips"] = measured[:, 1].astype(np.float64) > CLIPS_ABOVE
+            columns["clips"] = clips(columns["peak"])
             columns["audio_sha256"] = np.array([one.sha256 for one in restored], dtype="S64")
         return columns, [one.chunk for one in restored]
 
@@ -220,6 +221,7 @@ def _read_contents(folder: Path, publication: Publication) -> Contents:
             ),
         ),
         rules=publication.rules,
+        columns=publication.columns,
         classes=tables.classes_of(assets, publication.catalog_size),
         asset_names=sorted(places, key=lambda name: places[name]),
         assets=_assets(assets),
@@ -235,6 +237,9 @@ def _assets(path: Path) -> Iterator[tuple[str, bytes]]:
     """The assets that are there, each once."""
     known: set[str] = set()
     for line in tables.read_asset_lines(path):
-        if line.content is not None and line.sha256 not in known:
-            known.add(line.sha256)
-            yield line.sha256, line.content
+        if line.content is None or line.sha256 in known:
+            continue
+        if hashlib.sha256(line.content).hexdigest() != line.sha256:
+            raise DatasetError(f"{path} is damaged: an asset is not what its SHA-256 says; get the files again")
+        known.add(line.sha256)
+        yield line.sha256, line.content

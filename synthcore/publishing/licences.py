@@ -10,6 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from itertools import product
@@ -35,6 +36,7 @@ class Terms(BaseModel):
     commercial: bool
     attribute: bool
     alike: bool
+    joins: tuple[str, ...] = ()
 
     @property
     def asks_nothing(self) -> bool:
@@ -110,8 +112,7 @@ def judge(stated: Sequence[str]) -> Verdict:
 
     Rendering and varying are changes, so a licence must allow those. Of a choice (`MIT OR CC-BY-ND-4.0`), the first
     that will do is taken. What comes from several presets is under all their licences, if these can be joined: one that
-    asks for changes under the same licence can't be joined with another such licence, nor with non-commercial ones if
-    it isn't one itself.
+    asks for changes under the same licence can be joined only with those that the table says.
 
     Parameters
     ----------
@@ -159,10 +160,13 @@ def _reason_against(ids: Sequence[str]) -> str:
         if not known[name].change:
             return f"{name} allows no changed copies, as a rendered row is"
     alike = [name for name in ids if known[name].alike]
-    if not alike or len(ids) == 1:
-        return ""
-    clash = len(alike) > 1 or any(known[name].commercial != known[alike[0]].commercial for name in _binding(ids))
+    clash = alike and not all(_joins(alike[0], name) for name in _binding(ids))
     return f"licences that can't be joined: {', '.join(sorted(ids))}" if clash else ""
+
+
+def _joins(alike: str, name: str) -> bool:
+    """Whether a part of what is under a share-alike licence may be under another."""
+    return name == alike or any(fnmatchcase(name, pattern) for pattern in licences().of[alike].joins)
 
 
 def _binding(ids: Iterable[str]) -> list[str]:

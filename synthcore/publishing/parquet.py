@@ -70,8 +70,13 @@ class ParquetWriter:
         if self._writer is None:
             # Statistics help to find rows by what these columns say; of sound, they would repeat the sound.
             plain = [field.name for field in table.schema if not field.type.num_fields]
+            leaves = [f"{name}{'.list.element' * depth}" for name, depth in _depths(table.schema)]
             self._writer = pq.ParquetWriter(
-                self._path, table.schema, compression="zstd", use_dictionary=plain, write_statistics=plain
+                self._path,
+                table.schema,
+                compression=dict.fromkeys(leaves, "zstd"),  # FLAC is compressed, and WAV is read faster as it is
+                use_dictionary=plain,
+                write_statistics=plain,
             )
         self._writer.write_table(table, row_group_size=len(batch))
 
@@ -157,6 +162,18 @@ def _table(batch: Batch, sample_rate: int, coding: AudioCoding | None) -> pa.Tab
     if coding:
         features["audio"] = {"sampling_rate": sample_rate, "_type": "Audio"}
     return pa.table(arrays, metadata={"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def _depths(schema: pa.Schema) -> Iterator[tuple[str, int]]:
+    """Columns besides the audio, and how many lists each is wrapped in."""
+    import pyarrow as pa
+
+    for field in schema:
+        kind, depth = field.type, 0
+        while pa.types.is_fixed_size_list(kind):
+            kind, depth = kind.value_type, depth + 1
+        if field.name != "audio":
+            yield field.name, depth
 
 
 def _feature(kind: pa.DataType) -> dict[str, Any]:

@@ -68,6 +68,8 @@ class Publication(BaseModel):
         Of the dataset's file.
     spec, registry, engine, drawing, rules, weights
         What the dataset's header holds, as JSON.
+    columns : tuple of str
+        Of the dataset, those that rows have here.
     catalog_size : int
         How many classes of wavetables are the catalog's.
     files : tuple of PublishedFile
@@ -93,6 +95,7 @@ class Publication(BaseModel):
     drawing: dict[str, Any]
     rules: dict[str, Any]
     weights: dict[str, Any] | None = None
+    columns: tuple[str, ...]
     catalog_size: int
     files: tuple[PublishedFile, ...] = Field(min_length=1)
 

@@ -8,8 +8,9 @@ and the SHA-256 of the file.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from synthcore.storage.dataset import Dataset
 
 #: Rows that are in memory at a time, and those of a group of a Parquet file.
 BATCH = 64
+LABELS = 1024  #: rows whose labels are read together, which takes less time
+TOGETHER = 4  #: likewise, of audio
 _NOT_PUBLISHED = ("audio", "modulation_t3")  # audio is coded
 Columns = dict[str, NDArray[Any]]
 
@@ -90,41 +93,43 @@ def read_batches(
     authors = {preset.preset_hash.encode(): preset.author for preset in dataset.sources()}
     rate = dataset.spec.audio.sample_rate
 
-    def code(row: int) -> CodedAudio:
+    def code(some: Sequence[int]) -> list[CodedAudio]:
         raise_if_stopped()
-        (audio,) = dataset.column("audio", [row])
-        return encode(audio, rate, coding or "wav")
+        return [encode(audio, rate, coding or "wav") for audio in dataset.column("audio", some)]
 
     with ThreadPoolExecutor(encoders) as pool:
-        coded = _ahead(pool, code, rows, 2 * encoders) if coding else None
-        for start in range(0, len(rows), BATCH):
-            chosen = rows[start : start + BATCH]
-            columns: Columns = {"row": np.array(chosen, dtype=np.int64)}
-            columns |= {name: dataset.column(name, chosen) for name in label_names(dataset)}
-            columns["licence"] = np.array(licences[start : start + BATCH])
-            columns["author"] = np.array([_joined(of, authors) for of in columns["parents"].tolist()])
-            audio = tuple(_next(coded) for _ in chosen) if coded else ()
-            if coding == "flac":
-                columns["audio_scale"] = np.array([one.scale for one in audio], dtype=np.float32)
-                columns["flac_sha256"] = np.array([hashlib.sha256(one.content).hexdigest() for one in audio])
-            yield Batch(columns, audio)
+        coded = _in_order(pool, code, rows, 2 * encoders) if coding else None
+        for first in range(0, len(rows), LABELS):
+            chosen = rows[first : first + LABELS]
+            labels = {name: dataset.column(name, chosen) for name in label_names(dataset)}
+            labels["licence"] = np.array(licences[first : first + LABELS])
+            labels["author"] = np.array([_joined(of, authors) for of in labels["parents"].tolist()])
+            labels = {"row": np.array(chosen, dtype=np.int64), **labels}
+            for start in range(0, len(chosen), BATCH):
+                columns = {name: values[start : start + BATCH] for name, values in labels.items()}
+                audio = tuple(map(_report, itertools.islice(coded, BATCH))) if coded else ()
+                if coding == "flac":
+                    columns["audio_scale"] = np.array([one.scale for one in audio], dtype=np.float32)
+                    columns["flac_sha256"] = np.array([hashlib.sha256(one.content).hexdigest() for one in audio])
+                yield Batch(columns, audio)
 
 
-def _ahead(pool: ThreadPoolExecutor, code: Any, rows: Sequence[int], ahead: int) -> Iterator[CodedAudio]:
-    """Code rows in order, never more than some ahead of who takes them: memory is constant."""
-    under_way: deque[Future[CodedAudio]] = deque()
-    for row in rows:
-        under_way.append(pool.submit(code, row))
+def _in_order(
+    pool: ThreadPoolExecutor, code: Callable[[Sequence[int]], list[CodedAudio]], rows: Sequence[int], ahead: int
+) -> Iterator[CodedAudio]:
+    """Code rows in order, never far ahead of who takes them: memory is constant."""
+    under_way: deque[Future[list[CodedAudio]]] = deque()
+    for start in range(0, len(rows), TOGETHER):
+        under_way.append(pool.submit(code, rows[start : start + TOGETHER]))
         if len(under_way) > ahead:
-            yield under_way.popleft().result()
+            yield from under_way.popleft().result()
     while under_way:
-        yield under_way.popleft().result()
+        yield from under_way.popleft().result()
 
 
-def _next(coded: Iterator[CodedAudio]) -> CodedAudio:
-    one = next(coded)
+def _report(coded: CodedAudio) -> CodedAudio:
     progress.publish(progress.Progress(rows=1, fault=None))
-    return one
+    return coded
 
 
 def _joined(parents: Sequence[bytes], authors: dict[bytes, str]) -> str:

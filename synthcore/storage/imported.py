@@ -33,6 +33,8 @@ class Contents:
     header : schema.Header
     rules : mapping
         By which the derived columns were made, as `Dataset.rules` gives them.
+    columns : sequence of str
+        The short names of the rows' columns; those that merging derives needn't all be there.
     classes : Classes
     asset_names : sequence of str
         The SHA-256 of each asset that rows play.
@@ -50,6 +52,7 @@ class Contents:
 
     header: schema.Header
     rules: Mapping[str, Any]
+    columns: Sequence[str]
     classes: Classes
     asset_names: Sequence[str]
     assets: Iterable[tuple[str, bytes]]
@@ -67,7 +70,9 @@ class DatasetWriter:
         self.file, self._contents, self._rows = file, contents, rows
         header = contents.header
         self._registry, self._is_dense = header.registry, header.spec.tier == 3
-        self._columns = (*schema.columns(self._registry), *schema.derived_columns(self._registry))
+        derived = schema.derived_columns(self._registry)
+        there = [column for column in derived if column.name.split("/")[1] in contents.columns]
+        self._columns = (*schema.columns(self._registry), *there)
         self._digest = schema.ContentDigest(header.spec)
         self._written = self._exact_rows = 0
         schema.write_header(file, header)

@@ -57,6 +57,8 @@ def test_what_is_not_clearly_allowed_is_left_out_with_the_reason(stated, reason)
         (("CC-BY-SA-4.0", "CC-BY-4.0"), "CC-BY-4.0 AND CC-BY-SA-4.0"),
         (("CC-BY-NC-SA-4.0", "CC-BY-NC-4.0"), "CC-BY-NC-4.0 AND CC-BY-NC-SA-4.0"),
         (("CC-BY-SA-4.0", "CC-BY-NC-4.0 OR MIT"), "CC-BY-SA-4.0 AND MIT"),
+        (("CC-BY-4.0", "CC-BY-NC-SA-4.0"), "CC-BY-4.0 AND CC-BY-NC-SA-4.0"),
+        (("GPL-3.0-only", "MIT"), "GPL-3.0-only AND MIT"),
     ],
 )
 def test_what_is_made_from_two_presets_is_under_both_licences(stated, licence):
@@ -69,7 +71,9 @@ def test_what_is_made_from_two_presets_is_under_both_licences(stated, licence):
         (("CC-BY-SA-4.0", "CC-BY-SA-3.0"), "licences that can't be joined: CC-BY-SA-3.0, CC-BY-SA-4.0"),
         (("CC-BY-SA-4.0", "GPL-3.0-only"), "licences that can't be joined: CC-BY-SA-4.0, GPL-3.0-only"),
         (("CC-BY-SA-4.0", "CC-BY-NC-4.0"), "licences that can't be joined: CC-BY-NC-4.0, CC-BY-SA-4.0"),
-        (("MIT", "CC-BY-NC-SA-4.0"), "licences that can't be joined: CC-BY-NC-SA-4.0, MIT"),
+        (("GPL-2.0-only", "Apache-2.0"), "licences that can't be joined: Apache-2.0, GPL-2.0-only"),
+        (("GPL-3.0-only", "CC-BY-4.0"), "licences that can't be joined: CC-BY-4.0, GPL-3.0-only"),
+        (("CC-BY-SA-4.0", "CC-BY-NC-SA-4.0"), "licences that can't be joined: CC-BY-NC-SA-4.0, CC-BY-SA-4.0"),
         (("MIT", "none stated"), "no licence stated"),
         (("MIT", "CC-BY-ND-4.0"), "CC-BY-ND-4.0 allows no changed copies, as a rendered row is"),
     ],

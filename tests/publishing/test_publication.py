@@ -16,6 +16,7 @@ import pytest
 import soundfile
 
 from synthcore.analysis.differences import diff
+from synthcore.analysis.overview import look
 from synthcore.base.errors import DatasetError, SpecError
 from synthcore.publishing import importing, planning, tables
 from synthcore.publishing.folder import assemble, publication_of, require_free
@@ -104,8 +105,21 @@ def test_flac_rounds_the_audio_and_nothing_else_and_verify_rounds_with_it(
         for row in range(len(ours)):
             np.testing.assert_array_equal(theirs[row]["audio"], rounded(ours[row]["audio"]))
         found = verify(theirs, None, tolerance_db=-60, workers=2)
+        assert "rounded to 24 bits" in look(theirs).begin_text()
     assert (found.exact, found.is_rounded) == (15, True)
     assert "bit for bit, rounded to 24 bits" in found.to_text()
+
+
+def test_an_older_file_comes_back_without_the_columns_that_it_lacks(
+    tier_1: Made, forge: Forge, publish: Publish
+) -> None:
+    path = forge(tier_1)
+    with h5py.File(path, "r+") as file:
+        del file["metadata/clips"], file["metadata/bpm"], file["metadata/note_seconds"]
+        file["schema"].attrs["version"] = "4.0.0"
+    result = brought_back(publish(path))
+    assert result.is_same
+    assert differing(path, Path(result.path)) == set()
 
 
 def test_a_row_that_was_changed_after_rounding_is_found(tier_1: Made, publish: Publish) -> None:

@@ -1,0 +1,131 @@
+"""Publishing, and reading what was published, each against the plainest way to do it.
+
+Publishing FLAC as Parquet, by the flow and all that is around it, against as many processes that only read rows and
+code them, and keep nothing. What rows take as FLAC, against their audio in the dataset. And shuffled rows from
+WebDataset by two workers, as arrays in batches, against the dataset's audio through a DataLoader with as many: WAV,
+which needs no decoding, and FLAC. Everything is read warm, and takes turns.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from scipy.io import wavfile
+
+from benchmarks.loading import BATCH, REPEATS, seconds_in_processes, through_loader
+from benchmarks.measure import Measure, generate
+from synthcore import publish
+from synthcore.publishing.coding import encode
+from synthcore.publishing.parquet import read_batches
+from synthcore.storage import AudioCoding
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.schema import AUDIO
+
+ROWS = 2_000
+WORKERS = 2
+TAR_BYTES = 20_000_000  #: of a tar file: of small ones, there are enough for each worker
+LOOKED_AHEAD = 128  #: rows that WebDataset shuffles among
+
+
+def run(folder: Path, share: float = 1.0) -> Iterator[Measure]:
+    """Make a dataset, publish it, and read it both ways."""
+    path = folder / "out.h5"
+    generate(folder, "-n", max(2 * BATCH, round(ROWS * share)))
+    published, coded = [], []
+    for turn in range(1 + REPEATS):
+        seconds = publish_anew(path, folder / f"parquet-{turn}", format="parquet", audio="flac")
+        if turn:  # the first one imports what it needs, and starts a server
+            published.append(seconds)
+            coded.append(code_in_processes(path))
+    ratio = float(np.median(coded) / np.median(published))
+    yield Measure("publishing: rows/s of as many processes that only read and code", ratio, 0.8)
+    yield Measure("publishing: rows a second", rows_of(path) / float(np.median(published)), unit="rows/s")
+    of_audio = coded_bytes(folder / "parquet-1") / stored_bytes(path)
+    yield Measure("publishing: bytes of FLAC, of the dataset's audio", of_audio, 0.75, at_least=False)
+    codings: list[tuple[AudioCoding, float | None]] = [("wav", 2.0), ("flac", None)]
+    for coding, bar in codings:
+        publish_anew(path, folder / coding, format="webdataset", audio=coding, file_bytes=TAR_BYTES)
+        streamed = float(np.median(list(through_webdataset(folder / coding, coding))))
+        loaded = float(np.median(list(through_loader(path, WORKERS, parts=("audio",)))))
+        name = f"publishing: {coding.upper()} from WebDataset"
+        yield Measure(f"{name}, times the rows/s of the dataset's audio", streamed / loaded, bar)
+        yield Measure(f"{name}, shuffled rows a second", streamed, unit="rows/s")
+
+
+def publish_anew(path: Path, output: Path, **how: Any) -> float:
+    """Publish a dataset of which nothing is cached; return the seconds that the flow takes."""
+    started = time.perf_counter()
+    publish(path, output, licence="CC0-1.0", data_dir=output.with_suffix(".data"), workers=WORKERS, **how)
+    return time.perf_counter() - started
+
+
+def code_in_processes(path: Path) -> float:
+    """Seconds that processes take which share the rows, read each and code it, and keep nothing."""
+    return seconds_in_processes(path, np.array_split(np.arange(rows_of(path)), WORKERS), code_share)
+
+
+def code_share(path: Path, rows: NDArray[np.intp], barrier: Barrier) -> None:
+    """Code one process's share, between two meetings."""
+    barrier.wait()
+    with Dataset(path) as dataset:
+        for row in rows.tolist():
+            encode(dataset.column("audio", [row])[0], dataset.spec.audio.sample_rate, "flac")
+    barrier.wait()
+
+
+def read_wav(content: bytes) -> NDArray[np.float32]:
+    """The samples of a WAV file, shape (S, 2)."""
+    samples: NDArray[np.float32] = wavfile.read(io.BytesIO(content))[1]
+    return samples
+
+
+def read_flac(content: bytes) -> NDArray[np.float32]:
+    """The samples of a FLAC file, shape (S, 2)."""
+    samples: NDArray[np.float32] = soundfile.read(io.BytesIO(content), dtype="float32")[0]
+    return samples
+
+
+READERS: dict[AudioCoding, Callable[[bytes], NDArray[np.float32]]] = {"wav": read_wav, "flac": read_flac}
+
+
+def rows_of(path: Path) -> int:
+    """How many rows a dataset has."""
+    with Dataset(path) as dataset:
+        return len(dataset)
+
+
+def stored_bytes(path: Path) -> int:
+    """What the audio of a dataset takes in its file."""
+    with h5py.File(path) as file:
+        return int(file[AUDIO].id.get_storage_size())
+
+
+def coded_bytes(folder: Path) -> int:
+    """What the audio of a publication takes."""
+    batches = (batch for path in folder.glob("data/*.parquet") for batch in read_batches(path))
+    return sum(len(coded.content) for batch in batches for coded in batch.audio)
+
+
+def through_webdataset(folder: Path, coding: AudioCoding) -> Iterator[float]:
+    """Rows a second of each epoch of the train split, as batches of float32 from two workers."""
+    import webdataset
+    from torch.utils.data import DataLoader
+
+    shards = sorted(map(str, folder.glob("data/train-*.tar")))
+    stream = webdataset.WebDataset(shards, shardshuffle=len(shards), select_files=lambda name: name.endswith(coding))
+    rows = stream.shuffle(LOOKED_AHEAD).to_tuple(coding).map_tuple(READERS[coding])
+    loader = DataLoader(rows, batch_size=BATCH, num_workers=WORKERS, persistent_workers=True)
+    for epoch in range(1 + REPEATS):
+        started = time.perf_counter()
+        count = sum(len(audio) for (audio,) in loader)
+        if epoch:
+            yield count / (time.perf_counter() - started)
