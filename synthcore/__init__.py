@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from synthcore.vital.patch import LABELS, Patch
     from synthcore.vital.shapes import builtin_shapes, lfo_asset
 
+    __version__: str
+
 _HOMES = {
     "LABELS": "synthcore.vital.patch",
     "AcceptanceSpec": "synthcore.spec",

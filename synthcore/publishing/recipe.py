@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from synthcore.base import progress
 from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError, SpecError
+from synthcore.base.shell import command
 from synthcore.engine.client import Performances
 from synthcore.engine.machine import engine
 from synthcore.engine.play import play
@@ -56,10 +57,11 @@ class RecipeResult(BaseModel):
 
     def to_text(self) -> str:
         """Write it for a terminal."""
+        theirs = ("--assets", "FOLDER_OF_PRESETS") if self.assets_left_out else ()
         return (
             f"{self.path}: {how_many(self.rows, 'row')} without audio, digest {self.digest}\n"
             f"  assets    {self.assets_kept} kept, {self.assets_left_out} of other people left out\n"
-            f"\nnext:\n  synthcore render {self.path} --assets FOLDER_OF_PRESETS -o again.h5\n"
+            f"\nnext:\n  {command('render', Path(self.path), *theirs, '-o', 'again.h5')}\n"
         )
 
 

@@ -494,6 +494,14 @@ def test_a_recipe_holds_neither_audio_nor_other_peoples_assets(dataset, tmp_path
     assert (tmp_path / "recipe.h5").stat().st_size < dataset.path.stat().st_size
 
 
+def test_the_way_back_from_a_recipe_asks_for_presets_only_if_it_needs_any(dataset, tier_1, tmp_path):
+    (tmp_path / "my recipes").mkdir()
+    with Dataset(tier_1.path) as drawn:
+        said = write_recipe(drawn, tmp_path / "my recipes" / "drawn.h5").to_text()
+    assert f"render '{tmp_path}/my recipes/drawn.h5' -o again.h5" in said
+    assert "--assets FOLDER_OF_PRESETS -o again.h5" in write_recipe(dataset, tmp_path / "recipe.h5").to_text()
+
+
 def test_a_recipe_finds_what_belongs_to_presets_that_vital_plays_otherwise(preset_documents, short, tmp_path):
     path = tmp_path / "presets" / "later.vital"
     path.parent.mkdir()
