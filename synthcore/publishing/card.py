@@ -33,6 +33,7 @@ from synthcore.storage.dataset import Dataset, damage_named
 from synthcore.vital.panel import plain as number
 
 CARD, CROISSANT, PICTURE = "README.md", "croissant.json", "images/overview.png"
+OF_CARD = frozenset({CARD, CROISSANT, PICTURE})
 #: What hubs sort datasets by: the first number of rows that is too many for each.
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M", 10_000_000: "1M<n<10M"}
 LARGER = "n>10M"

@@ -17,6 +17,7 @@ from synthcore.base.addresses import Address, Place
 from synthcore.base.errors import DatasetError, SpecError
 from synthcore.engine.stopping import raise_if_stopped
 from synthcore.publishing import folder as folders
+from synthcore.publishing.card import OF_CARD
 from synthcore.publishing.planning import FileRef, sha256_of
 from synthcore.publishing.publication import MANIFEST, Publication, State
 
@@ -76,12 +77,14 @@ def upload(publication: Publication, refs: Sequence[FileRef], file: Path, data_d
         Someone asked to stop.
     """
     require_free(address, publication.key)
-    was_there = MANIFEST in remote.names_in(address)
+    there = remote.names_in(address)
     together = data_dir / FOLDER / publication.key
     with folders.alone_in(together):
         folders.assemble(publication, refs, file, data_dir, together)
-        uploaded = sum(_upload(path, together, address) for path in _files(together))
-    return "published" if not was_there else "mended" if uploaded else "there already"
+        # As in a folder, a card that is there is kept: it may have been edited.
+        wanted = [path for path in _files(together) if path.relative_to(together).as_posix() not in OF_CARD & there]
+        uploaded = sum(_upload(path, together, address) for path in wanted)
+    return "published" if MANIFEST not in there else "mended" if uploaded else "there already"
 
 
 def _upload(path: Path, folder: Path, address: Address) -> bool:

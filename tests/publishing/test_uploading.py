@@ -58,6 +58,7 @@ def test_a_publication_is_uploaded_once_and_mended(
     (lost, *_) = publication.files
     (tmp_path / "other").write_text("other")
     remote.put(tmp_path / "other", OUT.joined(lost.path), "0" * 64)
+    remote.put(tmp_path / "other", OUT.joined("README.md"), "0" * 64)  # as if it had been edited there
     with s3.counting() as asked:
         assert upload_to(OUT) == "mended"
     assert [line.partition("?")[0] for line in asked if line.startswith("PUT")] == [f"PUT /bucket/out/{lost.path}"]
