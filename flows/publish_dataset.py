@@ -20,6 +20,7 @@ from synthcore.base.places import require_places
 from synthcore.flows.running.bar import rows_shown
 from synthcore.flows.running.batches import run_batches
 from synthcore.flows.running.form import parameters_of
+from synthcore.flows.running.runners import threads
 from synthcore.publishing import planning
 from synthcore.publishing.planning import Form
 from synthcore.publishing.publication import PublishResult
@@ -61,7 +62,8 @@ def publish(settings: Publish) -> PublishResult:
     planned = planning.plan(settings.file, Form.model_validate(settings), settings.workers)
     require_free(settings.output, planned.key)
     with rows_shown("publishing", planned.rows):
-        done = run_batches(publish_file, planned.plans, settings, "rows")
+        # Each file has its rows coded by all workers, while the one before it is hashed and flushed.
+        done = run_batches(publish_file, planned.plans, settings, "rows", threads(1))
     environment.require_server()
     refs, output = [one.ref for one in done], settings.output
     if isinstance(output, Address):

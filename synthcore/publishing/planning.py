@@ -144,7 +144,7 @@ def plan(file: Path, form: Form, workers: int) -> Planned:
         The dataset.
     form : Form
     workers : int
-        Rows that are coded at a time, in all files together.
+        Rows that are coded at a time for a file.
 
     Raises
     ------
@@ -163,7 +163,6 @@ def plan(file: Path, form: Form, workers: int) -> Planned:
             reasons = "; ".join(shared.left_out)
             raise DatasetError(f"no row of {file} may be published: {reasons}; --recipe publishes it without audio")
         cuts = list(_cut(dataset, shared.rows, form))
-        encoders = max(1, -(-workers // len(cuts)))
         plans: list[AnyPlan] = []
         for split, name, rows in cuts:
             licences = tuple(shared.licences[row] for row in rows)
@@ -176,7 +175,7 @@ def plan(file: Path, form: Form, workers: int) -> Planned:
                     rows=tuple(rows),
                     licences=licences,
                     form=form,
-                    encoders=encoders,
+                    encoders=workers,
                 )
             )
         plans += _plan_tables(dataset, shared, form)
