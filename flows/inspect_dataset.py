@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from synthcore.analysis.comparison import Comparison
 from synthcore.analysis.inspection import Inspection
 from synthcore.analysis.words import RowWords
-from synthcore.base.addresses import local
+from synthcore.base.addresses import Address, local
 from synthcore.flows.running.form import dataset_of, parameters_of, settings_from
 from synthcore.pipeline.comparing import Sides
 from synthcore.pipeline.nearness_report import Nearness
@@ -65,7 +65,8 @@ def inspect_dataset(settings: Inspect) -> Inspection | list[RowWords] | Comparis
     list_findings(found)
     if settings.html:
         link_page(settings.html)
-    if found.rows and not found.is_recipe:
+    is_hidden = isinstance(settings.file, Address) and settings.file.has_secrets  # a task is told of no secret
+    if found.rows and not found.is_recipe and not is_hidden:
         show_picture(draw_picture(DatasetRef(path=found.file, size=found.bytes, digest=found.digest, rows=found.rows)))
     return found
 

@@ -88,7 +88,7 @@ def picture_key(_: Any, parameters: dict[str, Any]) -> str:
 )
 def draw_picture(dataset: DatasetRef) -> str:
     """Draw a dataset: a PNG in base64, of some tens of kilobytes."""
-    with damage_named(Path(dataset.path)):  # drawing is the first to read audio, which may lie in shards
+    with damage_named(place_of(dataset.path)):  # drawing is the first to read audio, which may lie in shards
         return base64.b64encode(picture.draw(dataset)).decode()
 
 

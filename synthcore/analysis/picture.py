@@ -5,8 +5,6 @@ Pillow draws it in a tenth of the time that importing a library for charts takes
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -40,7 +38,7 @@ def draw(ref: DatasetRef) -> bytes:
 
     The rows are chosen by the digest: the same dataset has the same picture.
     """
-    with Dataset(Path(ref.path)) as dataset:
+    with Dataset(ref.path) as dataset:
         return draw_rows(dataset, np.arange(len(dataset)))
 
 

@@ -7,9 +7,8 @@ masked, wherever that is; only who opens the file asks for the `url`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from pydantic_core import CoreSchema, core_schema
@@ -21,9 +20,13 @@ SCHEMES = ("s3", "https", "http")
 _BEGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Address:
-    """Where a file on another machine is. Its text is masked.
+class Address(str):
+    """Where a file on another machine is. As a text it is masked, so whatever keeps or shows it keeps no secret.
+
+    Attributes
+    ----------
+    url : str
+        The address itself.
 
     Raises
     ------
@@ -31,23 +34,37 @@ class Address:
         It isn't one that can be read, or an s3 address with credentials in it.
     """
 
+    __slots__ = ("url",)
     url: str
 
-    def __post_init__(self) -> None:
-        scheme, _, rest = self.url.partition("://")
+    def __new__(cls, url: str) -> Self:
+        whole = url.url if isinstance(url, Address) else url
+        address = super().__new__(cls, masked(whole))
+        address.url = whole
+        address._require_readable()
+        return address
+
+    def _require_readable(self) -> None:
+        _, _, rest = self.url.partition("://")
         allowed = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-        if scheme.lower() not in SCHEMES:
+        if self.scheme not in SCHEMES:
             raise SpecError(f"can't read {self}: an address begins with {allowed}")
-        if scheme.lower() == "s3" and "@" in rest.partition("/")[0]:
+        if self.scheme == "s3" and "@" in rest.partition("/")[0]:
             raise SpecError(
                 f"{self} holds credentials, which an s3 address can't: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY, and name s3://bucket/file"
             )
-        if not rest.strip("/") or (scheme.lower() == "s3" and not rest.partition("/")[2]):
+        if not rest.strip("/") or (self.scheme == "s3" and not rest.partition("/")[2]):
             raise SpecError(f"{self} names no file: write s3://bucket/file.h5 or https://host/file.h5")
 
-    def __str__(self) -> str:
-        return masked(self.url)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Address) and self.url == other.url
+
+    def __hash__(self) -> int:
+        return hash(self.url)
+
+    def __getnewargs__(self) -> tuple[str]:  # as text alone, a pickle would lack the secrets
+        return (self.url,)
 
     def __repr__(self) -> str:
         return f"Address({str(self)!r})"
@@ -110,6 +127,6 @@ def place_of(named: str | Path | Address) -> Place:
     SpecError
         An address that can't be read.
     """
-    if isinstance(named, str) and _BEGIN.match(named):
-        return Address(named)
-    return named if isinstance(named, Address) else Path(named)
+    if isinstance(named, Address):
+        return named
+    return Address(named) if isinstance(named, str) and _BEGIN.match(named) else Path(named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -47,7 +48,10 @@ def test_secrets_are_used_and_never_shown() -> None:
         address = Address(url)
         assert address.has_secrets
         assert pickle.loads(pickle.dumps(address)).url == url
-        for shown in (str(address), repr(address), f"{address}", Result(place=address).model_dump_json()):
+        assert Address(address).url == url
+        assert place_of(address) == address
+        result = Result(place=address).model_dump_json()
+        for shown in (str(address), repr(address), f"{address}", json.dumps({"file": address}), result):
             assert secret not in shown
             assert "***" in shown
 

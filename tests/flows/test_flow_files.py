@@ -16,6 +16,7 @@ import soundfile
 
 from tests.conftest import ROOT
 from tests.flows.test_flow import SHORT, post
+from tests.servers import serving
 
 FILES = [path for path in sorted((ROOT / "flows").glob("*.py")) if "run_file(" in path.read_text()]
 #: The arguments of each, and its exit code: nothing can be downloaded here.
@@ -95,3 +96,27 @@ def test_what_is_not_a_dataset_costs_a_flow_file_one_line(run_file: Callable[...
     done = run_file(file, "nowhere.h5")
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r"synthcore: there is no file .*nowhere\.h5.*\n", done.stderr)
+
+
+@pytest.mark.slow
+def test_a_flow_reads_from_afar_and_prefect_keeps_no_secret(
+    run_file: Callable[..., Any], prefect_api: str, cli: Any
+) -> None:
+    """Neither in parameters nor in names, logs and artifacts."""
+    pytest.importorskip("fsspec")
+    with serving(cli.folder) as server:
+        server.only_for = "Basic bWU6aHVudGVyMg=="  # me:hunter2
+        url = server.url("x.h5").replace("127.0.0.1", "me:hunter2@127.0.0.1") + "?X-Amz-Signature=c0ffee"
+        verified = run_file(ROOT / "flows" / "verify.py", url, "--rows", 1)
+        assert verified.returncode == 0, verified.stderr
+        called = cli.run(url, program=("-c", "import sys, synthcore; print(synthcore.inspect(sys.argv[1]).rows)"))
+        assert called.stdout.endswith("15\n"), called.stderr
+    kept = [runs_of(prefect_api, flow)[0] for flow in ("verify", "inspect")]
+    assert [run["parameters"]["file"].partition("@")[0] for run in kept] == ["http://***"] * 2
+    ids = {"flow_runs": {"id": {"any_": [run["id"] for run in kept]}}}
+    tasks = post(f"{prefect_api}/task_runs/filter", ids)
+    logs = post(f"{prefect_api}/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"] for run in kept]}}})
+    artifacts = post(f"{prefect_api}/artifacts/filter", {})
+    said = json.dumps([kept, tasks, logs, artifacts]) + verified.stdout + verified.stderr + called.stderr
+    assert "hunter2" not in said
+    assert "c0ffee" not in said
