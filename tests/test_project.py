@@ -75,6 +75,18 @@ def test_a_wheel_by_way_of_an_sdist_has_the_same_files(wheel: Path, source: Path
     }
 
 
+def test_every_file_of_the_package_is_in_the_wheel(wheel: Path, source: Path) -> None:
+    """Its data as well, such as templates: each kind stands in pyproject.toml."""
+    rooms = [source / "synthcore", source / "flows", source / "tasks"]
+    files = [path for room in rooms for path in room.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    needed = {str(path.relative_to(source)) for path in files} - {"synthcore/prefect.yaml"}  # a link
+    assert len(needed) > 200
+    packed = {
+        name.replace("synthcore/flows/", "flows/").replace("synthcore/tasks/", "tasks/") for name in contents(wheel)
+    }
+    assert not needed - packed
+
+
 def test_an_sdist_holds_the_package_and_what_says_what_it_is(built: Path, wheel: Path) -> None:
     (packed,) = built.glob("*.tar.gz")
     with tarfile.open(packed) as archive:
