@@ -357,7 +357,8 @@ def test_what_never_varies_scores_exactly_zero(measured):
 
 @pytest.mark.slow
 def test_measuring_again_gives_the_same(measured, tmp_path):
-    one = measured.probe.model_copy(update={"rows": measured.probe.rows[:1]})
+    with Dataset(measured.path) as dataset:
+        one = importance.probe_of(dataset, measured.probe.rows[:1])
     again = importance.measure(one, tmp_path)
     assert bases_of(tmp_path, again) == bases_of(measured.data_dir, measured.ref)[:1]
     assert weighing.store(measured.path, [measured.ref], measured.data_dir) == measured.weighed
