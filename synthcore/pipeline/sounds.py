@@ -220,12 +220,12 @@ class RecordingPlan(SketchPlan):
         Raises
         ------
         SpecError
-            A file has changed since this was planned.
+            A file has changed since this was planned, or is gone.
         """
         for place in range(self.sounds) if places is None else places:
             path = Path(self.folder) / self.files[place]
             if _checksum_of(path) != self.checksums[place]:
-                raise SpecError(f"{path} has changed meanwhile; run the same command again")
+                raise SpecError(f"{path} has changed meanwhile, or is gone; run the same command again")
             patch = number_of(self.checksums[place] or "0")
             try:
                 fitted, changes = self.form.read(path)

@@ -175,5 +175,5 @@ def test_recordings_are_read_and_what_was_done_to_them_is_said(dataset: Dataset,
     assert again[0].key == plans[0].key
     assert plan_recordings(folder, files[1:], Form.of(dataset), limit=9)[0].key != plans[0].key
     shutil.copy(folder / "b mono.flac", folder / "renamed.wav")
-    with pytest.raises(SpecError, match="renamed.wav has changed meanwhile; run the same command again"):
+    with pytest.raises(SpecError, match="renamed.wav has changed meanwhile, or is gone; run the same command again"):
         sketch_plan(again[0], tmp_path)
