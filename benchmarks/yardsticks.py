@@ -164,7 +164,8 @@ def text(sets: list[dict[str, Any]]) -> str:
         parts += [
             f"## {one['name'].capitalize()}\n\n",
             f"```bash\nsynthcore generate {' '.join(one['flags'])}\n```\n\n",
-            f"{one['rows']} rows{which} of the dataset with the digest `{one['digest']}`, measured on {one['machine']}.\n\n",
+            f"{one['rows']} rows{which} of the dataset with the digest `{one['digest']}`, measured on ",
+            f"{one['machine']}.\n\n",
             f"{table_of(one)}\n",
         ]
     return "".join(parts).rstrip("\n") + "\n"
