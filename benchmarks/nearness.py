@@ -67,15 +67,15 @@ def run(folder: Path) -> Iterator[Measure]:
 
 
 def _measures(kind: str, found: Sequence[Figures], apart: Sequence[float]) -> Iterator[Measure]:
-    """What was found against either half of the presets, and the mean of both, to which the bars belong."""
+    """What was found against either half of the presets, and the mean of both. Bars: the first half, and the mean."""
     medians = [figures.to_rows.median_db for figures in found]
     yield Measure(f"nearest row to presets {kind}, median", fmean(medians), unit="dB")
     if kind == "tier 3":
         ratio = fmean(medians) / fmean(apart)
         yield Measure("nearest row to presets tier 3, to the nearest other preset", ratio, 1.0, at_least=False)
     aucs = [figures.told_apart.auc for figures in found if figures.told_apart]
-    for half, auc in zip(("one half", "the other half"), aucs, strict=True):
-        yield Measure(f"told apart from {half} of the presets {kind}, AUC", auc)
+    for half, auc, bar in zip(("one half", "the other half"), aucs, (TOLD_APART[kind], None), strict=True):
+        yield Measure(f"told apart from {half} of the presets {kind}, AUC", auc, bar, at_least=False)
     yield Measure(f"told apart from presets {kind}, AUC", fmean(aucs), TOLD_APART[kind], at_least=False)
 
 
