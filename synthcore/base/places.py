@@ -61,6 +61,19 @@ def require_none(obstacles: Iterable[Obstacle]) -> None:
         raise SpecError(f"{obstacle.what}; {obstacle.todo}")
 
 
+def require_folder(folder: Path) -> None:
+    """Refuse a folder of results that is a file, or can't be written or made.
+
+    Raises
+    ------
+    SpecError
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SpecError(f"{folder} is a file; name a folder with -o")
+    if reason := reason_against(folder):
+        raise SpecError(f"{reason}; name another folder with -o")
+
+
 def of_data(data_dir: Path) -> Iterator[Obstacle]:
     """What keeps a data directory from being written or created."""
     reasons = (reason_against(folder) for folder in (data_dir, *(data_dir / name for name in WRITTEN)))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from synthcore.base.atomic import atomic_path, disk_errors_of
 from synthcore.base.errors import DatasetError, SpecError
-from synthcore.base.places import reason_against
+from synthcore.base.places import require_folder
 from synthcore.publishing.card import write_card
 from synthcore.publishing.planning import FileRef, Planned, sha256_of
 from synthcore.publishing.publication import MANIFEST, Publication, PublishedFile, State, read_publication
@@ -38,10 +38,7 @@ def require_free(folder: Path, key: str | None = None) -> None:
     ------
     SpecError
     """
-    if folder.exists() and not folder.is_dir():
-        raise SpecError(f"{folder} is a file; name a folder with -o")
-    if reason := reason_against(folder):
-        raise SpecError(f"{reason}; name another folder with -o")
+    require_folder(folder)
     if not folder.is_dir() or all(map(_is_left_over, folder.iterdir())):
         return
     try:

@@ -12,7 +12,7 @@ from scipy.io import wavfile
 from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import SpecError
 from synthcore.base.hashing import canonical_json
-from synthcore.base.places import reason_against
+from synthcore.base.places import require_folder
 from synthcore.evaluation.match_report import MatchReport
 from synthcore.evaluation.matching import Match
 from synthcore.storage.dataset import Dataset
@@ -27,10 +27,7 @@ def require_empty(folder: Path) -> None:
     ------
     SpecError
     """
-    if folder.exists() and not folder.is_dir():
-        raise SpecError(f"{folder} is a file; name a folder with -o")
-    if reason := reason_against(folder):
-        raise SpecError(f"{reason}; name another folder with -o")
+    require_folder(folder)
     if folder.is_dir() and any(folder.iterdir()):
         raise SpecError(f"{folder} isn't empty; name a new folder with -o")
 
