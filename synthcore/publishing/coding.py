@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 from dataclasses import dataclass
@@ -32,11 +33,14 @@ class CodedAudio:
         the file is FLAC.
     error : float
         The largest difference between a sample of the row and what the file gives back; full scale is 1.
+    sha256 : str
+        Of a FLAC that was just written, in hex; empty otherwise.
     """
 
     content: bytes
     scale: float = 1.0
     error: float = 0.0
+    sha256: str = ""
 
 
 def encode(audio: NDArray[np.float32], sample_rate: int, coding: AudioCoding) -> CodedAudio:
@@ -62,7 +66,8 @@ def encode(audio: NDArray[np.float32], sample_rate: int, coding: AudioCoding) ->
         file, integers.T << _UNUSED, sample_rate, subtype=f"PCM_{BITS}", format="FLAC", compression_level=_LEVEL
     )
     error = float(np.abs(audio - to_audio(integers, scale)).max())
-    return CodedAudio(file.getvalue(), scale, error)
+    content = file.getvalue()
+    return CodedAudio(content, scale, error, hashlib.sha256(content).hexdigest())
 
 
 def decode(coded: CodedAudio, coding: AudioCoding, shape: tuple[int, ...]) -> NDArray[np.float32]:

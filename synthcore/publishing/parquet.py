@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,15 +42,15 @@ class ParquetWriter:
 
     Parameters
     ----------
-    path : Path
+    file : binary file
     sample_rate : int
         In Hz.
     coding : {"flac", "wav"}, optional
         None in a recipe.
     """
 
-    def __init__(self, path: Path, sample_rate: int, coding: AudioCoding | None) -> None:
-        self._path, self._sample_rate, self._coding = path, sample_rate, coding
+    def __init__(self, file: BinaryIO, sample_rate: int, coding: AudioCoding | None) -> None:
+        self._file, self._sample_rate, self._coding = file, sample_rate, coding
         self._writer: Any = None
 
     def __enter__(self) -> ParquetWriter:
@@ -72,7 +72,7 @@ class ParquetWriter:
             plain = [field.name for field in table.schema if not field.type.num_fields]
             leaves = [f"{name}{'.list.element' * depth}" for name, depth in _depths(table.schema)]
             self._writer = pq.ParquetWriter(
-                self._path,
+                self._file,
                 table.schema,
                 compression=dict.fromkeys(leaves, "zstd"),  # FLAC is compressed, and WAV is read faster as it is
                 use_dictionary=plain,
@@ -116,12 +116,12 @@ def to_array(values: NDArray[Any]) -> pa.Array:
     return array
 
 
-def write_table(path: Path, columns: Columns) -> None:
+def write_table(file: BinaryIO, columns: Columns) -> None:
     """Write a small table as one file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.table({name: to_array(values) for name, values in columns.items()}), path, compression="zstd")
+    pq.write_table(pa.table({name: to_array(values) for name, values in columns.items()}), file, compression="zstd")
 
 
 def read_table(path: Path) -> Columns:

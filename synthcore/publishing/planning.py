@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from synthcore.base.atomic import atomic_path
+from synthcore.base.atomic import atomic_path, begin_sync
 from synthcore.base.errors import DatasetError
-from synthcore.base.hashing import canonical_json, content_hash, file_checksum
+from synthcore.base.hashing import HashedFile, canonical_json, content_hash
 from synthcore.engine.stopping import interruptible
 from synthcore.publishing import parquet, tables, tar
 from synthcore.publishing.publication import ASSETS, REJECTIONS, SOURCES
@@ -197,9 +197,10 @@ def make(plan: AnyPlan, data_dir: Path) -> FileRef:
     path = data_dir / plan.name
     with damage_named(Path(plan.file)), Dataset(plan.file) as dataset, atomic_path(path) as temporary:
         write = _write_rows if isinstance(plan, FilePlan) else _write_table
-        written = write(dataset, plan, temporary)  # type: ignore[arg-type]  # each its own plan
-    size, sha256 = path.stat().st_size, sha256_of(path)
-    return FileRef(name=plan.name, checksum=file_checksum(path), bytes=size, sha256=sha256, **written._asdict())
+        with HashedFile(temporary) as file:
+            written = write(dataset, plan, file)  # type: ignore[arg-type]  # each its own plan
+            size = file.tell()
+    return FileRef(name=plan.name, checksum=file.checksum, bytes=size, sha256=file.sha256, **written._asdict())
 
 
 class _Written(NamedTuple):
@@ -210,27 +211,28 @@ class _Written(NamedTuple):
     error: float = 0.0
 
 
-def _write_rows(dataset: Dataset, plan: FilePlan, path: Path) -> _Written:
+def _write_rows(dataset: Dataset, plan: FilePlan, file: HashedFile) -> _Written:
     if _key(dataset, plan.rows, plan.licences, plan.form) != plan.key:
         raise _replaced(plan.file)
     scaled, error = 0, 0.0
     batches = read_batches(dataset, plan.rows, plan.licences, plan.form.coding, plan.encoders)
-    with contextlib.closing(batches), _writer(path, plan.form, dataset.spec.audio.sample_rate) as writer:
+    with contextlib.closing(batches), _writer(file, plan.form, dataset.spec.audio.sample_rate) as writer:
         for batch in batches:
             writer.add(batch)
+            begin_sync(Path(file.name))
             scaled += sum(coded.scale > 1 for coded in batch.audio)
             error = max(error, batch.error)
     return _Written(plan.sounds, scaled, error)
 
 
-def _write_table(dataset: Dataset, plan: TablePlan, path: Path) -> _Written:
+def _write_table(dataset: Dataset, plan: TablePlan, file: HashedFile) -> _Written:
     shared = _shared(dataset, plan.form)
     if plan not in _plan_tables(dataset, shared, plan.form):
         raise _replaced(plan.file)
     if plan.path == ASSETS:
-        return _Written(tables.write_assets(dataset, shared, path))
+        return _Written(tables.write_assets(dataset, shared, file))
     write = tables.write_sources if plan.path == SOURCES else tables.write_rejections
-    return _Written(write(dataset, path))
+    return _Written(write(dataset, file))
 
 
 def _replaced(file: str) -> DatasetError:
@@ -319,7 +321,7 @@ def _key(dataset: Dataset, rows: Sequence[int], licences: Iterable[str], form: F
     return digest.hexdigest()
 
 
-def _writer(path: Path, form: Form, sample_rate: int) -> parquet.ParquetWriter | tar.TarWriter:
+def _writer(file: HashedFile, form: Form, sample_rate: int) -> parquet.ParquetWriter | tar.TarWriter:
     if form.format == "webdataset":
-        return tar.TarWriter(path, form.coding)
-    return parquet.ParquetWriter(path, sample_rate, form.coding)
+        return tar.TarWriter(file, form.coding)
+    return parquet.ParquetWriter(file, sample_rate, form.coding)

@@ -7,7 +7,6 @@ and the SHA-256 of the file.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -98,7 +97,8 @@ def read_batches(
         return [encode(audio, rate, coding or "wav") for audio in dataset.column("audio", some)]
 
     with ThreadPoolExecutor(encoders) as pool:
-        coded = _in_order(pool, code, rows, 2 * encoders) if coding else None
+        ahead = encoders + BATCH // TOGETHER  # encoders go on while a batch is written
+        coded = _in_order(pool, code, rows, ahead) if coding else None
         for first in range(0, len(rows), LABELS):
             chosen = rows[first : first + LABELS]
             labels = {name: dataset.column(name, chosen) for name in label_names(dataset)}
@@ -110,7 +110,7 @@ def read_batches(
                 audio = tuple(map(_report, itertools.islice(coded, BATCH))) if coded else ()
                 if coding == "flac":
                     columns["audio_scale"] = np.array([one.scale for one in audio], dtype=np.float32)
-                    columns["flac_sha256"] = np.array([hashlib.sha256(one.content).hexdigest() for one in audio])
+                    columns["flac_sha256"] = np.array([one.sha256 for one in audio])
                 yield Batch(columns, audio)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,7 @@ class Shared:
     left_out: dict[str, int]
 
 
-def write_assets(dataset: Dataset, shared: Shared, path: Path) -> int:
+def write_assets(dataset: Dataset, shared: Shared, file: BinaryIO) -> int:
     """Write the table of assets, a few at a time; return how many lines it has."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -71,7 +71,7 @@ def write_assets(dataset: Dataset, shared: Shared, path: Path) -> int:
     kinds = {"number": pa.int32(), "place": pa.int32(), "content": pa.binary()}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in AssetLine._fields])
     count, lines = 0, asset_lines(dataset, shared)
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         while some := [line._asdict() for line in _first(lines, AT_A_TIME)]:
             writer.write_table(pa.Table.from_pylist(some, schema))
             count += len(some)
@@ -132,11 +132,11 @@ def classes_of(path: Path, catalog_size: int) -> Classes:
     )
 
 
-def write_sources(dataset: Dataset, path: Path) -> int:
+def write_sources(dataset: Dataset, file: BinaryIO) -> int:
     """Write where presets come from; return how many there are."""
     presets = dataset.sources()
     columns = {name: np.array([getattr(preset, name) for preset in presets], dtype="U") for name in SOURCE_COLUMNS}
-    parquet.write_table(path, columns)
+    parquet.write_table(file, columns)
     return len(presets)
 
 
@@ -147,10 +147,10 @@ def read_sources(path: Path) -> list[Provenance]:
     return [Provenance(*fields) for fields in zip(*texts, strict=True)]
 
 
-def write_rejections(dataset: Dataset, path: Path) -> int:
+def write_rejections(dataset: Dataset, file: BinaryIO) -> int:
     """Write the refused candidates; return how many there are."""
     columns = dataset.rejections()
-    parquet.write_table(path, columns)
+    parquet.write_table(file, columns)
     return len(columns["reason"])
 
 

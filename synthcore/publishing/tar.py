@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +30,14 @@ class TarWriter:
 
     Parameters
     ----------
-    path : Path
+    file : binary file
     coding : {"flac", "wav"}, optional
         None in a recipe.
     """
 
-    def __init__(self, path: Path, coding: AudioCoding | None) -> None:
+    def __init__(self, file: BinaryIO, coding: AudioCoding | None) -> None:
         self._coding = coding
-        self._file = path.open("wb")
-        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+        self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
 
     def __enter__(self) -> TarWriter:
         return self
@@ -46,9 +45,8 @@ class TarWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
+        if error is None:  # after one, nothing says that it ends here
             self._tar.close()
-        self._file.close()  # after an error, nothing says that it ends here
 
     def add(self, batch: Batch) -> None:
         """Write rows behind those that are there."""
