@@ -13,7 +13,6 @@ All but the first hand over batches as they are read; the first collates rows, w
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +29,8 @@ try:
     import torch
     from torch import distributed
     from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
+
+    from synthcore.training.handover import lend
 except ImportError as error:
     raise ImportError("synthcore.training.torch needs PyTorch: pip install 'synthcore[torch]'") from error
 
@@ -201,21 +202,17 @@ def to_examples(source: Examples | str | Path) -> Examples:
 
 def read(examples: Examples, rows: RowNumbers) -> Tensors:
     """Read a batch. A worker puts what is large where the process that trains can see it, so that it isn't copied."""
-    if get_worker_info() is None:
-        return to_tensors(examples.read(rows))
     forms = {name: form for name, form in examples.feature_forms.items() if form[1].kind == "f"}
     if "audio" in examples.parts:
         forms["audio"] = (examples.audio_shape, np.dtype("f4"))
-    large = {name: shared((len(rows), *shape), dtype) for name, (shape, dtype) in forms.items()}
-    places = {name: tensor.numpy() for name, tensor in large.items()}
-    return to_tensors(examples.read(rows, places.pop("audio", None), places)) | large
-
-
-def shared(shape: tuple[int, ...], dtype: np.dtype[Any]) -> torch.Tensor:
-    """An array in memory that processes share, made as torch's own collation makes it in a worker."""
-    nothing = torch.from_numpy(np.empty(0, dtype))
-    memory = nothing._typed_storage()._new_shared(math.prod(shape))
-    return nothing.new(memory).resize_(shape)
+    in_all = {name: ((len(rows), *shape), dtype) for name, (shape, dtype) in forms.items()}
+    lent = lend(in_all) if in_all and get_worker_info() else None
+    if lent is None:
+        return to_tensors(examples.read(rows))
+    places = {name: tensor.numpy() for name, tensor in lent.items()}
+    tensors = to_tensors(examples.read(rows, places.pop("audio", None), places))
+    lent.add({name: values for name, values in tensors.items() if name not in lent})
+    return lent
 
 
 def to_tensors(batch: Batch) -> Tensors:
