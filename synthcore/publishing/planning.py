@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from synthcore.base.atomic import atomic_path, begin_sync
+from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import DatasetError
 from synthcore.base.hashing import HashedFile, canonical_json, content_hash
 from synthcore.engine.stopping import interruptible
@@ -219,7 +219,6 @@ def _write_rows(dataset: Dataset, plan: FilePlan, file: HashedFile) -> _Written:
     with contextlib.closing(batches), _writer(file, plan.form, dataset.spec.audio.sample_rate) as writer:
         for batch in batches:
             writer.add(batch)
-            begin_sync(Path(file.name))
             scaled += sum(coded.scale > 1 for coded in batch.audio)
             error = max(error, batch.error)
     return _Written(plan.sounds, scaled, error)

@@ -52,9 +52,9 @@ def read_rows(column: h5py.Dataset, rows: NDArray[np.intp], out: NDArray[Any] | 
             _read_chunk(column, row, found[place : place + 1])
     elif has_plain_chunks(column):
         keep_large_blocks()
+        read, inside = column.id.read_direct_chunk, (0,) * (column.ndim - 1)  # asked once: each takes a while
         for place, row in enumerate(rows.tolist()):
-            target = found[place].reshape(-1).view(np.uint8)
-            column.id.read_direct_chunk((row, *(0,) * (column.ndim - 1)), out=target)
+            read((row, *inside), out=found[place].reshape(-1).view(np.uint8))
     elif len(rows):
         _read_runs(column, rows, found)
     return found
