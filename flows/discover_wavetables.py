@@ -14,9 +14,9 @@ environment.prepare()  # Prefect reads its surroundings once, when it is importe
 from prefect import flow
 
 from synthcore.base.places import require_places
+from synthcore.engine.capacity import RENDERERS
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
-from synthcore.engine.turns import CORES
 from synthcore.flows.running.form import parameters_of
 from synthcore.ingest.wavetables import CatalogRef, places_to_search
 from synthcore.pipeline.continuing import require_writable
@@ -50,8 +50,8 @@ def discover_wavetables(settings: DiscoverWavetables) -> CatalogRef:
     places = places_to_search(vital_folders(), requested=(*settings.extra_dir, *settings.extra_file))
 
     catalog = catalog_wavetables.with_options(result_storage=settings.results_dir, refresh_cache=settings.refresh)
-    with interruptible(), at_most(CORES):
-        return run_intact(catalog, places, settings.output_path, CORES)
+    with interruptible(), at_most(RENDERERS):
+        return run_intact(catalog, places, settings.output_path, RENDERERS)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from synthcore.base.errors import RenderError, SpecError
 from synthcore.base.messages import explain
 from synthcore.base.quantities import Span
+from synthcore.engine.capacity import RENDERERS
 from synthcore.engine.play import audio_of, play
 from synthcore.engine.rendering import Fault, Performance, RenderFormat
-from synthcore.engine.turns import CORES
 from synthcore.spec import VELOCITY, AudioSpec, DatasetSpec
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import Patch, with_builtin
@@ -81,7 +81,7 @@ def render_many(
     *,
     audio: AudioSpec = AUDIO,
     assets: Mapping[str, bytes] | None = None,
-    workers: int = CORES,
+    workers: int = RENDERERS,
 ) -> Generator[Sound]:
     """Play a note of each of many patches, over all cores; the sounds come in the order of the patches.
 

@@ -83,7 +83,10 @@ def run(command: str, act: Act, words: list[str]) -> int:
         sys.stdout.write(help_of(model))
         return 0
     try:
-        code = act(parse(model, words, lambda line: say(f"synthcore: {line}")))
+        settings = parse(model, words, lambda line: say(f"synthcore: {line}"))
+        if remark := getattr(settings, "remark", ""):
+            say(remark)
+        code = act(settings)
     except PydanticSerializationError as error:
         if KeyboardInterrupt.__name__ not in str(error):  # what pydantic makes of a Ctrl-C while it is at work
             raise

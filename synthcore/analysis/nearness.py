@@ -24,8 +24,8 @@ from synthcore.analysis.telling import SAMPLED, ToldApart, tell_apart
 from synthcore.base import progress
 from synthcore.base.errors import SynthcoreError
 from synthcore.base.progress import Progress
+from synthcore.engine.capacity import CORES
 from synthcore.engine.stopping import raise_if_stopped
-from synthcore.engine.turns import CORES
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 #: Near-duplicates; about as near as other people's presets come to each other; and half as far again.

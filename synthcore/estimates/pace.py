@@ -25,11 +25,11 @@ from synthcore.base.atomic import atomic_path
 from synthcore.base.errors import Interrupted, LowAcceptance, SynthcoreError
 from synthcore.base.hashing import content_hash
 from synthcore.base.progress import Progress
+from synthcore.engine.capacity import CORES
 from synthcore.engine.faults import REPEATS
 from synthcore.engine.lending import at_most
 from synthcore.engine.rendering import Fault, RenderedRow
 from synthcore.engine.stopping import interruptible, stopped_after
-from synthcore.engine.turns import CORES
 from synthcore.pipeline.shard import ShardPlan, ShardWork
 from synthcore.sources.base import PRESET_SOURCES, Candidate, Supply
 from synthcore.storage.refs import ShardRef

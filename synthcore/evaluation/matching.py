@@ -16,7 +16,7 @@ from synthcore.analysis.distances import distance
 from synthcore.analysis.nearness import distances_from
 from synthcore.base.errors import DatasetError, SpecError
 from synthcore.base.places import default_data_dir
-from synthcore.engine.turns import CORES
+from synthcore.engine.capacity import RENDERERS
 from synthcore.evaluation.search import Budget, Found, Played, Watch, ignore, require_cma, search
 from synthcore.pipeline.forms import Form
 from synthcore.pipeline.sketching import StoredSketches, sketch_missing
@@ -36,7 +36,7 @@ class Wanted:
     top: int = TOP
     search: int = 0
     note: int | None = None
-    workers: int = CORES
+    workers: int = RENDERERS
 
 
 @dataclass(frozen=True, slots=True)

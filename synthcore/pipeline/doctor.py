@@ -24,6 +24,8 @@ from synthcore.base import places
 from synthcore.base.counting import how_many
 from synthcore.base.errors import SynthcoreError
 from synthcore.base.places import Obstacle
+from synthcore.base.resources import Resources, resources
+from synthcore.engine.capacity import RENDERER_BYTES, RUN_BYTES, is_short_of_memory, renderers_within
 from synthcore.engine.machine import engine
 from synthcore.engine.play import play
 from synthcore.engine.rendering import Performance
@@ -89,7 +91,15 @@ def examine(checks: Iterable[tuple[str, Callable[[], Iterator[Finding]]]]) -> It
 
 def installation() -> Iterator[Finding]:
     """Check everything that a run needs besides a data directory and Prefect."""
-    yield from examine([("system", _system), ("packages", _packages), ("controls", _controls), ("synth", _synth)])
+    yield from examine(
+        [
+            ("system", _system),
+            ("resources", lambda: of_resources(resources())),
+            ("packages", _packages),
+            ("controls", _controls),
+            ("synth", _synth),
+        ]
+    )
 
 
 def _system() -> Iterator[Finding]:
@@ -99,6 +109,18 @@ def _system() -> Iterator[Finding]:
     else:
         todo = "run synthcore on Linux or macOS, or in WSL"
         yield Finding(check="system", state="problem", what=f"{what} can't fork, as every render does", todo=todo)
+
+
+def of_resources(allowed: Resources) -> Iterator[Finding]:
+    """Check what a run may use, and so how many renderers it starts."""
+    cores = f"{how_many(allowed.cores, 'core')} ({allowed.cores_source})"
+    memory = f"{allowed.memory_bytes / 1e9:.1f} GB of memory ({allowed.memory_source})"
+    what = f"{cores} and {memory} may be used: {how_many(renderers_within(allowed), 'renderer')} at a time"
+    if is_short_of_memory(allowed):
+        todo = f"allow {(RUN_BYTES + RENDERER_BYTES) / 1e9:.1f} GB: a run with one renderer may be killed with less"
+        yield Finding(check="resources", state="warning", what=what, todo=todo)
+    else:
+        yield Finding(check="resources", state="ok", what=what)
 
 
 def _packages() -> Iterator[Finding]:

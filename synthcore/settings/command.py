@@ -29,7 +29,8 @@ from synthcore.base.addresses import Address, Place, local, place_of
 from synthcore.base.messages import clash
 from synthcore.base.places import default_data_dir
 from synthcore.base.quantities import Count, Typed, whole_items
-from synthcore.engine.turns import CORES
+from synthcore.base.resources import resources
+from synthcore.engine.capacity import RENDERERS, remark_on
 from synthcore.settings import configuration
 from synthcore.settings.commandline import CommandOnly
 from synthcore.settings.configuration import Settable
@@ -113,7 +114,14 @@ class Command(BaseModel):
 class Rendering(Command):
     """A command that renders."""
 
-    workers: Count = Field(CORES, ge=1, le=1024, description="Renders at a time; by default one per core.")
+    workers: Count = Field(
+        RENDERERS, ge=1, le=1024, description="Renders at a time; by default one per core, if memory allows."
+    )
+
+    @property
+    def remark(self) -> str:
+        """What is to be said of more workers than fit here; nothing of others."""
+        return remark_on(self.workers, resources())
 
 
 class Cached(Command):

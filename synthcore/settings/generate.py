@@ -134,6 +134,11 @@ class Generate(FlowCommand, Rendering, DatasetSpec):
     )
     run: RunSettings = Field(default_factory=RunSettings)
 
+    @property
+    def remark(self) -> str:
+        """What is to be said of more workers than fit here; nothing where others render."""
+        return "" if self.run.distribute or self.run.runner_address else super().remark
+
     @field_validator("acceptance")
     @classmethod
     def _peak_of_drawn_patches(cls, acceptance: AcceptanceSpec, info: ValidationInfo) -> AcceptanceSpec:  # noqa: ARG003
