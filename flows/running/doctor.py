@@ -71,6 +71,9 @@ def _server() -> Iterator[Finding]:
         yield Finding(check="server", state="problem", what=what, todo="start it, or unset it there")
     elif api and environment.is_healthy(api):
         yield from _same_version(api)
+        if not environment.has_database(api):
+            what = f"the database of the server at {masked(api)} doesn't answer"
+            yield Finding(check="server", state="problem", what=what, todo="start it; the server finds it again")
     elif named:
         what = f"a server answers at {masked(named)}, but asks for a login"
         yield Finding(check="server", state="ok", what=what)

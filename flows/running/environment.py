@@ -308,8 +308,17 @@ def answers(api: str) -> bool:
 
 def is_healthy(api: str) -> bool:
     """Whether a Prefect server answers at this address. Where nothing listens, this returns at once."""
+    return _says_yes(f"{api}/health")
+
+
+def has_database(api: str) -> bool:
+    """Whether the database of a server that answers does so too. It may be on another machine."""
+    return _says_yes(f"{api}/ready")
+
+
+def _says_yes(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{api}/health", timeout=ANSWER_SECONDS):
+        with urllib.request.urlopen(address, timeout=ANSWER_SECONDS):
             return True
-    except (OSError, HTTPException):  # nothing answers, or something that isn't a web server
+    except (OSError, HTTPException):  # nothing answers, or something that isn't a web server, or it says no
         return False

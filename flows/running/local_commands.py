@@ -203,7 +203,7 @@ def run_up(settings: Up) -> int:
     """Start what isn't running yet, and say where it is."""
     from synthcore.flows.running import operation
 
-    tell(operation.up(settings.port, say), as_json=settings.as_json)
+    tell(operation.up(settings.port, say, settings.database), as_json=settings.as_json)
     return 0
 
 

@@ -17,9 +17,11 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from synthcore.base.atomic import atomic_path
+from synthcore.base.databases import Database
 from synthcore.base.errors import SynthcoreError
 from synthcore.base.places import require_none
 from synthcore.flows.running import environment, programs, registration, server
+from synthcore.flows.running.database import require_usable
 from synthcore.flows.running.programs import STOP_SECONDS, Program, last_line, log_of
 
 #: The workers that are kept, and the flags of each. The pools are those that prefect.yaml deploys to; of runs that
@@ -35,6 +37,7 @@ class Operation(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     api: str
+    database: str = ""  #: without its password; "" for the one that Prefect's own settings name, or have by default
     programs: tuple[Program, ...] = ()
 
     @property
@@ -48,9 +51,10 @@ class Operation(BaseModel):
 
     def to_text(self) -> str:
         """Say where it is and what to run next."""
+        database = f"database        {self.database}\n" if self.database else ""
         return f"""
 Prefect server  {self.ui}
-logs            {environment.started_file().parent}
+{database}logs            {environment.started_file().parent}
 
 next:
   {_typed("prefect")} deployment run generate/tier1-1k -p n_samples=600 --watch
@@ -73,23 +77,35 @@ class DownResult(BaseModel):
         )
 
 
-def up(port: int, say: Callable[[str], None]) -> Operation:
+def up(port: int, say: Callable[[str], None], database: Database | None = None) -> Operation:
     """Start what isn't running yet: server, pools, deployments, workers.
+
+    Parameters
+    ----------
+    port : int
+        Of the server.
+    say : callable
+        Takes a line when something begins that takes a while.
+    database : Database, optional
+        Of the server. By default Prefect's own settings name it, or it is a file in Prefect's home.
 
     Raises
     ------
     SynthcoreError
-        Another server is in use, or something doesn't start.
+        Another server or database is in use, or something doesn't start.
     """
     require_none(environment.home_obstacles(brings_server=True))
     previous = environment.kept_api()  # may have died since
-    now = _still_running() or Operation(api=f"http://127.0.0.1:{port}/api")
+    now = _still_running() or Operation(api=f"http://127.0.0.1:{port}/api", database=str(database or ""))
     if now.api != f"http://127.0.0.1:{port}/api":
         raise SynthcoreError(f"synthcore keeps a server at {now.ui} already; end it with synthcore down first")
     if os.environ.get("PREFECT_API_URL", now.api) != now.api:
         raise SynthcoreError(f"PREFECT_API_URL names {os.environ['PREFECT_API_URL']}, not {now.api}: unset it first")
+    _require_same_database(now, str(database or ""))
     _set_environment(now.api, port)
-    now = _serve(now, port, say)
+    now = _serve(now, port, say, database)
+    if not environment.has_database(now.api):
+        raise SynthcoreError(f"the database of the server at {now.ui} doesn't answer: start it, then run this again")
     say("deploying")
     registration.create_pools(POOLS)
     registration.deploy()
@@ -137,21 +153,37 @@ def _recorded() -> Operation | None:
         return None
 
 
+def _require_same_database(now: Operation, named: str) -> None:
+    """Refuse another database than that of what runs already. A server that has ended must be told it again."""
+    if named != now.database and (named or not now.has("server")):
+        known = now.database or "the database of Prefect's own settings"
+        raise SynthcoreError(
+            f"what synthcore up started uses {known}: name the same, or end it with synthcore down first"
+        )
+
+
 def _set_environment(api: str, port: int) -> None:
     """Set what Prefect's programs read; so does this process, which imports Prefect only after this."""
+    os.environ.pop("SYNTHCORE_UP_DATABASE", None)  # workers and their runs don't need its password
     os.environ["COLUMNS"] = "500"  # what Prefect says in one line should be one in the log
     os.environ["PREFECT_API_URL"] = api
     os.environ["PREFECT_SERVER_API_PORT"] = str(port)  # else the web page asks port 4200
     environment.set_defaults()
 
 
-def _serve(now: Operation, port: int, say: Callable[[str], None]) -> Operation:
+def _serve(now: Operation, port: int, say: Callable[[str], None], database: Database | None) -> Operation:
     if not now.has("server"):
         if environment.is_healthy(now.api):
+            if database:
+                raise SynthcoreError(f"a server that has a database already runs at {now.ui}: name another --port")
             say(f"using the Prefect server that runs at {now.ui} already")
             return now
+        variables = {}
+        if database:
+            require_usable(database)
+            variables["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database.url.get_secret_value()
         say(f"starting a Prefect server at {now.ui}: 20 s, the first time up to a minute")
-        now = _start(now, "server", "server", "start", "--host", "127.0.0.1", "--port", str(port))
+        now = _start(now, "server", "server", "start", "--host", "127.0.0.1", "--port", str(port), **variables)
     deadline = time.monotonic() + START_SECONDS
     while not environment.is_healthy(now.api):
         _require_running(now, "server")
@@ -211,7 +243,7 @@ def _cancel_runs(now: Operation) -> None:
 
     The next run of its deployment would wait ten minutes until the server notices.
     """
-    if not environment.is_healthy(now.api):
+    if not environment.has_database(now.api):
         return
     os.environ["PREFECT_API_URL"] = now.api
     environment.set_defaults()

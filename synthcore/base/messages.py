@@ -49,6 +49,7 @@ SENTENCES = {
     "missing": "is missing",
     "frozen_instance": "can't be changed",
     "frozen_field": "can't be changed",
+    "secret": "{complaint}",  # without the value, which may hold a password
 }
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from synthcore.base.databases import NamedDatabase
 from synthcore.base.quantities import Hours, Typed
 from synthcore.settings.command import FILE, AbsolutePath, Cached, Command
 from synthcore.settings.commandline import Positional
@@ -79,10 +80,15 @@ class Up(Command):
     """
 
     command = "up"
-    examples = {"port": "--port 4201"}
+    examples = {"port": "--port 4201", "database": "--database postgresql://me@host/prefect"}
 
     port: Annotated[int, Typed("PORT")] = Field(
         4200, ge=1, le=65_535, description="Port of the Prefect server, for this machine alone."
+    )
+    database: NamedDatabase = Field(
+        None,
+        description="PostgreSQL or SQLite database of the server. By default a file of SQLite in Prefect's home, which "
+        "serves a few runs at once. A flag shows in lists of processes: put a password into the variable.",
     )
 
 
