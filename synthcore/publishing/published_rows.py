@@ -26,7 +26,7 @@ from synthcore.storage.dataset import Dataset
 #: Rows that are in memory at a time, and those of a group of a Parquet file.
 BATCH = 64
 LABELS = 1024  #: rows whose labels are read together, which takes less time
-TOGETHER = 4  #: likewise, of audio
+TOGETHER = 16  #: likewise, of audio
 _NOT_PUBLISHED = ("audio", "modulation_t3")  # audio is coded
 Columns = dict[str, NDArray[Any]]
 
