@@ -9,9 +9,8 @@ and takes turns.
 
 from __future__ import annotations
 
-import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -19,15 +18,14 @@ from typing import Any
 
 import h5py
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
-from scipy.io import wavfile
 
 from benchmarks.loading import BATCH, REPEATS, seconds_in_processes, through_loader
 from benchmarks.measure import Measure, generate, synthcore
 from synthcore.publishing.coding import encode
 from synthcore.publishing.parquet import read_batches
 from synthcore.publishing.planning import Form, make, plan
+from synthcore.publishing.samples import read_sample
 from synthcore.storage import AudioCoding
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.schema import AUDIO
@@ -97,21 +95,6 @@ def code_share(path: Path, rows: NDArray[np.intp], barrier: Barrier) -> None:
     barrier.wait()
 
 
-def read_wav(content: bytes) -> NDArray[np.float32]:
-    """The samples of a WAV file, shape (S, 2)."""
-    samples: NDArray[np.float32] = wavfile.read(io.BytesIO(content))[1]
-    return samples
-
-
-def read_flac(content: bytes) -> NDArray[np.float32]:
-    """The samples of a FLAC file, shape (S, 2)."""
-    samples: NDArray[np.float32] = soundfile.read(io.BytesIO(content), dtype="float32")[0]
-    return samples
-
-
-READERS: dict[AudioCoding, Callable[[bytes], NDArray[np.float32]]] = {"wav": read_wav, "flac": read_flac}
-
-
 def rows_of(path: Path) -> int:
     """How many rows a dataset has."""
     with Dataset(path) as dataset:
@@ -135,12 +118,15 @@ def through_webdataset(folder: Path, coding: AudioCoding) -> Iterator[float]:
     import webdataset
     from torch.utils.data import DataLoader
 
+    from synthcore.training.torch import collate
+
     shards = sorted(map(str, folder.glob("data/train-*.tar")))
-    stream = webdataset.WebDataset(shards, shardshuffle=len(shards), select_files=lambda name: name.endswith(coding))
-    rows = stream.shuffle(LOOKED_AHEAD).to_tuple(coding).map_tuple(READERS[coding])
-    loader = DataLoader(rows, batch_size=BATCH, num_workers=WORKERS, persistent_workers=True)
+    endings = (coding,) if coding == "wav" else (coding, "json")
+    stream = webdataset.WebDataset(shards, shardshuffle=len(shards), select_files=lambda name: name.endswith(endings))
+    rows = stream.shuffle(LOOKED_AHEAD).map(read_sample)
+    loader = DataLoader(rows, batch_size=BATCH, num_workers=WORKERS, persistent_workers=True, collate_fn=collate)
     for epoch in range(1 + REPEATS):
         started = time.perf_counter()
-        count = sum(len(audio) for (audio,) in loader)
+        count = sum(len(batch["audio"]) for batch in loader)
         if epoch:
             yield count / (time.perf_counter() - started)

@@ -33,12 +33,13 @@ if TYPE_CHECKING:
     from synthcore.flows.publish_dataset import publish
     from synthcore.flows.verify import verify
     from synthcore.playback import render, render_many
+    from synthcore.publishing.samples import read_sample
     from synthcore.settings.generate import RunSettings
     from synthcore.spec import AcceptanceSpec, AudioSpec, DatasetSpec
     from synthcore.storage.dataset import Dataset
     from synthcore.storage.predictions import Predictions
     from synthcore.training.batches import Examples, Order
-    from synthcore.training.torch import BatchLoader, BatchStream, RowDataset, ShuffledBatches
+    from synthcore.training.torch import BatchLoader, BatchStream, RowDataset, ShuffledBatches, collate
     from synthcore.vital.controls import Registry
     from synthcore.vital.patch import LABELS, Patch
     from synthcore.vital.shapes import builtin_shapes, lfo_asset
@@ -64,6 +65,7 @@ _HOMES = {
     "ShuffledBatches": "synthcore.training.torch",
     "SynthcoreError": "synthcore.base.errors",
     "builtin_shapes": "synthcore.vital.shapes",
+    "collate": "synthcore.training.torch",
     "compare": "synthcore.flows.running.calls",
     "compute_features": "synthcore.flows.running.calls",
     "compute_weights": "synthcore.flows.running.calls",
@@ -84,6 +86,7 @@ _HOMES = {
     "lfo_asset": "synthcore.vital.shapes",
     "match": "synthcore.evaluation.matching",
     "publish": "synthcore.flows.running.calls",
+    "read_sample": "synthcore.publishing.samples",
     "render": "synthcore.playback",
     "render_many": "synthcore.playback",
     "verify": "synthcore.flows.running.calls",
@@ -107,6 +110,7 @@ __all__ = [
     "ShuffledBatches",
     "SynthcoreError",
     "builtin_shapes",
+    "collate",
     "compare",
     "compute_features",
     "compute_weights",
@@ -127,6 +131,7 @@ __all__ = [
     "lfo_asset",
     "match",
     "publish",
+    "read_sample",
     "render",
     "render_many",
     "verify",

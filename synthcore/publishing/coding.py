@@ -70,15 +70,15 @@ def encode(audio: NDArray[np.float32], sample_rate: int, coding: AudioCoding) ->
     return CodedAudio(content, scale, error, hashlib.sha256(content).hexdigest())
 
 
-def decode(coded: CodedAudio, coding: AudioCoding, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def decode(coded: CodedAudio, coding: AudioCoding, shape: tuple[int, ...] | None = None) -> NDArray[np.float32]:
     """Read what `encode` wrote.
 
     Parameters
     ----------
     coded : CodedAudio
     coding : {"flac", "wav"}
-    shape : tuple of int
-        Of the audio: (2, S).
+    shape : tuple of int, optional
+        Of the audio: (2, S). By default whatever it has.
 
     Raises
     ------
@@ -89,9 +89,10 @@ def decode(coded: CodedAudio, coding: AudioCoding, shape: tuple[int, ...]) -> ND
         audio = _samples(coded, coding)
     except (ValueError, RuntimeError, EOFError, struct.error) as error:  # soundfile's own is a RuntimeError
         raise DatasetError(f"audio that should be {coding.upper()} can't be read: {error}") from error
-    if audio.shape != shape or audio.dtype != np.float32:
-        raise DatasetError(f"audio has {audio.dtype} of shape {audio.shape}, and should have float32 of {shape}")
-    return np.ascontiguousarray(audio)
+    if audio.dtype != np.float32 or audio.shape != (shape or audio.shape):
+        wanted = f"float32 of {shape}" if shape else "float32"
+        raise DatasetError(f"audio has {audio.dtype} of shape {audio.shape}, and should have {wanted}")
+    return audio
 
 
 def _samples(coded: CodedAudio, coding: AudioCoding) -> NDArray[np.float32]:

@@ -154,7 +154,7 @@ class _Rows:
         raise_if_stopped()
         if row.audio is None or self._coding is None:
             raise DatasetError(f"row {row.number} has no audio")
-        audio = decode(row.audio, self._coding, self._shape)
+        audio = np.ascontiguousarray(decode(row.audio, self._coding, self._shape))
         sha256 = hashlib.sha256(audio.tobytes()).hexdigest()
         if self._coding == "wav" and sha256.encode() != row.columns["audio_sha256"]:
             raise DatasetError(f"row {row.number}: the audio is not what its audio_sha256 says")

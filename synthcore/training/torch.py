@@ -30,11 +30,11 @@ try:
     from torch import distributed
     from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
-    from synthcore.training.handover import lend
+    from synthcore.training.handover import SMALL, lend
 except ImportError as error:
     raise ImportError("synthcore.training.torch needs PyTorch: pip install 'synthcore[torch]'") from error
 
-__all__ = ["BatchLoader", "BatchStream", "Examples", "Order", "RowDataset", "ShuffledBatches"]
+__all__ = ["BatchLoader", "BatchStream", "Examples", "Order", "RowDataset", "ShuffledBatches", "collate"]
 
 Tensors = dict[str, torch.Tensor]
 
@@ -193,6 +193,42 @@ class BatchLoader(DataLoader[Tensors]):
             The state is of another dataset, other rows, another order or number of ranks.
         """
         self._next = position_of(state, self._identity, len(self))
+
+
+def collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Make a batch of rows: the `collate_fn` of a DataLoader over rows from elsewhere, such as `read_sample` gives.
+
+    A worker makes it where the process that trains can see it, in memory that is used again.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        All with the same names.
+
+    Returns
+    -------
+    dict
+        Arrays and numbers as tensors with one more axis in front, whole numbers int64; of anything else, a list.
+
+    Raises
+    ------
+    ValueError
+        Arrays of a name differ in shape.
+    """
+    first = {name: np.asarray(value) for name, value in rows[0].items()}
+    numbers = {name: values for name, values in first.items() if values.dtype.kind in "biuf"}
+    forms = {name: ((len(rows), *values.shape), values.dtype) for name, values in numbers.items()}
+    large = {name for name, values in numbers.items() if values.dtype.kind == "f" and values.nbytes * len(rows) > SMALL}
+    lent = lend({name: forms[name] for name in large}) if large and get_worker_info() else None
+    arrays = {name: lent[name].numpy() if lent and name in large else np.empty(*forms[name]) for name in numbers}
+    for name, array in arrays.items():
+        np.stack([row[name] for row in rows], out=array)
+    others = {name: [row[name] for row in rows] for name in first if name not in numbers}
+    if lent is None:
+        return {**to_tensors(arrays), **others}
+    lent.add(to_tensors({name: array for name, array in arrays.items() if name not in large}))
+    lent.update(others)
+    return lent
 
 
 def to_examples(source: Examples | str | Path) -> Examples:

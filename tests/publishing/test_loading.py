@@ -11,15 +11,18 @@ import pytest
 from synthcore.storage import PublishedFormat
 
 PAGE = Path(__file__).parents[2] / "docs" / "publishing.md"
-CODE = {
-    tool: block
-    for block in re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    for tool in ("webdataset", "datasets")
-    if re.search(rf"^import (?:\w+, )*{tool}$", block, re.MULTILINE)
+BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+IMPORTS = {
+    "datasets": "import datasets\n",
+    "webdataset": "import soundfile, webdataset\n",
+    "synthcore": "from synthcore import collate, read_sample\n",
 }
+CODE = {tool: block for tool, line in IMPORTS.items() for block in BLOCKS if line in block}
 
 
-@pytest.mark.parametrize(("tool", "form"), [("datasets", "parquet"), ("webdataset", "webdataset")])
+@pytest.mark.parametrize(
+    ("tool", "form"), [("datasets", "parquet"), ("webdataset", "webdataset"), ("synthcore", "webdataset")]
+)
 @pytest.mark.filterwarnings("ignore")  # of other people's tools
 def test_the_code_of_the_page_loads_a_publication(
     tool: str,
@@ -28,6 +31,8 @@ def test_the_code_of_the_page_loads_a_publication(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if tool == "synthcore":
+        pytest.importorskip("torch")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "out").symlink_to(published[form])
     monkeypatch.chdir(tmp_path)
@@ -36,6 +41,8 @@ def test_the_code_of_the_page_loads_a_publication(
     exec(compile(CODE[tool], PAGE.name, "exec"), names)
     if tool == "datasets":
         assert names["files"][0]["audio"]["bytes"].startswith(b"fLaC")
+    elif tool == "synthcore":
+        assert names["batch"]["audio"].shape[1] == 2
     else:
         assert names["audio"].shape[1] == 2
         assert names["label"]["midi_note"] == 48

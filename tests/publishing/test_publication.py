@@ -24,6 +24,7 @@ from synthcore.publishing.importing import ImportResult
 from synthcore.publishing.planning import Form
 from synthcore.publishing.publication import ASSETS, MANIFEST, read_publication
 from synthcore.publishing.recipe import render_recipe
+from synthcore.publishing.samples import read_sample
 from synthcore.storage import weights
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.rounding import rounded
@@ -164,22 +165,34 @@ def require_row(dataset: Dataset, row: dict[str, Any], flac: bytes) -> None:
 
 
 @pytest.mark.slow
-def test_webdataset_streams_every_row_shuffled_by_two_workers(tier_1: Made, publish: Publish) -> None:
+@pytest.mark.parametrize("audio", ["flac", "wav"])
+def test_webdataset_streams_every_row_shuffled_by_two_workers(tier_1: Made, publish: Publish, audio: str) -> None:
     webdataset, torch = pytest.importorskip("webdataset"), pytest.importorskip("torch")
-    folder = publish(tier_1.path, format="webdataset", audio="flac", file_bytes=100_000)
+    from synthcore.training.torch import collate
+
+    folder = publish(tier_1.path, format="webdataset", audio=audio, file_bytes=100_000)
     shards = sorted(map(str, (folder / "data").glob("train-*.tar")))
     assert len(shards) > 2
     stream = webdataset.WebDataset(shards, shardshuffle=len(shards), seed=1).shuffle(100, initial=100)
-    loader = torch.utils.data.DataLoader(stream.to_tuple("flac", "json"), batch_size=None, num_workers=2)
-    read = [(flac, json.loads(label)) for flac, label in loader]
+    loader = torch.utils.data.DataLoader(stream.map(read_sample), batch_size=4, num_workers=2, collate_fn=collate)
+    numbers = []
     with Dataset(tier_1.path) as dataset:
-        for flac, row in read:
-            row["exact_values"] = [np.nan if value is None else value for value in row["exact_values"]]
-            require_row(dataset, row, flac)
-        expected = dataset.split("train").rows.tolist()
-    numbers = [row["row"] for _, row in read]
-    assert sorted(numbers) == expected
-    assert numbers != expected
+        for batch in loader:
+            numbers += batch["row"].tolist()
+            expected = {name: dataset.column(name)[batch["row"].numpy()] for name in dataset.column_names}
+            sound = np.stack([rounded(one) for one in expected["audio"]]) if audio == "flac" else expected["audio"]
+            np.testing.assert_array_equal(batch["audio"].numpy(), sound)
+            for name in set(expected) - {"audio"}:
+                require_equal(batch[name], expected[name])
+        assert sorted(numbers) == dataset.split("train").rows.tolist() != numbers
+
+
+def require_equal(found: Any, expected: np.ndarray) -> None:
+    """Require that a column of a batch has what the dataset has: text as a list, floats as float32."""
+    if isinstance(found, list):
+        np.testing.assert_array_equal(np.char.encode(np.array(found), "utf-8"), expected)
+    else:
+        np.testing.assert_array_equal(found.numpy(), expected.astype(found.numpy().dtype))
 
 
 def test_rows_that_may_not_be_shared_are_left_out_with_their_assets(licensed: Made, publish: Publish) -> None:

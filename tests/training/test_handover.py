@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from torch.utils.data import DataLoader, Dataset  # noqa: E402
 
 from synthcore.training import handover  # noqa: E402
-from synthcore.training.torch import BatchLoader, Examples, Order, RowDataset  # noqa: E402
+from synthcore.training.torch import BatchLoader, Examples, Order, RowDataset, collate  # noqa: E402
 
 PARTS = ("audio", "continuous")
 ONE_ROW = Order(1)
@@ -112,3 +112,34 @@ def test_what_a_worker_makes_of_a_batch_arrives_as_it_made_it(learnable, workers
         assert_array_equal(second["sound"].numpy(), stored["audio"])
         assert_array_equal(third["continuous"].numpy(), stored["continuous"].astype(np.float16))
         assert_array_equal(third["audio"].numpy(), stored["audio"].mean(1, dtype=np.float32))
+
+
+class Rows(Dataset[Any]):
+    """Rows from elsewhere, of which one is as large as a batch has to be to have memory of its own."""
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, row: int) -> Any:
+        audio = np.full((handover.SMALL // 8, 2), row, np.float32).T
+        return {"row": row, "audio": audio, "levels": np.array([row, -row], np.float32), "name": f"row {row}"}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_rows_from_elsewhere_are_collated_in_that_memory(workers):
+    loader = DataLoader(Rows(), batch_size=2, num_workers=workers, collate_fn=collate)
+    kept = list(loader)
+    assert len(kept) == 12 > handover.KEPT
+    for first, batch in zip(range(0, 24, 2), kept, strict=True):
+        assert batch["row"].tolist() == [first, first + 1]
+        assert batch["row"].dtype == torch.int64
+        assert batch["name"] == [f"row {first}", f"row {first + 1}"]
+        assert batch["levels"].tolist() == [[first, -first], [first + 1, -first - 1]]
+        assert batch["audio"].shape == (2, 2, handover.SMALL // 8)
+        assert batch["audio"].is_contiguous()
+        assert [set(audio.unique().tolist()) for audio in batch["audio"]] == [{first}, {first + 1}]
+
+
+def test_rows_of_different_shapes_make_no_batch():
+    with pytest.raises(ValueError, match="same shape"):
+        collate([{"audio": np.zeros((2, 3), np.float32)}, {"audio": np.zeros((2, 4), np.float32)}])
