@@ -27,6 +27,7 @@ from synthcore.storage import features, schema, weights
 from synthcore.storage.drawing import Drawing, StoredPriors, read_drawing, read_priors
 from synthcore.storage.features import Feature
 from synthcore.storage.labels import LABEL_COLUMNS, patch_at
+from synthcore.storage.older import classes_of
 from synthcore.storage.opening import MAKE_AGAIN, reason_of
 from synthcore.storage.reader import Reader, Rows
 from synthcore.storage.rows import require_written
@@ -299,7 +300,7 @@ class Dataset:
         DatasetError
             A label refers to an asset that the file doesn't hold.
         """
-        labels = {name: self._reader.column(name)[start:stop] for name in LABEL_COLUMNS}
+        labels = {name: self._reader.read(name, slice(start, stop)) for name in LABEL_COLUMNS}
         held, classes = set(self.asset_names), self.classes
         for place in range(len(labels["params/continuous"])):
             row = start + place
@@ -387,7 +388,7 @@ class Dataset:
     @cached_property
     def classes(self) -> Classes:
         """What the numbers in `wavetables` and `extras` mean, and what wavetables are called."""
-        return schema.read_classes(self._file)
+        return classes_of(self._file)
 
     @property
     def varied_labels(self) -> tuple[str, ...]:
@@ -396,7 +397,7 @@ class Dataset:
             "modulation_slots": self.spec.kind in ("tier-2-fixed", "tier-3"),
             "wavetables": self.spec.varied_oscillators > 0,
             "extras": any(len(hashes) > 1 for hashes in self.classes.extras),
-            "exact_values": self._file["schema"].attrs["exact_value_rows"] > 0,
+            "exact_values": self._file["schema"].attrs.get("exact_value_rows", 0) > 0,
         }
         return tuple(name for name in LABELS if is_varied.get(name, True))
 

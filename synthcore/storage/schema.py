@@ -30,6 +30,7 @@ from synthcore.vital.controls import Registry
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, OSCILLATORS, SLOT_FIELDS
 
 VERSION = "4.1.0"
+READ = ("3", "4")  #: major versions that are read; see `older`
 AUDIO = "audio/waveforms"
 DENSE = "params/modulation_t3"
 DENSE_CHANNELS = ("amount", "bipolar", "power", "stereo")
@@ -354,7 +355,7 @@ def read_spec(file: h5py.File) -> DatasetSpec:
 
 
 def require_schema(file: h5py.File, path: str) -> None:
-    """Refuse a file that isn't a dataset of this schema's major version.
+    """Refuse a file that isn't a dataset of a schema that is read.
 
     Raises
     ------
@@ -366,7 +367,7 @@ def require_schema(file: h5py.File, path: str) -> None:
     version = header.get("version")
     if version is None:
         raise DatasetError(f"{path} is an HDF5 file, but not a synthcore dataset: it has no schema/version")
-    if str(version).split(".")[0] != VERSION.split(".")[0]:
+    if str(version).split(".")[0] not in READ:
         raise DatasetError(
             f"{path} has schema version {version}, this synthcore reads {VERSION}; generate it again, or install "
             "the synthcore that made it"
