@@ -159,9 +159,6 @@ down: setup
 # stay together: they share what they have made. conftest.py puts the long files first.
 PYTEST := $(BIN)/pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder
 
-# Some tests take a folder of real presets, and are skipped without: here, one that lies beside this checkout.
-export REAL_PRESETS ?= $(abspath $(wildcard ../shared/presets))
-
 test: setup
 	$(PYTEST)
 

@@ -1,7 +1,7 @@
 """How near rows come to presets that people made, and whether a classifier tells the two apart.
 
-Takes a folder of presets, named by the variable REAL_PRESETS; without one there is nothing to measure. Rows are held
-against every second preset; the others are the parents of variations, and say how near other presets of the same people
+SYNTHCORE_PRESETS names a folder of presets; without one there is nothing to measure. Rows are held against every second
+preset; the others are the parents of variations, and say how near other presets of the same people
 come. Then the halves change places, and each figure is the mean of both: of 40 presets, an AUC says little. All are
 played at note 60 and brought to the same loudness. The musical priors know statistics of all 79 presets that they were
 fitted to, so against these the figures flatter them a little.
@@ -43,9 +43,9 @@ SPECS = {
 
 def run(folder: Path) -> Iterator[Measure]:
     """Measure rows of the shipped priors, and variations."""
-    given = os.environ.get("REAL_PRESETS")
+    given = os.environ.get("SYNTHCORE_PRESETS")
     if not given:
-        print("nearness takes a folder of presets, and REAL_PRESETS names none", file=sys.stderr)
+        print("nearness takes a folder of presets, and SYNTHCORE_PRESETS names none", file=sys.stderr)
         return
     synthcore("ingest", given, "--data-dir", folder)
     (file,) = folder.glob("*.h5")

@@ -1,7 +1,7 @@
 """docs/benchmark.md: how good answers are that need no model, and those of the example's model, on rows that stay.
 
-Run as `python -m benchmarks.yardsticks --folder FOLDER`, with the variable REAL_PRESETS naming a folder of presets that
-people made. Everything is made in the folder, and what is there already is not made again: stopped, it continues. From
+Run as `python -m benchmarks.yardsticks --folder FOLDER`, with SYNTHCORE_PRESETS naming a folder of presets that people
+made. Everything is made in the folder, and what is there already is not made again: stopped, it continues. From
 the same presets and on the same type of machine, the page is the same digit for digit.
 """
 
@@ -94,9 +94,9 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True, help="for the datasets and what is computed of them")
     parser.add_argument("--only", choices=[one.name for one in SETS], help="measure one set alone")
     given = parser.parse_args()
-    presets = os.environ.get("REAL_PRESETS")
+    presets = os.environ.get("SYNTHCORE_PRESETS")
     if not presets and given.only in (None, SETS[-1].name):
-        parser.error("REAL_PRESETS must name a folder of presets that people made")
+        parser.error("SYNTHCORE_PRESETS must name a folder of presets that people made")
     for one in SETS:
         if given.only in (None, one.name):
             save(measure(one, given.folder.absolute(), presets))

@@ -45,6 +45,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 _home = tempfile.TemporaryDirectory(prefix="synthcore-tests-")
 os.environ["PREFECT_HOME"] = _home.name
 os.environ["PREFECT_LOCAL_STORAGE_PATH"] = str(Path(_home.name, "storage"))
+#: A folder of presets that people made, for the tests that are given one; nothing else outside the checkout is read.
+REAL_PRESETS = Path(os.environ.get("SYNTHCORE_PRESETS") or os.devnull)
+needs_presets = pytest.mark.skipif(not REAL_PRESETS.is_dir(), reason="SYNTHCORE_PRESETS names no folder of presets")
 for _name in [n for n in os.environ if n.startswith("SYNTHCORE_")]:
     del os.environ[_name]
 os.environ["SYNTHCORE_KEEP"] = "false"  # a server that a test needs ends with it
@@ -52,8 +55,6 @@ os.environ["SYNTHCORE_KEEP"] = "false"  # a server that a test needs ends with i
 ROWS = 15  #: of a small dataset: odd, so that its last patch is cut
 ROWS_PER_SHARD = 10
 ROOT = Path(__file__).parent.parent
-#: A folder of real presets, for the tests that are given one. `make test` gives the one beside the checkout.
-REAL_PRESETS = Path(os.environ.get("REAL_PRESETS") or os.devnull)
 TIMEOUT_SECONDS = 60.0  #: for one render: a hang should fail, a busy machine shouldn't
 
 

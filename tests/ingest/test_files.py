@@ -30,7 +30,7 @@ from synthcore.vital.fields import FLAG, Span
 from synthcore.vital.parsing import load, parse
 from synthcore.vital.patch import Patch, init_assets
 from synthcore.vital.validation import mend, require_loadable, require_wavetable
-from tests.conftest import REAL_PRESETS
+from tests.conftest import REAL_PRESETS, needs_presets
 
 TIMEOUT_SECONDS = 60.0
 #: As short as a render can be: what kills the synth does so while loading or in the first block.
@@ -507,7 +507,7 @@ def test_any_name_passes(registry, document, name):
 # --- The truth ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not REAL_PRESETS.is_dir(), reason="the real presets aren't here")
+@needs_presets
 def test_no_real_preset_is_refused(registry):
     found = list(find(REAL_PRESETS))
     assert [f for f in found if isinstance(f, Refused)] == []

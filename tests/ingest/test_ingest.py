@@ -31,7 +31,7 @@ from synthcore.vital.controls import installed
 from synthcore.vital.folders import factory_folders, is_factory
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch, SlotField, init_assets
 from synthcore.vital.reading import MAX_NAME, UNKNOWN_ROUTE, read_preset
-from tests.conftest import REAL_PRESETS
+from tests.conftest import REAL_PRESETS, needs_presets
 
 REGISTRY = installed()
 INIT = Patch.init(REGISTRY)
@@ -689,9 +689,6 @@ def test_the_fingerprint_of_a_survey_is_of_content_and_origin(folder):
 
 
 # -------------------------------------------------------------------------------------------- presets that people wrote
-
-
-needs_presets = pytest.mark.skipif(not REAL_PRESETS.is_dir(), reason="no presets beside this checkout")
 
 
 @needs_presets

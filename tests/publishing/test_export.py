@@ -19,7 +19,7 @@ from synthcore.storage.dataset import Dataset
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import Patch, init_assets
 from synthcore.vital.reading import read_preset
-from tests.conftest import REAL_PRESETS
+from tests.conftest import REAL_PRESETS, needs_presets
 
 #: What Vital 1.0.7 writes beside the settings, in all 23 presets of it that were looked at.
 TOP = {
@@ -74,7 +74,7 @@ def test_the_preset_has_the_keys_and_types_of_a_real_one(exported):
     assert all(set(slot) == {"source", "destination"} for slot in settings["modulations"])
 
 
-@pytest.mark.skipif(not REAL_PRESETS.is_dir(), reason="no presets to compare with")
+@needs_presets
 def test_the_preset_is_like_every_preset_of_the_nearest_version(exported):
     """Names, types and the length of lists, all the way down to what differs from sound to sound."""
     _, ours, _, _ = exported

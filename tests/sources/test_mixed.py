@@ -37,7 +37,7 @@ from synthcore.vital.classes import builtin_classes
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import EMPTY_SLOT, LABELS, Patch
 from synthcore.vital.tempo import bpm_of
-from tests.conftest import REAL_PRESETS, make_dataset
+from tests.conftest import REAL_PRESETS, make_dataset, needs_presets
 
 REGISTRY = installed()
 SYNTHETIC, VARIATIONS = 8, 5
@@ -601,7 +601,7 @@ def test_a_collection_that_is_gone_is_named(collection, short, tmp_path):
         library.collection(plan.collection, tmp_path)
 
 
-@pytest.mark.skipif(not REAL_PRESETS.is_dir(), reason="there are no presets beside this checkout")
+@needs_presets
 def test_presets_that_people_made_verify_at_tier_3(tmp_path):
     audio = AudioSpec(sample_rate=22050, notes=(60,), note_seconds=0.25, render_seconds=0.4)
     made = make_collection([REAL_PRESETS], tmp_path / "presets.h5", REGISTRY, check=False, workers=2)
