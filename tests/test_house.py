@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -204,3 +205,15 @@ def test_modules_classes_and_functions_say_what_they_are_for(path):
     ]
     assert ast.get_docstring(tree)
     assert [node.name for node in public if not ast.get_docstring(node)] == []
+
+
+_PAGE = (Path(__file__).parent / "README.md").read_text()
+LAWS = [line for line in _PAGE.splitlines() if line.startswith("| **")]
+
+
+@pytest.mark.parametrize("line", LAWS, ids=[line.split("**")[1] for line in LAWS])
+def test_a_law_is_held_by_tests_that_exist(line):
+    named = re.findall(r"`([\w/]+\.py)(?:::(test_\w+))?`", line)
+    assert named
+    for file, test in named:
+        assert f"def {test}" in (Path(__file__).parent / file).read_text(), f"{file}::{test}"
