@@ -22,7 +22,7 @@ from synthcore.base.addresses import Address, Place
 from synthcore.base.errors import DatasetError, FileUnavailable
 from synthcore.storage import schema
 from synthcore.storage.afar import Afar
-from synthcore.storage.older import Make, made_columns
+from synthcore.storage.older import Older
 from synthcore.storage.opening import MAKE_AGAIN, open_file, open_remote
 from synthcore.storage.rows import has_our_chunks, read_rows, require_written
 from synthcore.storage.views import View, views_of
@@ -104,10 +104,11 @@ class Reader:
         """Read rows in rising order, each once."""
         opened = self._here()
         file = opened.file
-        if name in opened.made:
-            made = opened.made[name](self.column, places)
+        if opened.older and name in opened.older.columns:
+            made = opened.older.columns[name](places)
             if out is None:
                 return made
+            _require_room(out, made.shape, made.dtype)
             out[:] = made
             return out
         if view := opened.views.get(name):
@@ -165,8 +166,8 @@ class _Opened:
 
     file: h5py.File
     views: Mapping[str, View]
-    made: Mapping[str, Make]  # columns of an older file
     afar: Afar | None = None
+    older: Older | None = None  # makes what a file of an earlier schema lacks
 
     def close(self) -> None:
         self.file.close()
@@ -193,10 +194,10 @@ def _open(path: Place) -> _Opened:
         elif error.errno:
             what = f"can't be read: {os.strerror(error.errno)}"
         raise DatasetError(f"{path} {what}; name another file, or generate it again") from error
-    opened = _Opened(file, {}, {}, afar)
+    opened = _Opened(file, {}, afar)
     try:
         schema.require_schema(file, str(path))
-        return replace(opened, views=views_of(path, file), made=made_columns(file))
+        return replace(opened, views=views_of(path, file), older=Older(file))
     except BaseException:
         if afar:
             opened.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import h5py
@@ -342,7 +342,20 @@ def write_rejections(file: h5py.File, rejections: Mapping[str, NDArray[Any]]) ->
 
 def read_registry(file: h5py.File) -> Registry:
     """Build the registry the file was made with, without a synth."""
-    return Registry.from_config(bytes(file["schema/registry"][:]).decode())
+    return _with_tempos(Registry.from_config(bytes(file["schema/registry"][:]).decode()))
+
+
+def _with_tempos(registry: Registry) -> Registry:
+    """Name the delay's tempos by what they are: files of 3.0.0 call its slowest one by the slowest there is at all."""
+    named = {control.options for control in registry.controls if control.name.endswith("_tempo")}
+    every = max(named, key=len, default=())
+    controls = tuple(
+        replace(control, options=every[int(control.low) :])
+        if control.low > 0 and control.options == every[: len(control.options)] and control.options
+        else control
+        for control in registry.controls
+    )
+    return replace(registry, controls=controls)
 
 
 def read_spec(file: h5py.File) -> DatasetSpec:

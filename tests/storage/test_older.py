@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
 from synthcore.analysis.differences import diff
+from synthcore.base.errors import DatasetError
 from synthcore.storage.dataset import Dataset
 from synthcore.training.batches import Examples
+from synthcore.verification.rerendering import verify
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import Patch
 from synthcore.vital.shapes import lfo_asset
-from tests.conftest import Forge, Made
+from tests.conftest import Forge, Made, forge_registry
 
 LFOS, SHAPES = lfo_asset([1, 0, 0, 0, 0, 0, 0, 0], installed())
 UNTOUCHED = ("audio", "continuous", "categorical", "modulation_slots", "note_seconds", "bpm", "preset_hash", "split")
@@ -40,7 +43,16 @@ def version_3(tier_3: Made, forge: Forge) -> Path:
         called = [known.get(name, "") for name in names]
         file["schema"].create_dataset("wavetable_names", data=called, dtype=h5py.string_dtype())
         file["schema"].attrs["version"] = "3.0.0"
+    forge_registry(path, name_tempos_of_delays_from_the_slowest)
     return path
+
+
+def name_tempos_of_delays_from_the_slowest(config: dict[str, Any]) -> None:
+    """As files of 3.0.0 do, although the delays' first tempo is the fifth."""
+    (every,) = (control["options"] for control in config["controls"] if control["name"] == "lfo_1_tempo")
+    for control in config["controls"]:
+        if control["name"] in ("delay_tempo", "delay_aux_tempo"):
+            control["options"] = every[: len(control["options"])]
 
 
 def test_every_column_of_3_0_0_says_what_it_said(version_3: Path, tier_3: Made) -> None:
@@ -81,5 +93,30 @@ def test_a_batch_of_3_0_0_is_the_whole_label(version_3: Path) -> None:
         assert patch == examples.dataset.patch(row)
 
 
-def test_rows_of_3_0_0_are_known_again(version_3: Path, tier_3: Made) -> None:
+def test_rows_of_3_0_0_are_known_again_and_verify(version_3: Path, tier_3: Made) -> None:
     assert diff(version_3, tier_3.path).rows.are_same
+    with h5py.File(version_3, "r+") as file:  # of which the hash of row 4 says nothing
+        file["params/extras"][4, 0] = -1
+    with Dataset(version_3) as older, Dataset(tier_3.path) as dataset:
+        assert older.registry == dataset.registry
+        assert verify(older, 3, tolerance_db=-60, workers=1).holds
+
+
+@pytest.mark.parametrize(("column", "number"), [("wavetables", -1), ("wavetables", 99), ("extras", -2), ("extras", 99)])
+def test_a_number_of_3_0_0_that_no_asset_has_is_damage(version_3: Path, column: str, number: int) -> None:
+    with h5py.File(version_3, "r+") as file:
+        file[f"params/{column}"][6, 0] = number
+    with Dataset(version_3) as older, pytest.raises(DatasetError, match=r"is damaged: a label refers to no asset"):
+        older.patch(0)
+
+
+@pytest.mark.parametrize("name", ["exact_values", "bpm", "wavetables"])
+def test_what_is_made_is_put_only_where_it_fits(version_3: Path, name: str) -> None:
+    with Dataset(version_3) as older:
+        made = older.column(name, [2, 3])
+        out = np.empty_like(made)
+        assert older.column(name, [2, 3], out=out) is out
+        np.testing.assert_array_equal(out, made)
+        for wrong in (out.astype("f2"), np.empty((1, *made.shape), made.dtype)):
+            with pytest.raises(ValueError, match="out must be"):
+                older.column(name, [2, 3], out=wrong)
