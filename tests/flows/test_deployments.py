@@ -97,9 +97,9 @@ def test_the_image_is_the_one_of_this_version_everywhere() -> None:
 
 def test_images_are_pinned_and_run_as_no_root() -> None:
     lines = (ROOT / "deployments" / "Dockerfile").read_text().splitlines()
-    bases = [line.split()[1] for line in lines if line.startswith("FROM")]
-    assert all(re.search(r":\d+\.\d+\.\d+-slim", base) for base in bases)
-    assert re.search(r":\d+\.\d+-", COMPOSE["services"]["database"]["image"])
+    assert {line.split()[1] for line in lines if line.startswith("FROM")} == {"${BASE_IMAGE}"}
+    assert any(re.match(r"ARG BASE_IMAGE=\w+:\d+\.\d+\.\d+-slim", line) for line in lines)
+    assert re.fullmatch(r"\$\{DATABASE_IMAGE:-postgres:\d+\.\d+-\w+\}", COMPOSE["services"]["database"]["image"])
     user = next(line.split()[1] for line in lines if line.startswith("USER"))
     pod = POOLS["kubernetes"]["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
     assert int(user) == pod["securityContext"]["runAsUser"] == pod["securityContext"]["fsGroup"]
