@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import subprocess
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -129,3 +130,11 @@ def test_a_name_alone_says_what_a_deployment_does(deployment: dict[str, Any]) ->
     words = {"tier1", "tier2", "tier3", "grow", "download", "wavetables", "ingest", "weights"}
     words |= {"verify", "inspect", "compare", "evaluate", "features"}
     assert {*deployment["name"].split("-")} & (words | {"shards"})
+
+
+def test_the_script_for_docker_names_every_variable_that_it_hands_over() -> None:
+    script = ROOT / "deployments" / "try-docker"
+    said = subprocess.run([script, "--help"], capture_output=True, text=True, check=True).stdout
+    used = {"BASE_IMAGE", "DATABASE_IMAGE", "BUILD_FLAGS", "DOCKER_HOST", "TRY_DOCKER", "DEBIAN_MIRROR"}
+    assert used <= set(re.findall(r"^  ([A-Z_]+) ", said, re.MULTILINE))
+    assert used <= set(re.findall(r"[A-Z_]+", script.read_text().partition("\nEND\n")[2]))
