@@ -2,7 +2,7 @@
 # Needs a supported python3, git and make (GNU make 3.81 will do, as macOS has it), and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dataset up down lint check test test-all torch bench soak fuzz docs format lock clean
+.PHONY: help setup dataset up down lint check test test-all torch docker bench soak fuzz docs format lock clean
 
 ifeq ($(OS),Windows_NT)
 $(error synthcore forks for every render, which Windows can't do: run make inside WSL)
@@ -23,6 +23,7 @@ help:
 	@echo '  make test      those and the slow tests: real synth, real HDF5, real Prefect server'
 	@echo '  make test-all  two minutes of soak, and the whole suite: also what takes long, docker and Slurm if they are here'
 	@echo '  make torch     add PyTorch (CPU, 200 MB) to .venv: without it, the tests that train are skipped'
+	@echo '  make docker    build the image and run it in every way (deployments/README.md): takes a Docker daemon'
 	@echo '  make bench     ratios against the baselines'
 	@echo '  make soak      random specs, kills and resumes for an hour, the laws checked after each; MINUTES=5'
 	@echo '  make fuzz      give the readers of strangers'\'' files anything, for some twenty minutes'
@@ -176,6 +177,10 @@ test: setup
 test-all: setup
 	$(BIN)/python -m benchmarks.soak --minutes 2 --seed 1
 	$(PYTEST)
+
+# Where a Docker daemon answers. On Debian without one: sudo deployments/try-docker make docker
+docker: setup
+	$(BIN)/pytest -m docker tests/flows/test_docker.py
 
 # An extra, and in no lock: each machine has its own build. Linux has one for the CPU alone; where the package index has
 # it not, FLAGS names PyTorch's own. Nothing of the lock is replaced: pip leaves alone what will do.
