@@ -7,19 +7,14 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from typing import Any, Self
 
 from distributed import Worker, WorkerPlugin
-from prefect.task_runners import ThreadPoolTaskRunner
-from prefect.tasks import Task
 from prefect_dask.task_runners import DaskTaskRunner
 
 from synthcore.base.errors import RenderError
 from synthcore.engine.lending import at_most
-
-LOOK_UPS = 4  #: cached shards looked up at a time
+from synthcore.flows.running.lookup import LookingUp
 
 
 class Bound(WorkerPlugin):
@@ -45,26 +40,13 @@ class Bound(WorkerPlugin):
         self._bound.__exit__(None, None, None)
 
 
-class ShardRunner(DaskTaskRunner):
-    """Prefect's runner for Dask, with `Bound` on every worker, including those that join later.
-
-    A shard whose file exists is looked up by a thread of this process, in 10 ms: a worker takes 100 to 300.
-    """
+class ShardRunner(LookingUp, DaskTaskRunner):
+    """Prefect's runner for Dask, with `Bound` on every worker, including those that join later."""
 
     def __enter__(self) -> Self:
-        super().__enter__()  # type: ignore[no-untyped-call]  # Prefect declares no types
+        super().__enter__()
         self.client.register_plugin(Bound(is_ours=self.address is None))
-        self._here: ThreadPoolTaskRunner[Any] = self._exit_stack.enter_context(ThreadPoolTaskRunner(LOOK_UPS))
-        self._submitter = self._exit_stack.enter_context(ThreadPoolExecutor(1))
         return self
-
-    def submit(self, task: Task[..., Any], parameters: dict[str, Any], *links: Any, **named_links: Any) -> Any:
-        """Submit a shard's task, to the cluster or to a thread."""
-        if (parameters["data_dir"] / parameters["plan"].name).exists() and not task.refresh_cache:
-            return self._here.submit(task, parameters, *links, **named_links)
-        # In a thread: Ctrl-C while pydantic serialises the task would become an error of pydantic's.
-        submit, context = super().submit, copy_context()
-        return self._submitter.submit(context.run, submit, task, parameters, *links, **named_links).result()
 
 
 def dask_runner(address: str | None, workers: int) -> DaskTaskRunner:
