@@ -47,9 +47,11 @@ def with_flow(command: str, load: Load) -> Act:
 
 
 def run_generate(settings: Generate, load: Load) -> int:
-    """Run the flow, and say what it made; or say what it would take."""
+    """Run the flow, and say what it made; or say what it would take, or render a part of it without the flow."""
     if settings.dry_run:
         return _estimate(settings)
+    if settings.part:
+        return _render_part(settings, settings.part)
     from concurrent.futures import ThreadPoolExecutor
 
     from synthcore.estimates.work import get_ready
@@ -60,7 +62,7 @@ def run_generate(settings: Generate, load: Load) -> int:
     with prefect_ready(keep=settings.keep):
         generate = load()
         ready.result()
-    summary = call_flow(generate, settings, without={"catalog_digest", "presets_digest", "dry_run"})
+    summary = call_flow(generate, settings, without={"catalog_digest", "presets_digest", "dry_run", "part"})
     if settings.html:
         say(f"page: {settings.html}")
     tell(summary.ended(time.monotonic() - began.get()), as_json=settings.as_json)
@@ -102,6 +104,25 @@ def _estimate(settings: Generate) -> int:
     require_places(settings.data_dir)
     _require_room(settings)
     tell(estimate(settings, say), as_json=settings.as_json)
+    return 0
+
+
+def _render_part(settings: Generate, part: str) -> int:
+    """Render a part of a dataset's shards, without a server: hundreds of jobs may do so side by side."""
+    from synthcore.base.errors import SpecError
+    from synthcore.estimates.work import looked_at
+    from synthcore.pipeline import library
+    from synthcore.pipeline.part import PartRenderer
+
+    _possible_spec(settings)
+    library.given_catalog(settings.catalog, settings.data_dir)
+    library.given_priors(settings.priors, settings.data_dir)
+    work, _ = looked_at(settings)
+    if settings.has_presets and not work.spec.presets_digest:
+        raise SpecError("presets are read by a whole run only: make one first with -n 1 and another output")
+    how = settings.run
+    renderer = PartRenderer(settings.data_dir, settings.workers, how.render_timeout, how.retries)
+    tell(renderer.render(work.plans, part, say), as_json=settings.as_json)
     return 0
 
 

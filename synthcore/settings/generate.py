@@ -132,6 +132,12 @@ class Generate(FlowCommand, Rendering, DatasetSpec):
         False,
         description="Make nothing; say what it would take: rows, bytes, minutes on this machine, free disk.",
     )
+    part: Annotated[str | None, CommandOnly(), Typed("PART", "3/20")] = Field(
+        None,
+        pattern=r"^[1-9]\d*/[1-9]\d*$",
+        description="Render a part of the shards only, without any server, such as 3/20: the third of twenty. The same "
+        "command without it then merges them.",
+    )
     run: RunSettings = Field(default_factory=RunSettings)
 
     @property
@@ -152,6 +158,24 @@ class Generate(FlowCommand, Rendering, DatasetSpec):
                 "{variations} are made from presets: name a folder of them with {community_dir} as well",
                 "variations",
                 "community_dir",
+            )
+        return self
+
+    @field_validator("part")
+    @classmethod
+    def _part_of_so_many(cls, part: str | None) -> str | None:
+        if part:
+            number, parts = map(int, part.split("/"))
+            if number > parts:
+                raise ValueError(f"there is no part {number} of {parts}")
+        return part
+
+    @model_validator(mode="after")
+    def _part_is_rendered_here(self) -> Generate:
+        if self.part and (self.run.distribute or self.run.runner != "threads"):
+            raise clash(
+                "{part} is rendered by this process: leave out {run.distribute} and {run.runner}",
+                *("part", "run.distribute", "run.runner"),
             )
         return self
 

@@ -37,7 +37,7 @@ FLOWS = {
 #: What a flow can't be called without, by command.
 REQUIRED = {"match": ["sound", "output"], "publish": ["file", "output"], "import": ["folder", "output"]}
 #: Settings that are the command's alone, or found out.
-NO_PARAMETERS = {"as_json", "keep", "dry_run", "catalog_digest", "presets_digest"}
+NO_PARAMETERS = {"as_json", "keep", "dry_run", "part", "catalog_digest", "presets_digest"}
 
 
 def flow_of(command: str) -> Flow[..., Any]:
