@@ -224,7 +224,7 @@ lock:
 	"$$guest/bin/python" -m pip install --quiet --disable-pip-version-check uv; \
 	"$$guest/bin/python" -c "$$BUILD_REQUIREMENTS" > "$$guest/build.in"; \
 	"$$guest/bin/uv" pip compile --quiet --no-config --universal --python-version 3.$(OLDEST) --fork-strategy fewest \
-		--generate-hashes --no-strip-extras --custom-compile-command 'make lock' --extra dev --extra dask --extra evaluate --extra match \
+		--generate-hashes --no-strip-extras --custom-compile-command 'make lock' --extra dev --extra dask --extra slurm --extra evaluate --extra match \
 		--extra publish --extra remote --extra docs $(FLAGS) \
 		--output-file requirements.lock pyproject.toml - < "$$guest/build.in"; \
 	if grep -n '://' requirements.lock; then echo 'make: the lock names an address.' >&2; exit 1; fi

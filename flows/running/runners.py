@@ -25,14 +25,20 @@ def task_runner(run: RunnerSettings, workers: int) -> TaskRunner[Any]:
     Raises
     ------
     SpecError
-        The runner is not installed.
+        The runner is not installed, or not to be had on this machine.
     """
-    if run.runner == "dask":
-        try:
+    try:
+        if run.runner == "dask":
             from synthcore.flows.running.cluster import dask_runner
-        except ImportError as error:
-            raise SpecError("the runner dask is not installed; do so with: pip install 'synthcore[dask]'") from error
-        return dask_runner(run.runner_address, workers)
+
+            return dask_runner(run.runner_address, workers)
+        if run.runner == "slurm":
+            from synthcore.flows.running.slurm import slurm_runner
+
+            return slurm_runner(workers)
+    except ImportError as error:
+        name = run.runner
+        raise SpecError(f"the runner {name} is not installed; do so with: pip install 'synthcore[{name}]'") from error
     return threads(workers)
 
 

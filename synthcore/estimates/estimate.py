@@ -251,7 +251,7 @@ def _steps(work: Work) -> Iterator[str]:
 def _notes(work: Work, times: Times) -> Iterator[str]:
     """What a reader has to know besides the figures."""
     candidates, faults = times.verdicts()
-    if work.settings.run.distribute or work.settings.run.runner == "dask":
+    if work.settings.run.distribute or work.settings.run.runner != "threads":
         yield "how fast other workers are isn't known: the time is what this machine alone would take"
     if times.alone:
         yield f"something else used this machine when that was measured; alone, it takes about {duration(times.alone)}"

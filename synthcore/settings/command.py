@@ -78,7 +78,9 @@ class RunnerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    runner: Literal["threads", "dask"] = Field("threads", description="Threads of this machine, or a Dask cluster.")
+    runner: Literal["threads", "dask", "slurm"] = Field(
+        "threads", description="Threads of this machine, a Dask cluster, or jobs of Slurm."
+    )
     runner_address: Annotated[str | None, Typed("HOST:PORT", "tcp://10.0.0.5:8786")] = Field(
         None,
         pattern=r"^(\w+://)?\S+:\d+$",
@@ -90,6 +92,11 @@ class RunnerSettings(BaseModel):
         if self.runner_address and self.runner != "dask":
             raise clash("{runner_address} is for dask: set {runner} to dask", "runner_address", "runner")
         return self
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether other machines may do the work."""
+        return self.runner == "slurm" or self.runner_address is not None
 
 
 class Command(BaseModel):

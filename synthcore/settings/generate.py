@@ -143,7 +143,7 @@ class Generate(FlowCommand, Rendering, DatasetSpec):
     @property
     def remark(self) -> str:
         """What is to be said of more workers than fit here; nothing where others render."""
-        return "" if self.run.distribute or self.run.runner_address else super().remark
+        return "" if self.run.distribute or self.run.is_elsewhere else super().remark
 
     @field_validator("acceptance")
     @classmethod
