@@ -36,6 +36,10 @@ def task_runner(run: RunnerSettings, workers: int) -> TaskRunner[Any]:
             from synthcore.flows.running.slurm import slurm_runner
 
             return slurm_runner(workers)
+        if run.runner == "ray":
+            from synthcore.flows.running.ray_cluster import ray_runner
+
+            return ray_runner(run.runner_address, workers)
     except ImportError as error:
         name = run.runner
         raise SpecError(f"the runner {name} is not installed; do so with: pip install 'synthcore[{name}]'") from error

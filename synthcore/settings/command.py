@@ -78,19 +78,19 @@ class RunnerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    runner: Literal["threads", "dask", "slurm"] = Field(
-        "threads", description="Threads of this machine, a Dask cluster, or jobs of Slurm."
+    runner: Literal["threads", "dask", "slurm", "ray"] = Field(
+        "threads", description="Threads of this machine, a Dask cluster, jobs of Slurm, or a Ray cluster."
     )
     runner_address: Annotated[str | None, Typed("HOST:PORT", "tcp://10.0.0.5:8786")] = Field(
         None,
         pattern=r"^(\w+://)?\S+:\d+$",
-        description="Dask scheduler, such as tcp://host:8786; by default one is started.",
+        description="Dask scheduler or head of Ray, such as tcp://host:8786 or host:6379; by default one is started.",
     )
 
     @model_validator(mode="after")
     def _addressed_where_there_is_a_scheduler(self) -> Self:
-        if self.runner_address and self.runner != "dask":
-            raise clash("{runner_address} is for dask: set {runner} to dask", "runner_address", "runner")
+        if self.runner_address and self.runner not in ("dask", "ray"):
+            raise clash("{runner_address} is for dask or ray: set {runner} to one", "runner_address", "runner")
         return self
 
     @property

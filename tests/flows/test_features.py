@@ -136,7 +136,7 @@ def test_a_run_refuses_features_that_it_does_not_know(capsys: pytest.CaptureFixt
         ((), "features needs FILE"),
         (("x.h5",), "x.h5 has no stale features to make anew; name some with --log-mel or --sketch"),
         (("x.h5", "--sketch", "--bands", "16"), "--bands is of log-mel spectra: give --log-mel as well"),
-        (("x.h5", "--sketch", "--runner-address", "here:1"), "is for dask: set --runner to dask"),
+        (("x.h5", "--sketch", "--runner-address", "here:1"), "is for dask or ray: set --runner to one"),
         (("x.h5", "--log-mel", "--bands", "0"), "--bands: must be at least 1, not 0"),
         (("x.h5", "--log-mel", "--window-ms", "1"), "mel bands would be empty, being narrower than the window"),
         (("x.h5", "--log-mel", "--dtype", "int8"), "--dtype: must be float16 or float32, not 'int8'"),

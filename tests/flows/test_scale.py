@@ -21,6 +21,7 @@ from synthcore.base.errors import EngineMismatch, SpecError
 from synthcore.flows.running import runners
 from synthcore.pipeline.batch import MARK, Batch, cut, find, mark
 from synthcore.pipeline.shard import plan_shards, render_shard
+from synthcore.settings.command import RunnerSettings
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.dataset import Dataset
 from tests.conftest import CAN_MOUNT, ROOT
@@ -104,6 +105,23 @@ def test_ten_thousand_shards_are_never_ten_thousand_futures() -> None:
     given: Any = [plan for plan, _ in runners.hand_out(plans, runner, task)]
     assert sorted(given) == plans
     assert runner.most == runners.AHEAD < 300
+
+
+@pytest.mark.parametrize(
+    ("runner", "message"),
+    [
+        ("slurm", "there is no sbatch here"),
+        ("ray", r"ray is not installed; do so with: pip install 'synthcore\[ray\]'"),
+    ],
+)
+def test_a_runner_that_is_not_here_is_said_in_one_line(
+    runner: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "prefect_ray", None)
+    monkeypatch.delitem(sys.modules, "synthcore.flows.running.ray_cluster", raising=False)
+    with pytest.raises(SpecError, match=message):
+        runners.task_runner(RunnerSettings(runner=runner), 2)
 
 
 # --------------------------------------------------------------------------------------------------------- with servers
@@ -241,7 +259,7 @@ def test_a_runner_without_a_cluster_or_a_pool_without_a_deployment_is_said_in_on
     for wish, code, message in (
         (("--distribute", "pool:none"), 2, "has no deployment render-shards/shards-for-none, which --distribute needs"),
         (("--distribute", "render"), 2, "distribute"),
-        (("--runner-address", "tcp://127.0.0.1:1"), 2, "set --runner to dask"),
+        (("--runner-address", "tcp://127.0.0.1:1"), 2, "set --runner to one"),
         (("--runner", "dask", "--distribute", "pool:x"), 2, "leave out --runner"),
         (("--refresh", "render", "--distribute", "pool:x"), 2, "leave it out to render all again"),
     ):
