@@ -40,7 +40,7 @@ def job_of_a_batch(api: str, variables: dict[str, str]) -> dict[str, Any]:
         Job variables of the deployment or the run, by name.
     """
     template = json.loads((HERE / "kubernetes.json").read_text())
-    flow = Flow(id=uuid4(), name="render-shards")
+    flow = Flow(id=uuid4(), name="render-shards", labels={})
     run = FlowRun(id=uuid4(), flow_id=flow.id, name="shards 0000 to 0007")
     with temporary_settings({PREFECT_API_URL: api}):
         # A client that isn't opened: it would be asked for blocks, and the template names none.
