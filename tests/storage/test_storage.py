@@ -431,7 +431,6 @@ except SynthcoreError as error:
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "limit"),
     [
