@@ -59,11 +59,14 @@ def copied(undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path) -> dict[str
 
 def task_states(api: str, since: float) -> Counter[tuple[str, str]]:
     """Count the tasks since a moment, all of runs that went well, by the first word of the name and the state."""
-    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since)) + f"{since % 1:.6f}"[1:]
+
+    def moment(seconds: float) -> str:
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f"{seconds % 1:.6f}"[1:]
 
     def began() -> list[dict[str, Any]]:
         runs = post(f"{api}/task_runs/filter", {"sort": "EXPECTED_START_TIME_DESC", "limit": 200})
-        return [run for run in runs if run["expected_start_time"] >= moment]
+        # Not what is to begin later: a run that was killed may have left a task that waits to be tried again.
+        return [run for run in runs if moment(since) <= run["expected_start_time"] <= moment(time.time())]
 
     runs: list[dict[str, Any]] = []
 
