@@ -49,7 +49,7 @@ os.environ["PREFECT_LOCAL_STORAGE_PATH"] = str(Path(_home.name, "storage"))
 REAL_PRESETS = Path(os.environ.get("SYNTHCORE_PRESETS") or os.devnull)
 needs_presets = pytest.mark.skipif(not REAL_PRESETS.is_dir(), reason="SYNTHCORE_PRESETS names no folder of presets")
 for _name in [n for n in os.environ if n.startswith("SYNTHCORE_") and n != "SYNTHCORE_PRESETS"]:
-    del os.environ[_name]  # SYNTHCORE_PRESETS is no setting, and pytest's workers take it from here
+    del os.environ[_name]  # pytest's workers take SYNTHCORE_PRESETS from here
 os.environ["SYNTHCORE_KEEP"] = "false"  # a server that a test needs ends with it
 
 ROWS = 15  #: of a small dataset: odd, so that its last patch is cut

@@ -22,6 +22,7 @@ from synthcore.base.spelling import meant
 
 SETTINGS_FILE = Path("synthcore.toml")  #: in the current folder
 PREFIX = "SYNTHCORE_"
+OF_TESTS = "SYNTHCORE_PRESETS"  #: no setting: it names a folder for tests and benchmarks, which also run commands
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,8 @@ def _prefix(table: str) -> str:
 
 def _variables() -> dict[str, str]:
     """Our variables, by their names in capitals; an empty one counts as unset."""
-    return {name.upper(): text for name, text in os.environ.items() if name.upper().startswith(PREFIX)}
+    ours = {name.upper(): text for name, text in os.environ.items() if name.upper().startswith(PREFIX)}
+    return {name: text for name, text in ours.items() if name != OF_TESTS}
 
 
 def _layers(settable: Settable) -> Iterator[_Layer]:

@@ -52,6 +52,11 @@ def test_a_flag_beats_the_environment_which_beats_the_file(monkeypatch):
     assert (found.tier, found.seed, found.n_samples) == (1, 2, 3)
 
 
+def test_the_folder_that_tests_are_given_is_no_setting_and_in_nobodys_way(monkeypatch):
+    monkeypatch.setenv("SYNTHCORE_PRESETS", "/presets")
+    assert parse(Generate, ["--seed", "4"]).seed == 4
+
+
 def test_the_same_holds_inside_of_a_part(monkeypatch):
     write_toml("[audio]\nsample_rate = 8003\nvelocity = 3\nrender_seconds = 3.0\n[run]\nretries = 3\n")
     monkeypatch.setenv("SYNTHCORE_AUDIO__SAMPLE_RATE", "8002")
