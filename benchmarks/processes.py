@@ -67,6 +67,13 @@ def kill_a_render(pid: int, chance: random.Random) -> bool:
     return True
 
 
+def kill_family(pid: int) -> None:
+    """Kill a process with all that it has started."""
+    for member in [pid, *descendants(pid)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
+
+
 def descendants(pid: int) -> dict[int, str]:
     """Every process that a process started, directly or not, with its command."""
     found: dict[int, str] = {}

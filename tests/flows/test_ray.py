@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.processes import descendants, is_alive
+from benchmarks.processes import descendants, is_alive, kill_family
 from tests.flows.test_operation import free_port
 
 pytestmark = [
@@ -82,12 +82,6 @@ def node(folder: Path, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         kill_family(process.pid)
         process.wait()
-
-
-def kill_family(pid: int) -> None:
-    for member in [pid, *descendants(pid)]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(member, signal.SIGKILL)
 
 
 def test_a_node_of_ray_that_is_killed_costs_what_it_was_rendering(cli: Any, plain: str) -> None:

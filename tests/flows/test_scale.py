@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.processes import descendants, is_alive
+from benchmarks.processes import descendants, is_alive, kill_family
 from synthcore.base.errors import EngineMismatch, SpecError
 from synthcore.flows.running import runners
 from synthcore.pipeline.batch import MARK, Batch, cut, find, mark
@@ -170,12 +170,6 @@ def running(command: list[str], folder: Path, **environment: str) -> Iterator[su
         finally:
             kill_family(process.pid)
             process.wait()
-
-
-def kill_family(pid: int) -> None:
-    for member in [pid, *descendants(pid)]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(member, signal.SIGKILL)
 
 
 def renders(pid: int) -> list[int]:
