@@ -24,10 +24,11 @@ from synthcore.sources.base import Provenance
 from synthcore.sources.splits import SHARES, Split
 from synthcore.spec import DatasetSpec
 from synthcore.storage import features, schema, weights
+from synthcore.storage.dense import DENSE
 from synthcore.storage.drawing import Drawing, StoredPriors, read_drawing, read_priors
 from synthcore.storage.features import Feature
 from synthcore.storage.labels import LABEL_COLUMNS, patch_at
-from synthcore.storage.older import classes_of
+from synthcore.storage.older import classes_of, has_exact_values
 from synthcore.storage.opening import MAKE_AGAIN, reason_of
 from synthcore.storage.reader import Reader, Rows
 from synthcore.storage.rows import require_written
@@ -397,7 +398,7 @@ class Dataset:
             "modulation_slots": self.spec.kind in ("tier-2-fixed", "tier-3"),
             "wavetables": self.spec.varied_oscillators > 0,
             "extras": any(len(hashes) > 1 for hashes in self.classes.extras),
-            "exact_values": self._file["schema"].attrs.get("exact_value_rows", 0) > 0,
+            "exact_values": has_exact_values(self._file),
         }
         return tuple(name for name in LABELS if is_varied.get(name, True))
 
@@ -405,7 +406,7 @@ class Dataset:
     def _names(self) -> dict[str, str]:
         names = [c.name for c in schema.columns(self.registry)]
         names += [c.name for c in schema.derived_columns(self.registry) if c.name in self._file]
-        names += [schema.DENSE] if schema.DENSE in self._file else []
+        names += [DENSE] if DENSE in self._file else []
         audio = {} if self.is_recipe else {"audio": schema.AUDIO}
         return audio | {name.split("/")[1]: name for name in names}
 

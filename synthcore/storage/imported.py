@@ -17,6 +17,7 @@ from synthcore.base.errors import DatasetError
 from synthcore.engine.chunk import deflate
 from synthcore.sources.base import Provenance
 from synthcore.storage import schema, weights
+from synthcore.storage.dense import DENSE, to_dense
 from synthcore.storage.opening import new_file
 from synthcore.storage.weights import Weights
 from synthcore.vital.classes import Classes
@@ -110,8 +111,8 @@ class DatasetWriter:
             self.file[schema.AUDIO].id.write_direct_chunk((place, 0, 0), chunk)
         if self._is_dense:
             for place, slots in enumerate(labels["params/modulation_slots"], start):
-                dense = deflate(schema.to_dense(slots, self._registry))
-                self.file[schema.DENSE].id.write_direct_chunk((place, 0, 0, 0), dense)
+                dense = deflate(to_dense(slots, self._registry))
+                self.file[DENSE].id.write_direct_chunk((place, 0, 0, 0), dense)
         self._digest.update(labels)
         self._exact_rows += schema.count_exact_rows(labels["params/exact_values"])
         self._written = stop

@@ -125,6 +125,11 @@ class Older:
         return require_written(self._file[name])
 
 
+def has_exact_values(file: h5py.File) -> bool:
+    """Whether rows have values that their unit values only come near; in 3.0.0 none has."""
+    return not Older(file).is_version_3 and bool(file["schema"].attrs["exact_value_rows"] > 0)
+
+
 def classes_of(file: h5py.File) -> Classes:
     """What the numbers in `params/wavetables` and `params/extras` mean, whatever the file's schema.
 

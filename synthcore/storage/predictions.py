@@ -23,6 +23,7 @@ from synthcore.base.errors import DatasetError, SpecError, SynthcoreError
 from synthcore.spec import AudioSpec
 from synthcore.storage import answered, schema
 from synthcore.storage.dataset import Dataset
+from synthcore.storage.dense import from_dense
 from synthcore.storage.labels import LABEL_COLUMNS, label_of, patch_at
 from synthcore.storage.opening import flush, new_file, open_file, reason_of
 from synthcore.vital.classes import Classes, Numbering
@@ -197,7 +198,7 @@ class Predictions:
             with the dataset's classes. `continuous` must be given. Options are given as `categorical`, indices, or as
             `option_scores`: for each categorical control (or each of tier 1) an array of shape (n, options), of which
             the highest counts. Modulation is given as `modulation_slots`, or as `modulation_t3`, shape
-            (n, 4, 32, 428): see `schema.from_dense`.
+            (n, 4, 32, 428): see `dense.from_dense`.
 
         Raises
         ------
@@ -316,7 +317,7 @@ def _with_labels_alone(vectors: Mapping[str, Any], answers: int) -> dict[str, An
             raise SpecError(f"an answer needs {needed}; give it, with a line for each row")
     lines: dict[str, Any] = {name: _lines(name, value, answers) for name, value in given.items()}
     if DENSE in lines:
-        lines["modulation_slots"] = [schema.from_dense(dense, installed()) for dense in lines.pop(DENSE)]
+        lines["modulation_slots"] = [from_dense(dense, installed()) for dense in lines.pop(DENSE)]
     return lines
 
 

@@ -19,6 +19,7 @@ from synthcore.engine.rendering import RenderedRow
 from synthcore.spec import CLIPS_ABOVE
 from synthcore.storage import features, schema
 from synthcore.storage.dataset import Dataset
+from synthcore.storage.dense import DENSE
 from synthcore.storage.opening import new_file, open_file
 
 
@@ -94,7 +95,7 @@ def restoring(recipe: Dataset, assets: Mapping[str, bytes], output: Path) -> Ite
 def _copy(dataset: Dataset, file: h5py.File, leave_out: set[str]) -> None:
     """Copy all that isn't left out; what a dataset only refers to is copied as well."""
     with open_file(dataset.local_path) as source:
-        views = {name for name in (schema.AUDIO, schema.DENSE) if name in source and source[name].is_virtual}
+        views = {name for name in (schema.AUDIO, DENSE) if name in source and source[name].is_virtual}
         for group in source:
             if group in leave_out:
                 continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import h5py
@@ -17,23 +17,23 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from synthcore.base.counting import how_many
-from synthcore.base.errors import DatasetError, SpecError
+from synthcore.base.errors import DatasetError
 from synthcore.base.hashing import canonical_json
 from synthcore.base.quantities import Span, ends
 from synthcore.engine.machine import Engine
 from synthcore.sources.base import Provenance
 from synthcore.spec import DatasetSpec
+from synthcore.storage.dense import DENSE, DENSE_CHANNELS, dense_shape
 from synthcore.storage.drawing import Drawing
 from synthcore.storage.rounding import BITS
+from synthcore.vital import tempo
 from synthcore.vital.classes import EXTRAS, Classes
 from synthcore.vital.controls import Registry
-from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, OSCILLATORS, SLOT_FIELDS
+from synthcore.vital.patch import MAX_SLOTS, OSCILLATORS, SLOT_FIELDS
 
 VERSION = "4.1.0"
 READ = ("3", "4")  #: major versions that are read; see `older`
 AUDIO = "audio/waveforms"
-DENSE = "params/modulation_t3"
-DENSE_CHANNELS = ("amount", "bipolar", "power", "stereo")
 #: Label columns are small: 64 rows to a chunk still compress well, and one shuffled row inflates little.
 LABEL_CHUNK = 64
 CLASSES = "schema/classes"
@@ -139,63 +139,6 @@ def create_columns(file: h5py.File, columns: Iterable[Column], rows: int) -> Non
         packed: dict[str, Any] = {"chunks": chunks, "shuffle": True, "compression": "gzip", "compression_opts": 1}
         # A shard whose presets were all refused has no row, and nothing to pack.
         file.create_dataset(column.name, shape, column.dtype, **(packed if rows else {}))
-
-
-def dense_shape(registry: Registry) -> tuple[int, int, int]:
-    """Shape of one row of the dense modulation: (4, 32, 428)."""
-    return (len(DENSE_CHANNELS), len(registry.sources), len(registry.destinations))
-
-
-def to_dense(slots: NDArray[np.float32], registry: Registry) -> NDArray[np.float32]:
-    """Turn modulation slots into tier 3's dense view.
-
-    Parameters
-    ----------
-    slots : ndarray, shape (64, 7), float32
-        Bypassed slots are left out; the amounts of a duplicate pair are summed, its switches are the last one's.
-
-    Returns
-    -------
-    ndarray, shape (4, 32, 428), float32
-        Channels `DENSE_CHANNELS`.
-    """
-    dense = np.zeros(dense_shape(registry), dtype=np.float32)
-    for source, destination, amount, bipolar, power, stereo, bypass in slots:
-        if source >= 0 and not bypass:
-            cell = dense[:, int(source), int(destination)]
-            cell[:] = (cell[0] + amount, bipolar, power, stereo)
-    return dense
-
-
-def from_dense(dense: NDArray[Any], registry: Registry) -> NDArray[np.float32]:
-    """Turn the dense view back into modulation slots: the pairs that have an amount, by source and destination.
-
-    Which slot a pair was in is lost. Of more pairs than there are slots, the largest amounts are kept.
-
-    Parameters
-    ----------
-    dense : ndarray, shape (4, 32, 428)
-        Channels `DENSE_CHANNELS`; an amount of 0 connects nothing.
-
-    Returns
-    -------
-    ndarray, shape (64, 7), float32
-
-    Raises
-    ------
-    SpecError
-        It has another shape, or an amount isn't a number.
-    """
-    if np.shape(dense) != dense_shape(registry):
-        raise SpecError(f"{DENSE} has shape {np.shape(dense)} a row; a patch needs {dense_shape(registry)}")
-    if not np.isfinite(dense).all():
-        raise SpecError(f"{DENSE} holds something that isn't a number; a patch needs numbers")
-    amounts = np.abs(dense[0])
-    kept = np.sort(np.argsort(-amounts, axis=None, kind="stable")[: min(MAX_SLOTS, np.count_nonzero(amounts))])
-    ends = np.unravel_index(kept, amounts.shape)
-    slots = np.tile(EMPTY_SLOT, (MAX_SLOTS, 1))
-    slots[: len(kept), :-1] = np.column_stack([*ends, *dense[:, ends[0], ends[1]]])
-    return slots
 
 
 @dataclass(frozen=True)
@@ -342,20 +285,7 @@ def write_rejections(file: h5py.File, rejections: Mapping[str, NDArray[Any]]) ->
 
 def read_registry(file: h5py.File) -> Registry:
     """Build the registry the file was made with, without a synth."""
-    return _with_tempos(Registry.from_config(bytes(file["schema/registry"][:]).decode()))
-
-
-def _with_tempos(registry: Registry) -> Registry:
-    """Name the delay's tempos by what they are: files of 3.0.0 call its slowest one by the slowest there is at all."""
-    named = {control.options for control in registry.controls if control.name.endswith("_tempo")}
-    every = max(named, key=len, default=())
-    controls = tuple(
-        replace(control, options=every[int(control.low) :])
-        if control.low > 0 and control.options == every[: len(control.options)] and control.options
-        else control
-        for control in registry.controls
-    )
-    return replace(registry, controls=controls)
+    return tempo.with_tempos_named(Registry.from_config(bytes(file["schema/registry"][:]).decode()))
 
 
 def read_spec(file: h5py.File) -> DatasetSpec:

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from synthcore.base.addresses import Address, Place
 from synthcore.base.counting import how_many
 from synthcore.base.errors import DatasetError, FileUnavailable
+from synthcore.storage.dense import DENSE
 from synthcore.storage.opening import MAKE_AGAIN, open_file, reason_of
 from synthcore.storage.rows import read_rows
-from synthcore.storage.schema import AUDIO, DENSE, UNREADABLE
+from synthcore.storage.schema import AUDIO, UNREADABLE
 
 #: Shards that a dataset holds open. Batches shuffled by chunk come from about as many; many systems allow a process 256
 #: files, and several datasets may be open.

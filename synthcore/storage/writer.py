@@ -12,6 +12,7 @@ from synthcore.engine.chunk import deflate
 from synthcore.engine.rendering import Fault, RenderedRow
 from synthcore.sources.base import Candidate, Provenance
 from synthcore.storage import schema
+from synthcore.storage.dense import DENSE, to_dense
 from synthcore.storage.labels import label_of
 from synthcore.vital.catalog import Catalog
 from synthcore.vital.classes import Classes, Numbering
@@ -63,7 +64,7 @@ class ShardWriter:
         for place, row in enumerate(rows, start=self._rows):
             self.file[schema.AUDIO].id.write_direct_chunk((place, 0, 0), row.chunk)
             if dense:
-                self.file[schema.DENSE].id.write_direct_chunk((place, 0, 0, 0), dense)
+                self.file[DENSE].id.write_direct_chunk((place, 0, 0, 0), dense)
             self._label(place, candidate, row, assets)
         self._rows += len(rows)
 
@@ -128,7 +129,7 @@ class ShardWriter:
             self._labels[name][place] = value
 
     def _dense_chunk(self, patch: Patch) -> bytes:
-        dense = schema.to_dense(patch.modulation_slots, self.registry)
+        dense = to_dense(patch.modulation_slots, self.registry)
         return deflate(dense)
 
 

@@ -25,8 +25,9 @@ from synthcore.engine.play import play
 from synthcore.engine.rendering import RenderedRow, RenderFormat
 from synthcore.engine.stopping import interruptible
 from synthcore.storage.dataset import Dataset
+from synthcore.storage.dense import to_dense
 from synthcore.storage.rounding import rounded
-from synthcore.storage.schema import ContentDigest, to_dense
+from synthcore.storage.schema import ContentDigest
 from synthcore.vital.controls import installed
 from synthcore.vital.tempo import bpm_of
 

@@ -6,11 +6,13 @@ patch, whose label then says it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from synthcore.base.quantities import TEMPO_DIGITS
-from synthcore.vital.controls import Registry
+from synthcore.vital.controls import Control, Registry
 from synthcore.vital.normalize import to_units, to_values
 from synthcore.vital.patch import Patch
 
@@ -53,3 +55,14 @@ def at_bpm(patch: Patch, bpm: float, registry: Registry) -> Patch:
     units = patch.continuous.copy()
     units[place_in(registry)] = to_units([registry.by_name[CONTROL]], np.array([bpm / 60]))[0]
     return patch.moved(continuous=units)
+
+
+def with_tempos_named(registry: Registry) -> Registry:
+    """Name the delay's tempos by what they are: files of 3.0.0 call its slowest one by the slowest there is at all."""
+    every = max((c.options for c in registry.controls if c.name.endswith("_tempo")), key=len, default=())
+
+    def named(control: Control) -> Control:
+        misnamed = control.options and control.low > 0 and control.options == every[: len(control.options)]
+        return replace(control, options=every[int(control.low) :]) if misnamed else control
+
+    return replace(registry, controls=tuple(map(named, registry.controls)))

@@ -12,7 +12,8 @@ import pytest
 
 from synthcore import Dataset, Patch, Predictions
 from synthcore.base.errors import DatasetError, EngineMismatch, SpecError, SynthcoreError
-from synthcore.storage import predictions, schema
+from synthcore.storage import predictions
+from synthcore.storage.dense import dense_shape, from_dense, to_dense
 from synthcore.storage.predictions import is_predictions
 from synthcore.vital.patch import LABELS
 
@@ -78,15 +79,15 @@ def test_dense_modulation_connects_the_same(tier_3: Any, tmp_path: Path) -> None
         answers = Predictions.create(tmp_path / "answers.h5", dataset)
         answers.append([1, 2], **labels_of(dataset, [1, 2], MENUS), modulation_t3=dense)
         for patch, wanted in zip(answers.patches([0, 1]), dense, strict=True):
-            found = schema.to_dense(patch.modulation_slots, dataset.registry)
+            found = to_dense(patch.modulation_slots, dataset.registry)
             np.testing.assert_array_equal(found[0], wanted[0])
             np.testing.assert_array_equal(found[:, found[0] != 0], wanted[:, found[0] != 0])
 
 
 def test_of_more_connections_than_slots_the_largest_are_kept(dataset: Dataset) -> None:
-    dense = np.zeros(schema.dense_shape(dataset.registry))
+    dense = np.zeros(dense_shape(dataset.registry))
     dense[0, 0, :70] = np.linspace(0.9, 0.1, 70)
-    slots = schema.from_dense(dense, dataset.registry)
+    slots = from_dense(dense, dataset.registry)
     assert slots[:, 1].tolist() == list(range(64))
 
 

@@ -27,7 +27,7 @@ from synthcore.pipeline.continuing import grown, require_continuable
 from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
-from synthcore.storage.schema import to_dense
+from synthcore.storage.dense import to_dense
 from synthcore.vital.catalog import builtin
 from synthcore.vital.controls import Registry, installed
 from synthcore.vital.patch import EMPTY_SLOT, MAX_SLOTS, Patch

@@ -24,11 +24,12 @@ from synthcore.publishing.recipe import write_recipe
 from synthcore.sources.synthetic import SyntheticSource, drawn_with
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.dataset import Dataset
+from synthcore.storage.dense import DENSE
 from synthcore.storage.drawing import Drawing, StoredPriors
 from synthcore.storage.merge import merge_shards
 from synthcore.storage.opening import new_file
 from synthcore.storage.refs import ShardRef
-from synthcore.storage.schema import AUDIO, DENSE, Header
+from synthcore.storage.schema import AUDIO, Header
 from synthcore.storage.views import OPEN
 from synthcore.storage.writer import ShardWriter
 from synthcore.vital.catalog import builtin
