@@ -6,7 +6,7 @@ import contextlib
 import re
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,6 +35,8 @@ class FileServer:
         until it has done so so often.
     only_for : str
         The value that the header Authorization must have, or none.
+    meanwhile : callable
+        What is done in the thread of each answer before it is given.
     """
 
     folder: Path
@@ -45,6 +47,7 @@ class FileServer:
     dies_after: int | None = None
     lives_again_after: int | None = None
     only_for: str = ""
+    meanwhile: Callable[[], None] = lambda: None
     cut: int = 0  #: how many answers were cut short
 
     def url(self, name: str) -> str:
@@ -75,6 +78,7 @@ def _handler(served: FileServer) -> type[BaseHTTPRequestHandler]:
             self._answer(with_body=False)
 
         def _answer(self, with_body: bool) -> None:
+            served.meanwhile()
             path = served.folder / self.path.partition("?")[0].lstrip("/")
             status = served.refuses or (200 if path.is_file() else 404)
             if served.only_for and self.headers.get("Authorization") != served.only_for:

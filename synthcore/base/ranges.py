@@ -7,6 +7,7 @@ are, without the bytes around them; those that are known in advance are fetched 
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import threading
@@ -77,7 +78,8 @@ class RemoteFile(io.RawIOBase):
         """Read what lies at this place."""
         wanted = memoryview(buffer).cast("B")
         asked = Range(self._place, min(self._place + len(wanted), self.size))
-        found = self._bytes(asked)
+        with _no_collecting():
+            found = self._bytes(asked)
         wanted[: len(found)] = found
         self._place = asked.stop
         return len(found)
@@ -169,6 +171,22 @@ def _open(address: Address) -> Any:
     # Of another file than this one, a server that keeps such marks gives nothing. A weak mark (W/) can't be used so.
     same = {"headers": {"If-Match": mark}} if mark.startswith('"') else {}
     return system.open(name, "rb", cache_type="none", size=info["size"], **same)
+
+
+@contextlib.contextmanager
+def _no_collecting() -> Iterator[None]:
+    """Keep garbage, whichever thread comes upon it, for the length of a block.
+
+    HDF5 asks for bytes while it holds h5py's one lock, so one thread at a time comes here. Were garbage with an object
+    of h5py in it collected in a thread that fetches these bytes, that thread would wait for the lock for ever.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _joined(ranges: list[Range]) -> Iterator[list[Range]]:

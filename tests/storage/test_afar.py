@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import pickle
 import shutil
@@ -131,6 +132,32 @@ def test_a_server_that_dies_midway_costs_one_line(server: FileServer, impatient:
         server.dies_after = None
         assert dataset[3]["audio"].any()
     assert server.cut == 3
+
+
+@pytest.mark.timeout(60)
+def test_garbage_of_hdf5_in_a_thread_that_fetches_stops_nothing(server: FileServer, tier_1: Any) -> None:
+    collected: list[bool] = []
+
+    class Litter:
+        holds: tuple[Any, ...]
+
+        def __del__(self) -> None:
+            collected.append(True)
+
+    def litter() -> None:
+        litter = Litter()
+        litter.holds = litter, h5py_objects.pop()
+        del litter
+        _ = [[] for _ in range(5000)]  # enough for Python to look for garbage
+
+    with h5py.File(tier_1.path) as file:
+        h5py_objects = [file["metadata/midi_note"].id for _ in range(20)]
+        server.meanwhile = litter
+        with Dataset(server.url("demo.h5")) as dataset:
+            assert len(dataset.column("continuous")) == 15
+    server.meanwhile = lambda: None
+    gc.collect()
+    assert len(collected) == 20 - len(h5py_objects)
 
 
 @pytest.mark.parametrize(
