@@ -24,6 +24,7 @@ ELSEWHERE = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "deployments/README.md": "deployments.md",
+    "tests/README.md": "tests.md",
 }
 WHERE_FROM = {site: repository for repository, site in ELSEWHERE.items()}
 DECISIONS = "decisions/"
@@ -97,6 +98,8 @@ def placed(path: str, config: MkDocsConfig, files: Files) -> str:
         path = sorted(str(page.relative_to(ROOT)) for page in (ROOT / path).glob("*.md"))[0]
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
+    if path.endswith(".md"):
+        raise PluginError(f"{path} is linked to, and no page of the site; add it to ELSEWHERE and to mkdocs.yml")
     site = f"files/{path}"
     if not files.get_file_from_path(site):
         files.append(File.generated(config, site, abs_src_path=str(ROOT / path)))
