@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import json
 import os
+import pickle
 import shutil
 import signal
 import socket
@@ -18,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -103,6 +105,30 @@ def make_dataset(
     return Made(spec, data_dir, plans, shards, ref)
 
 
+T = TypeVar("T")
+Once = Callable[[str, Callable[[Path], T]], T]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once[Any]:
+    """Make something under a name, in a folder, once for all processes that test; none of them may change it."""
+    own = tmp_path_factory.getbasetemp()
+    store = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def made(name: str, make: Callable[[Path], T]) -> T:
+        folder, kept = store / f"once-{name}", store / f"once-{name}.pickle"
+        with kept.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not kept.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that failed
+                folder.mkdir()
+                kept.write_bytes(pickle.dumps(make(folder)))
+        found: T = pickle.loads(kept.read_bytes())
+        return found
+
+    return made
+
+
 @pytest.fixture(scope="session")
 def registry() -> Registry:
     return installed()
@@ -115,24 +141,22 @@ def short() -> AudioSpec:
 
 
 @pytest.fixture(scope="session")
-def tier_1(short: AudioSpec, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def tier_1(short: AudioSpec, once: Once[Made]) -> Made:
     """A small dataset of tier 1; its low ceiling makes sure that some candidates are refused."""
     spec = DatasetSpec(tier=1, priors="uniform", n_samples=ROWS, audio=short, acceptance=AcceptanceSpec(max_peak=0.5))
-    return make_dataset(spec, tmp_path_factory.mktemp("tier-1"))
+    return once("tier-1", lambda folder: make_dataset(spec, folder))
 
 
 @pytest.fixture(scope="session")
-def tier_2(short: AudioSpec, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return make_dataset(
-        DatasetSpec(tier=2, priors="uniform", n_samples=ROWS, audio=short), tmp_path_factory.mktemp("tier-2")
-    )
+def tier_2(short: AudioSpec, once: Once[Made]) -> Made:
+    spec = DatasetSpec(tier=2, priors="uniform", n_samples=ROWS, audio=short)
+    return once("tier-2", lambda folder: make_dataset(spec, folder))
 
 
 @pytest.fixture(scope="session")
-def tier_3(short: AudioSpec, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return make_dataset(
-        DatasetSpec(tier=3, priors="uniform", n_samples=ROWS, audio=short), tmp_path_factory.mktemp("tier-3")
-    )
+def tier_3(short: AudioSpec, once: Once[Made]) -> Made:
+    spec = DatasetSpec(tier=3, priors="uniform", n_samples=ROWS, audio=short)
+    return once("tier-3", lambda folder: make_dataset(spec, folder))
 
 
 CURVE = {"name": "x", "num_points": 2, "points": [0.0, 0.9, 1.0, 0.2], "powers": [1.0, 0.0], "smooth": False}

@@ -85,6 +85,7 @@ def test_costs_are_those_of_a_row_times_the_rows():
     assert "| tier 1, 44,100 Hz, 2 s | 5.0 | 50.0 | 50.0 | 500.0 |" in costs.table(latest, [])
 
 
+@pytest.mark.slow
 def test_the_baselines_render_the_patches_of_a_dataset(tier_1, tmp_path: Path):
     presets = write_presets(tier_1.path, tmp_path / "presets")
     output = tmp_path / "plan.h5"
@@ -97,6 +98,7 @@ def test_the_baselines_render_the_patches_of_a_dataset(tier_1, tmp_path: Path):
     assert len(list((tmp_path / "wav").iterdir())) == 24
 
 
+@pytest.mark.slow
 def test_the_pool_fills_a_file_from_its_own_sampler(tmp_path: Path):
     request = baseline_plan.Request(tier=1, rows=2, workers=1, output=tmp_path / "plan.h5", audio=SHORT)
     report = baseline_plan.generate(request)

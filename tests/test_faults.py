@@ -69,6 +69,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["render", "copy", "virtual"])
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
 def test_a_writer_killed_at_any_byte_leaves_nothing_of_its_name(

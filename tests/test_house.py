@@ -68,6 +68,7 @@ with Dataset(sys.argv[1]) as dataset:
     assert output == ["15", synthcore.Dataset(tier_1.path).control_names(1)[0], "True"]
 
 
+@pytest.mark.slow
 def test_the_domain_works_without_prefect(fresh):
     names = [module_name(path) for path in (HOUSE / "synthcore").rglob("*.py")]
     names.remove("synthcore.training.torch")  # an extra
@@ -164,6 +165,7 @@ def test_a_flow_of_the_package_is_the_flow_itself(name):
     assert inspect.signature(flow).parameters.keys() == inspect.signature(flow.fn).parameters.keys()
 
 
+@pytest.mark.slow
 def test_a_program_that_has_prefect_already_keeps_the_server_that_it_has(fresh, monkeypatch):
     """Prefect wouldn't notice another one, and a subflow belongs where its parent is."""
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
@@ -178,6 +180,7 @@ environment.require_answer()
     assert fresh(code).stdout == "verify\nPrefect server: that of this process\n"
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_fails_the_call_of_a_flow_and_not_its_import(fresh, monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     code = """

@@ -57,6 +57,7 @@ def test_each_patch_is_played_as_its_number_says(dataset, drawn):
     assert all(len({*dataset.column(name)[::2].tolist()}) > 1 for name in PLAYED)
 
 
+@pytest.mark.slow
 def test_its_rows_are_rendered_again_as_they_were_played(dataset):
     verdict = verify(dataset, None, tolerance_db=-60, workers=2)
     assert (verdict.checked, verdict.exact, verdict.damage) == (7, 7, [])
@@ -141,6 +142,7 @@ def test_bases_are_weighed_as_they_were_played(dataset):
 # ------------------------------------------------------------------------------------------ what is not drawn
 
 
+@pytest.mark.slow
 def test_a_range_of_one_value_gives_the_same_file(tier_1, short, tmp_path):
     ranges = {"velocity": "100..100", "note_seconds": "0.25..0.25"}
     audio = AudioSpec.model_validate({**short.model_dump(), **ranges})
@@ -158,6 +160,7 @@ def without_what_is_new(path):
     return path
 
 
+@pytest.mark.slow
 def test_an_older_file_is_read_with_what_it_says(each_tier, forge, tmp_path):
     with Dataset(each_tier.path) as new, Dataset(without_what_is_new(forge(each_tier))) as old:
         assert (old.version, old.digest, old.column_names) == ("4.0.0", new.digest, new.column_names)

@@ -33,6 +33,7 @@ def label_of(row):
     return {name: row[name] for name in LABELS if name in row}
 
 
+@pytest.mark.slow
 def test_a_rows_own_label_gives_its_patch_and_its_audio(each_tier):
     """Without a word of the file: a built-in wavetable has the same number everywhere."""
     with Dataset(each_tier.path) as dataset:
@@ -215,6 +216,7 @@ def test_a_patch_that_the_synth_refuses_is_an_error(short):
         synthcore.render(replace(INIT, extras=Extras(lfos=name)), audio=short, assets={name: b"[1]"})
 
 
+@pytest.mark.slow
 def test_recording_in_many_ways_keeps_few_synths_warm(short, monkeypatch):
     monkeypatch.setattr(lending, "IDLE_FORMATS", 1)
     for rate in (8_000, 11_025):

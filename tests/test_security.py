@@ -154,6 +154,7 @@ def sounds(renderer: Renderer, presets: list[bytes]) -> list[list[str]]:
     return [[row.audio_sha256 for row in renderer.render(preset, PERFORMANCES).rows] for preset in presets]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "reason"),
     [(EAT, faults.CRASH), (SPIN, faults.CPU_LIMIT), (CRASH_HALF_WAY, faults.CRASH), (FILL_THE_DISK, faults.CRASH)],
@@ -173,12 +174,14 @@ def test_a_hostile_candidate_costs_one_render(
         assert sounds(renderer, presets) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_render_opens_no_file(spoil: Callable[[str], None], hostile: bytes) -> None:
     spoil("open(os.devnull)")
     with a_renderer() as renderer, pytest.raises(Accident, match="Too many open files"):
         renderer.render(hostile, PERFORMANCES)
 
 
+@pytest.mark.slow
 def test_what_a_zygote_says_is_cut(spoil: Callable[[str], None], hostile: bytes) -> None:
     spoil("raise ValueError('x' * 10_000)")
     with a_renderer() as renderer, pytest.raises(Accident, match="ValueError") as raised:
@@ -186,6 +189,7 @@ def test_what_a_zygote_says_is_cut(spoil: Callable[[str], None], hostile: bytes)
     assert len(str(raised.value)) < 2000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS enforces no limit of memory")
 def test_a_preset_that_asks_the_synth_for_too_much_memory_costs_one_render(
     registry: Registry, presets: list[bytes]

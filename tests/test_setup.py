@@ -9,10 +9,13 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 MAKEFILE = (Path(__file__).parent.parent / "Makefile").read_text()
 RUN_UV = re.search(r"^define RUN_UV\n(.*?)^endef", MAKEFILE, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_uv_finds_packages_where_pip_is_told_to_look(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "only_here-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("only_here.py", "")

@@ -17,6 +17,7 @@ from tests.browser import CHROMIUM, browser
 from tests.page.test_page import Read
 
 
+@pytest.mark.slow
 def test_the_fields_of_the_spec_that_differ_are_named(tier_1: Any, tier_2: Any) -> None:
     with Dataset(tier_1.path) as first, Dataset(tier_2.path) as second:
         found = compare(first, second)
@@ -26,6 +27,7 @@ def test_the_fields_of_the_spec_that_differ_are_named(tier_1: Any, tier_2: Any) 
     assert found.lines["rows"][0].startswith("15 of ")
 
 
+@pytest.mark.slow
 def test_rows_that_are_in_both_are_counted_in_each(tier_1: Any, tmp_path: Path) -> None:
     shard = tier_1.merge(tmp_path / "part.h5", tier_1.shards[:1])
     with Dataset(tier_1.path) as whole, Dataset(shard.path) as part:
@@ -36,11 +38,13 @@ def test_rows_that_are_in_both_are_counted_in_each(tier_1: Any, tmp_path: Path) 
     assert f"{share:.1%} of the rows of A and 100.0% of B sound bit for bit like a row of the other." in found.to_text()
 
 
+@pytest.mark.slow
 def test_the_same_rows_are_the_whole_story(tier_1: Any, forge: Any) -> None:
     with Dataset(tier_1.path) as first, Dataset(forge(tier_1)) as second:
         assert compare(first, second).headline == ["They hold the same rows: their content digests are equal."]
 
 
+@pytest.mark.slow
 def test_the_command_takes_two_files(tier_1: Any, tier_2: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(tier_1.path), str(tier_2.path)]) == 0
     text = capsys.readouterr().out
@@ -83,6 +87,7 @@ def test_the_page_shows_each_measure_twice_on_the_same_axes(page: Path) -> None:
         assert address.startswith("data:") or address.removeprefix("#") in read.values("id")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
 def test_the_sides_stand_beside_each_other_or_one_above_the_other(page: Path, tmp_path: Path) -> None:
     tops = "[...document.querySelectorAll('.sides')[0].children].map((side) => side.getBoundingClientRect().top)"

@@ -51,6 +51,7 @@ def test_a_beginning_is_recognised_from_either_side(tier_1: Any, tmp_path: Path)
     assert "5 rows only in A: 10, 11, 12, 13, 14\n" in found.to_text()
 
 
+@pytest.mark.slow
 def test_the_end_of_another_dataset_is_not_taken_for_its_beginning(tier_1: Any, tmp_path: Path) -> None:
     spec = tier_1.spec.model_copy(update={"n_samples": 20})
     whole, end = (
@@ -62,6 +63,7 @@ def test_the_end_of_another_dataset_is_not_taken_for_its_beginning(tier_1: Any, 
     assert (found.rows.beginning, found.rows.in_order) == (0, True)
 
 
+@pytest.mark.slow
 def test_the_same_rows_in_another_order_are_no_more_than_that(tier_1: Any, tmp_path: Path) -> None:
     spec = tier_1.spec.model_copy(update={"n_samples": 20})
     whole, turned = (
@@ -74,6 +76,7 @@ def test_the_same_rows_in_another_order_are_no_more_than_that(tier_1: Any, tmp_p
     assert "digest" in found.header
 
 
+@pytest.mark.slow
 def test_other_recordings_of_the_same_patches(tier_1: Any, tmp_path: Path) -> None:
     audio = tier_1.spec.audio.model_copy(update={"render_seconds": 0.3})
     spec = tier_1.spec.model_copy(update={"audio": audio, "n_samples": 4})

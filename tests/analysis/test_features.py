@@ -23,6 +23,7 @@ def sound(rate: int, samples: int) -> np.ndarray:
     return np.stack([left, right]).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rate", "samples", "spec"),
     [

@@ -250,6 +250,7 @@ def test_a_crash_leaves_a_readable_file_whose_weights_are_absent(copy, at, had_w
     assert weights_of(copy).is_same(other)
 
 
+@pytest.mark.slow
 def test_merging_again_keeps_weights_and_says_when_they_are_stale(tier_1, copy):
     weights.write(copy, some_weights(copy))
     tier_1.merge(copy)
@@ -315,6 +316,7 @@ def test_files_without_weights_cost_one_line(which, says, tier_1, tmp_path, caps
     assert (path.read_bytes() if path.exists() else b"") == before
 
 
+@pytest.mark.slow
 def test_a_file_that_is_being_read_elsewhere_is_left_alone(copy, fresh):
     code = """
 import h5py, subprocess
@@ -400,6 +402,7 @@ class Fragile:
         return self.inner.render(preset, performances, changes)
 
 
+@pytest.mark.slow
 def test_a_move_that_the_synth_does_not_survive_costs_that_control_alone(tier_1, monkeypatch):
     @contextlib.contextmanager
     def fragile(fmt: Any, seconds: float) -> Any:

@@ -222,12 +222,14 @@ def test_a_drawn_curve_is_said_of_the_connection_that_has_it(tier_3, forge, regi
     assert {slot: "through a drawn curve" in sentence for slot, sentence in said.items()} == {1: True, 2: False}
 
 
+@pytest.mark.slow
 def test_what_is_said_fits_a_terminal(dataset):
     for row in range(len(dataset)):
         text = describe(dataset, row, everything=True).to_text()
         assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_every_connection_is_told(tier_3, registry):
     with Dataset(tier_3.path) as dataset:
         slots = dataset.column("modulation_slots")

@@ -56,6 +56,7 @@ def findings() -> list[tuple[type[BaseModel], ValidationError]]:
     return found
 
 
+@pytest.mark.slow
 def test_every_type_of_error_that_our_models_raise_has_words(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     seen = set()

@@ -96,6 +96,7 @@ def befalling(what: Callable[[], bool]) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_audio_is_the_same_in_any_order_and_process(presets: list[bytes]) -> None:
     with a_renderer() as one, a_renderer() as other:
         forwards = [bytes_of(one, p) for p in presets]
@@ -104,6 +105,7 @@ def test_audio_is_the_same_in_any_order_and_process(presets: list[bytes]) -> Non
     assert len({sha for row in forwards for sha in row}) > len(presets)
 
 
+@pytest.mark.slow
 def test_a_note_sounds_the_same_alone_and_among_others(presets: list[bytes]) -> None:
     with a_renderer() as renderer:
         for preset in presets:
@@ -111,6 +113,7 @@ def test_a_note_sounds_the_same_alone_and_among_others(presets: list[bytes]) -> 
             assert [bytes_of(renderer, preset, (LOW,)), bytes_of(renderer, preset, (HIGH,))] == [[both[0]], [both[1]]]
 
 
+@pytest.mark.slow
 def test_setting_controls_in_a_fork_plays_what_a_document_with_them_plays(registry: Registry) -> None:
     """So a moved control is the only difference between two sounds, and one that can't be heard makes none."""
     sampler = SyntheticSource(DatasetSpec(tier=3, seed=5), registry)
@@ -134,6 +137,7 @@ def test_setting_controls_in_a_fork_plays_what_a_document_with_them_plays(regist
             assert unchanged not in loaded
 
 
+@pytest.mark.slow
 def test_a_row_is_what_its_compressed_chunk_holds(init_preset: dict) -> None:
     import hashlib
     import zlib
@@ -146,6 +150,7 @@ def test_a_row_is_what_its_compressed_chunk_holds(init_preset: dict) -> None:
     assert faults.measure(audio) == (row.rms_dbfs, row.peak)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limits", "reason"), [({"min_rms_dbfs": -1.0}, faults.SILENT), ({"max_peak": 0.01}, faults.CLIPPING)]
 )
@@ -168,6 +173,7 @@ def test_judging_non_finite_audio() -> None:
     assert faults.measure(np.zeros((2, 100), dtype=np.float32)) == (faults.SILENCE_DBFS, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -185,6 +191,7 @@ def test_a_preset_the_synth_refuses_is_a_fault(init_preset: dict, spoil: Callabl
         assert outcome.fault.reason in (faults.NOT_LOADED, faults.CRASH)
 
 
+@pytest.mark.slow
 def test_a_crash_twice_is_a_fault_and_the_renderer_lives_on(init_preset: dict, presets: list[bytes]) -> None:
     killer = json.loads(json.dumps(init_preset))
     killer["settings"]["osc_1_stack_style"] = 1e6  # past the end of a table
@@ -217,6 +224,7 @@ def test_two_crashes_are_a_fault_whichever_signals_end_them(presets: list[bytes]
     assert outcome.fault.reason == faults.CRASH
 
 
+@pytest.mark.slow
 def test_too_much_cpu_time_is_a_fault(init_preset: dict) -> None:
     settings = init_preset["settings"]
     settings.update(osc_1_unison_voices=16, osc_2_on=1, osc_2_unison_voices=16, oversampling=3, reverb_on=1)
@@ -226,6 +234,7 @@ def test_too_much_cpu_time_is_a_fault(init_preset: dict) -> None:
     assert (outcome.fault.reason, outcome.fault.rms_dbfs) == (faults.CPU_LIMIT, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["zygote", "child"])
 def test_a_kill_changes_no_byte(presets: list[bytes], victim: str) -> None:
     with a_renderer(render_seconds=3.0) as renderer:
@@ -247,6 +256,7 @@ def test_a_kill_changes_no_byte(presets: list[bytes], victim: str) -> None:
     assert [row.audio_sha256 for row in outcome.rows] == undisturbed
 
 
+@pytest.mark.slow
 def test_a_child_that_hangs_is_given_up_and_tried_again(presets: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "LOAD_SECONDS", 1)
     with a_renderer(render_seconds=3.0) as renderer:
@@ -282,6 +292,7 @@ def test_accident_after_accident_gives_up_and_says_what_happened(presets: list[b
             renderer.receive()
 
 
+@pytest.mark.slow
 def test_stopping_ends_a_render_and_its_processes(presets: list[bytes]) -> None:
     with a_renderer(render_seconds=30.0) as renderer:
         with pytest.raises(Interrupted), stopping.interruptible():  # noqa: PT012
@@ -295,6 +306,7 @@ def test_stopping_ends_a_render_and_its_processes(presets: list[bytes]) -> None:
             assert bytes_of(renderer, presets[0], (LOW,))
 
 
+@pytest.mark.slow
 def test_a_zygote_ends_when_its_parent_is_killed(fresh: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     code = """
 import os, signal
@@ -323,6 +335,7 @@ def is_running(pid: int) -> bool:
     return bool(state) and not state.startswith("Z")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="of glibc")
 def test_what_rows_took_goes_back_to_the_system(fresh: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     code = """
@@ -480,6 +493,7 @@ print("scipy.stats" in sys.modules, Path("data").exists())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "size", "says"),
     [

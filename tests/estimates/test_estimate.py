@@ -78,6 +78,7 @@ def remember(made: Any, data_dir: Path) -> None:
         record.write_text(json.dumps({"metadata": {}, "result": json.dumps({"data": ref.model_dump()})}))
 
 
+@pytest.mark.slow
 def test_a_dry_run_needs_no_prefect_and_writes_what_it_measured_alone(fresh: Any, tmp_path: Path) -> None:
     code = "from synthcore.estimates import pace; pace.ENOUGH, pace.REHEARSAL_SECONDS = 12, 60\n"
     code += "from synthcore.flows.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -100,6 +101,7 @@ def test_a_dry_run_needs_no_prefect_and_writes_what_it_measured_alone(fresh: Any
     assert everything(tmp_path) == {written}
 
 
+@pytest.mark.slow
 def test_a_probe_is_kept_for_its_kind_and_a_damaged_one_made_again(wish: Any, tmp_path: Path) -> None:
     first = estimate(wish("-n", 20))
     (file,) = (tmp_path / "data" / "paces").glob("*.json")
@@ -116,6 +118,7 @@ def test_a_probe_is_kept_for_its_kind_and_a_damaged_one_made_again(wish: Any, tm
     assert len([*file.parent.iterdir()]) == 3
 
 
+@pytest.mark.slow
 def test_what_is_estimated_is_near_what_is_written(wish: Any, each_tier: Any) -> None:
     """Of the very spec of a dataset that is there, from a rehearsal alone; times are the machine's, bytes are not."""
     spec = each_tier.spec
@@ -127,6 +130,7 @@ def test_what_is_estimated_is_near_what_is_written(wish: Any, each_tier: Any) ->
     assert found.output_bytes_virtual == pytest.approx(virtual.size, rel=0.4)
 
 
+@pytest.mark.slow
 def test_shards_that_are_there_are_not_rendered_and_tell_the_pace(wish: Any, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     made = make_dataset(looked_at(wish("-n", 9))[0].spec, data_dir, rows_per_shard=6)
@@ -156,6 +160,7 @@ def test_shards_that_are_there_are_not_rendered_and_tell_the_pace(wish: Any, tmp
     assert looked_at(wish("-n", 9))[0].there == {}
 
 
+@pytest.mark.slow
 def test_presets_are_counted_when_they_have_been_ingested(wish: Any, preset_folder: Path, tmp_path: Path) -> None:
     from synthcore.ingest.collecting import ingest
     from synthcore.pipeline import library
@@ -184,6 +189,7 @@ def test_of_too_few_candidates_nothing_is_told(wish: Any, monkeypatch: pytest.Mo
     assert not (tmp_path / "data" / "paces").exists()  # the next one tries again
 
 
+@pytest.mark.slow
 def test_a_catalog_is_used_without_being_kept(wish: Any, tmp_path: Path) -> None:
     from synthcore.vital.catalog import Catalog, builtin
 
@@ -193,6 +199,7 @@ def test_a_catalog_is_used_without_being_kept(wish: Any, tmp_path: Path) -> None
     assert not (tmp_path / "data" / "catalogs").exists()
 
 
+@pytest.mark.slow
 def test_weights_take_time_and_other_workers_are_not_known(wish: Any) -> None:
     plain = estimate(wish("-n", 600))
     weighed = estimate(wish("-n", 600, "--weights", 50, "--distribute", "pool:far"))
@@ -237,6 +244,7 @@ def test_features_that_are_there_take_nothing(wish: Any, tier_1: Any, tmp_path: 
         assert again.computed == again.stored
 
 
+@pytest.mark.slow
 def test_a_spec_of_which_nothing_is_accepted_is_said_to_give_up(wish: Any) -> None:
     found = estimate(wish("-n", 6, "--max-peak", 1e-9))
     assert found.seconds is None
@@ -442,6 +450,7 @@ print(len(environments), None in environments, [*imported - sys.stdlib_module_na
 """
 
 
+@pytest.mark.slow
 def test_what_is_done_while_prefect_is_imported_imports_nothing_and_reads_no_environment(fresh: Any) -> None:
     """Two threads that import may each find what the other has imported in part; and an environment that is changed
     while a child is started on it may be gone from its place."""

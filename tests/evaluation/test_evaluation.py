@@ -44,6 +44,7 @@ def evaluated(answers: Answers, against: Path, data_dir: Path) -> Evaluation:
         return report(answers, RowTargets(dataset), "all", read_scores(plans, data_dir))
 
 
+@pytest.mark.slow
 def test_the_labels_themselves_are_exactly_the_best_by_every_metric(tier_3: Any, tmp_path: Path) -> None:
     found = evaluated(answers_of(choice(tier_3.path, "oracle"), tmp_path), tier_3.path, tmp_path)
     assert (found.rows, found.answered, found.answers_given) == (15, 15, 15)
@@ -68,6 +69,7 @@ def test_a_module_is_heard_only_where_it_is_switched_on(tier_1: Any) -> None:
                 assert chosen[rows, switches[f"{module}_on"]].all(), module
 
 
+@pytest.mark.slow
 def test_an_answer_that_cannot_be_rendered_is_scored_as_silence_and_counted(
     tier_1: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +151,7 @@ def test_the_nearest_answer_to_a_rows_own_audio_is_that_row(tier_1: Any, train: 
     assert (answers.unanswered, answers.origin.file) == (0, str(train))
 
 
+@pytest.mark.slow
 def test_a_search_comes_nearer_to_a_row_than_the_training_row_where_it_begins(
     tier_1: Any, train: Path, tmp_path: Path
 ) -> None:

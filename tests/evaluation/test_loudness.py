@@ -94,6 +94,7 @@ def envelope(sound: Sound) -> list[float]:
     return [math.sqrt(sum(float(x) ** 2 for x in padded[start : start + window]) / window) for start in starts]
 
 
+@pytest.mark.slow
 def test_rms_cosine_is_that_of_the_envelopes() -> None:
     ours, theirs = plucked(0, rate=RATE, seconds=0.3), noise(1, rate=RATE, seconds=0.3)
     one, other = envelope(ours), envelope(theirs)

@@ -69,6 +69,7 @@ def started(dataset: Dataset, target_row: int, from_row: int) -> Any:
     return target.audio, search.Played(dataset.patch(from_row), performance, audio, apart_db)
 
 
+@pytest.mark.slow
 def test_a_search_comes_nearer_and_always_to_the_same_patch(tier_1: Any) -> None:
     with Dataset(tier_1.path) as dataset:
         target, start = started(dataset, 0, 2)
@@ -98,6 +99,7 @@ def test_nothing_is_searched_where_the_target_is_found(tier_1: Any) -> None:
     assert len(found.answers) == 2
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_search_and_keeps_its_best(tier_1: Any) -> None:
     with Dataset(tier_1.path) as dataset:
         target, start = started(dataset, 0, 2)
@@ -126,6 +128,7 @@ def test_a_candidate_that_cannot_be_rendered_is_the_farthest(tier_1: Any, monkey
     assert seen == [start.distance_db]
 
 
+@pytest.mark.slow
 def test_without_the_library_a_search_costs_one_line(tier_1: Any, fresh: Any) -> None:
     code = """
 import numpy as np

@@ -85,6 +85,7 @@ def predicted(dataset: Dataset, folder: Path, path: Path) -> Predictions:
     return answers
 
 
+@pytest.mark.slow
 def test_the_labels_that_sounds_were_made_from_are_exactly_the_best_answers(
     dataset: Dataset, folder: Path, tmp_path: Path
 ) -> None:
@@ -112,6 +113,7 @@ def test_the_labels_that_sounds_were_made_from_are_exactly_the_best_answers(
     assert "left out: c.wav" in page
 
 
+@pytest.mark.slow
 def test_presets_answer_the_sound_of_their_name_or_of_their_folder(
     dataset: Dataset, folder: Path, tmp_path: Path
 ) -> None:
@@ -145,6 +147,7 @@ def preset(dataset: Dataset, row: int, path: Path) -> str:
     return patch.hash
 
 
+@pytest.mark.slow
 def test_the_nearest_training_row_answers_a_sound(tier_1: Any, train: Path, folder: Path, tmp_path: Path) -> None:
     asked = choice(folder, baseline="nearest", train=train)
     sounds = sounds_of(asked)

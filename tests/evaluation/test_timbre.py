@@ -45,6 +45,7 @@ def test_wmfcc_is_the_cost_of_the_cheapest_path_between_the_frames() -> None:
     assert wmfcc(TARGET, ANSWER, RATE) == pytest.approx(warped(coefficients(TARGET), coefficients(ANSWER)), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_mfcc_is_the_mean_difference_of_the_coefficients() -> None:
     assert mfcc(TARGET, ANSWER, RATE) == pytest.approx(
         np.abs(coefficients(TARGET) - coefficients(ANSWER)).mean(), rel=1e-4

@@ -255,6 +255,7 @@ def test_inspect_says_what_needs_no_audio_before_it_hears_any(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_inspect_says_its_first_lines_before_it_imports_what_is_slow(tier_1: Any, fresh: Any) -> None:
     code = """
 import io
@@ -273,6 +274,7 @@ print(code, first[0][1], first[0][0].splitlines()[0], first[0][0] in text, "how 
     assert output == "0|set()|tier-1.h5: 15 rows of tier 1, 8 patches|True|True\n"
 
 
+@pytest.mark.slow
 def test_verify_exits_with_1_and_names_the_row_that_differs(
     tier_1: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

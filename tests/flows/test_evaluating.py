@@ -153,6 +153,7 @@ def test_what_cannot_be_evaluated_costs_one_line(
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 def test_without_the_extra_one_line_says_how_to_install_it_before_a_server_starts(tier_1: Any, fresh: Any) -> None:
     asked = ["evaluate", "--baseline", "oracle", "--against", str(tier_1.path), "--split", "all"]
     code = f"from synthcore.flows.cli import main\nsys.exit(main({asked!r}))"

@@ -160,6 +160,7 @@ with get_client(sync_client=True) as client:
 """
 
 
+@pytest.mark.slow
 def test_a_server_whose_database_was_locked_for_once_is_asked_again() -> None:
     asked: list[str] = []
 

@@ -456,6 +456,7 @@ def test_a_repository_larger_than_allowed_is_refused_while_it_is_packed(
     assert nothing_but(tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["http", "ssh"])
 def test_a_server_that_never_answers_costs_the_time_out_and_leaves_no_process(
     tmp_path: Path, silent: str, scheme: str
@@ -816,6 +817,7 @@ def test_a_size_that_is_announced_or_only_sent_is_refused(site: Site, tmp_path: 
     assert (tmp_path / "bank").stat().st_size <= 2_000_000
 
 
+@pytest.mark.slow
 def test_a_server_that_is_silent_or_drips_costs_the_time_out(site: Site, tmp_path: Path, silent: str) -> None:
     hasty = QUICK.model_copy(update={"timeout": 1.0})
     with pytest.raises(DownloadError, match="timed out"):

@@ -135,6 +135,7 @@ STRANGE_FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("content", "reason"), STRANGE_FILES.values(), ids=STRANGE_FILES.keys())
 def test_what_only_claims_to_be_a_preset_is_refused_and_the_search_goes_on(tmp_path, content, reason):
     (tmp_path / "a.vital").write_bytes(content)
@@ -333,6 +334,7 @@ def test_entries_that_are_locked_broken_or_odd_are_refused(tmp_path):
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_damage_to_an_archive_ends_the_search(tmp_path, data):
@@ -652,6 +654,7 @@ def fault_of(document: Document, registry: Registry) -> str | None:
     return fault.reason if fault else None
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(document=documents())
 def test_what_passes_does_not_kill_the_synth(document):

@@ -286,6 +286,7 @@ def test_of_a_route_given_twice_the_synth_decides(short):
     assert measure(content(made), got, REGISTRY, short).verdict in VERDICTS[:2]
 
 
+@pytest.mark.slow
 def test_the_seed_of_drawn_phases_is_part_of_the_sound(short):
     made = {"wavetables": [recording(5), wavetable(1), wavetable(1)]}
     other = read(wavetables=[recording(6), wavetable(1), wavetable(1)])
@@ -310,6 +311,7 @@ def test_nobody_hears_the_names_that_are_left_out(rich, short, name):
     assert heard[0] == heard[1] != []
 
 
+@pytest.mark.slow
 def test_what_changes_the_sound_most_is_named(rich, short):
     loud = document(**RICH, volume=9000.0)
     measured = measure(content(loud), read_preset(content(loud), REGISTRY), REGISTRY, short)
@@ -378,6 +380,7 @@ def test_any_file_name_will_do(tmp_path, name):
     assert (preset.name, preset.file, preset.licence) == (name, f"x!y/{name}.vital", "CC0")
 
 
+@pytest.mark.slow
 def test_order_workers_and_place_change_no_byte_of_the_digest(folder, tmp_path):
     second = tmp_path / "second"
     second.mkdir()
@@ -420,6 +423,7 @@ def test_each_file_is_told_to_who_listens(folder):
     assert sorted(event.rows for event in heard) == [0, 0, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_fidelity_is_in_the_report_where_it_was_measured(folder, short):
     report = ingested(folder, check=True, audio=short)[1]
     assert report.notes == short.notes
@@ -436,6 +440,7 @@ def written(folder, **documents):
     return folder
 
 
+@pytest.mark.slow
 def test_what_is_changed_is_counted_over_all_files_whatever_became_of_them(tmp_path, short):
     loud = {"flanger_on": 1.0, "flanger_dry_wet": 0.7071}
     root = written(
@@ -519,6 +524,7 @@ PLACES = sorted(filter(None, places(document(**RICH))), key=str)
 ELSEWHERE = [path for path in PLACES if len(path) > 2]
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(st.sampled_from(PLACES) | st.sampled_from(ELSEWHERE), st.sampled_from(WEIRD), st.booleans())
 def test_a_damaged_preset_is_refused_or_read(path, value, is_removed):
@@ -691,6 +697,7 @@ def test_the_fingerprint_of_a_survey_is_of_content_and_origin(folder):
 # -------------------------------------------------------------------------------------------- presets that people wrote
 
 
+@pytest.mark.slow
 @needs_presets
 def test_some_real_presets_sound_as_their_originals(tmp_path):
     some = random.Random(0).sample(sorted(REAL_PRESETS.rglob("*.vital")), 12)

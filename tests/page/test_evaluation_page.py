@@ -8,6 +8,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pytest
 
 from synthcore.evaluation.baselines import answers_of
 from synthcore.evaluation.choices import Choice
@@ -24,6 +25,7 @@ from tests.page.test_page import Read
 HOSTILE = "<img src=x onerror='taken=1'>&{{ 7 * 7 }}"
 
 
+@pytest.mark.slow
 def test_the_page_plays_rows_beside_their_answers_and_escapes_every_name(
     tier_1: Any, forge: Any, tmp_path: Path
 ) -> None:

@@ -64,6 +64,7 @@ def test_the_page_plays_each_pair_and_escapes_every_name(compared: tuple[Nearnes
     assert all(address.startswith("data:") for address in read.values("src"))
 
 
+@pytest.mark.slow
 def test_a_datasets_own_page_shows_it_when_asked(compared: tuple[Nearness, Sides], tier_1: Any, tmp_path: Path) -> None:
     found, sides = compared
     with Dataset(tier_1.path) as dataset:

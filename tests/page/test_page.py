@@ -116,6 +116,7 @@ def forge_weights(path: Path) -> list[str]:
 # ---------------------------------------------------------------------------------------------------- without a browser
 
 
+@pytest.mark.slow
 def test_a_page_is_whole_and_loads_nothing(each_tier: Any, forge: Any) -> None:
     page = page_of(forge(each_tier))
     read = Read(page)
@@ -131,6 +132,7 @@ def test_a_page_is_whole_and_loads_nothing(each_tier: Any, forge: Any) -> None:
     assert sum(tag == "audio" and name == "src" for tag, name, _ in read.attributes) >= 15
 
 
+@pytest.mark.slow
 def test_it_says_what_inspect_says(tier_1: Any, forge: Any) -> None:
     path = forge(tier_1)
     with Dataset(path) as dataset:
@@ -148,11 +150,13 @@ def test_it_says_what_inspect_says(tier_1: Any, forge: Any) -> None:
     assert [part for part in said if part not in text] == []
 
 
+@pytest.mark.slow
 def test_the_same_file_has_the_same_page(tier_3: Any, forge: Any) -> None:
     path = forge(tier_3)
     assert page_of(path) == page_of(path)
 
 
+@pytest.mark.slow
 def test_hostile_names_are_text(tier_1: Any, forge: Any, plain: Read) -> None:
     path = forge(tier_1)
     forge_names(path)
@@ -197,6 +201,7 @@ def test_a_file_without_rows_has_a_page(tier_1: Any, forge: Any) -> None:
     assert main(["inspect", str(path)]) == 0
 
 
+@pytest.mark.slow
 def test_more_rows_than_are_listened_to_are_said(tier_1: Any, forge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(content, "HEARD", 6)
     monkeypatch.setattr(content, "ROWS", 4)
@@ -205,6 +210,7 @@ def test_more_rows_than_are_listened_to_are_said(tier_1: Any, forge: Any, monkey
     assert "the rest of 6 rows, evenly spaced" in text
 
 
+@pytest.mark.slow
 def test_importance_weights_are_ranked(tier_1: Any, forge: Any, plain: Read) -> None:
     path = forge(tier_1)
     assert "weights" not in plain.values("id")
@@ -215,6 +221,7 @@ def test_importance_weights_are_ranked(tier_1: Any, forge: Any, plain: Read) -> 
     assert ranked.count("0.00 ±") == 80  # the rest of the tier's 82, and none of a higher tier
 
 
+@pytest.mark.slow
 def test_what_is_added_up_has_no_bar(tier_1: Any, forge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(content, "LISTED", 1)
     page = page_of(forge(tier_1))
@@ -253,6 +260,7 @@ def test_the_same_measure_of_two_datasets_is_drawn_on_the_same_axes() -> None:
     assert one.caption == "Median \N{MINUS SIGN}40 dBFS; 5 to 95 %: \N{MINUS SIGN}40 to \N{MINUS SIGN}40 dBFS."
 
 
+@pytest.mark.slow
 def test_each_row_says_how_to_make_it_at_the_synth(tier_3: Any, forge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     path = forge(tier_3)
     monkeypatch.chdir(path.parent)
@@ -297,6 +305,7 @@ def test_what_plays_is_the_sound(rate: int, mime: str) -> None:
 # -------------------------------------------------------------------------------------------------------- the command
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_page_and_replaces_its_own(
     tier_1: Any, forge: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -416,6 +425,7 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
         yield opened
 
 
+@pytest.mark.slow
 @in_a_browser
 @pytest.mark.parametrize("width", [1280, 768, 360])
 def test_it_is_readable_at_every_width_light_and_dark(tab: Tab, hostile_page: Path, width: int) -> None:
@@ -429,6 +439,7 @@ def test_it_is_readable_at_every_width_light_and_dark(tab: Tab, hostile_page: Pa
     assert len(papers) == 2
 
 
+@pytest.mark.slow
 @in_a_browser
 @pytest.mark.parametrize("width", [1280, 390])
 def test_no_word_is_broken_in_two(tab: Tab, tier_1: Any, tier_3: Any, tmp_path: Path, width: int) -> None:
@@ -441,6 +452,7 @@ def test_no_word_is_broken_in_two(tab: Tab, tier_1: Any, tier_3: Any, tmp_path: 
             assert tab.run("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.slow
 @in_a_browser
 def test_players_play_one_at_a_time(tab: Tab, hostile_page: Path) -> None:
     tab.show(hostile_page, 1280)
@@ -460,6 +472,7 @@ def test_it_complains_of_nothing_asks_for_nothing_and_obeys_no_stranger(tab: Tab
     assert {address for address in tab.requests if not address.startswith("data:")} == {hostile_page.as_uri()}
 
 
+@pytest.mark.slow
 @in_a_browser
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_row_opens_with_the_keyboard_and_its_command_is_copied(tab: Tab, hostile_page: Path, width: int) -> None:

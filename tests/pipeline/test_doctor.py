@@ -144,6 +144,7 @@ def test_it_answers_where_the_synth_or_prefect_cannot_be_imported(
     assert found == problems
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["doctor"], ["inspect", "out.h5"], ["generate", "-n", "12"]])
 def test_where_a_library_cannot_be_imported_every_command_says_so_in_a_line(
     interpreter: tuple[Path, Path], tmp_path: Path, command: list[str]

@@ -74,6 +74,7 @@ def made(path: Path, spec: DatasetSpec, priors: Priors, patches: int) -> Dataset
     return Dataset(path)
 
 
+@pytest.mark.slow
 def test_a_patch_whose_notes_are_one_sound_is_refused_where_the_priors_say_so(short: AudioSpec, tmp_path: Path) -> None:
     spec = DatasetSpec(audio=short)
     with (
@@ -105,6 +106,7 @@ def test_a_single_note_repeats_nothing(short: AudioSpec, tmp_path: Path) -> None
         assert b"repeats" not in shard.rejections()["reason"]
 
 
+@pytest.mark.slow
 def test_what_would_repeat_is_known_without_a_synth(tmp_path: Path) -> None:
     """A format of its own: no renderer that is warm already could be borrowed."""
     audio = AudioSpec(sample_rate=22_060, notes=(48, 60), note_seconds=0.1, render_seconds=0.2)

@@ -115,6 +115,7 @@ def test_finished_sketches_are_known_to_be_whole(dataset: Dataset, tmp_path: Pat
     assert not ref.is_intact(tmp_path)
 
 
+@pytest.mark.slow
 def test_presets_are_played_as_the_rows_are(dataset: Dataset, preset_folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "presets.h5"
     make_collection([preset_folder], output, installed(), check=False, workers=2)

@@ -94,6 +94,7 @@ def test_the_table_of_shards_lists_failed_ones_first_and_is_bounded(
     assert len(shard_rows(tier_1.plans, made, cached=[])) == 1
 
 
+@pytest.mark.slow
 def test_the_picture_is_a_small_png_and_the_same_every_time(each_tier: Any) -> None:
     drawn = picture.draw(each_tier.ref)
     assert len(drawn) < 150_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -16,6 +17,7 @@ from synthcore.publishing.planning import Form
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage import PublishedFormat
 from synthcore.storage.collection import write_collection
+from synthcore.vital.controls import Registry
 from tests.conftest import Made, make_dataset
 
 #: What the source of each preset states.
@@ -31,12 +33,15 @@ STATED = {
 
 
 @pytest.fixture(scope="session")
-def licensed(preset_folder, registry, tmp_path_factory) -> Made:
+def licensed(preset_folder, registry, once) -> Made:
     """Rows of presets that may be shared and of some that may not, of variations of them, and four synthetic ones."""
+    return once("licensed", partial(_make_licensed, preset_folder, registry))
+
+
+def _make_licensed(preset_folder: Path, registry: Registry, data_dir: Path) -> Made:
     collection, _ = ingest([preset_folder], registry, check=False, workers=2)
     presets = tuple(dataclasses.replace(preset, licence=STATED[preset.file]) for preset in collection.presets)
     collection = dataclasses.replace(collection, presets=presets)
-    data_dir = tmp_path_factory.mktemp("licensed")
     write_collection(data_dir / "presets.h5", collection)
     library.given_collection(data_dir / "presets.h5", data_dir)
     audio = AudioSpec(sample_rate=22050, notes=(48,), note_seconds=0.25, render_seconds=0.4)
@@ -58,7 +63,7 @@ def publish_in(
 
 
 @pytest.fixture(scope="session")
-def published(licensed, tmp_path_factory) -> dict[PublishedFormat, Path]:
+def published(licensed, once) -> dict[PublishedFormat, Path]:
     """That dataset as folders, in each format."""
     forms: tuple[PublishedFormat, ...] = get_args(PublishedFormat)
-    return {form: publish_in(tmp_path_factory.mktemp(form), licensed, form=form) for form in forms}
+    return once("published", lambda folder: {form: publish_in(folder / form, licensed, form=form) for form in forms})

@@ -102,6 +102,7 @@ def render(format_, preset: bytes, performances) -> str:
         return renderer.render(preset, performances).rows[0].audio_sha256
 
 
+@pytest.mark.slow
 def test_ingesting_it_gives_the_same_patch_and_the_same_audio(tier_1, tier_2, tier_3, tmp_path, registry):
     for made in (tier_1, tier_2, tier_3):
         with Dataset(made.path) as dataset:
@@ -129,6 +130,7 @@ def test_what_vital_plays_differently_is_said():
     assert "differently" not in ExportResult(rows=[alike]).to_text()
 
 
+@pytest.mark.slow
 def test_curves_lfo_shapes_and_samples_come_back(preset_documents, registry):
     for content in preset_documents.values():
         read = read_preset(json.dumps(content).encode(), registry)

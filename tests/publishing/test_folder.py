@@ -74,6 +74,7 @@ def test_mending_on_a_full_disk_can_be_done_again(assemble_in, tmp_path, monkeyp
     assert names(there) == WHOLE
 
 
+@pytest.mark.slow
 def test_of_two_runs_at_once_one_publishes_and_the_other_finds_it_done(assemble_in, tmp_path):
     with ThreadPoolExecutor(2) as pool:
         states = list(pool.map(assemble_in, [tmp_path / "out"] * 2))

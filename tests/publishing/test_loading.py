@@ -20,6 +20,7 @@ IMPORTS = {
 CODE = {tool: block for tool, line in IMPORTS.items() for block in BLOCKS if line in block}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tool", "form"), [("datasets", "parquet"), ("webdataset", "webdataset"), ("synthcore", "webdataset")]
 )

@@ -30,6 +30,7 @@ def matched(dataset: Dataset, folder: Path) -> tuple[Match, MatchReport]:
     return found, report(found, dataset, "x.wav", folder / "out")
 
 
+@pytest.mark.slow
 def test_a_preset_is_the_patch_and_its_audio_what_was_compared(tier_3: Any, registry: Registry, tmp_path: Path) -> None:
     with Dataset(tier_3.path) as dataset:
         found, said = matched(dataset, tmp_path)
@@ -42,6 +43,7 @@ def test_a_preset_is_the_patch_and_its_audio_what_was_compared(tier_3: Any, regi
     np.testing.assert_array_equal(target, found.target.audio)
 
 
+@pytest.mark.slow
 def test_where_one_file_cannot_be_written_none_is(tier_3: Any, tmp_path: Path) -> None:
     with Dataset(tier_3.path) as dataset:
         found, said = matched(dataset, tmp_path)

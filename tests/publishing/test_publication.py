@@ -66,6 +66,7 @@ def differing(first: Path, second: Path) -> set[str]:
         return {name for name in names if ours.column(name).tobytes() != theirs.column(name).tobytes()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["parquet", "webdataset"])
 def test_a_dataset_comes_back_from_wav_bit_for_bit(each_tier: Made, forge: Forge, publish: Publish, how: str) -> None:
     path, random = forge(each_tier), np.random.default_rng(0)
@@ -92,6 +93,7 @@ def test_a_dataset_comes_back_from_wav_bit_for_bit(each_tier: Made, forge: Forge
         assert verify(theirs, 2, tolerance_db=-60, workers=2).holds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["parquet", "webdataset"])
 def test_flac_rounds_the_audio_and_nothing_else_and_verify_rounds_with_it(
     tier_1: Made, publish: Publish, how: str
@@ -123,6 +125,7 @@ def test_an_older_file_comes_back_without_the_columns_that_it_lacks(
     assert differing(path, Path(result.path)) == set()
 
 
+@pytest.mark.slow
 def test_a_row_that_was_changed_after_rounding_is_found(tier_1: Made, publish: Publish) -> None:
     result = brought_back(publish(tier_1.path, audio="flac"))
     with h5py.File(result.path, "r+") as file:
@@ -195,6 +198,7 @@ def require_equal(found: Any, expected: np.ndarray) -> None:
         np.testing.assert_array_equal(found.numpy(), expected.astype(found.numpy().dtype))
 
 
+@pytest.mark.slow
 def test_rows_that_may_not_be_shared_are_left_out_with_their_assets(licensed: Made, publish: Publish) -> None:
     folder = publish(licensed.path)
     publication, result = read_publication(folder), brought_back(folder)
@@ -215,6 +219,7 @@ def test_rows_that_may_not_be_shared_are_left_out_with_their_assets(licensed: Ma
     assert not any("ND" in line.licence for line in lines)
 
 
+@pytest.mark.slow
 def test_a_recipe_has_every_row_without_audio_and_is_rendered_again(
     tier_1: Made, licensed: Made, publish: Publish, tmp_path: Path
 ) -> None:
@@ -230,6 +235,7 @@ def test_a_recipe_has_every_row_without_audio_and_is_rendered_again(
         assert theirs.missing_assets
 
 
+@pytest.mark.slow
 def test_what_was_rounded_and_rendered_again_from_a_recipe_is_no_longer_rounded(
     tier_1: Made, publish: Publish, tmp_path: Path
 ) -> None:
@@ -242,6 +248,7 @@ def test_what_was_rounded_and_rendered_again_from_a_recipe_is_no_longer_rounded(
         assert again.digest == tier_1.ref.digest
 
 
+@pytest.mark.slow
 def test_equal_rows_make_equal_files_and_a_folder_is_mended(tier_1: Made, publish: Publish, tmp_path: Path) -> None:
     folder = publish(tier_1.path)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -278,6 +285,7 @@ def test_what_cant_be_published_is_refused_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_holds_something_else_is_refused(tier_1: Made, publish: Publish, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "note.txt").write_text("dear diary")
@@ -291,6 +299,7 @@ def test_a_folder_that_holds_something_else_is_refused(tier_1: Made, publish: Pu
     assert read_publication(folder).audio == "wav"
 
 
+@pytest.mark.slow
 def test_a_publication_that_was_changed_is_not_imported(tier_1: Made, publish: Publish, tmp_path: Path) -> None:
     folder = publish(tier_1.path)
     said = json.loads((folder / MANIFEST).read_text())

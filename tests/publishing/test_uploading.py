@@ -107,6 +107,7 @@ def test_a_bucket_that_holds_something_else_is_left_alone(
         upload_to(other)
 
 
+@pytest.mark.slow
 def test_only_buckets_that_may_be_written_are_begun(s3: S3Server, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"^can't write to https://example.org/out: only to s3://"):
         require_free(Address("https://example.org/out"))

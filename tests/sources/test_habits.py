@@ -145,6 +145,7 @@ def test_a_patch_that_is_tried_again_keeps_what_is_hardly_why_it_was_refused_and
     assert 5000 - 1e-3 <= min(volumes) <= max(volumes) <= 5100 + 1e-3
 
 
+@pytest.mark.slow
 def test_a_candidate_depends_on_nothing_but_its_slot():
     one, other = SyntheticSource(SPEC, REGISTRY), SyntheticSource(SPEC, REGISTRY)
     late = other.draw(900, 1).hash

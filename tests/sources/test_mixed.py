@@ -75,6 +75,7 @@ def dataset(mixed):
 # ------------------------------------------------------------------------------------------------------------ the laws
 
 
+@pytest.mark.slow
 def test_every_row_verifies_bit_for_bit(dataset):
     verdict = verify(dataset, None, tolerance_db=-60, workers=2)
     assert (verdict.exact, verdict.differing, verdict.damage) == (len(dataset), 0, [])
@@ -98,6 +99,7 @@ def test_patches_are_counted_within_their_source(dataset):
         assert sorted(set(dataset.column("patch_index")[mine].tolist())) == list(range(mine.sum() // 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows_per_shard", [2, 40])
 def test_the_size_of_shards_changes_no_byte(collection, short, mixed, tmp_path, rows_per_shard):
     again = make_dataset(spec_of(collection, short), kept(collection, tmp_path), collection, rows_per_shard)
@@ -110,6 +112,7 @@ def test_the_size_of_shards_changes_no_byte(collection, short, mixed, tmp_path, 
             np.testing.assert_array_equal(values, other.rejections()[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_preset_keeps_the_tempo_it_was_saved_with_unless_another_is_asked_for(collection, mixed, tmp_path):
     with Dataset(mixed.path) as kept_own:
         is_given = kept_own.column("source") == b"community"
@@ -132,6 +135,7 @@ def test_a_preset_keeps_the_tempo_it_was_saved_with_unless_another_is_asked_for(
     assert first == other
 
 
+@pytest.mark.slow
 def test_a_shard_whose_presets_are_all_refused_has_no_row(collection, short, tmp_path):
     still = dataclasses.replace(collection, presets=tuple(p for p in collection.presets if p.name == "still"))
     spec = spec_of(still, short, variations=0, n_samples=2)
@@ -144,6 +148,7 @@ def test_a_shard_whose_presets_are_all_refused_has_no_row(collection, short, tmp
     assert "refused presets" in found.to_text()
 
 
+@pytest.mark.slow
 def test_more_synthetic_rows_keep_all_rows_before(collection, short, mixed, dataset, tmp_path):
     shutil.copytree(mixed.data_dir, tmp_path / "data")
     spec = spec_of(collection, short, n_samples=SYNTHETIC + 6)
@@ -214,6 +219,7 @@ def loud(preset_documents, tmp_path) -> Collection:
     return ingest([folder], REGISTRY, check=False, workers=1)[0]
 
 
+@pytest.mark.slow
 def test_a_preset_or_a_variation_that_clips_is_kept_and_marked(loud, short, tmp_path):
     made = make_dataset(spec_of(loud, short, n_samples=6, variations=1), kept(loud, tmp_path), loud)
     with Dataset(made.path) as dataset:
@@ -235,6 +241,7 @@ def test_a_preset_or_a_variation_that_clips_is_kept_and_marked(loud, short, tmp_
     assert says in summary.to_markdown()
 
 
+@pytest.mark.slow
 def test_a_limit_of_the_peak_that_is_given_holds_for_presets(loud, short, tmp_path):
     spec = spec_of(loud, short, n_samples=2, variations=0, acceptance=AcceptanceSpec(max_peak=0.99))
     made = make_dataset(spec, kept(loud, tmp_path), loud)
@@ -243,6 +250,7 @@ def test_a_limit_of_the_peak_that_is_given_holds_for_presets(loud, short, tmp_pa
         assert [preset.reason for preset in inspect(dataset).refused_presets] == ["clipping"]
 
 
+@pytest.mark.slow
 def test_a_file_with_presets_of_another_limit_is_not_continued(loud, short, tmp_path):
     limited = AcceptanceSpec(max_peak=0.99)
     made = make_dataset(spec_of(loud, short, n_samples=2, variations=0, acceptance=limited), kept(loud, tmp_path), loud)
@@ -250,6 +258,7 @@ def test_a_file_with_presets_of_another_limit_is_not_continued(loud, short, tmp_
         require_continuable(made.path, spec_of(loud, short, n_samples=2, variations=0), overwrite=False)
 
 
+@pytest.mark.slow
 def test_wavetables_of_the_catalog_have_its_numbers_and_others_come_behind(preset_documents, short, tmp_path):
     """The presets play built-in wavetables; one that nobody knows is a preset's own."""
     path = tmp_path / "presets" / "own.vital"
@@ -271,6 +280,7 @@ def test_wavetables_of_the_catalog_have_its_numbers_and_others_come_behind(prese
         assert dataset.column("wavetables")[0, 0] == len(first.wavetables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tier", [1, 2, 3])
 def test_every_row_comes_back_from_what_a_batch_holds_bit_for_bit(tier, collection, mixed, short, tmp_path):
     """Presets, variations and drawn rows."""
@@ -323,6 +333,7 @@ def test_at_tier_3_a_preset_is_whole(collection):
     assert [project(p.patch) for p in collection.presets] == [p.patch for p in collection.presets]
 
 
+@pytest.mark.slow
 def test_neighbours_that_become_the_same_patch_verify_and_render_apart(collection, short, preset_folder, tmp_path):
     """Two presets that differ in modulation alone are one at tier 1; their hashes put them side by side somewhere."""
     twins = [dataclasses.replace(collection.presets[0].patch, modulation_slots=slots) for slots in _slots()]
@@ -502,6 +513,7 @@ def test_the_way_back_from_a_recipe_asks_for_presets_only_if_it_needs_any(datase
     assert "--assets FOLDER_OF_PRESETS -o again.h5" in write_recipe(dataset, tmp_path / "recipe.h5").to_text()
 
 
+@pytest.mark.slow
 def test_a_recipe_finds_what_belongs_to_presets_that_vital_plays_otherwise(preset_documents, short, tmp_path):
     path = tmp_path / "presets" / "later.vital"
     path.parent.mkdir()
@@ -520,6 +532,7 @@ def test_a_recipe_finds_what_belongs_to_presets_that_vital_plays_otherwise(prese
         assert render_recipe(recipe, [path.parent], tmp_path / "again.h5", workers=1).exact == len(recipe)
 
 
+@pytest.mark.slow
 def test_a_recipe_makes_the_same_dataset_again(dataset, preset_folder, tmp_path):
     write_recipe(dataset, tmp_path / "recipe.h5")
     with Dataset(tmp_path / "recipe.h5") as recipe:
@@ -551,6 +564,7 @@ def test_a_recipe_can_not_be_verified_and_a_dataset_not_be_rendered(dataset, tmp
         render_recipe(dataset, [], tmp_path / "again.h5", workers=1)
 
 
+@pytest.mark.slow
 def test_the_commands_of_recipes(mixed, preset_folder, tmp_path, capsys):
     assert main(["recipe", str(mixed.path), "-o", str(tmp_path / "r.h5"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["digest"] == mixed.ref.digest
@@ -561,6 +575,7 @@ def test_the_commands_of_recipes(mixed, preset_folder, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["exact"] == mixed.ref.rows
 
 
+@pytest.mark.slow
 def test_audio_that_differs_is_told_and_what_the_file_says_of_itself_stays_true(
     dataset, preset_folder, tmp_path, forgeries
 ):
@@ -601,6 +616,7 @@ def test_a_collection_that_is_gone_is_named(collection, short, tmp_path):
         library.collection(plan.collection, tmp_path)
 
 
+@pytest.mark.slow
 @needs_presets
 def test_presets_that_people_made_verify_at_tier_3(tmp_path):
     audio = AudioSpec(sample_rate=22050, notes=(60,), note_seconds=0.25, render_seconds=0.4)
@@ -617,6 +633,7 @@ def test_presets_that_people_made_verify_at_tier_3(tmp_path):
 # -------------------------------------------------------------------------------------------------------------- damage
 
 
+@pytest.mark.slow
 def test_a_damaged_file_of_the_library_is_made_again(collection, tmp_path):
     first = library.given_collection(_written(collection, tmp_path), tmp_path)
     kept_at = tmp_path / "presets" / f"{first.digest}.h5"

@@ -195,6 +195,7 @@ def test_the_frame_of_a_longer_wavetable_goes_farther():
     assert (marginal.low, marginal.high) == (0, 256)
 
 
+@pytest.mark.slow
 def test_a_catalog_larger_than_a_block_is_drawn_from_whole():
     entries = tuple(
         e.model_copy(update={"digest": f"{50 * n + i:064}"}) for i in range(50) for n, e in enumerate(builtin().entries)
@@ -230,6 +231,7 @@ def hashes(sampler, candidates=SOME):
     return [sampler.draw(slot, attempt).hash for slot, attempt in candidates]
 
 
+@pytest.mark.slow
 def test_a_candidate_depends_on_its_slot_and_attempt_alone(spec):
     forwards = hashes(SyntheticSource(spec, REGISTRY))
     sampler = SyntheticSource(spec, REGISTRY)
@@ -237,6 +239,7 @@ def test_a_candidate_depends_on_its_slot_and_attempt_alone(spec):
     assert forwards == backwards[::-1] == hashes(sampler)
 
 
+@pytest.mark.slow
 def test_a_candidate_is_the_same_in_another_process(fresh):
     specs = [DatasetSpec(**fields) for fields in KINDS.values()]
     code = f"""
@@ -251,11 +254,13 @@ for spec in sys.argv[1:]:
     assert [line.split() for line in theirs] == [hashes(SyntheticSource(s, REGISTRY)) for s in specs]
 
 
+@pytest.mark.slow
 def test_the_size_of_the_dataset_changes_no_candidate(spec):
     more = spec.model_copy(update={"n_samples": 1_000_000})
     assert hashes(SyntheticSource(more, REGISTRY)) == hashes(SyntheticSource(spec, REGISTRY))
 
 
+@pytest.mark.slow
 def test_slots_attempts_and_seeds_differ(spec):
     other_seed = SyntheticSource(spec.model_copy(update={"seed": 1}), REGISTRY)
     everywhere = [(slot, attempt) for slot in (0, 1, BLOCK, BLOCK + 1) for attempt in range(3)]
@@ -366,6 +371,7 @@ def _only(row):
     return Priors(prior=(row,), constraint=(), route=(), digest="")
 
 
+@pytest.mark.slow
 def test_a_range_cut_by_more_than_a_fifth_says_what_was_measured():
     for row in shipped_priors("uniform").prior:
         if row.range:

@@ -216,6 +216,7 @@ def test_assets_are_stored_once_and_only_if_rows_play_them(made):
     assert all(len(set(classes)) == len(classes) for classes in made.classes.extras)
 
 
+@pytest.mark.slow
 def test_rows_with_shapes_are_verified_bit_for_bit(made):
     verdict = verify(made, None, tolerance_db=-120.0, workers=2)
     assert verdict.holds
@@ -284,6 +285,7 @@ def test_a_recipe_keeps_what_is_made_of_built_in_shapes(made, tmp_path):
     assert again.exact == again.rows == len(made)
 
 
+@pytest.mark.slow
 def test_a_row_in_words_names_its_shapes(made):
     names = {shape.name for shape in builtin_shapes()}
     said = set()

@@ -132,6 +132,7 @@ def test_the_header_names_the_rules(tier_1):
         assert said["split_shares"] == '{"test":0.1,"train":0.8,"val":0.1}'
 
 
+@pytest.mark.slow
 def test_a_recipe_keeps_them_and_brings_them_back(tier_1, tmp_path):
     with Dataset(tier_1.path) as dataset:
         write_recipe(dataset, tmp_path / "recipe.h5")
@@ -158,6 +159,7 @@ def test_the_splits_are_all_rows_each_once(dataset):
     assert all((dataset.column("split")[r] == s.encode()).all() for s, r in zip(SHARES, rows, strict=True))
 
 
+@pytest.mark.slow
 def test_a_split_is_indexed_like_a_dataset(dataset):
     train = dataset.split("train")
     rows = train.rows

@@ -241,6 +241,7 @@ def test_a_dataset_that_refers_to_shards_says_so(server: FileServer, tier_1: Any
         Dataset(server.url("view.h5"))
 
 
+@pytest.mark.slow
 def test_a_password_opens_the_file_and_is_never_said(
     server: FileServer, impatient: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,6 +264,7 @@ def test_a_password_opens_the_file_and_is_never_said(
     assert [text for text in said if "hunter2" in text or "abcd" in text] == []
 
 
+@pytest.mark.slow
 def test_without_the_extra_one_line_says_what_to_install(server: FileServer, fresh: Any) -> None:
     code = """
 from synthcore.flows.cli import main

@@ -162,6 +162,7 @@ def test_a_dataset_has_no_columns_of_another_tier(tier_1, tier):
         dataset.columns(tier)
 
 
+@pytest.mark.slow
 def test_a_rows_patch_has_the_rows_hash(each_tier):
     with Dataset(each_tier.path) as dataset:
         for row in range(len(dataset)):
@@ -191,6 +192,7 @@ def test_it_knows_what_it_was_made_from(each_tier, registry):
 # ---------------------------------------------------------------------------------------------- processes, and the end
 
 
+@pytest.mark.slow
 def test_it_can_be_given_to_another_process(dataset, audio):
     """As a DataLoader's workers get it."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:

@@ -168,6 +168,7 @@ def test_a_shard_and_a_recipe_take_no_features_and_a_recipe_holds_none(tier_1: A
         features.require_addable(tmp_path / "recipe.h5")
 
 
+@pytest.mark.slow
 def test_merging_again_carries_features_over_and_those_of_other_rows_are_stale(
     tier_1: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -197,6 +198,7 @@ def test_merging_again_carries_features_over_and_those_of_other_rows_are_stale(
     assert Dataset(output).features["log_mel"].status == "complete"
 
 
+@pytest.mark.slow
 def test_features_of_another_spec_are_left_behind(tier_1: Any, tier_2: Any, tmp_path: Path) -> None:
     output = tmp_path / "out.h5"
     tier_2.merge(output)

@@ -40,6 +40,7 @@ def test_the_last_patch_is_cut_when_fewer_rows_are_asked_for(each_tier):
         assert dataset.column("patch_index")[-1] == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 2, 9, 10, 11, 20])
 def test_any_number_of_rows_is_the_beginning_of_all(tier_1, tmp_path, rows):
     spec = tier_1.spec.model_copy(update={"n_samples": rows})
@@ -85,6 +86,7 @@ def test_a_shards_digest_is_of_its_own_rows(tier_1):
 # ------------------------------------------------------------------------------------------------- the ways of merging
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how", [{"mode": "virtual"}, {"chunk_rows": 4}, {"chunk_rows": 64}], ids=["virtual", "4 rows", "64 rows"]
 )
@@ -94,6 +96,7 @@ def test_the_way_of_merging_changes_no_row_and_no_digest(each_tier, tmp_path, ho
     assert_same_rows(ref.path, each_tier.path)
 
 
+@pytest.mark.slow
 def test_64_rows_to_a_chunk_is_the_plans_layout(tier_1, tmp_path):
     spec = tier_1.spec.model_copy(update={"n_samples": 130})
     ref = tier_1.merge(tmp_path / "x.h5", tier_1.shards * 7, spec=spec, chunk_rows=64)
@@ -111,6 +114,7 @@ def test_a_virtual_dataset_holds_no_audio_of_its_own(tier_1, tmp_path):
         assert file["audio/waveforms"].is_virtual
 
 
+@pytest.mark.slow
 def test_a_virtual_dataset_reads_the_same_from_any_folder(tier_1, tmp_path, fresh, monkeypatch):
     (tmp_path / "made here").mkdir()
     monkeypatch.chdir(tmp_path / "made here")
@@ -245,6 +249,7 @@ def warnings_of(caplog):
     return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
 
 
+@pytest.mark.slow
 def test_weights_are_carried_over_without_a_word(tier_1, tmp_path, caplog):
     path = weighed(tier_1, tmp_path / "train.h5")
     tier_1.merge(path)
@@ -279,6 +284,7 @@ def test_a_file_whose_weights_cannot_be_read_is_kept_beside_the_new_one(tier_1, 
         assert dataset.weights_status == "absent"
 
 
+@pytest.mark.slow
 def test_what_was_kept_is_never_overwritten(tier_1, tmp_path):
     path = tmp_path / "train.h5"
     for number in range(3):
@@ -288,6 +294,7 @@ def test_what_was_kept_is_never_overwritten(tier_1, tmp_path):
     assert [(tmp_path / name).read_bytes() for name in kept] == [b"0", b"1", b"2"]
 
 
+@pytest.mark.slow
 def test_weights_of_a_file_that_another_program_writes_are_kept(tier_1, tmp_path, caplog, held):
     path = weighed(tier_1, tmp_path / "train.h5")
     with held(path):

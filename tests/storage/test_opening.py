@@ -73,6 +73,7 @@ def test_weights_are_not_written_into_a_file_that_is_held(tier_1, forge, held):
         weights.require_reserved(path)
 
 
+@pytest.mark.slow
 def test_a_shard_that_is_held_is_neither_lost_nor_damaged(tier_1, shards, held):
     ref = tier_1.shards[1]
     with held(shards / ref.name):
@@ -94,6 +95,7 @@ def test_a_merge_says_which_shard_is_held_and_leaves_nothing(tier_1, shards, hel
     assert {path.name for path in shards.iterdir()} == {"shards", "view.h5"}
 
 
+@pytest.mark.slow
 def test_nothing_is_cleared_away_while_a_file_is_held_that_may_need_it(tier_1, shards, held):
     view = tier_1.ref.model_copy(update={"path": str(shards / "view.h5")})
     for path in (shards / "view.h5", shards / tier_1.shards[0].name):
@@ -129,6 +131,7 @@ except SynthcoreError as error:
 """
 
 
+@pytest.mark.slow
 def test_what_may_not_be_read_is_said_to_be_forbidden(tier_1, fresh):
     folder = Path(tier_1.path.parent, "forbidden")
     folder.mkdir()
@@ -159,6 +162,7 @@ except SynthcoreError as error:
 """
 
 
+@pytest.mark.slow
 def test_one_file_too_many_is_not_damage(tier_1, fresh):
     said = fresh(TOO_MANY, tier_1.path).stdout
     assert said.startswith(f"FileUnavailable can't read {tier_1.path}: Too many open files: close some, or raise")
@@ -184,6 +188,7 @@ def test_a_lock_that_is_held_costs_one_line(tier_1, forge, held, capsys):
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.slow
 def test_a_file_that_is_only_read_elsewhere_is_read(tier_1, fresh):
     code = "from synthcore import Dataset; print(len(Dataset(sys.argv[1])))"
     with h5py.File(tier_1.path):

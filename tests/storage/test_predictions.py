@@ -105,6 +105,7 @@ def test_a_row_has_one_answer_unless_several_are_meant(dataset: Dataset, tmp_pat
     assert len(one) == 1
 
 
+@pytest.mark.slow
 def test_a_file_grows_beyond_what_was_reserved(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +189,7 @@ with Dataset(sys.argv[2]) as dataset:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_all_that_it_said_it_had_added(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "is_ours"), LAYOUTS.values(), ids=LAYOUTS)
 def test_rows_are_what_hdf5_reads(tier_3, tmp_path, how, is_ours):
     """Of every column: audio, dense modulation, labels and metadata."""
@@ -73,6 +74,7 @@ def test_a_place_that_does_not_fit_is_refused(tier_1, room, rows):
                 dataset.column(name, rows, room(dataset.column(name, rows)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 2, 3])
 def test_a_file_of_very_few_rows_is_read(tier_1, tmp_path, rows):
     """Its labels have as few rows to a chunk, and may look like audio."""
@@ -147,6 +149,7 @@ def test_a_row_of_another_size_is_damage(tmp_path):
             read_rows(column, np.array([0]))
 
 
+@pytest.mark.slow
 def test_threads_can_share_a_dataset(tier_1):
     with Dataset(tier_1.path) as dataset:
         expected = dataset[:]["audio"]

@@ -431,6 +431,7 @@ except SynthcoreError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "limit"),
     [

@@ -126,10 +126,12 @@ with Dataset(sys.argv[1]) as dataset:
 """
 
 
+@pytest.mark.slow
 def test_more_shards_than_files_may_be_open_are_read_in_every_way(scattered, fresh):
     fresh(LIMITED, scattered.path)
 
 
+@pytest.mark.slow
 def test_more_shards_than_files_may_be_open_are_trained_with(scattered, fresh):
     pytest.importorskip("torch")
     code = """
@@ -306,6 +308,7 @@ def test_a_copied_file_with_a_row_that_was_never_written_names_it(tier_1, forge)
             dataset[14]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{}, {"chunk_rows": 4}], ids=["a row to a chunk", "4 rows to a chunk"])
 def test_zeros_where_sound_was_stored_are_damage(tier_1, tmp_path, how):
     path = Path(tier_1.merge(tmp_path / "x.h5", **how).path)
@@ -360,6 +363,7 @@ def test_an_asset_that_was_never_written_is_damage(tier_1, forge):
 # -------------------------------------------------------------------------------------------------------- other readers
 
 
+@pytest.mark.slow
 def test_the_dense_modulation_of_a_view_is_read_from_its_shards(tier_3, tmp_path):
     shutil.copytree(tier_3.data_dir / "shards", tmp_path / "shards")
     path = Path(tier_3.merge(tmp_path / "x.h5", data_dir=tmp_path, mode="virtual").path)
@@ -374,6 +378,7 @@ def test_the_dense_modulation_of_a_view_is_read_from_its_shards(tier_3, tmp_path
             dataset.column("modulation_t3")
 
 
+@pytest.mark.slow
 def test_a_recipe_of_a_view_holds_what_the_view_refers_to(tier_3, tmp_path):
     """It may go where the shards are not."""
     (tmp_path / "here").mkdir()
@@ -407,6 +412,7 @@ def in_data(folder, scattered):
 LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, {}))\n"
 
 
+@pytest.mark.slow
 def test_the_format_page_finds_silence_that_hdf5_makes_up(few, tmp_path, fresh):
     checked = snippets()[1]
     copy = in_data(tmp_path, few)
@@ -416,6 +422,7 @@ def test_the_format_page_finds_silence_that_hdf5_makes_up(few, tmp_path, fresh):
     assert done.stderr == "row 2 is not what was stored: its shard can't be opened\n"
 
 
+@pytest.mark.slow
 def test_the_format_page_reads_more_shards_than_files_may_be_open(scattered, tmp_path, fresh):
     _, checked, by_shard = snippets()
     in_data(tmp_path, scattered)

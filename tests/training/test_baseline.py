@@ -48,6 +48,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_it_answers_each_row_of_the_test_split_and_says_the_same_again(parted, tmp_path):
     outputs = [tmp_path / "first.h5", tmp_path / "second.h5"]
     scores = [baseline.run(parted, output, epochs=2, seed=7) for output in outputs]
@@ -79,6 +80,7 @@ def test_what_it_cannot_do_is_said_in_one_line(learnable, monkeypatch, capsys, a
     assert says in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_it_learns_rows_by_heart(told):
     menus, rows = told
     network = baseline.train(rows, rows, menus, epochs=40)

@@ -233,6 +233,7 @@ def test_a_recipe_has_no_audio(tier_1, forge):
 # -------------------------------------------------------------------------------------------------------- without torch
 
 
+@pytest.mark.slow
 def test_without_torch_it_says_what_to_install(fresh):
     done = fresh("import synthcore.training.batches, synthcore.training.torch", without=("torch",), check=False)
     assert done.stderr.splitlines()[-1].endswith(
@@ -240,6 +241,7 @@ def test_without_torch_it_says_what_to_install(fresh):
     )
 
 
+@pytest.mark.slow
 def test_nothing_else_needs_torch(fresh, learnable):
     code = """
 from synthcore.training.batches import Order, Examples

@@ -61,6 +61,7 @@ def test_a_saved_state_goes_on_at_the_next_batch(learnable, stop):
     assert rows_of(second) == expected(1)  # no later epoch is cut short
 
 
+@pytest.mark.slow
 def test_what_workers_read_ahead_does_not_count(learnable):
     """Six batches are on their way when the loop has its second; and it is continued with other workers, twice."""
     first = loader_of(learnable, **AHEAD)
@@ -76,6 +77,7 @@ def test_what_workers_read_ahead_does_not_count(learnable):
     assert rows_of(third) == expected(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, AHEAD | {"persistent_workers": True}], ids=["no worker", "workers that stay"])
 def test_a_loop_that_was_left_goes_on(learnable, options):
     loader = loader_of(learnable, **options)
@@ -110,6 +112,7 @@ def test_each_rank_goes_on_with_its_share_from_the_state_of_one(learnable):
         assert given[rank] + rows_of(again) == expected(0, order)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_own_counting_continues_a_plain_loader(learnable, workers):
     examples, order = Examples(learnable, parts=("midi_note",)), Order(2, seed=3)
@@ -212,6 +215,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_at_the_next_batch(learnable, fresh, tmp_path):
     """Killed in its first epoch, and again in the second, each time while workers have read ahead."""
     saved = tmp_path / "checkpoint.json"
@@ -227,6 +231,7 @@ def test_a_killed_training_goes_on_at_the_next_batch(learnable, fresh, tmp_path)
     assert json.loads(saved.read_text())["trained"] == expected(0) + expected(1)
 
 
+@pytest.mark.slow
 def test_the_training_of_the_page_continues(learnable, tmp_path):
     page = (ROOT / "docs" / "training.md").read_text()
     (block,) = (text for text in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if "BatchLoader" in text)

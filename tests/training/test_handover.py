@@ -30,6 +30,7 @@ def expect(path: Path, batch: dict[str, Any]) -> None:
         assert_array_equal(batch[name].numpy(), values)
 
 
+@pytest.mark.slow
 def test_memory_is_used_again_and_forgotten_with_its_worker(learnable):
     loader = loader_of(learnable)
     places = set()
@@ -44,6 +45,7 @@ def test_memory_is_used_again_and_forgotten_with_its_worker(learnable):
     assert not handover._sent
 
 
+@pytest.mark.slow
 def test_batches_that_are_kept_stay_as_they_are(learnable):
     loader = loader_of(learnable)
     kept = [batch for _ in range(2) for batch in loader]
@@ -60,6 +62,7 @@ def test_batches_that_are_kept_stay_as_they_are(learnable):
     assert_array_equal(torch.stack(views), stored[:, :, 1:])
 
 
+@pytest.mark.slow
 def test_a_process_that_was_forked_from_the_training_doesnt_give_memory_back(learnable):
     loader = loader_of(learnable)
     batches = iter(loader)
@@ -125,6 +128,7 @@ class Rows(Dataset[Any]):
         return {"row": row, "audio": audio, "levels": np.array([row, -row], np.float32), "name": f"row {row}"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_rows_from_elsewhere_are_collated_in_that_memory(workers):
     loader = DataLoader(Rows(), batch_size=2, num_workers=workers, collate_fn=collate)

@@ -48,6 +48,7 @@ def expect(path: Path, batch: dict[str, Any]) -> None:
         assert batch[name].dtype == {"f": torch.float32, "i": torch.int64, "b": torch.bool}[kind]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", WORKERS.values(), ids=WORKERS)
 def test_a_map_style_dataset_gives_each_row_once(learnable, how):
     loader = DataLoader(RowDataset(learnable), batch_size=4, shuffle=True, **how)
@@ -58,6 +59,7 @@ def test_a_map_style_dataset_gives_each_row_once(learnable, how):
     assert_array_equal(torch.cat([batch["row"] for batch in batches]).sort().values, np.arange(15))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalise", [False, True])
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_hold_features_as_the_file_has_them(learnable, workers, normalise):
@@ -73,6 +75,7 @@ def test_batches_hold_features_as_the_file_has_them(learnable, workers, normalis
         assert batch["count"].dtype == (torch.float32 if normalise else torch.int64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_a_stream_gives_the_same_batches_with_any_workers(learnable, workers):
     order = Order(4, seed=3)
@@ -82,6 +85,7 @@ def test_a_stream_gives_the_same_batches_with_any_workers(learnable, workers):
     assert [b["row"].tolist() for b in batches] == [b.tolist() for b in order.batches(np.arange(15), 0)]
 
 
+@pytest.mark.slow
 def test_chunk_shuffled_batches_change_with_each_epoch(learnable):
     rows = RowDataset(Examples(learnable, split="train"))
     order = Order(4, seed=3)
@@ -106,6 +110,7 @@ def test_a_training_that_was_stopped_continues_with_its_epoch(learnable):
     assert list(again) == epochs[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_workers_that_live_on_learn_of_the_next_epoch(learnable, start):
     order, stream = Order(4), BatchStream(Examples(learnable, parts=("continuous",)), Order(4))
@@ -167,6 +172,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_two_ranks_share_out_the_rows(learnable, fresh, tmp_path):
     """Real processes: DistributedDataParallel would hang if one had a batch more than the other."""
     with ThreadPool(2) as pool:
@@ -193,6 +199,7 @@ def test_too_few_rows_are_said_before_the_first_epoch(learnable):
         ShuffledBatches(RowDataset(learnable), Order(16, drop_last=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_damage_in_the_middle_of_an_epoch_ends_it_with_one_clear_line(learnable, workers):
     loader = DataLoader(
@@ -220,6 +227,7 @@ def test_a_file_replaced_between_epochs_is_not_read_on(learnable, tier_1):
 # --------------------------------------------------------------------------------------------------------- the example
 
 
+@pytest.mark.slow
 def test_the_page_trains(learnable, tmp_path, monkeypatch, few_threads):
     code = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "training.md").read_text(), re.MULTILINE | re.DOTALL)[
         0

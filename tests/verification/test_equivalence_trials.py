@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from synthcore.flows.cli import main
 from synthcore.verification.equivalence_trials import CANONICAL, EquivalencesVerdict
 from synthcore.vital import equivalences
 from synthcore.vital.equivalences import Rule, Table, equivalence_rules
 
 
+@pytest.mark.slow
 def test_rows_are_the_same_sound_under_other_labels(tier_3, capsys):
     assert main(["verify", str(tier_3.path), "--equivalences", "--rows", "2", "--json"]) == 0
     verdict = EquivalencesVerdict.model_validate_json(capsys.readouterr().out)

@@ -19,6 +19,7 @@ def verdict_on(path, rows=None, tolerance_db=-60.0):
         return verify(dataset, rows, tolerance_db=tolerance_db, workers=2)
 
 
+@pytest.mark.slow
 def test_every_row_is_what_its_label_renders_to(each_tier):
     verdict = verdict_on(each_tier.path)
     assert verdict.holds
@@ -35,16 +36,19 @@ def test_a_shard_is_verified_like_a_dataset(tier_1):
     assert verdict.exact == 10
 
 
+@pytest.mark.slow
 def test_a_virtual_dataset_is_verified_like_any(tier_1, tmp_path):
     assert verdict_on(tier_1.merge(tmp_path / "x.h5", mode="virtual").path).exact == 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "checked"), [(1, 1), (4, 4), (15, 15), (999, 15)])
 def test_so_many_rows_are_rendered_as_asked_for(tier_1, rows, checked):
     verdict = verdict_on(tier_1.path, rows=rows)
     assert (verdict.checked, verdict.exact) == (checked, checked)
 
 
+@pytest.mark.slow
 def test_a_verdict_comes_back_from_its_json(tier_1):
     verdict = verdict_on(tier_1.path, rows=1)
     assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
@@ -62,6 +66,7 @@ def change_label(file, name, row):
         file["params/modulation_slots"][row, 63] = (0, 0, 0.5, 0, 0, 0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["continuous", "categorical", "modulation_slots"])
 def test_a_changed_label_is_found_and_its_row_named(tier_1, forge, name):
     path = forge(tier_1)
@@ -72,6 +77,7 @@ def test_a_changed_label_is_found_and_its_row_named(tier_1, forge, name):
     assert verdict.damage == ["row 3: the label is not what its preset_hash says"]
 
 
+@pytest.mark.slow
 def test_a_changed_label_is_found_in_a_row_that_is_not_rendered(tier_1, forge):
     path = forge(tier_1)
     with h5py.File(path, "r+") as file:
@@ -81,6 +87,7 @@ def test_a_changed_label_is_found_in_a_row_that_is_not_rendered(tier_1, forge):
     assert len(verdict.damage) == 15
 
 
+@pytest.mark.slow
 def test_a_label_signed_anew_is_found_by_its_sound(tier_1, forge, forgeries, registry):
     """Hash and digest agree with the changed label: only rendering can tell."""
     path = forge(tier_1)
@@ -100,6 +107,7 @@ def test_a_label_signed_anew_is_found_by_its_sound(tier_1, forge, forgeries, reg
     assert verdict.to_text().endswith("NOT verified\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample", [0, 4000, 8819])
 def test_one_changed_bit_of_audio_is_found_and_its_row_named(tier_1, forge, sample):
     path = forge(tier_1)
@@ -115,6 +123,7 @@ def test_one_changed_bit_of_audio_is_found_and_its_row_named(tier_1, forge, samp
     assert verdict.worst_db < -60
 
 
+@pytest.mark.slow
 def test_a_changed_checksum_of_audio_is_found(tier_1, forge):
     path = forge(tier_1)
     with h5py.File(path, "r+") as file:
@@ -125,6 +134,7 @@ def test_a_changed_checksum_of_audio_is_found(tier_1, forge):
     assert "the content digest is not what the rows add up to" in verdict.damage
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bit", [0x01, 0x80], ids=["lowest", "highest"])
 def test_a_changed_asset_is_found_and_named(tier_1, forge, bit):
     path = forge(tier_1)
@@ -138,6 +148,7 @@ def test_a_changed_asset_is_found_and_named(tier_1, forge, bit):
     assert f"asset {name} is not what its name says" in verdict.damage
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["midi_note", "velocity", "source", "tier"])
 def test_a_changed_column_that_the_digest_is_over_is_found(tier_1, forge, column):
     path = forge(tier_1)
@@ -148,6 +159,7 @@ def test_a_changed_column_that_the_digest_is_over_is_found(tier_1, forge, column
     assert "the content digest is not what the rows add up to" in verdict.damage
 
 
+@pytest.mark.slow
 def test_rows_in_another_order_are_found(tier_1, forge):
     """Each row is still right, but it is another dataset."""
     path = forge(tier_1)
@@ -189,6 +201,7 @@ def rewrite(path, spec, forgeries, noise_db, same_machine=False):
         forgeries.engine(path)
 
 
+@pytest.mark.slow
 def test_another_type_of_machine_may_differ_within_the_tolerance(tier_1, forge, forgeries):
     path = forge(tier_1)
     rewrite(path, tier_1.spec, forgeries, noise_db=-90)
@@ -200,6 +213,7 @@ def test_another_type_of_machine_may_differ_within_the_tolerance(tier_1, forge, 
     assert "another type of machine" in verdict.to_text()
 
 
+@pytest.mark.slow
 def test_another_type_of_machine_may_not_differ_by_more(tier_1, forge, forgeries):
     path = forge(tier_1)
     rewrite(path, tier_1.spec, forgeries, noise_db=-40)
@@ -210,6 +224,7 @@ def test_another_type_of_machine_may_not_differ_by_more(tier_1, forge, forgeries
     assert verdict_on(path, tolerance_db=-30.0).holds
 
 
+@pytest.mark.slow
 def test_on_the_same_type_of_machine_there_is_no_tolerance(tier_1, forge, forgeries):
     path = forge(tier_1)
     rewrite(path, tier_1.spec, forgeries, noise_db=-90, same_machine=True)
@@ -219,6 +234,7 @@ def test_on_the_same_type_of_machine_there_is_no_tolerance(tier_1, forge, forger
     assert not verdict.holds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("same_machine", [True, False])
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf], ids=["silence", "NaN", "infinity"])
 def test_audio_that_is_none_never_holds(tier_1, forge, forgeries, value, same_machine):

@@ -198,6 +198,7 @@ def test_a_macro_and_the_wheel_are_heard_when_they_move_something(heard):
 # ------------------------------------------------------------------------------------------------------------ the table
 
 
+@pytest.mark.slow
 def test_many_patches_are_judged_as_one_by_one(registry):
     sampler = SyntheticSource(DatasetSpec(tier=3, priors="uniform", seed=5), registry)
     patches = [sampler.draw(i, 0) for i in range(20)]
@@ -280,6 +281,7 @@ SAMPLED: Mapping[str, float | str] = {**STILL, "sample_on": "On", "sample_destin
 WAITING: Mapping[str, float | str] = {**STILL, "osc_2_destination": "FILTER 2", "osc_2_distortion_type": "#10"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("controls", "routes", "follows"),
     [
@@ -315,6 +317,7 @@ def test_a_patch_in_which_nothing_follows_the_note_sounds_the_same_at_every_note
     assert (len(sounds_of(patch, registry, init_assets(registry))) > 1) == follows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tier", [1, 2, 3])
 def test_drawn_patches_that_the_rules_call_the_same_at_every_note_are(tier, registry):
     sampler = SyntheticSource(DatasetSpec(tier=tier, priors="uniform", seed=3), registry)
@@ -333,6 +336,7 @@ def sounds_of(patch: Patch, registry: Registry, assets: Mapping[str, bytes]) -> 
     return {row.audio_sha256 for row in outcome.rows}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", ["tier_1", "tier_3"])
 def test_what_the_rules_call_inactive_changes_no_bit(made, request, cli_verdict):
     verdict = cli_verdict(request.getfixturevalue(made).path, "--rows", 3, "--controls", 15)
@@ -341,6 +345,7 @@ def test_what_the_rules_call_inactive_changes_no_bit(made, request, cli_verdict)
     assert verdict.active_unchanged == sum(verdict.idle_controls.values()) < 23
 
 
+@pytest.mark.slow
 def test_a_wrong_mark_is_named_with_its_row(tier_1, forge, capsys, registry):
     path = forge(tier_1)
     volume = activity(registry).names.index("volume")

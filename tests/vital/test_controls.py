@@ -154,11 +154,13 @@ def test_the_registry_comes_back_from_its_json(registry):
     assert again.to_config() == registry.to_config()
 
 
+@pytest.mark.slow
 def test_the_synth_gives_the_same_registry_in_another_process(registry, fresh):
     code = "from synthcore.vital.controls import Registry; print(Registry.from_synth().fingerprint)"
     assert fresh(code).stdout.strip() == registry.fingerprint
 
 
+@pytest.mark.slow
 def test_synths_made_before_change_nothing_in_the_registry(registry, fresh):
     code = """
 import vita

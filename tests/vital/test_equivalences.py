@@ -45,6 +45,7 @@ def init(registry: Registry) -> Patch:
     return Patch.init(registry)
 
 
+@pytest.mark.slow
 @example(priors="musical", tier=3, slot=171, seed=0)
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
@@ -86,6 +87,7 @@ def test_slots_and_modulators_are_numbered_as_the_sound_meets_them(init, registr
     ]
 
 
+@pytest.mark.slow
 def test_slots_of_one_destination_keep_their_order(init, registry):
     one = with_routes(init, registry, ("env_2", "osc_1_level", 0.5), ("env_3", "osc_1_level", -0.25))
     other = with_routes(init, registry, ("env_2", "osc_1_level", -0.25), ("env_3", "osc_1_level", 0.5))
@@ -93,6 +95,7 @@ def test_slots_of_one_destination_keep_their_order(init, registry):
     assert one.canonical().modulation_slots[:2, SlotField.AMOUNT].tolist() == [0.5, -0.25]
 
 
+@pytest.mark.slow
 def test_shapes_and_curves_of_its_own_keep_their_numbers(init, registry):
     patch = with_routes(init, registry, ("lfo_5", "osc_1_level", 0.5), ("lfo_4", "osc_1_pan", 0.5))
     shaped = replace(patch, extras=patch.extras._replace(lfos="0" * 64)).canonical()
@@ -102,6 +105,7 @@ def test_shapes_and_curves_of_its_own_keep_their_numbers(init, registry):
     assert [slot for _, slot, _ in routes(curved, registry)] == [1, 8]
 
 
+@pytest.mark.slow
 def test_swapped_filters_have_one_canonical_patch(init, registry):
     one = with_controls(init, registry, filter_1_on=1, filter_1_cutoff=70)
     other = with_controls(init, registry, filter_2_on=1, filter_2_cutoff=70, osc_1_destination=1)
@@ -111,6 +115,7 @@ def test_swapped_filters_have_one_canonical_patch(init, registry):
     assert one.canonical() != beside.canonical()
 
 
+@pytest.mark.slow
 def test_the_loudest_oscillator_comes_first(init, registry):
     both = with_controls(init, registry, osc_1_on=1, osc_2_on=1, osc_1_destination=0, osc_2_destination=0)
     one = with_controls(both, registry, osc_1_level=0.3, osc_2_level=0.9, osc_2_transpose=7)

@@ -188,6 +188,7 @@ def test_a_delay_of_an_eighth_echoes_after_an_eighth(registry):
     assert echo / 44_100 == pytest.approx(0.25, abs=0.02)
 
 
+@pytest.mark.slow
 def test_effects_play_in_the_order_that_their_code_says(registry):
     """The sound changes only if the distortion and the filter change places."""
     effects = {"distortion_on": 1, "distortion_drive": 20.0, "filter_fx_on": 1, "filter_fx_cutoff": 50.0}

@@ -104,6 +104,7 @@ def test_the_synth_keeps_the_sample_but_for_rounding(synth):
     np.testing.assert_allclose(kept, given_sample, rtol=0, atol=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sample_that_is_off_is_left_out_and_nobody_hears_it(seed, short):
     sampler = SyntheticSource(DatasetSpec(tier=3, seed=seed, audio=short), REGISTRY)
@@ -137,6 +138,7 @@ def test_the_init_patch_holds_every_default():
         assert played_values[control.name] == pytest.approx(control.default, abs=1e-7 * (control.high - control.low))
 
 
+@pytest.mark.slow
 def test_the_init_patch_sounds_like_the_init_preset(short, fresh):
     """Equal to 24 bits: a label is float32 on [0, 1], and gives back few of the synth's defaults to the last bit."""
     init_preset = fresh("import vita; print(vita.Synth().to_json())").stdout.encode()

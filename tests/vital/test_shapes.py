@@ -95,6 +95,7 @@ def test_a_shape_is_known_by_its_points_whatever_it_is_called(registry):
     assert builtin_name(registry.init["lfos"][0]) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, len(SHAPES), LFOS))
 def test_the_synth_takes_every_shape_and_writes_it_again_bit_for_bit(first, init, registry):
     lines = [shape.line for shape in SHAPES[first : first + LFOS]]
@@ -113,6 +114,7 @@ def test_a_preset_with_a_built_in_shape_is_read_as_that_shape(init, registry):
     assert [builtin_name(lfo) for lfo in json.loads(read.assets[read.patch.extras.lfos])] == ["Ramp Up"] + [None] * 7
 
 
+@pytest.mark.slow
 def test_every_shape_is_heard_when_it_opens_the_level(init, renderer):
     """Each in its own way, and none as the init preset's triangle."""
     usual = played(renderer, with_settings(init))
@@ -158,6 +160,7 @@ def test_samples_are_noises_of_full_height_around_zero(init, registry):
         assert abs(wave.mean()) < 50
 
 
+@pytest.mark.slow
 def test_every_sample_is_heard_and_none_as_another(init, renderer):
     alone = {"osc_1_on": 0.0, "sample_on": 1.0, "sample_random_phase": 0.0}
     sounds = {"White Noise": played(renderer, with_settings(init, **alone))}

@@ -61,6 +61,7 @@ def option(preset: ReadPreset, name: str) -> str:
 LATER = {n: name for n, name in enumerate([*STACKS[:4], "", *STACKS[4:]]) if name}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", LATER)
 def test_a_stack_style_of_a_later_vital_is_read_by_what_it_means(number):
     for version in ("1.5.0", "1.5.5", "1.6.4"):
@@ -69,6 +70,7 @@ def test_a_stack_style_of_a_later_vital_is_read_by_what_it_means(number):
         assert (got.otherwise, dict(got.changes)) == ((), {})
 
 
+@pytest.mark.slow
 def test_what_vital_1_0_and_vita_wrote_means_what_it_means_in_vita():
     for version in ("1.0.7", "1.0", "99999.9.9"):
         for number in (4, 5, 10):
@@ -77,6 +79,7 @@ def test_what_vital_1_0_and_vita_wrote_means_what_it_means_in_vita():
             assert (got.otherwise, got.version) == ((), version)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "number", "style"),
     [("Comb", 5, "Band Spread Flange-"), ("Comb", 6, "12dB"), ("Comb", 8, "Notch Blend"), ("Digital", 7, "24dB")],

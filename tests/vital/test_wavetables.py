@@ -140,6 +140,7 @@ def test_what_is_played_is_canonical_json_with_the_labels_that_vital_asks_for():
     assert played == {**wavetable, "author": "", "name": "", "version": VITAL_VERSION}
 
 
+@pytest.mark.slow
 def test_the_canonical_form_sounds_the_same_to_the_last_bit(play):
     for wavetable in migrated(table(), recording(7, phase_style=2), table(full_normalize=False)):
         as_written = play(json.dumps(wavetable), 0.0)
@@ -162,10 +163,12 @@ def require_fixed(canonical: list[bytes]) -> None:
         assert [canonical_wavetable(w) for w in again] == part
 
 
+@pytest.mark.slow
 def test_the_canonical_form_of_every_built_in_table_stays():
     require_fixed(list(builtin().assets.values()))
 
 
+@pytest.mark.slow
 @needs_presets
 def test_the_canonical_form_of_real_tables_stays(registry):
     for file in sorted(REAL_PRESETS.rglob("*.vital"))[::3]:
@@ -188,6 +191,7 @@ def test_the_built_in_catalog_is_the_one_it_always_was():
     assert len({entry.name for entry in builtin().entries}) == len(set(builtin().assets)) == len(builtin())
 
 
+@pytest.mark.slow
 def test_another_processor_makes_the_same_built_in_catalog(fresh):
     code = """
 import os
@@ -231,6 +235,7 @@ def decibels_between(one: NDArray[np.float64], other: NDArray[np.float64]) -> fl
     return float(np.sqrt(np.mean((levels[0] - levels[1])[is_heard] ** 2)))
 
 
+@pytest.mark.slow
 def test_every_built_in_table_is_heard_and_changes_over_its_frames(play):
     init = 20 * np.log10(np.sqrt(np.mean(play(json.dumps(table()), 0.0) ** 2)))
     sounds = {}
@@ -386,6 +391,7 @@ def test_wavetables_are_found_in_presets_banks_and_files_of_their_own(library, t
     assert {e.name for e in catalog.entries[len(builtin()) :]} == {"Growl", "Soft", "Hard", "Single", "Banked"}
 
 
+@pytest.mark.slow
 def test_the_same_files_give_the_same_catalog_in_whatever_order_and_wherever(library, tmp_path):
     made, _ = search(library, output=tmp_path / "one.json")
     parts = tmp_path / "parts"
@@ -611,6 +617,7 @@ def test_of_a_stereo_wav_the_left_channel_is_taken(tmp_path):
     np.testing.assert_array_equal(stored(catalog), waves(2))
 
 
+@pytest.mark.slow
 def test_a_wavetable_has_up_to_257_frames(tmp_path):
     (tmp_path / "x.wav").write_bytes(wav(waves(257), "PCM_16"))
     made, catalog = search(tmp_path, output=tmp_path / "catalog.json")
@@ -647,6 +654,7 @@ def test_a_wav_that_is_not_a_wavetable_is_refused_with_its_reason(tmp_path, cont
     assert "\n" not in refused.reason
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 79), st.integers(0, 255)), min_size=1, max_size=6), st.integers(0, 9000))
 @settings(max_examples=200, deadline=None)
 def test_a_damaged_wav_is_read_or_refused_and_nothing_else(damage, length):
