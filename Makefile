@@ -2,7 +2,7 @@
 # Needs a supported python3, git and make (GNU make 3.81 will do, as macOS has it), and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dataset up down test check torch docker bench soak fuzz docs format lock clean
+.PHONY: help setup dataset up down lint check test test-all torch docker bench soak fuzz docs format lock clean
 
 ifeq ($(OS),Windows_NT)
 $(error synthcore forks for every render, which Windows can't do: run make inside WSL)
@@ -20,7 +20,8 @@ help:
 	@echo
 	@echo 'To work on synthcore itself (CONTRIBUTING.md):'
 	@echo '  make check     format, lint, types, layers and the fast tests: before every commit'
-	@echo '  make test      the whole suite: real synth, real HDF5, real Prefect server'
+	@echo '  make test      those and the slow tests: real synth, real HDF5, real Prefect server'
+	@echo '  make test-all  two minutes of soak, and the whole suite: also what takes long, docker and Slurm if they are here'
 	@echo '  make torch     add PyTorch (CPU, 200 MB) to .venv: without it, the tests that train are skipped'
 	@echo '  make docker    build the image and run it in every way (deployments/README.md): takes a Docker daemon'
 	@echo '  make bench     ratios against the baselines'
@@ -160,15 +161,22 @@ down: setup
 # stay together: they share what they have made. conftest.py puts the long files first.
 PYTEST := $(BIN)/pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder
 
-test: setup
-	$(PYTEST)
-
-check: setup
+lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(PYTEST) -m "not slow"
+
+check: lint
+	$(PYTEST) -m "not slow and not long"
+
+test: setup
+	$(PYTEST) -m "not long"
+
+# The same rounds each time: what fails here should fail again.
+test-all: setup
+	$(BIN)/python -m benchmarks.soak --minutes 2 --seed 1
+	$(PYTEST)
 
 # Where a Docker daemon answers. On Debian without one: sudo deployments/try-docker make docker
 docker: setup

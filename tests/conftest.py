@@ -61,9 +61,9 @@ TIMEOUT_SECONDS = 60.0  #: for one render: a hang should fail, a busy machine sh
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that have most slow tests: what is begun last should be short."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    """Begin with the files that have most long tests, then slow ones: what is begun last should be short."""
+    long, slow = (Counter(i.path for i in items if i.get_closest_marker(mark)) for mark in ("long", "slow"))
+    items.sort(key=lambda item: (-long[item.path], -slow[item.path]))
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,6 @@ from synthcore.storage.schema import AUDIO
 from tests.conftest import CAN_MOUNT, place_of, wait_until
 
 ROOT = Path(__file__).parent.parent
-slow = pytest.mark.slow
 #: Renders of a tenth of the usual length, in shards of four patches.
 SHORT: tuple[object, ...] = ("--notes", 48, "--notes", 60, "--notes", 72, "--sample-rate", 22050)
 SHORT += ("--note-seconds", 0.25, "--render-seconds", 0.4, "--rows-per-shard", 12)
@@ -271,7 +270,7 @@ def report_of(process: subprocess.Popen[str]) -> dict[str, Any]:
     return report
 
 
-@slow
+@pytest.mark.long
 def test_of_two_runs_at_once_each_shard_is_rendered_by_one(cli: Any, undisturbed: tuple[Path, str]) -> None:
     command = ("generate", "-n", ROWS, "--data-dir", "data", *SHORT, "--workers", 1, "--json")
     both = [cli.start(*command, "-o", f"{name}.h5") for name in ("one", "two")]
@@ -282,7 +281,7 @@ def test_of_two_runs_at_once_each_shard_is_rendered_by_one(cli: Any, undisturbed
     assert not left_over(cli.folder)
 
 
-@slow
+@pytest.mark.long
 def test_a_run_takes_over_what_another_was_rendering_when_it_was_killed(
     cli: Any, undisturbed: tuple[Path, str]
 ) -> None:
@@ -321,7 +320,7 @@ def a_server(home: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         server.wait()
 
 
-@slow
+@pytest.mark.long
 def test_a_run_says_that_it_kept_a_file_whose_weights_it_could_not_read(cli: Any, rendered: str) -> None:
     (cli.folder / "out.h5").write_bytes(b"cut short")
     done = cli.run(*RUN, "--overwrite")
@@ -333,7 +332,7 @@ def test_a_run_says_that_it_kept_a_file_whose_weights_it_could_not_read(cli: Any
     assert (cli.folder / "out.before-merge.h5").read_bytes() == b"cut short"
 
 
-@slow
+@pytest.mark.long
 def test_damage_in_shards_that_a_dataset_refers_to_is_named_and_mended_when_asked(cli: Any, rendered: str) -> None:
     run = (*RUN, "--merge", "virtual")
     assert cli.json(*run)["digest"] == rendered
@@ -361,7 +360,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@slow
+@pytest.mark.long
 def test_a_server_that_is_killed_costs_one_line_and_the_next_run_continues(
     cli: Any, undisturbed: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -389,7 +388,7 @@ class HealthyOnce(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-@slow
+@pytest.mark.long
 def test_a_server_that_goes_before_a_run_begins_costs_one_line(cli: Any) -> None:
     with HTTPServer(("127.0.0.1", 0), HealthyOnce) as server:
         threading.Thread(target=server.handle_request, daemon=True).start()
@@ -418,7 +417,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@slow
+@pytest.mark.long
 def test_a_shard_that_goes_between_cache_hit_and_merge_is_rendered_again(cli: Any, rendered: str) -> None:
     done = cli.run(*RUN, "--json", program=("-c", WHILE_MERGING))
     assert done.returncode == 0, done.stderr
@@ -437,7 +436,7 @@ def files_at_most(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-@slow
+@pytest.mark.long
 def test_records_cut_short_cost_their_steps_done_again(cli: Any, rendered: str) -> None:
     results = cli.folder / "data" / "results"
     for number, record in enumerate(results.glob("shard-*")):
@@ -448,7 +447,7 @@ def test_records_cut_short_cost_their_steps_done_again(cli: Any, rendered: str) 
     assert (again["digest"], again["shards_cached"]) == (rendered, SHARDS)
 
 
-@slow
+@pytest.mark.long
 @pytest.mark.skipif(not CAN_MOUNT, reason="needs to be allowed to mount")
 def test_a_disk_that_is_full_for_shards_costs_one_line_and_the_next_run_makes_them(
     cli: Any, undisturbed: tuple[Path, str]
@@ -461,7 +460,7 @@ def test_a_disk_that_is_full_for_shards_costs_one_line_and_the_next_run_makes_th
     assert cli.json(*RUN)["digest"] == undisturbed[1]
 
 
-@slow
+@pytest.mark.long
 @pytest.mark.skipif(not CAN_MOUNT, reason="needs to be allowed to mount")
 def test_a_disk_that_is_full_for_records_costs_the_steps_that_it_had_no_room_for(
     cli: Any, undisturbed: tuple[Path, str]
@@ -474,7 +473,7 @@ def test_a_disk_that_is_full_for_records_costs_the_steps_that_it_had_no_room_for
     assert 0 < second["shards_cached"] < SHARDS
 
 
-@slow
+@pytest.mark.long
 @pytest.mark.skipif(not CAN_MOUNT, reason="needs to be allowed to mount")
 @pytest.mark.parametrize("runner", ["threads", "dask"])
 def test_full_shared_memory_costs_one_line_and_only_who_needs_it(cli: Any, rendered: str, runner: str) -> None:
@@ -488,7 +487,7 @@ def test_full_shared_memory_costs_one_line_and_only_who_needs_it(cli: Any, rende
         assert "shared memory can't be had: No space left on device; remove" in done.stderr.splitlines()[-1]
 
 
-@slow
+@pytest.mark.long
 def test_a_disk_that_is_full_for_the_catalog_costs_one_line(cli: Any, preset_folder: Path) -> None:
     command = ("discover-wt", "--extra-dir", preset_folder, "-o", "catalog.json", "--data-dir", "data")
     done = cli.run(*command, preexec_fn=functools.partial(files_at_most, 20_000))
@@ -500,7 +499,7 @@ def test_a_disk_that_is_full_for_the_catalog_costs_one_line(cli: Any, preset_fol
     assert cli.json(*command)["wavetables"] > 0
 
 
-@slow
+@pytest.mark.long
 @pytest.mark.skipif(not CAN_MOUNT, reason="needs to be allowed to mount")
 @pytest.mark.parametrize("what", ["out", "data"])
 def test_a_read_only_place_costs_one_line_and_its_content_stays(cli: Any, rendered: str, what: str) -> None:
@@ -569,7 +568,7 @@ print(len(days))
 """
 
 
-@slow
+@pytest.mark.long
 def test_a_clock_that_jumps_changes_no_byte_and_nothing_in_use_is_cleared(
     cli: Any, undisturbed: tuple[Path, str], jumping: dict[str, str]
 ) -> None:

@@ -31,7 +31,7 @@ from synthcore.vital.catalog import Catalog, builtin
 from synthcore.vital.controls import Registry, installed
 from synthcore.vital.reading import ReadPreset, read_preset
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 #: How many times as many examples: `make fuzz` says 100.
 TIMES = int(os.environ.get("FUZZ", "1"))

@@ -44,7 +44,7 @@ def has_daemon() -> bool:
 
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.docker,
     pytest.mark.timeout(900),
     pytest.mark.skipif(

@@ -20,7 +20,7 @@ from benchmarks.processes import descendants, is_alive, kill_family
 from tests.flows.test_operation import free_port
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.timeout(600),  # a cluster takes half a minute to start
     pytest.mark.skipif(
         importlib.util.find_spec("prefect_ray") is None, reason="there is no Ray here: pip install -e '.[ray]'"

@@ -30,7 +30,6 @@ from tests.conftest import CAN_MOUNT, ROOT
 SHORT: tuple[object, ...] = ("--notes", 48, "--notes", 60, "--notes", 72, "--sample-rate", 22050)
 SHORT += ("--note-seconds", 0.25, "--render-seconds", 0.4, "--rows-per-shard", 12)
 ROWS, SHARDS, BATCH, BATCHES = 180, 15, 4, 4
-slow = pytest.mark.slow
 
 
 # ---------------------------------------------------------------------------------------------------- without a server
@@ -139,7 +138,7 @@ def local(tmp_path_factory: pytest.TempPathFactory, cli_in: Callable[[Path], Any
     return cli.folder, generate(cli)
 
 
-@slow
+@pytest.mark.long
 def test_two_processes_of_dask_make_the_dataset_of_one_and_find_it_cached(cli: Any, local: tuple[Path, Any]) -> None:
     first = generate(cli, "--runner", "dask", "--workers", 2, "--features", "sketch")
     assert (first["digest"], first["shards_cached"]) == (local[1]["digest"], 0)
@@ -177,7 +176,7 @@ def renders(pid: int) -> list[int]:
     return [member for member, command in descendants(pid).items() if "synthcore.engine.zygote" in command]
 
 
-@slow
+@pytest.mark.long
 def test_a_crash_inside_of_a_render_never_reaches_a_worker_of_dask(
     cli: Any, local: tuple[Path, Any], tmp_path: Path
 ) -> None:
@@ -218,7 +217,7 @@ def running_cluster(cli: Any) -> Iterator[tuple[str, list[subprocess.Popen[bytes
         yield json.loads(address.read_text())["address"], workers
 
 
-@slow
+@pytest.mark.long
 def test_a_worker_of_dask_that_is_killed_costs_what_it_was_rendering(cli: Any, local: tuple[Path, Any]) -> None:
     with running_cluster(cli) as (address, workers):
         process = cli.start(
@@ -232,7 +231,7 @@ def test_a_worker_of_dask_that_is_killed_costs_what_it_was_rendering(cli: Any, l
         assert json.loads(out)["digest"] == local[1]["digest"]
 
 
-@slow
+@pytest.mark.long
 def test_ctrl_c_ends_a_run_on_dask_with_its_cluster_and_it_is_continued(cli: Any, local: tuple[Path, Any]) -> None:
     flags = ("generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT, "--runner", "dask", "--workers", 2)
     process = cli.start(*flags)
@@ -248,7 +247,7 @@ def test_ctrl_c_ends_a_run_on_dask_with_its_cluster_and_it_is_continued(cli: Any
     assert report["digest"] == local[1]["digest"]
 
 
-@slow
+@pytest.mark.long
 def test_a_runner_without_a_cluster_or_a_pool_without_a_deployment_is_said_in_one_line(cli: Any) -> None:
     flags = ("generate", "-n", 12, "--data-dir", "data", "-o", "out.h5", *SHORT)
     for wish, code, message in (
@@ -311,7 +310,7 @@ def worker(cli: Any, pool: str, name: str, wrapper: tuple[str, ...] = (), **envi
     return running(command, cli.folder, **{**quick, **environment})
 
 
-@slow
+@pytest.mark.long
 def test_workers_of_a_pool_share_a_run_that_is_killed_and_restarted_while_one_of_them_dies(
     cli: Any, local: tuple[Path, Any], deploy: Callable[[str], None]
 ) -> None:
@@ -344,7 +343,7 @@ def test_workers_of_a_pool_share_a_run_that_is_killed_and_restarted_while_one_of
     assert (again["digest"], again["shards_cached"]) == (local[1]["digest"], SHARDS)
 
 
-@slow
+@pytest.mark.long
 def test_a_run_of_a_pool_that_fails_or_is_cancelled_or_deleted_ends_the_run_that_asked_with_the_reason(
     cli: Any, deploy: Callable[[str], None]
 ) -> None:
@@ -375,7 +374,7 @@ def test_a_run_of_a_pool_that_fails_or_is_cancelled_or_deleted_ends_the_run_that
     assert "lost 1 time on the pool ill; last: the server no longer knows it" in err.splitlines()[-1]
 
 
-@slow
+@pytest.mark.long
 def test_a_run_that_made_every_shard_and_then_fell_silent_is_written_down_as_lost(
     cli: Any, deploy: Callable[[str], None]
 ) -> None:
@@ -393,7 +392,7 @@ def test_a_run_that_made_every_shard_and_then_fell_silent_is_written_down_as_los
     assert kinds_of(cli, "silent") == {"CRASHED"}
 
 
-@slow
+@pytest.mark.long
 def test_a_batch_of_which_shards_fail_is_tried_again_by_the_run_that_asked(
     cli: Any, deploy: Callable[[str], None]
 ) -> None:
@@ -440,7 +439,7 @@ print(state.type.name, state.name, state.message)
 """
 
 
-@slow
+@pytest.mark.long
 def test_shards_of_a_batch_fail_alone(cli: Any) -> None:
     environment = {**os.environ, "PREFECT_API_URL": cli.api}
     command = [sys.executable, "-c", BATCH_THAT_FAILS_IN_PART]
@@ -450,7 +449,7 @@ def test_shards_of_a_batch_fail_alone(cli: Any) -> None:
     assert len(list((cli.folder / "data" / "shards").rglob("*.h5"))) == 2
 
 
-@slow
+@pytest.mark.long
 @pytest.mark.skipif(not CAN_MOUNT, reason="needs to be allowed to mount")
 def test_a_worker_that_mounts_the_data_directory_elsewhere_works_on_the_same_data(
     cli: Any, local: tuple[Path, Any], deploy: Callable[[str], None]
@@ -470,7 +469,7 @@ def test_a_worker_that_mounts_the_data_directory_elsewhere_works_on_the_same_dat
         assert (some.column("audio_sha256") == all_rows.column("audio_sha256", slice(0, 60))).all()
 
 
-@slow
+@pytest.mark.long
 def test_two_runs_at_once_share_one_data_directory_under_two_paths(cli: Any, local: tuple[Path, Any]) -> None:
     (cli.folder / "data").mkdir()
     (cli.folder / "link").symlink_to(cli.folder / "data")

@@ -26,7 +26,7 @@ elif subprocess.run(["scontrol", "ping"], capture_output=True, timeout=60).retur
     NO_SLURM = "no Slurm controller answers: deployments/try-slurm starts one"
 pytestmark = [
     pytest.mark.slurm,
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.timeout(900),  # a minute is the least time that Slurm gives a job
     pytest.mark.skipif(bool(NO_SLURM), reason=NO_SLURM),
 ]
