@@ -14,6 +14,7 @@ import psutil
 
 from synthcore.base.masking import masked
 from synthcore.flows.running import environment, operation, server
+from synthcore.flows.running.serve import revision, revisions
 from synthcore.pipeline import doctor
 from synthcore.pipeline.cache import Records
 from synthcore.pipeline.doctor import Diagnosis, Finding
@@ -21,7 +22,7 @@ from synthcore.pipeline.doctor import Diagnosis, Finding
 
 def diagnose(data_dir: Path, results_dir: Path, *, repairs: bool) -> Diagnosis:
     """Examine everything; with `repairs`, first remove what is provably stale."""
-    checks = [("Prefect", _prefect), ("Prefect home", _home), ("server", _server)]
+    checks = [("Prefect", _prefect), ("Prefect home", _home), ("database", _database), ("server", _server)]
     findings = [*doctor.installation(), *doctor.examine(checks), *doctor.room(data_dir)]
     repaired: list[str] = []
 
@@ -53,6 +54,24 @@ def _home() -> Iterator[Finding]:
     """Whether Prefect can read its home, and write there where a run has to start a server."""
     hindered = [*doctor.hindrances("Prefect home", "problem", environment.home_obstacles(brings_server=not _api()))]
     yield from hindered or [Finding(check="Prefect home", state="ok", what=f"{environment.prefect_home()} can be used")]
+
+
+def _database() -> Iterator[Finding]:
+    """Whether the database in Prefect's home is of the version installed here, or an upgrade lies before it."""
+    database = environment.prefect_home() / "prefect.db"
+    if server.is_database_elsewhere() or not database.is_file():
+        return
+    prefect, found, (newest, earlier) = metadata.version("prefect"), revision(database), revisions()
+    if found == newest:
+        yield Finding(check="database", state="ok", what=f"{database} is as Prefect {prefect} has it")
+    elif found in earlier:
+        what = f"{database} is of an earlier Prefect than {prefect}; the next server upgrades it, and keeps its runs"
+        todo = "to be able to go back, copy it first: an earlier Prefect can't open it afterwards"
+        yield Finding(check="database", state="warning", what=what, todo=todo)
+    else:
+        what = f"{database} is of a later Prefect than {prefect}, whose servers can't open it, or is damaged"
+        todo = "install that version, or have another PREFECT_HOME"
+        yield Finding(check="database", state="problem", what=what, todo=todo)
 
 
 def _api() -> str | None:

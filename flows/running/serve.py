@@ -11,6 +11,7 @@ import asyncio
 import gc
 import json
 import os
+import re
 import select
 import shutil
 import socket
@@ -179,9 +180,24 @@ def revision(database: Path) -> str | None:
     """The revision of a Prefect database, or None if it can't be read."""
     try:
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            return str(connection.execute("SELECT version_num FROM alembic_version").fetchone())
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error:
         return None
+    return str(row[0]) if row else None
+
+
+def revisions() -> tuple[str, set[str]]:
+    """The revision of a database of SQLite as the installed Prefect has it, and those that it can upgrade."""
+    package = metadata.distribution("prefect")
+    folder = Path(str(package.locate_file("prefect/server/database/_migrations/versions/sqlite")))
+    before: dict[str, str] = {}
+    for path in folder.glob("*.py"):
+        text = path.read_text()
+        if found := re.search(r'^revision\b.*"(\w+)"', text, re.MULTILINE):
+            previous = re.search(r'^down_revision\b.*"(\w+)"', text, re.MULTILINE)
+            before[found[1]] = previous[1] if previous else ""
+    (newest,) = before.keys() - before.values()
+    return newest, before.keys() - {newest}
 
 
 async def watch_for_end(server: Any, app: IdleTimer, arguments: argparse.Namespace) -> None:

@@ -75,6 +75,7 @@ class Entry(BaseModel):
     hours: float  # since it was written
     spec: str = ""  # fingerprint of what it was made for
     what: str = ""  # the spec in a word
+    foreign: str = ""  # of a shard: in what it was made otherwise than here, so that no run here asks for it
 
 
 class Cache(BaseModel):
@@ -195,7 +196,7 @@ def _shards(data_dir: Path, records: Records) -> Iterator[Entry]:
         try:
             with Dataset(path) as shard:
                 spec = shard.spec
-                ours = _is_of_this_engine(shard)
+                foreign = _what_differs(shard)
         except DatasetError:
             yield _entry(data_dir, path, "shard", "damaged", "is not a whole file")
             continue
@@ -206,14 +207,29 @@ def _shards(data_dir: Path, records: Records) -> Iterator[Entry]:
             found = "unreachable", "no record of it"
         elif known[name].size != path.stat().st_size:
             found = "damaged", "has another size"
-        elif not ours:
-            found = "other engine", "made with another synth, machine or version"
-        yield _entry(data_dir, path, "shard", *found, spec=spec)
+        elif foreign:
+            found = "other engine", f"made {foreign} than here"
+        yield _entry(data_dir, path, "shard", *found, spec=spec).model_copy(update={"foreign": foreign})
 
 
-def _is_of_this_engine(shard: Dataset) -> bool:
-    here = (engine(), digest_of(shard.spec.priors), drawn_with())
-    return (shard.engine, shard.drawing.drawn_from.digest, shard.drawing.drawn_with) == here
+#: What a field of the engine says, in words.
+_SAYS = {
+    "vita": "with another synth",
+    "build": "with another synth",
+    "machine": "on another type of machine",
+    "cpu_features": "on another type of machine",
+    "version": "with another engine version",
+}
+
+
+def _what_differs(shard: Dataset) -> str:
+    """Why a run here would not ask for this shard; "" if it would."""
+    differing = [_SAYS[name] for name in shard.engine.differences(engine())]
+    if shard.drawing.drawn_from.digest != digest_of(shard.spec.priors):
+        differing.append("from other priors")
+    if shard.drawing.drawn_with != drawn_with():
+        differing.append("with other versions of what draws patches")
+    return ", ".join(dict.fromkeys(differing))
 
 
 def _shards_of(dataset: Path) -> list[Path]:

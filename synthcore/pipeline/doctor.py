@@ -10,6 +10,7 @@ import os
 import platform
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib import metadata
@@ -182,7 +183,7 @@ def room(folder: Path) -> Iterator[Finding]:
 
 
 def contents(folder: Path, records: Records) -> Iterator[Finding]:
-    """Check what lies in a data directory: whether it is whole.
+    """Check what lies in a data directory: whether it is whole, and whether runs here would use it again.
 
     Parameters
     ----------
@@ -192,6 +193,7 @@ def contents(folder: Path, records: Records) -> Iterator[Finding]:
     yield from examine(
         [
             ("shards", lambda: _shards(folder, records)),
+            ("reuse", lambda: _reuse(folder, records)),
             ("left over", lambda: _left_over(folder, records)),
         ]
     )
@@ -239,6 +241,19 @@ def _shards(folder: Path, records: Records) -> Iterator[Finding]:
     todo = "run the same command again: it renders them anew; or --repair"
     what = f"{len(found.damaged)} of {found.checked} gone or damaged: {_some(found.damaged)}"
     yield Finding(check="shards", state="problem", what=what, todo=todo)
+
+
+def _reuse(folder: Path, records: Records) -> Iterator[Finding]:
+    """Which shards runs here would find, and why they would not ask for the others."""
+    shards = [entry for entry in cache.survey(folder, records).entries if entry.kind == "shard"]
+    for foreign, count in sorted(Counter(entry.foreign for entry in shards if entry.foreign).items()):
+        what = (
+            f"{count} of {how_many(len(shards), 'shard')} made {foreign} than here: runs here render their rows again"
+        )
+        todo = "keep them for where they were made; synthcore cache prune --other-engines clears those not in use"
+        yield Finding(check="reuse", state="warning", what=what, todo=todo)
+    if not any(entry.foreign for entry in shards):
+        yield Finding(check="reuse", state="ok", what="no shard was made with another synth, machine or version")
 
 
 def _left_over(folder: Path, records: Records) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from pydantic import ValidationError
 
 from synthcore.analysis.importance import ProbeRef
 from synthcore.base.errors import SynthcoreError
+from synthcore.engine.machine import engine
 from synthcore.pipeline.cache import Cache, Records, prune, survey, verify
+from synthcore.pipeline.doctor import contents
 from synthcore.storage.refs import DatasetRef, ShardRef
 
 
@@ -113,8 +116,33 @@ def test_shards_of_another_engine_go_only_when_asked(
     monkeypatch.setattr("synthcore.pipeline.cache.drawn_with", lambda: {"numpy": "99"})
     cache = survey(folder, records)
     assert states(cache) == [("shard", "other engine")] * 2
+    assert {entry.why for entry in cache.entries} == {"made with other versions of what draws patches than here"}
     assert prune_all(cache) == []
     assert len(prune_all(cache, other_engines=True)) == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "foreign"),
+    [
+        ({"cpu_features": "VeryOld 1"}, "on another type of machine"),
+        ({"machine": "Linux riscv64", "cpu_features": "rv64gc"}, "on another type of machine"),
+        ({"version": 0}, "with another engine version"),
+        ({"vita": "0.0.9", "build": "0" * 64, "machine": "Plan 9"}, "with another synth, on another type of machine"),
+    ],
+)
+def test_the_doctor_says_why_shards_are_not_used_again_even_if_a_dataset_refers_to_them(
+    folder: Path, records: Records, tier_1: Any, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], foreign: str
+) -> None:
+    made = tier_1.merge(folder / "virtual.h5", data_dir=folder, mode="virtual")
+    used = Records(records.shards, {"results/merge": made})
+    before = next(f for f in contents(folder, used) if f.check == "reuse")
+    assert before.state == "ok"
+    other = replace(engine(), **changed)
+    monkeypatch.setattr("synthcore.pipeline.cache.engine", lambda: other)
+    assert states(survey(folder, used)) == [("shard", "in use")] * 2
+    (found,) = (f for f in contents(folder, used) if f.check == "reuse")
+    assert found.state == "warning"
+    assert found.what == f"2 of 2 shards made {foreign} than here: runs here render their rows again"
 
 
 def test_a_spec_can_be_cleared_but_not_what_a_virtual_dataset_refers_to(
