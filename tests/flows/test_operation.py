@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import psutil
 import pytest
 
 from benchmarks.processes import descendants, is_alive
@@ -176,7 +177,9 @@ def test_the_worker_has_a_place_of_its_own_for_temporary_files(shell: Shell) -> 
     own = shell.folder / "home" / "synthcore" / "tmp"
     for place in (own, own / "worker", own / "render-worker"):
         assert stat.S_IMODE(place.stat().st_mode) == 0o700
-    assert (own / "worker" / "runner_storage").is_dir()
+    kept = json.loads((shell.folder / "home" / "synthcore" / "started.json").read_text())
+    pids = {program["name"]: program["pid"] for program in kept["programs"]}
+    assert psutil.Process(pids["worker"]).environ()["TMPDIR"] == str(own / "worker")
 
 
 def test_a_deployment_is_run_and_shares_its_shards_with_the_command(shell: Shell) -> None:
