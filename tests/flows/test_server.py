@@ -115,7 +115,7 @@ def test_a_database_begins_migrated_and_another_one_is_left_alone(
     monkeypatch.delenv("PREFECT_API_BLOCKS_REGISTER_ON_START", raising=False)
     old = database("old.db", "a")
     serve.provide_database(old)
-    assert serve.revision(old) == "('a',)"
+    assert serve.revision(old) == "a"
     assert "PREFECT_API_DATABASE_MIGRATE_ON_START" not in os.environ
     new = tmp_path / "new.db"
     serve.provide_database(new)
