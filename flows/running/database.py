@@ -26,7 +26,8 @@ def require_usable(database: Database) -> None:
     except TimeoutError as error:
         raise SynthcoreError(f"{refused}: no answer in {ANSWER_SECONDS:.0f} s") from error
     except Exception as error:  # of the system, of a driver or of SQLAlchemy: they have no class in common
-        raise SynthcoreError(f"{refused}: {error}") from error
+        reason = getattr(error, "orig", error)  # SQLAlchemy adds a line to what a driver says
+        raise SynthcoreError(f"{refused}: {reason}") from error
     if not may_create:
         raise SynthcoreError(f"{refused}: its user may not create tables in it; make that user its owner")
 

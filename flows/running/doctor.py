@@ -59,7 +59,7 @@ def _home() -> Iterator[Finding]:
 def _database() -> Iterator[Finding]:
     """Whether the database in Prefect's home is of the version installed here, or an upgrade lies before it."""
     database = environment.prefect_home() / "prefect.db"
-    if server.is_database_elsewhere() or not database.is_file():
+    if server.is_database_elsewhere() or not os.access(database, os.R_OK):  # none yet, or _home says what is wrong
         return
     prefect, found, (newest, earlier) = metadata.version("prefect"), revision(database), revisions()
     if found == newest:
