@@ -157,9 +157,9 @@ down: setup
 
 # --- Working on it ---------------------------------------------------------------------------------------------------
 
-# Tests wait for servers about as much as they compute, so there are more of them at a time than cores. Those of a file
-# stay together: they share what they have made. conftest.py puts the long files first.
-PYTEST := $(BIN)/pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder
+# Tests of a file stay together: they share what they have made. conftest.py puts the long files first.
+CORES := $$(getconf _NPROCESSORS_ONLN)
+PYTEST := $(BIN)/pytest --dist loadfile --no-loadscope-reorder --numprocesses
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -168,15 +168,16 @@ lint: setup
 	$(BIN)/lint-imports
 
 check: lint
-	$(PYTEST) -m "not slow and not long"
+	$(PYTEST) $(CORES) -m "not slow and not long"
 
+# More at a time than cores: slow tests wait for servers about as much as they compute.
 test: setup
-	$(PYTEST) -m "not long"
+	$(PYTEST) $$(($(CORES) + 1)) -m "not long"
 
 # The same rounds each time: what fails here should fail again.
 test-all: setup
 	$(BIN)/python -m benchmarks.soak --minutes 2 --seed 1
-	$(PYTEST)
+	$(PYTEST) $$(($(CORES) + 1))
 
 # Where a Docker daemon answers. On Debian without one: sudo deployments/try-docker make docker
 docker: setup

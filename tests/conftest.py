@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
+import gc
 import json
 import os
 import pickle
@@ -58,6 +59,14 @@ ROWS = 15  #: of a small dataset: odd, so that its last patch is cut
 ROWS_PER_SHARD = 10
 ROOT = Path(__file__).parent.parent
 TIMEOUT_SECONDS = 60.0  #: for one render: a hang should fail, a busy machine shouldn't
+
+
+gc.disable()  # until all tests are collected: thousands of objects that stay
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -35,12 +35,14 @@ def demo(tier_1: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("demo")
 def test_the_first_python_of_the_readme_proves_a_row(capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(code(README, "python")[0], "README.md", "exec"), {})
     assert capsys.readouterr().out == "True\n"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("demo")
 def test_the_guide_turns_vectors_back_into_sound(capsys: pytest.CaptureFixture[str]) -> None:
     (block,) = (text for text in code(GUIDE, "python") if "from_vectors" in text)
@@ -50,7 +52,7 @@ def test_the_guide_turns_vectors_back_into_sound(capsys: pytest.CaptureFixture[s
     assert 0 < float(guess) < 80
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_terminal_of_the_readme_shows_what_its_commands_say(cli: Any) -> None:
     """`make dataset` without its set-up: what stands above the first dots is another test's."""
     (cli.folder / ".venv").symlink_to(sys.prefix)
@@ -77,6 +79,7 @@ def masked(text: str) -> str:
     return re.sub(r"\b[0-9a-f]{12,64}\b", "#", re.sub(r"\n\n+", "\n", text))
 
 
+@pytest.mark.slow
 def test_the_training_page_turns_a_batch_back_into_sound(
     tier_1: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +90,7 @@ def test_the_training_page_turns_a_batch_back_into_sound(
     exec(compile(block.replace(', split="val"', ""), "training.md", "exec"), {})  # so few rows have no such split
 
 
+@pytest.mark.slow
 def test_the_python_of_the_format_page_reads_without_this_package(tier_1: Any, tmp_path: Path, fresh: Any) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "demo.h5").write_bytes(tier_1.path.read_bytes())

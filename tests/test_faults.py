@@ -68,7 +68,7 @@ else:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["render", "copy", "virtual"])
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
 def test_a_writer_killed_at_any_byte_leaves_nothing_of_its_name(
@@ -134,6 +134,7 @@ def test_who_waited_is_told_that_the_file_was_made(tmp_path: Path) -> None:
         assert not is_made
 
 
+@pytest.mark.slow
 def test_never_two_hold_a_claim(tmp_path: Path) -> None:
     path, lock = tmp_path / "x.h5", threading.Lock()
     held = most = 0
@@ -175,6 +176,7 @@ def test_a_claim_of_a_process_that_died_is_taken_over_at_once(tmp_path: Path, fr
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_claim_of_another_machine_holds_while_it_has_new_times_and_no_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +198,7 @@ def test_a_claim_of_another_machine_holds_while_it_has_new_times_and_no_longer(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_only_looks_like_a_claim_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "SILENT_SECONDS", 0.5)
     (tmp_path / ".x.h5.x.claim").write_text("")

@@ -46,6 +46,7 @@ def test_a_function_is_mapped_over_all_rows_in_batches(path: Path) -> None:
         assert {*dataset.features} == {"log_mel", "loudest"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "function", "text"),
     [
@@ -103,6 +104,7 @@ def test_batches_hold_features_that_are_named(path: Path) -> None:
     assert "log_mel" not in Examples(path).parts
 
 
+@pytest.mark.slow
 def test_batches_never_hold_features_that_are_stale_or_absent(path: Path, tier_1: Any) -> None:
     with pytest.raises(DatasetError, match="has no feature sketch: it has log_mel; .*features .* --sketch makes it"):
         Examples(path, parts=("sketch",))

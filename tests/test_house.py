@@ -58,6 +58,7 @@ print("imported:", [name for name in {heavy} if name in sys.modules])
     assert fresh(code).stdout.endswith("imported: []\n")
 
 
+@pytest.mark.slow
 def test_reading_a_dataset_needs_no_synth_and_no_orchestration(tier_1, fresh):
     code = """
 from synthcore import Dataset
@@ -68,7 +69,7 @@ with Dataset(sys.argv[1]) as dataset:
     assert output == ["15", synthcore.Dataset(tier_1.path).control_names(1)[0], "True"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_domain_works_without_prefect(fresh):
     names = [module_name(path) for path in (HOUSE / "synthcore").rglob("*.py")]
     names.remove("synthcore.training.torch")  # an extra
@@ -165,7 +166,7 @@ def test_a_flow_of_the_package_is_the_flow_itself(name):
     assert inspect.signature(flow).parameters.keys() == inspect.signature(flow.fn).parameters.keys()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_program_that_has_prefect_already_keeps_the_server_that_it_has(fresh, monkeypatch):
     """Prefect wouldn't notice another one, and a subflow belongs where its parent is."""
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")

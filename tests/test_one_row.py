@@ -44,7 +44,7 @@ def test_the_search_finds_plurals(wrong: str) -> None:
     assert WRONG.search(f"there: {wrong}, and more")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_commands_and_pages_say_it_in_the_singular(
     one_row: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,7 @@ def dataset(drawn):
         yield opened
 
 
+@pytest.mark.slow
 def test_each_patch_is_played_as_its_number_says(dataset, drawn):
     expected = Performances(drawn.spec, "synthetic")
     played = [(one, expected.bpm(index)) for index in range(4) for one in expected.of(index)]
@@ -63,6 +64,7 @@ def test_its_rows_are_rendered_again_as_they_were_played(dataset):
     assert (verdict.checked, verdict.exact, verdict.damage) == (7, 7, [])
 
 
+@pytest.mark.slow
 def test_another_shard_size_and_another_length_give_the_same_rows(dataset, drawn, tmp_path):
     longer = make_dataset(drawn.spec.model_copy(update={"n_samples": 8}), tmp_path, None, 8)
     with Dataset(longer.path) as other:
@@ -70,6 +72,7 @@ def test_another_shard_size_and_another_length_give_the_same_rows(dataset, drawn
             np.testing.assert_array_equal(other.column(name, slice(7)), dataset.column(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["velocity", "note_seconds", "bpm"])
 def test_a_changed_performance_is_found(drawn, forge, name):
     path = forge(drawn)
@@ -80,6 +83,7 @@ def test_a_changed_performance_is_found(drawn, forge, name):
     assert not verdict.holds
 
 
+@pytest.mark.slow
 def test_a_batch_given_back_plays_its_rows(drawn):
     examples = Examples(drawn.path)
     batch = examples.read(examples.rows)
@@ -97,11 +101,13 @@ def test_a_batch_of_fixed_performances_leaves_out_what_is_the_same_in_all(tier_1
     assert "bpm" in Examples(tier_1.path, parts=("audio", "bpm")).parts
 
 
+@pytest.mark.slow
 def test_a_length_that_is_drawn_has_to_be_said(dataset):
     with pytest.raises(SpecError, match="note_seconds is drawn from 0.05..0.2: give a Performance instead of a note"):
         synthcore.render(dataset.patch(0), 60, audio=AUDIO)
 
 
+@pytest.mark.slow
 def test_an_exported_preset_has_the_tempo_and_plays_the_row(dataset, tmp_path):
     (row,) = export_rows(dataset, [3], tmp_path).rows
     preset = json.loads(Path(row.preset).read_bytes())
@@ -114,6 +120,7 @@ def test_an_exported_preset_has_the_tempo_and_plays_the_row(dataset, tmp_path):
     assert preset["preset_name"] == f"tier-3 row 3, note {note}, velocity {velocity}, {held:g} s, {bpm:g} bpm"
 
 
+@pytest.mark.slow
 def test_a_recipe_makes_them_again(dataset, tmp_path):
     write_recipe(dataset, tmp_path / "recipe.h5")
     with Dataset(tmp_path / "recipe.h5") as recipe:
@@ -122,6 +129,7 @@ def test_a_recipe_makes_them_again(dataset, tmp_path):
         assert (result.exact, again.digest) == (7, dataset.digest)
 
 
+@pytest.mark.slow
 def test_inspecting_says_what_was_played(dataset):
     found = look(dataset)
     low, high = found.played["velocity"]
@@ -134,6 +142,7 @@ def test_inspecting_says_what_was_played(dataset):
     assert f"played    note {note} at velocity {velocity}\n  held      {held:g} s, at a tempo of {bpm:g} bpm" in words
 
 
+@pytest.mark.slow
 def test_bases_are_weighed_as_they_were_played(dataset):
     assert importance.performance_of(dataset, 3) == dataset.performances([3])[0]
     assert "beats_per_minute" in importance.varied(dataset)

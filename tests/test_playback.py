@@ -93,6 +93,7 @@ def test_a_prediction_becomes_a_preset_that_is_the_same_patch(tmp_path):
     assert (tmp_path / "made" / "wild.vital").read_bytes() == content
 
 
+@pytest.mark.slow
 def test_many_patches_come_in_order_with_faults_among_them(short):
     name = "1" * 64
     patches = [INIT, replace(INIT, extras=Extras(lfos=name)), INIT]
@@ -108,6 +109,7 @@ def test_one_note_for_many_patches_may_be_a_rows(short):
     np.testing.assert_array_equal(sound, synthcore.render(INIT, 62, audio=short))
 
 
+@pytest.mark.slow
 def test_of_many_patches_few_are_rendered_ahead(short):
     asked = 0
 

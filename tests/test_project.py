@@ -31,7 +31,7 @@ ROOMS = ("flows", "tasks")  #: folders of theirs, the flows in the first
 SECTION = (ROOT / "README.md").read_text().partition("## In your own project\n")[2].partition("\n## ")[0]
 NOT_OURS = shutil.ignore_patterns(".*", "data", "build", "*.egg-info", "__pycache__")
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def code(language: str) -> str:

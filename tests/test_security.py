@@ -61,7 +61,7 @@ def planted(marker: Path) -> list[bytes]:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_planted_record_is_not_read_but_replaced(cli: Any) -> None:
     made = ("generate", "-n", 60, "--data-dir", "data", "-o", "out.h5", *SHORT)
     honest = cli.json(*made)
@@ -154,7 +154,7 @@ def sounds(renderer: Renderer, presets: list[bytes]) -> list[list[str]]:
     return [[row.audio_sha256 for row in renderer.render(preset, PERFORMANCES).rows] for preset in presets]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("what", "reason"),
     [(EAT, faults.CRASH), (SPIN, faults.CPU_LIMIT), (CRASH_HALF_WAY, faults.CRASH), (FILL_THE_DISK, faults.CRASH)],
@@ -204,6 +204,7 @@ def test_a_preset_that_asks_the_synth_for_too_much_memory_costs_one_render(
         assert sounds(renderer, presets) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_a_render_child_holds_nothing_of_ours(hostile: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SECRET", "hunter2")
@@ -269,7 +270,7 @@ def test_an_address_with_a_password_is_refused_without_repeating_it(address: str
         assert SECRET not in str(raised.value)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_token_in_an_address_is_used_and_written_nowhere(
     cli: Any,
     remote: Remote,  # noqa: F811

@@ -47,6 +47,7 @@ def twins(tier_1, forge, firsts):
         yield dataset
 
 
+@pytest.mark.slow
 def test_the_nearest_row_of_another_patch_is_found(twins, firsts):
     a, b, c, d = firsts[:4]
     heard = measure_audio(twins, QUICK)
@@ -79,6 +80,7 @@ def test_shares_are_of_rows(twins):
     assert found.of_other_patches == pytest.approx(2 / 15)
 
 
+@pytest.mark.slow
 def test_a_patchs_own_notes_are_no_duplicates_but_their_repeats_are_told(tier_1, forge, firsts):
     path, row = forge(tier_1), firsts[0]
     with h5py.File(path, "r+") as file:

@@ -26,6 +26,7 @@ def thin_share(marginal: Marginal, values: np.ndarray) -> float:
     return float(bins.shares[bins.count(values) < THIN * len(values) * bins.shares].sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tier", [1, 2, 3])
 def test_what_the_sampler_draws_is_thin_nowhere(tier, registry):
     """Constraints, squeezes and the wavetables' lengths included."""

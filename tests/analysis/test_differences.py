@@ -36,11 +36,13 @@ def test_a_copy_is_the_same_dataset(tier_1: Any, copy: Path) -> None:
     assert (found.spec, found.header, found.beside) == ({}, {}, {})
 
 
+@pytest.mark.slow
 def test_neither_shards_nor_the_way_of_merging_make_a_difference(tier_1: Any, tmp_path: Path) -> None:
     view = tier_1.merge(tier_1.data_dir / "view.h5", mode="virtual")
     assert diff(tier_1.path, view.path).is_same
 
 
+@pytest.mark.slow
 def test_a_beginning_is_recognised_from_either_side(tier_1: Any, tmp_path: Path) -> None:
     part = tier_1.merge(tmp_path / "part.h5", tier_1.shards[:1])
     assert diff(part.path, tier_1.path).headline == "B holds all 10 rows of A, and 5 more after them."

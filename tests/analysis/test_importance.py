@@ -235,6 +235,7 @@ def crash_while(writing: Callable[[], None], at: str, monkeypatch: pytest.Monkey
     assert os.WTERMSIG(wait_status(work)) == signal.SIGKILL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["marked absent", "data written"])
 @pytest.mark.parametrize("had_weights", [False, True], ids=["first", "again"])
 def test_a_crash_leaves_a_readable_file_whose_weights_are_absent(copy, at, had_weights, monkeypatch):
@@ -263,6 +264,7 @@ def test_merging_again_keeps_weights_and_says_when_they_are_stale(tier_1, copy):
     assert weights_of(copy).status == "complete"
 
 
+@pytest.mark.slow
 def test_weights_of_another_spec_are_left_behind(tier_1, tier_2, tmp_path):
     path = Path(shutil.copy(tier_2.path, tmp_path / "other.h5"))
     weights.write(path, some_weights(path))
@@ -357,7 +359,7 @@ def test_what_never_varies_scores_exactly_zero(measured):
     assert min(every.values()) == 0.0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_measuring_again_gives_the_same(measured, tmp_path):
     with Dataset(measured.path) as dataset:
         one = importance.probe_of(dataset, measured.probe.rows[:1])
@@ -425,7 +427,7 @@ SHORT: tuple[object, ...] = ("--notes", 48, "--sample-rate", 22050, "--note-seco
 SHORT += ("--rows-per-shard", 6, "-n", 6, "--data-dir", "data", "-o", "out.h5")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_flow_makes_a_dataset_with_weights_goes_on_when_killed_and_measures_nothing_twice(cli):
     command = ("generate", *SHORT, "--weights", importance.BASES + 1)
     out = cli.folder / "out.h5"
@@ -459,7 +461,7 @@ def test_one_flow_makes_a_dataset_with_weights_goes_on_when_killed_and_measures_
     assert out.read_bytes() == content
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_ends_the_renders_under_way(cli):
     cli.json("generate", *SHORT)
     run = cli.start("compute-weights", "out.h5", "--n-base", importance.BASES, "--data-dir", "data")

@@ -96,6 +96,7 @@ def test_it_comes_back_from_its_json(dataset):
     assert Inspection.model_validate_json(found.model_dump_json()) == found
 
 
+@pytest.mark.slow
 def test_its_text_tells_what_a_person_asks_for(dataset, each_tier):
     found = inspect(dataset)
     text = found.to_text()

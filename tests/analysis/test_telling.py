@@ -40,6 +40,7 @@ def test_sounds_that_lie_elsewhere_or_more_widely_are_told_apart(centre, spread)
     assert judged(some(0, 200), some(1, 200, centre, spread)).auc > 0.9
 
 
+@pytest.mark.slow
 def test_a_set_of_another_size_weighs_the_same():
     assert judged(some(0, 1_000), some(1, 60)).auc == pytest.approx(0.5, abs=0.12)
     assert judged(some(0, 1_000), some(1, 60, centre=1.0)).auc > 0.95

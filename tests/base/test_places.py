@@ -88,6 +88,7 @@ def test_a_named_folder_for_temporary_files_that_is_passed_over_is_said(
     assert not [*places.of_named_temporary_folder()]
 
 
+@pytest.mark.slow
 def test_a_user_without_a_home_is_told_so(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME")
     code = "import pwd; pwd.getpwuid = {}.__getitem__\n"
@@ -139,7 +140,7 @@ def test_a_home_that_cannot_be_read_costs_one_line_and_the_doctor_names_it(cli: 
     assert "can't read Prefect's home" in problems["Prefect home"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @kept_out
 @pytest.mark.parametrize("mode", [0o500, 0o000])
 def test_the_doctor_finds_a_data_directory_that_cannot_be_written_or_made(mode: int, cli: Any, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_dataset_in_a_bucket_is_read_as_here_with_few_requests(tier_1: Any, s3: S3Server) -> None:
     remote.put(tier_1.path, address := Address("s3://bucket/a/demo.h5"), "")
     with s3.counting() as asked, Dataset(address) as there, Dataset(tier_1.path) as here:
@@ -46,6 +47,7 @@ def test_a_dataset_in_a_bucket_is_read_as_here_with_few_requests(tier_1: Any, s3
     assert len(asked) <= 8
 
 
+@pytest.mark.slow
 def test_a_file_is_there_once_it_is_there_whole(file: Path, s3: S3Server) -> None:
     address = Address("s3://bucket/folder/part.tar")
     size = file.stat().st_size
@@ -56,6 +58,7 @@ def test_a_file_is_there_once_it_is_there_whole(file: Path, s3: S3Server) -> Non
     assert not remote.holds(address, size + 1, sha256(file))
 
 
+@pytest.mark.slow
 def test_what_is_not_there_costs_one_line(s3: S3Server) -> None:
     with pytest.raises(DatasetError, match=r"^there is no file s3://bucket/none.h5; name another$"):
         Dataset("s3://bucket/none.h5")
@@ -63,11 +66,13 @@ def test_what_is_not_there_costs_one_line(s3: S3Server) -> None:
         Dataset("s3://other-bucket/none.h5")
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_not_there_gets_nothing(file: Path, s3: S3Server) -> None:
     with pytest.raises(DatasetError, match=r"^there is no bucket of s3://other-bucket/part.tar; name another$"):
         remote.put(file, Address("s3://other-bucket/part.tar"), sha256(file))
 
 
+@pytest.mark.slow
 def test_a_forbidden_bucket_costs_one_line(file: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(file.parent) as forbidding:
         forbidding.refuses = 403

@@ -203,6 +203,7 @@ def test_a_crash_twice_is_a_fault_and_the_renderer_lives_on(init_preset: dict, p
         assert bytes_of(renderer, presets[0]) == before
 
 
+@pytest.mark.slow
 def test_two_crashes_are_a_fault_whichever_signals_end_them(presets: list[bytes]) -> None:
     crashes: dict[int, signal.Signals] = {}  # by zygote
 
@@ -383,6 +384,7 @@ def test_no_more_renderers_than_allowed_are_borrowed_at_a_time() -> None:
     assert most == 2
 
 
+@pytest.mark.slow
 def test_who_waits_longest_is_lent_the_next_renderer() -> None:
     lent = []
 
@@ -423,6 +425,7 @@ def test_who_stops_waiting_is_lent_nothing_and_keeps_nobody_waiting() -> None:
     assert lent == ["the next run"]
 
 
+@pytest.mark.slow
 def test_the_zygote_takes_nothing_from_our_environment(presets: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     with a_renderer() as renderer:
         before = bytes_of(renderer, presets[2])
@@ -459,6 +462,7 @@ def test_cpus_that_may_round_otherwise_are_of_another_type(other: dict[str, str]
 # ----------------------------------------------------------------------------------------------------------- migration
 
 
+@pytest.mark.slow
 def test_an_old_document_is_written_again_as_this_synth_understands_it(init_preset: dict) -> None:
     old = {**init_preset, "synth_version": "1.0.3"}
     old["settings"] = {**init_preset["settings"], "volume": 3000.0}
@@ -469,6 +473,7 @@ def test_an_old_document_is_written_again_as_this_synth_understands_it(init_pres
     assert len(migrated["settings"]["lfos"]) == 8
 
 
+@pytest.mark.slow
 def test_a_document_that_the_synth_refuses_or_dies_of_is_none(init_preset: dict) -> None:
     deadly = json.loads(json.dumps(init_preset))
     deadly["settings"]["wavetables"] *= 2

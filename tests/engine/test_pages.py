@@ -29,6 +29,7 @@ def present(block):
 """
 
 
+@pytest.mark.slow
 def test_zeros_are_given_back_and_what_holds_something_stays(fresh: Fresh) -> None:
     code = """
 memory[:] = bytes(70 * B)
@@ -41,6 +42,7 @@ print(memory[9 * B + 5], memory[70 * B - 1], sum(memory[:]))
     assert fresh(BEGIN + code).stdout.splitlines() == ["False True False True", "1 2 3"]
 
 
+@pytest.mark.slow
 def test_memory_that_got_a_sound_or_went_away_is_left_alone(fresh: Fresh) -> None:
     code = """
 memory[:] = bytes(70 * B)
@@ -56,6 +58,7 @@ os._exit(os.EX_OK if not sys.stdout.flush() else 1)
     assert fresh(BEGIN + code).stdout.splitlines() == ["False True 7", "True 0"]
 
 
+@pytest.mark.slow
 def test_a_child_knows_what_it_has_written(fresh: Fresh) -> None:
     code = """
 memory[:] = bytes([1]) * (70 * B)

@@ -78,7 +78,7 @@ def remember(made: Any, data_dir: Path) -> None:
         record.write_text(json.dumps({"metadata": {}, "result": json.dumps({"data": ref.model_dump()})}))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_dry_run_needs_no_prefect_and_writes_what_it_measured_alone(fresh: Any, tmp_path: Path) -> None:
     code = "from synthcore.estimates import pace; pace.ENOUGH, pace.REHEARSAL_SECONDS = 12, 60\n"
     code += "from synthcore.flows.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -101,7 +101,7 @@ def test_a_dry_run_needs_no_prefect_and_writes_what_it_measured_alone(fresh: Any
     assert everything(tmp_path) == {written}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_probe_is_kept_for_its_kind_and_a_damaged_one_made_again(wish: Any, tmp_path: Path) -> None:
     first = estimate(wish("-n", 20))
     (file,) = (tmp_path / "data" / "paces").glob("*.json")
@@ -160,7 +160,7 @@ def test_shards_that_are_there_are_not_rendered_and_tell_the_pace(wish: Any, tmp
     assert looked_at(wish("-n", 9))[0].there == {}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_presets_are_counted_when_they_have_been_ingested(wish: Any, preset_folder: Path, tmp_path: Path) -> None:
     from synthcore.ingest.collecting import ingest
     from synthcore.pipeline import library
@@ -177,6 +177,7 @@ def test_presets_are_counted_when_they_have_been_ingested(wish: Any, preset_fold
     assert everything(there.parent) == {there.name}
 
 
+@pytest.mark.slow
 def test_of_too_few_candidates_nothing_is_told(wish: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(pace, "ENOUGH", 2)  # as where others use the machine: that is all that is finished in time
     found = estimate(wish("-n", 20))
@@ -225,6 +226,7 @@ def test_features_take_time_and_room_beside_a_copy_of_the_output(wish: Any) -> N
     assert "MB of features" not in plain.space
 
 
+@pytest.mark.slow
 def test_features_that_are_there_take_nothing(wish: Any, tier_1: Any, tmp_path: Path) -> None:
     path = Path(shutil.copy(tier_1.path, tmp_path / "out.h5"))
     specs = [Sketch()]
@@ -419,7 +421,7 @@ def test_time_is_counted_from_the_beginning_of_the_command() -> None:
     assert laps.parts == {"start": 10.0, "render": 32.0, "merge": 1.0}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_a_terminal_each_shard_has_a_line_and_the_last_line_says_where_the_time_went(cli: Any) -> None:
     asked = ("generate", "-n", 16, "-o", "out.h5", "--data-dir", "data", *SHORT)
     done = cli.run(*asked)

@@ -44,7 +44,7 @@ def evaluated(answers: Answers, against: Path, data_dir: Path) -> Evaluation:
         return report(answers, RowTargets(dataset), "all", read_scores(plans, data_dir))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_labels_themselves_are_exactly_the_best_by_every_metric(tier_3: Any, tmp_path: Path) -> None:
     found = evaluated(answers_of(choice(tier_3.path, "oracle"), tmp_path), tier_3.path, tmp_path)
     assert (found.rows, found.answered, found.answers_given) == (15, 15, 15)
@@ -69,7 +69,7 @@ def test_a_module_is_heard_only_where_it_is_switched_on(tier_1: Any) -> None:
                 assert chosen[rows, switches[f"{module}_on"]].all(), module
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_answer_that_cannot_be_rendered_is_scored_as_silence_and_counted(
     tier_1: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +94,7 @@ def test_an_answer_that_cannot_be_rendered_is_scored_as_silence_and_counted(
     assert 2 in [example.row for example in found.examples if example.kind == "worst"]
 
 
+@pytest.mark.slow
 def test_a_plan_is_known_by_what_is_compared(tier_1: Any, forge: Any, tmp_path: Path) -> None:
     def keys(path: Path, baseline: Baseline, seed: int = 0) -> list[str]:
         with Dataset(path) as dataset:
@@ -108,6 +109,7 @@ def test_a_plan_is_known_by_what_is_compared(tier_1: Any, forge: Any, tmp_path: 
     assert keys(tier_1.path, "random", seed=1) != keys(tier_1.path, "random")
 
 
+@pytest.mark.slow
 def test_a_dataset_that_is_replaced_meanwhile_is_not_taken_for_the_one_that_was_planned(
     tier_1: Any, tier_3: Any, tmp_path: Path
 ) -> None:
@@ -138,6 +140,7 @@ def test_a_random_answer_is_another_rows_patch(tier_1: Any, tmp_path: Path) -> N
     assert not (own == given).any()
 
 
+@pytest.mark.slow
 def test_the_nearest_answer_to_a_rows_own_audio_is_that_row(tier_1: Any, train: Path, tmp_path: Path) -> None:
     asked = choice(tier_1.path, "nearest", train=train)
     sides = plan_nearest(asked)
@@ -178,6 +181,7 @@ def distances(answers: Answers, targets: RowTargets) -> list[float]:
     ]
 
 
+@pytest.mark.slow
 def test_the_mean_is_one_patch_for_every_row(tier_1: Any, train: Path, tmp_path: Path) -> None:
     answers = answers_of(choice(tier_1.path, "mean", train=train), tmp_path)
     assert (len(answers.rows), set(answers.places)) == (15, {0})

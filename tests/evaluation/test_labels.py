@@ -49,6 +49,7 @@ def both(target: Patch, answer: Patch, registry: Registry) -> tuple[LabelErrors,
     return label_errors(target, answer, registry), label_errors_up_to_equivalences(target, answer, registry)
 
 
+@pytest.mark.slow
 def test_the_right_answer_has_no_error(registry):
     target = made(registry, {"osc_1_level": 0.5}, ("lfo_1", "osc_1_level", 0.5))
     for found in both(target, target, registry):

@@ -104,6 +104,7 @@ def test_rms_cosine_is_that_of_the_envelopes() -> None:
     assert rms_cosine(ours, ours / 4, RATE) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_silence_is_like_silence_alone() -> None:
     sound = noise(0, rate=RATE, seconds=0.2)
     silence = np.zeros_like(sound)

@@ -27,6 +27,7 @@ def _data_dir(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("SYNTHCORE_DATA_DIR", str(tmp_path_factory.getbasetemp() / "matched"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [0, 3, 14])
 def test_a_rows_own_audio_finds_the_row(row: int, tier_3: Any) -> None:
     with Dataset(tier_3.path) as dataset:
@@ -47,6 +48,7 @@ def test_how_loud_a_sound_is_does_not_change_which_rows_are_found(tier_1: Any) -
     assert found.distances_db == (distance(audio / 8, audio, 22_050),)
 
 
+@pytest.mark.slow
 def test_a_note_keeps_to_its_rows_and_takes_the_nearest_that_there_is(tier_1: Any) -> None:
     with Dataset(tier_1.path) as dataset:
         audio, notes = dataset[1]["audio"], dataset.column("midi_note")
@@ -56,6 +58,7 @@ def test_a_note_keeps_to_its_rows_and_takes_the_nearest_that_there_is(tier_1: An
     assert len(found.rows) == 8
 
 
+@pytest.mark.slow
 def test_all_patches_are_found_where_there_are_no_more(tier_1: Any) -> None:
     with Dataset(tier_1.path) as dataset:
         audio, patches = dataset[1]["audio"], {dataset.patch(row) for row in range(len(dataset))}
@@ -69,7 +72,7 @@ def started(dataset: Dataset, target_row: int, from_row: int) -> Any:
     return target.audio, search.Played(dataset.patch(from_row), performance, audio, apart_db)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_comes_nearer_and_always_to_the_same_patch(tier_1: Any) -> None:
     with Dataset(tier_1.path) as dataset:
         target, start = started(dataset, 0, 2)
@@ -161,7 +164,7 @@ def test_what_is_not_a_dataset_is_refused(tmp_path: Path) -> None:
         synthcore.match(np.ones(9), 22_050, tmp_path / "x.h5")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_other_rows_are_matched_nearer_by_a_search_than_by_any_row(
     tier_1: Any, short: AudioSpec, tmp_path: Path
 ) -> None:

@@ -38,6 +38,7 @@ def test_a_metric_is_found_by_its_name_and_says_where_it_is_from() -> None:
         assert metric.source
 
 
+@pytest.mark.slow
 @every_metric
 @pytest.mark.parametrize(
     "sound", [TARGET, TARGET[:1], noise(0, rate=RATE, seconds=0.05)], ids=["stereo", "mono", "50 ms"]
@@ -47,6 +48,7 @@ def test_identical_sounds_get_exactly_the_best_score(metric: AudioMetric, sound:
     assert score == metric.best or (metric.name == "f0_error" and math.isnan(score))
 
 
+@pytest.mark.slow
 @every_metric
 def test_every_row_is_its_own_best_answer(metric: AudioMetric, tier_1: Any) -> None:
     with Dataset(tier_1.path) as dataset:
@@ -57,6 +59,7 @@ def test_every_row_is_its_own_best_answer(metric: AudioMetric, tier_1: Any) -> N
     assert applies.all() if metric.name != "f0_error" else applies.mean() > 0.5
 
 
+@pytest.mark.slow
 @every_metric
 def test_two_silent_sounds_are_identical(metric: AudioMetric) -> None:
     score = metric.measure(SILENCE, SILENCE, RATE)
@@ -118,6 +121,7 @@ def test_every_rate_that_a_dataset_can_have_is_measured(metric: AudioMetric, rat
     assert metric.measure(target, target, rate) == metric.best
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_before_it_is_needed() -> None:
     heavy = {"librosa", "pyloudnorm", "numba", "scipy", "h5py", "vita"}
     code = f"import sys, synthcore.evaluation.metrics; print(sorted({heavy} & set(sys.modules)))"

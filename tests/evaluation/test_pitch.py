@@ -41,6 +41,7 @@ def test_a_detuned_answer_is_off_by_its_cents(cents: int, rate: int) -> None:
     assert one_pitched(target, answer, rate) < 0.1
 
 
+@pytest.mark.slow
 def test_an_oscillator_of_the_synth_tuned_up_by_a_quarter_tone_is_50_cents_off(short: AudioSpec) -> None:
     registry = installed()
     init = Patch.init(registry)

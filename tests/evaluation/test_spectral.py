@@ -19,6 +19,7 @@ ANSWER = plucked(1, rate=RATE, seconds=SECONDS) + tone(660, rate=RATE, seconds=S
 SILENCE = np.zeros_like(TARGET)
 
 
+@pytest.mark.slow
 def test_mss_is_the_mean_difference_of_three_mel_spectra_in_decibels_below_their_maximum() -> None:
     scales = []
     for window, hop, bands in ((80, 40, 32), (200, 80, 64), (800, 400, 128)):  # 10/5, 25/10, 100/50 ms
@@ -43,6 +44,7 @@ def test_mss_takes_silence_as_equally_loud_everywhere() -> None:
     assert mss(TARGET, ANSWER, RATE) < against_silence <= 80
 
 
+@pytest.mark.slow
 def test_multi_resolution_stft_is_convergence_plus_log_difference_at_three_resolutions() -> None:
     losses = []
     for fft, hop, window in ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240)):
@@ -73,6 +75,7 @@ def test_distance_is_ours_and_takes_mono_as_both_channels() -> None:
     assert distance(TARGET[:1], ANSWER[:1], RATE) == distance(target, answer, RATE)
 
 
+@pytest.mark.slow
 def test_sot_is_the_wasserstein_distance_of_each_frames_spectrum() -> None:
     frames = [transform(sound.mean(axis=0), 400, 160) for sound in (TARGET, ANSWER)]  # 50/20 ms
     places = np.arange(201) / 201

@@ -59,6 +59,7 @@ def test_rows_of_one_family_say_little_more_than_one_row() -> None:
     assert as_if_independent.high - as_if_independent.low < (alone.high - alone.low) / 3
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
     covered = 0
     for seed in range(20):

@@ -41,6 +41,7 @@ def warped(ours: NDArray, theirs: NDArray) -> float:
     return float(total[-1, -1] / (len(ours) + len(theirs)))
 
 
+@pytest.mark.slow
 def test_wmfcc_is_the_cost_of_the_cheapest_path_between_the_frames() -> None:
     assert wmfcc(TARGET, ANSWER, RATE) == pytest.approx(warped(coefficients(TARGET), coefficients(ANSWER)), rel=1e-4)
 

@@ -118,6 +118,7 @@ def test_a_bad_environment_or_settings_file_is_named(
     assert "synthcore.toml" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["generate -n 3", "up", "discover-wt -o catalog.json"])
 def test_a_server_that_does_not_answer_costs_one_line(
     command: str, elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -218,6 +219,7 @@ def test_every_setting_is_described() -> None:
     assert undescribed(Generate) == []
 
 
+@pytest.mark.slow
 def test_inspect_says_what_is_in_a_dataset(tier_1: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(tier_1.path)]) == 0
     shown = capsys.readouterr().out
@@ -236,6 +238,7 @@ def test_inspect_says_what_is_in_a_dataset(tier_1: Any, capsys: pytest.CaptureFi
     assert "(not heard)" in shown
 
 
+@pytest.mark.slow
 def test_inspect_says_what_needs_no_audio_before_it_hears_any(
     tier_1: Any, forge: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -306,6 +309,7 @@ def test_a_file_whose_header_is_damaged_costs_one_line(
     assert (file.read_bytes(), list(elsewhere.glob("out.h5"))) == (before, [])
 
 
+@pytest.mark.slow
 def test_names_in_a_file_command_no_terminal(tier_1: Any, forge: Any, capsys: pytest.CaptureFixture[str]) -> None:
     file = forge(tier_1)
     with h5py.File(file, "r+") as opened:

@@ -20,7 +20,7 @@ def files(cli: Any, tier_1: Any, tier_3: Any) -> Any:
     return cli
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_dataset_is_compared_with_another_and_nothing_is_done_twice(files: Any) -> None:
     first = files.json("compare", "x.h5", "y.h5", "--data-dir", "data")
     assert (first["rows"], first["sounds"], first["kind"]) == (15, 15, "dataset")
@@ -35,7 +35,7 @@ def test_a_dataset_is_compared_with_another_and_nothing_is_done_twice(files: Any
     assert {path: path.stat().st_mtime_ns for path in made} == made
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_dataset_lies_nowhere_from_itself(files: Any) -> None:
     same = files.json("compare", "x.h5", "x.h5", "--notes", 60, "--data-dir", "data")
     assert same["rows"] == same["sounds"] == 7
@@ -83,7 +83,7 @@ def test_what_cannot_be_compared_costs_one_line(
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_recordings_are_compared_and_both_pages_show_it(files: Any) -> None:
     (files.folder / "mine").mkdir()
     chance = np.random.default_rng(0)
@@ -100,7 +100,7 @@ def test_recordings_are_compared_and_both_pages_show_it(files: Any) -> None:
     assert "sketches" in files.run("cache", "list", "--data-dir", "data").stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_presets_are_read_first_and_those_that_cannot_be_are_named(files: Any, preset_folder: Path) -> None:
     shutil.copytree(preset_folder, files.folder / "presets")
     (files.folder / "presets" / "broken.vital").write_text("{")

@@ -39,6 +39,7 @@ def test_a_file_that_is_no_database_stays_as_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").read_text() == "not a database, and dear to someone"
 
 
+@pytest.mark.slow
 def test_a_port_at_which_none_answers_is_refused_without_the_password() -> None:
     port = free_port()
     with pytest.raises(SynthcoreError, match=f"^the database postgresql://127.0.0.1:{port}/x can't be used: ") as found:

@@ -62,6 +62,7 @@ def left(tmp_path: Path) -> Left:
     return Left(tmp_path)
 
 
+@pytest.mark.long
 def test_what_an_earlier_version_left_is_used_again_as_the_doctor_says(left: Left) -> None:
     (shard,) = (left.folder / "data" / "shards").rglob("*.h5")
     with Dataset(shard) as dataset:
@@ -87,6 +88,7 @@ def test_what_an_earlier_version_left_is_used_again_as_the_doctor_says(left: Lef
     assert [finding["state"] for finding in left.found("database")] == ["ok"]
 
 
+@pytest.mark.long
 def test_a_database_of_a_later_prefect_is_a_problem(left: Left) -> None:
     with closing(sqlite3.connect(left.database)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = 'fedcba987654'")

@@ -64,6 +64,7 @@ def worker(prefect_api: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]
         process.wait()
 
 
+@pytest.mark.long
 def test_cancelling_a_workers_run_leaves_no_process(
     prefect_api: str, worker: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_cancelling_a_workers_run_leaves_no_process(
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("who", ["the whole group", "the server first"])
 @pytest.mark.parametrize("command", ["generate", "compute-weights"])
 def test_a_run_that_is_ended_with_the_server_it_brought_says_so_in_one_line(
@@ -122,6 +124,7 @@ def test_a_run_that_is_ended_with_the_server_it_brought_says_so_in_one_line(
     cli.wait_until(lambda: not any(is_alive(pid) for pid in family), seconds=60)
 
 
+@pytest.mark.long
 def test_a_run_whose_process_was_killed_is_marked_crashed(cli: Any, prefect_api: str) -> None:
     shipped = (ROOT / "deployments" / "zombies.yaml").read_text()
     assert "within: 560\n" in shipped
@@ -139,6 +142,7 @@ def test_a_run_whose_process_was_killed_is_marked_crashed(cli: Any, prefect_api:
     wait_until(lambda: state_of(prefect_api, run) == "Crashed", seconds=200)
 
 
+@pytest.mark.long
 def test_two_runs_on_one_machine_share_its_concurrency_limit(cli: Any, prefect_api: str) -> None:
     name = f"render-{socket.gethostname()}"
     post(f"{prefect_api}/v2/concurrency_limits/", {"name": name, "limit": 1})

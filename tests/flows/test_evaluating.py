@@ -27,7 +27,7 @@ def of_metric(found: dict[str, Any], name: str) -> dict[str, Any]:
     return dict(metric)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_labels_themselves_are_the_best_answers_and_nothing_is_rendered_twice(files: Any) -> None:
     asked = ("evaluate", "--baseline", "oracle", "--against", "x.h5", "--split", "all", "--data-dir", "data")
     found = files.json(*asked)
@@ -42,7 +42,7 @@ def test_the_labels_themselves_are_the_best_answers_and_nothing_is_rendered_twic
     assert "scores" in files.run("cache", "list", "--data-dir", "data").stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_predictions_are_evaluated_and_rows_without_an_answer_counted(files: Any) -> None:
     with Dataset(files.folder / "x.h5") as dataset:
         answers = Predictions.create(files.folder / "answers.h5", dataset, several=True)
@@ -60,7 +60,7 @@ def test_predictions_are_evaluated_and_rows_without_an_answer_counted(files: Any
     assert "best of them" in told
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_answers_the_rows_of_a_split(files: Any) -> None:
     with h5py.File(files.folder / "x.h5", "r+") as file:
         file["metadata/split"][:] = [b"test"] * 2 + [b"train"] * 13
@@ -70,7 +70,7 @@ def test_a_search_answers_the_rows_of_a_split(files: Any) -> None:
     assert files.json(*asked) == found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_sounds_without_labels_are_answered_by_presets_and_by_the_nearest_row(files: Any) -> None:
     with Dataset(files.folder / "x.h5") as dataset:
         (files.folder / "sounds").mkdir()
@@ -90,6 +90,7 @@ def test_sounds_without_labels_are_answered_by_presets_and_by_the_nearest_row(fi
     assert "sounds 1: 1 answered, 0 without an answer" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

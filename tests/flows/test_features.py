@@ -55,7 +55,7 @@ def require_features(path: Path, tmp_path: Path, specs: tuple[FeatureSpec, ...])
             np.testing.assert_array_equal(found.features[name].mean, feature.mean)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_features_are_computed_once_and_after_growing_only_of_new_rows(cli: Any, tier_1: Any) -> None:
     path = cli.folder / "x.h5"
     tier_1.merge(path, spec=tier_1.spec.model_copy(update={"n_samples": 12}))
@@ -75,7 +75,7 @@ def test_features_are_computed_once_and_after_growing_only_of_new_rows(cli: Any,
     cli.run("verify", path, "--rows", 1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_is_killed_leaves_the_file_and_is_continued(cli: Any, tier_1: Any, tmp_path: Path) -> None:
     path = Path(shutil.copy(tier_1.path, cli.folder / "x.h5"))
     command = ("features", "x.h5", *MEL, "--data-dir", "data", "--workers", 1)
@@ -90,7 +90,7 @@ def test_a_run_that_is_killed_leaves_the_file_and_is_continued(cli: Any, tier_1:
     require_features(path, tmp_path, SPECS[:1])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_dask_computes_the_same_and_what_it_computed_is_cached(cli: Any, tier_1: Any, tmp_path: Path) -> None:
     for name in ("x.h5", "y.h5"):
         shutil.copy(tier_1.path, cli.folder / name)
@@ -115,7 +115,7 @@ def test_what_a_worker_puts_elsewhere_is_missed(cli: Any, tier_1: Any) -> None:
     assert (cli.folder / "x.h5").read_bytes() == tier_1.path.read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_ends_with_features_also_when_it_adds_rows(cli: Any) -> None:
     for rows in (4, 6):
         made = cli.json("generate", "-n", rows, "-o", "x.h5", *SHORT, "--features", "log-mel", "--data-dir", "data")

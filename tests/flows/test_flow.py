@@ -98,6 +98,7 @@ def test_a_run_makes_the_rows_and_says_so(undisturbed: tuple[Path, dict[str, Any
         assert (len(dataset), dataset.digest) == (ROWS, report["digest"])
 
 
+@pytest.mark.long
 def test_the_same_command_again_renders_nothing(cli: Any, copied: dict[str, Any]) -> None:
     generate(cli)  # the output has another path here: merged once more
     since = time.time()
@@ -120,6 +121,7 @@ def test_cached_shards_serve_another_directory_and_later_versions(cli: Any, copi
     assert (report["shards_cached"], report["digest"]) == (SHARDS, copied["digest"])
 
 
+@pytest.mark.long
 def test_the_number_of_workers_and_the_directory_change_no_byte(warm: Any, undisturbed: tuple[Path, Any]) -> None:
     report = generate(warm, "--workers", 1)
     assert (report["shards_cached"], report["digest"]) == (0, undisturbed[1]["digest"])
@@ -133,12 +135,14 @@ def test_a_shard_rendered_alone_is_the_one_of_a_run(undisturbed: tuple[Path, Any
         assert ref.digest == within_a_run.digest
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rows_per_shard", [48, 96, 192])
 def test_the_size_of_shards_changes_no_byte(warm: Any, undisturbed: tuple[Path, Any], rows_per_shard: int) -> None:
     report = generate(warm, "--rows-per-shard", rows_per_shard)
     assert report["digest"] == undisturbed[1]["digest"]
 
 
+@pytest.mark.long
 def test_more_rows_extend_the_output_and_render_only_new_shards(cli: Any, copied: dict[str, Any]) -> None:
     generate(cli)
     since = time.time()
@@ -149,6 +153,7 @@ def test_more_rows_extend_the_output_and_render_only_new_shards(cli: Any, copied
         assert len(dataset) == ROWS + 24
 
 
+@pytest.mark.long
 def test_fewer_rows_or_another_spec_leave_an_output_alone(cli: Any, copied: dict[str, Any]) -> None:
     generate(cli)
     before = (cli.folder / "out.h5").read_bytes()
@@ -170,6 +175,7 @@ def test_a_shard_that_is_gone_is_rendered_again_alone(cli: Any, copied: dict[str
     assert (report["shards_cached"], report["digest"]) == (SHARDS - 1, copied["digest"])
 
 
+@pytest.mark.long
 def test_a_flipped_bit_is_found_while_merging_and_that_shard_rendered_again(cli: Any, copied: dict[str, Any]) -> None:
     victim = shard_files(cli.folder)[1]
     content = bytearray(victim.read_bytes())
@@ -180,6 +186,7 @@ def test_a_flipped_bit_is_found_while_merging_and_that_shard_rendered_again(cli:
     assert cli.json("verify", "out.h5", "--all")["exact"] == ROWS
 
 
+@pytest.mark.long
 def test_an_output_that_is_gone_is_merged_again(cli: Any, copied: dict[str, Any]) -> None:
     generate(cli)
     (cli.folder / "out.h5").unlink()
@@ -187,6 +194,7 @@ def test_an_output_that_is_gone_is_merged_again(cli: Any, copied: dict[str, Any]
     assert (report["shards_cached"], report["digest"]) == (SHARDS, copied["digest"])
 
 
+@pytest.mark.long
 def test_a_virtual_merge_refers_to_the_shards(cli: Any, copied: dict[str, Any]) -> None:
     report = generate(cli, "--merge", "virtual", output="virtual.h5")
     assert report["digest"] == copied["digest"]
@@ -194,6 +202,7 @@ def test_a_virtual_merge_refers_to_the_shards(cli: Any, copied: dict[str, Any]) 
     assert cli.json("verify", "virtual.h5", "--all")["exact"] == ROWS
 
 
+@pytest.mark.long
 def test_random_kills_change_no_byte(cli: Any, undisturbed: tuple[Path, Any]) -> None:
     process = cli.start("generate", "-n", ROWS, "--data-dir", "data", "-o", "out.h5", *SHORT, "--workers", 2, "--json")
     assert under_fire(process)["digest"] == undisturbed[1]["digest"]
@@ -228,6 +237,7 @@ def under_fire(process: subprocess.Popen[str], every: float = 0.3) -> dict[str, 
     return report
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM"])
 def test_a_run_that_is_ended_leaves_no_process_and_is_continued(
     cli: Any, undisturbed: tuple[Path, Any], name: str
@@ -249,6 +259,7 @@ def test_a_run_that_is_ended_leaves_no_process_and_is_continued(
     assert report["digest"] == undisturbed[1]["digest"]
 
 
+@pytest.mark.long
 def test_a_full_disk_costs_one_line_and_nothing_is_half_written(cli: Any, copied: dict[str, Any]) -> None:
     size = max(path.stat().st_size for path in shard_files(cli.folder))
 
@@ -265,6 +276,7 @@ def test_a_full_disk_costs_one_line_and_nothing_is_half_written(cli: Any, copied
     assert generate(cli)["digest"] == copied["digest"]
 
 
+@pytest.mark.long
 def test_a_spec_that_accepts_nearly_nothing_stops_with_its_faults(cli: Any) -> None:
     done = cli.run("generate", "-n", 60, "--data-dir", "data", "-o", "out.h5", *SHORT, "--min-rms-dbfs", -0.1)
     assert done.returncode == 1
@@ -273,6 +285,7 @@ def test_a_spec_that_accepts_nearly_nothing_stops_with_its_faults(cli: Any) -> N
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_the_flow_is_called_from_python_with_flat_and_nested_parameters(cli: Any) -> None:
     code = """
 from synthcore import AudioSpec, RunSettings, generate
@@ -289,6 +302,7 @@ print(summary.rows, summary.shards, summary.spec.tier)
         assert file["audio/waveforms"].shape == (4, 2, 8820)
 
 
+@pytest.mark.long
 def test_the_script_and_the_environment_do_what_the_command_does(cli: Any, copied: dict[str, Any]) -> None:
     script = ROOT / "flows" / "generate.py"
     environment = {**os.environ, "PREFECT_API_URL": cli.api, "SYNTHCORE_N_SAMPLES": str(ROWS)}
@@ -308,6 +322,7 @@ def test_a_run_leaves_its_progress_and_a_summary_in_the_ui(cli: Any, undisturbed
     assert any(undisturbed[1]["digest"] in page for page in by_key["summary"])
 
 
+@pytest.mark.long
 def test_without_a_server_a_run_brings_its_own(cli: Any, undisturbed: tuple[Path, Any]) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
     command = [
@@ -328,6 +343,7 @@ def test_without_a_server_a_run_brings_its_own(cli: Any, undisturbed: tuple[Path
     assert json.loads(done.stdout)["rows"] == 12
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("flags", [(), ("--tier", 2), ("--tier", 2, "--fixed-modulation"), ("--tier", 3)])
 def test_growing_keeps_the_beginning_and_every_row_verifies(warm: Any, flags: tuple[object, ...]) -> None:
     short = generate(warm, *flags, data="a", output="short.h5", rows=24)
@@ -349,6 +365,7 @@ def mixed(folder: Path, *flags: object) -> tuple[object, ...]:
     return (*wishes, "--data-dir", "data", "-o", "out.h5", *SHORT)
 
 
+@pytest.mark.long
 def test_presets_and_variations_obey_the_same_laws(
     cli_in: Any, warm_in: Any, preset_folder: Path, tmp_path: Path
 ) -> None:
@@ -377,6 +394,7 @@ def test_presets_and_variations_obey_the_same_laws(
     assert more["shards_cached"] >= 1  # the synthetic ones
 
 
+@pytest.mark.long
 def test_one_command_clones_ingests_and_renders(cli: Any, preset_folder: Path) -> None:
     repository = cli.folder / "remote"
     shutil.copytree(preset_folder, repository)
@@ -400,6 +418,7 @@ def test_one_command_clones_ingests_and_renders(cli: Any, preset_folder: Path) -
         }
 
 
+@pytest.mark.long
 def test_wavetables_are_drawn_from_the_catalog_that_is_named(
     cli: Any, preset_documents: dict[str, dict[str, Any]]
 ) -> None:

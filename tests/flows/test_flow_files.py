@@ -60,7 +60,7 @@ def run_file(cli: Any, tier_1: Any, preset_folder: Path) -> Callable[..., Any]:
     return lambda file, *arguments, **how: cli.run(*arguments, program=(str(file),), **how)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
 def test_a_flow_file_runs_the_flow_that_is_in_it(run_file: Callable[..., Any], prefect_api: str, file: Path) -> None:
     code, arguments = ARGUMENTS[file.stem]
@@ -74,7 +74,7 @@ def test_a_flow_file_runs_the_flow_that_is_in_it(run_file: Callable[..., Any], p
     assert json.loads(done.stdout)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_flow_file_ends_as_its_command_does_where_rows_differ(
     run_file: Callable[..., Any], cli: Any, prefect_api: str
 ) -> None:
@@ -102,7 +102,7 @@ def test_what_is_not_a_dataset_costs_a_flow_file_one_line(run_file: Callable[...
     assert re.fullmatch(r"synthcore: there is no file .*nowhere\.h5.*\n", done.stderr)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_flow_reads_from_afar_and_prefect_keeps_no_secret(
     run_file: Callable[..., Any], prefect_api: str, cli: Any
 ) -> None:

@@ -70,6 +70,7 @@ def generate(settings: Generate) -> Generate:
 # ------------------------------------------------------------------------------------------------------------ the form
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", FLOWS)
 def test_the_form_of_a_flow_shows_the_settings_of_its_command(command: str) -> None:
     model, form = model_of(command), flow_of(command).parameters.properties

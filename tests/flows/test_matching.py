@@ -41,7 +41,7 @@ def test_a_sound_becomes_presets_their_audio_and_a_page(files: Any) -> None:
         assert json.loads(Path(answer["preset"]).read_text())["preset_name"] == Path(answer["preset"]).stem
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_is_told_of_and_a_second_one_sketches_nothing(files: Any) -> None:
     chance = np.random.default_rng(0)
     soundfile.write(files.folder / "noise.wav", chance.normal(0, 0.1, (9_000, 1)), 22_050)
@@ -63,7 +63,7 @@ def test_a_search_is_told_of_and_a_second_one_sketches_nothing(files: Any) -> No
     assert again["renders"] == 20
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_ends_the_search_and_writes_its_best(files: Any) -> None:
     chance = np.random.default_rng(0)
     soundfile.write(files.folder / "noise.wav", chance.normal(0, 0.1, (9_000, 1)), 22_050)
@@ -83,6 +83,7 @@ def test_ctrl_c_ends_the_search_and_writes_its_best(files: Any) -> None:
     assert all(Path(answer["preset"]).is_file() for answer in found["answers"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

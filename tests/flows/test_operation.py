@@ -29,7 +29,7 @@ from synthcore.flows.running.environment import is_healthy
 from synthcore.flows.running.programs import ROOT
 from synthcore.storage.dataset import Dataset
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 AUDIO = {"sample_rate": 22050, "notes": [48, 60, 72], "note_seconds": 0.25, "render_seconds": 0.4}
 FLAGS: tuple[object, ...] = (

@@ -15,7 +15,7 @@ from synthcore.storage.dataset import Dataset
 from tests.flows.test_operation import AUDIO, FLAGS, Shell, free_port
 from tests.postgresql import IS_HERE, PASSWORD, Cluster, cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not IS_HERE, reason="PostgreSQL isn't installed here")]
+pytestmark = [pytest.mark.long, pytest.mark.skipif(not IS_HERE, reason="PostgreSQL isn't installed here")]
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ def parent() -> Iterator[tuple[subprocess.Popen[str], int]]:
                 os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_program_is_ended_with_all_that_it_started_even_what_is_deaf_to_it(
     parent: tuple[subprocess.Popen[str], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,7 +37,7 @@ def written(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in (folder / "data" / "published").rglob("[0-9a-f]*.*")}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_is_killed_leaves_no_folder_and_is_continued(cli: Any, tier_1: Any) -> None:
     shutil.copy(tier_1.path, cli.folder / "x.h5")
     killed = cli.run(*PUBLISH, "--workers", 1, program=("-c", KILLED))
@@ -59,7 +59,7 @@ def test_a_run_that_is_killed_leaves_no_folder_and_is_continued(cli: Any, tier_1
     assert "verified" in cli.run("verify", "again.h5", "--rows", 2).stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_file_that_is_gone_from_cache_and_folder_is_made_again(cli: Any, tier_1: Any) -> None:
     shutil.copy(tier_1.path, cli.folder / "x.h5")
     cli.json(*PUBLISH)
@@ -89,6 +89,7 @@ def test_a_disk_that_is_full_leaves_nothing_under_a_final_name(cli: Any, tier_1:
     assert not list(cli.folder.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_what_cant_be_published_or_imported_costs_one_line_and_no_server(
     tier_1: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

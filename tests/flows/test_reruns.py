@@ -21,7 +21,7 @@ from synthcore.storage.dataset import Dataset
 from tests.conftest import ROOT
 from tests.flows.test_flow import task_states
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 PAGE = ROOT / "docs" / "operations.md"
 STEPS = {

@@ -107,6 +107,7 @@ def test_ten_thousand_shards_are_never_ten_thousand_futures() -> None:
     assert runner.most == runners.AHEAD < 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("runner", "message"),
     [

@@ -93,6 +93,7 @@ def test_what_synthcore_logs_is_with_the_run_and_its_task_in_few_lines(run: Any)
     assert len(lines) <= 2 * 5 + 10  # 1,000 rows are six shards of the usual size
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium here")
 @pytest.mark.parametrize(
     ("page", "words"),

@@ -25,7 +25,7 @@ from synthcore.flows.running import environment, serve, server
 from tests.conftest import Fresh, wait_until
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_commands_share_one_server_until_down_or_their_folder_ends_it(cli: Any, fresh: Fresh, tmp_path: Path) -> None:
     home = tmp_path / "home"
     alone = {"PREFECT_API_URL": "", "PREFECT_HOME": str(home), "SYNTHCORE_KEEP": "true"}
@@ -60,7 +60,7 @@ def test_commands_share_one_server_until_down_or_their_folder_ends_it(cli: Any, 
     wait_until(lambda: not is_alive(int(pid)), seconds=60)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_server_ends_when_idle_and_one_of_a_run_alone_with_the_run(
     fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -309,6 +309,7 @@ def test_a_table_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 # -------------------------------------------------------------------------------------------------------- repositories
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["file", "http"])
 def test_a_repository_becomes_a_folder_that_says_where_it_is_from(
     remote: Remote, site: Site, tmp_path: Path, protocol: str
@@ -334,12 +335,14 @@ def test_a_repository_becomes_a_folder_that_says_where_it_is_from(
     assert nothing_but(tmp_path / "out", "one")
 
 
+@pytest.mark.slow
 def test_a_clone_is_shallow(remote: Remote, tmp_path: Path) -> None:
     remote.commit({"huge.bin": random.Random(0).randbytes(4_000_000)})
     remote.commit({"small.vital": PRESET})
     assert fetched(RemoteSource(url=remote.url), tmp_path / "out").files == 1  # the limit is 2 MB
 
 
+@pytest.mark.slow
 def test_a_ref_is_a_branch_a_tag_or_a_commit(remote: Remote, tmp_path: Path) -> None:
     first = remote.commit({"a.vital": b"first"})
     remote.git("-c", "user.name=x", "-c", "user.email=x", "tag", "-a", "-m", "x", "v1", first)
@@ -413,6 +416,7 @@ def test_links_and_submodules_lead_nowhere(remote: Remote, tmp_path: Path) -> No
     assert secret.read_text() == "secret"
 
 
+@pytest.mark.slow
 def test_a_repository_can_not_say_itself_where_it_is_from(remote: Remote, tmp_path: Path) -> None:
     remote.commit({"synthcore-source.json": b'{"licence": "CC0-1.0"}', "a.vital": PRESET})
     fetched(RemoteSource(url=remote.url), tmp_path / "out")
@@ -423,6 +427,7 @@ def test_a_repository_can_not_say_itself_where_it_is_from(remote: Remote, tmp_pa
     assert nothing_but(tmp_path, "out", "remotes")
 
 
+@pytest.mark.slow
 def test_200_000_files_are_refused_before_one_is_written(remote: Remote, tmp_path: Path) -> None:
     blob = b"blob\nmark :1\ndata 2\n{}\n"
     files = b"".join(b"M 100644 :1 %03d/%03d.vital\n" % (i // 1000, i % 1000) for i in range(200_000))
@@ -433,6 +438,7 @@ def test_200_000_files_are_refused_before_one_is_written(remote: Remote, tmp_pat
     assert nothing_but(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_trees_of_trees_without_end_are_refused(remote: Remote, tmp_path: Path) -> None:
     """Ten files, in ten folders that are the same, in ten that are the same...: a few objects, 10^9 paths."""
     blob = remote.git("hash-object", "-w", "--stdin", stdin=b"{}")
@@ -446,6 +452,7 @@ def test_trees_of_trees_without_end_are_refused(remote: Remote, tmp_path: Path) 
     assert nothing_but(tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [bytes(3_000_000), random.Random(0).randbytes(3_000_000)], ids=["zeros", "noise"])
 def test_a_repository_larger_than_allowed_is_refused_while_it_is_packed(
     remote: Remote, tmp_path: Path, content: bytes
@@ -550,6 +557,7 @@ def test_whatever_git_prints_why_it_failed_is_one_printable_line(
         download.find_version(RemoteSource(url="https://example.org/presets.git"), QUICK)
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_no_folder_and_no_process(tmp_path: Path, silent: str) -> None:
     code = """
 import sys
@@ -682,6 +690,7 @@ def test_a_file_that_changed_in_between_is_begun_anew(site: Site, tmp_path: Path
     assert (tmp_path / "bank").read_bytes() == other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offer", [Offer(tag="", cut_after=100_000), Offer(knows_ranges=False, cut_after=100_000)])
 def test_what_can_not_be_continued_is_tried_from_the_beginning_a_few_times(
     site: Site, tmp_path: Path, offer: Offer
@@ -743,6 +752,7 @@ def test_a_server_that_asks_for_too_much_time_is_given_up_at_once(site: Site, tm
     assert len(site.asked) == 1
 
 
+@pytest.mark.slow
 def test_a_failure_that_lasts_is_given_up(site: Site, tmp_path: Path) -> None:
     site.behave = lambda handler: handler.send_error(500)
     with pytest.raises(DownloadError, match=r"answers 500 Internal Server Error \(5 tries\)"):
@@ -783,6 +793,7 @@ def redirect_to(address: str) -> Callable[[Handler], None]:
     return behave
 
 
+@pytest.mark.slow
 def test_a_redirect_is_followed_to_http_only(site: Site, tmp_path: Path) -> None:
     site.behave = redirect_to("/moved")
     fetched(bank(site), tmp_path / "out" / "one")
@@ -839,6 +850,7 @@ def test_a_server_that_is_silent_or_drips_costs_the_time_out(site: Site, tmp_pat
 # ----------------------------------------------------------------------------------------------- folders and the report
 
 
+@pytest.mark.slow
 def test_a_folder_that_changed_is_not_intact(remote: Remote, tmp_path: Path) -> None:
     remote.commit({"a.vital": PRESET, "b/c.vital": PRESET})
     out = tmp_path / "out"
@@ -870,6 +882,7 @@ def test_a_folder_that_was_not_downloaded_is_left_alone(remote: Remote, tmp_path
     assert fetched(RemoteSource(url=remote.url), tmp_path / "out").is_intact()
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_what_was_downloaded_before(remote: Remote, tmp_path: Path) -> None:
     remote.commit({"a.vital": PRESET})
     found = fetched(RemoteSource(url=remote.url), tmp_path / "out" / "one")
@@ -904,7 +917,7 @@ def test_a_report_says_what_became_of_each_source_and_when_that_is_not_enough(tm
 # ------------------------------------------------------------------------------------------------------------- the flow
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_second_run_clones_nothing_and_a_new_commit_is_cloned(
     cli: Any, remote: Remote, site: Site, tmp_path: Path
 ) -> None:

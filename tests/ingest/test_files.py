@@ -654,7 +654,7 @@ def fault_of(document: Document, registry: Registry) -> str | None:
     return fault.reason if fault else None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(document=documents())
 def test_what_passes_does_not_kill_the_synth(document):
@@ -669,6 +669,7 @@ def test_what_passes_does_not_kill_the_synth(document):
     assert fault in (None, faults.SILENT, faults.NON_FINITE, faults.NOT_LOADED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [-1e30, 1e30])
 def test_all_controls_out_of_range_at_once_do_not_kill_the_synth(registry, document, value):
     document["settings"].update(dict.fromkeys(registry.by_name, value))

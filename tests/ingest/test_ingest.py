@@ -138,6 +138,7 @@ def rich():
 # -------------------------------------------------------------------------------------------------- reading the label
 
 
+@pytest.mark.slow
 def test_every_control_is_read():
     rng = np.random.default_rng(0)
     asked = {c.name: float(rng.uniform(c.low, c.high)) for c in REGISTRY.continuous if not c.is_whole}
@@ -151,12 +152,14 @@ def test_every_control_is_read():
     assert (wrong, dict(got.changes)) == ({}, {})
 
 
+@pytest.mark.slow
 def test_the_init_preset_is_the_init_patch():
     got = read()
     assert got.patch == INIT
     assert got.assets.keys() == set(INIT.wavetables)
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_the_default():
     made = document()
     for name in ("mpe_enabled", "volume", "filter_2_style"):
@@ -257,6 +260,7 @@ def test_a_preset_that_the_synth_takes_for_one_of_the_future_is_refused():
 # ------------------------------------------------------------------------------------------------------------ fidelity
 
 
+@pytest.mark.slow
 def test_a_patch_sounds_like_its_preset_bit_for_bit(rich, short):
     measured = measure(content(document(**RICH)), rich, REGISTRY, short)
     assert (measured.difference, measured.cause) == (0, "")
@@ -279,6 +283,7 @@ def test_a_recording_is_kept_as_it_was_written():
     assert len(read_again) > 9000 * 2
 
 
+@pytest.mark.slow
 def test_of_a_route_given_twice_the_synth_decides(short):
     twice = routes(_1=("lfo_1", "osc_1_level"), _4=("lfo_1", "osc_1_level"), _6=("env_2", "osc_1_pan"))
     made = document(modulations=twice, modulation_1_amount=0.5, modulation_4_amount=-0.2, modulation_6_amount=0.3)
@@ -293,6 +298,7 @@ def test_the_seed_of_drawn_phases_is_part_of_the_sound(short):
     assert measure(content(document(**made)), other, REGISTRY, short).verdict == "worse"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXTRAS)
 def test_nobody_hears_the_names_that_are_left_out(rich, short, name):
     asset = getattr(rich.patch.extras, name)
@@ -318,6 +324,7 @@ def test_what_changes_the_sound_most_is_named(rich, short):
     assert (measured.verdict, measured.cause) == ("worse", fidelity.MENDING)
 
 
+@pytest.mark.slow
 def test_an_original_that_has_no_audio_is_said_not_to_be_compared(rich, short):
     measured = measure(content(document(head__synth_version="100000.0.0")), rich, REGISTRY, short)
     assert measured.verdict == "not compared"
@@ -351,6 +358,7 @@ def totals(**counts):
     return dict.fromkeys(("accepted", "duplicate", "approximate", "refused", "changed", "unknown"), 0) | counts
 
 
+@pytest.mark.slow
 def test_every_file_is_accepted_a_duplicate_or_refused_with_its_reason(folder):
     collection, report = ingested(folder)
     told = {f.file: (f.verdict, f.duplicate_of, bool(f.reason)) for f in report.files}
@@ -366,6 +374,7 @@ def test_every_file_is_accepted_a_duplicate_or_refused_with_its_reason(folder):
     assert "killer.vital: 9 lfos" in report.to_text()
 
 
+@pytest.mark.slow
 def test_a_preset_without_a_name_is_called_as_its_file(folder):
     names = {p.file: p.name for p in ingested(folder)[0].presets}
     assert names == {"a.vital": "a", "bank.vitalbank!Me/Presets/c.vital": "init"}
@@ -396,6 +405,7 @@ def test_order_workers_and_place_change_no_byte_of_the_digest(folder, tmp_path):
     assert digests != {ingested(folder)[0].digest}
 
 
+@pytest.mark.slow
 def test_a_folder_named_twice_counts_once(folder):
     assert len(ingested(folder, folder / ".")[1].files) == 5
 
@@ -524,7 +534,7 @@ PLACES = sorted(filter(None, places(document(**RICH))), key=str)
 ELSEWHERE = [path for path in PLACES if len(path) > 2]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @settings(max_examples=80, deadline=None)
 @given(st.sampled_from(PLACES) | st.sampled_from(ELSEWHERE), st.sampled_from(WEIRD), st.booleans())
 def test_a_damaged_preset_is_refused_or_read(path, value, is_removed):
@@ -708,7 +718,7 @@ def test_some_real_presets_sound_as_their_originals(tmp_path):
 
 
 @needs_presets
-@pytest.mark.slow
+@pytest.mark.long
 def test_real_presets_sound_as_their_originals():
     """One note as long as a dataset's; only what a label's 24 bits can't hold is lost."""
     collection, report = ingested(REAL_PRESETS, check=True, audio=AudioSpec(notes=(60,)))
@@ -718,7 +728,7 @@ def test_real_presets_sound_as_their_originals():
     assert np.mean([d <= NEAR for d in differences]) >= 0.95
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_makes_a_collection_once(cli, folder):
     def run():
         return cli.json("ingest", folder, "--data-dir", "data", "-o", "presets.h5")

@@ -25,7 +25,7 @@ from tests.page.test_page import Read
 HOSTILE = "<img src=x onerror='taken=1'>&{{ 7 * 7 }}"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_page_plays_rows_beside_their_answers_and_escapes_every_name(
     tier_1: Any, forge: Any, tmp_path: Path
 ) -> None:

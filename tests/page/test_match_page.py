@@ -39,6 +39,7 @@ def searched(tier_3: Any, samples: NDArray[Any], tmp_path: Path) -> Any:
         return found, report(found, dataset, str(sound), tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_the_page_plays_the_sound_beside_each_answer_and_says_how_to_make_it(matched: Any, tmp_path: Path) -> None:
     found, said = matched
     write_match(gather_match(found, said), tmp_path / "match.html")
@@ -65,6 +66,7 @@ def test_the_report_says_how_to_make_the_nearest_and_can_be_read_again(matched: 
     assert MatchReport.model_validate_json(said.model_dump_json()) == said
 
 
+@pytest.mark.slow
 def test_of_a_row_itself_the_report_says_why_nothing_was_searched(tier_3: Any, tmp_path: Path) -> None:
     with Dataset(tier_3.path) as dataset:
         audio = dataset[3]["audio"].T

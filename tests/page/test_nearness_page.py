@@ -50,6 +50,7 @@ def test_sounds_are_named_with_what_was_left_out(compared: tuple[Nearness, Sides
     assert Nearness.model_validate_json(found.model_dump_json()) == found
 
 
+@pytest.mark.slow
 def test_the_page_plays_each_pair_and_escapes_every_name(compared: tuple[Nearness, Sides], tmp_path: Path) -> None:
     found, sides = compared
     write_nearness(gather_nearness(found, sides.ours, sides.theirs), tmp_path / "near.html")

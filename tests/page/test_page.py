@@ -171,12 +171,14 @@ def test_hostile_names_are_text(tier_1: Any, forge: Any, plain: Read) -> None:
     assert "window.taken = 1" in hostile.text
 
 
+@pytest.mark.slow
 def test_no_script_but_the_pages_own_may_run(plain: Read) -> None:
     policy = next(value for value in plain.values("content") if "script-src" in value)
     assert "default-src 'none'" in policy
     assert re.search(r"script-src 'sha256-[\w+/=]+'$", policy)
 
 
+@pytest.mark.slow
 def test_a_recipe_has_a_page_without_sound(tier_1: Any, forge: Any) -> None:
     path = forge(tier_1)
     with h5py.File(path, "r+") as file:
@@ -188,6 +190,7 @@ def test_a_recipe_has_a_page_without_sound(tier_1: Any, forge: Any) -> None:
     assert {"measured", "twice", "provenance"} <= {*read.values("id")}
 
 
+@pytest.mark.slow
 def test_a_file_without_rows_has_a_page(tier_1: Any, forge: Any) -> None:
     path = forge(tier_1)
     with h5py.File(path, "r+") as file:
@@ -347,7 +350,7 @@ def test_a_page_is_the_only_thing_that_is_replaced(tmp_path: Path) -> None:
         require_replaceable(tmp_path / "mine.html")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_flow_leaves_a_link_a_table_and_a_picture(tier_1: Any, forge: Any, prefect_api: str, latest: Any) -> None:
     path = forge(tier_1)
     page = path.with_suffix(".html")
@@ -462,6 +465,7 @@ def test_players_play_one_at_a_time(tab: Tab, hostile_page: Path) -> None:
     assert {round(length, 1) for length in seconds} == {0.4}
 
 
+@pytest.mark.slow
 @in_a_browser
 def test_it_complains_of_nothing_asks_for_nothing_and_obeys_no_stranger(tab: Tab, hostile_page: Path) -> None:
     tab.requests.clear()  # of pages that were shown before

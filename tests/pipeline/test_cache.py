@@ -121,6 +121,7 @@ def test_shards_of_another_engine_go_only_when_asked(
     assert len(prune_all(cache, other_engines=True)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "foreign"),
     [
@@ -145,6 +146,7 @@ def test_the_doctor_says_why_shards_are_not_used_again_even_if_a_dataset_refers_
     assert found.what == f"2 of 2 shards made {foreign} than here: runs here render their rows again"
 
 
+@pytest.mark.slow
 def test_a_spec_can_be_cleared_but_not_what_a_virtual_dataset_refers_to(
     folder: Path, records: Records, tier_1: Any
 ) -> None:
@@ -253,7 +255,7 @@ SHORT: tuple[object, ...] = ("--notes", 48, "--notes", 60, "--sample-rate", 2205
 SHORT += ("--note-seconds", 0.25, "--render-seconds", 0.4, "--rows-per-shard", 8)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_reads_the_records_that_runs_leave(cli: Any) -> None:
     cli.json("generate", "-n", 16, "--data-dir", "data", "-o", "out.h5", *SHORT)
     everything = cli.json("cache", "list", "--data-dir", "data")["entries"]

@@ -40,7 +40,7 @@ def visit(cli: Any, *arguments: object, code: int, **how: Any) -> dict[str, Any]
     return report
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_healthy_place_is_called_so(cli: Any, prefect_api: str) -> None:
     report = visit(cli, code=0)
     assert {check for check, state in states(report).items() if state != "ok"} <= {"server"}  # others' servers
@@ -52,7 +52,7 @@ def test_a_healthy_place_is_called_so(cli: Any, prefect_api: str) -> None:
     assert all(len(line) <= 80 for line in told.splitlines())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_is_stale_is_found_and_removed_and_nothing_else(cli: Any) -> None:
     made = cli.json(*FLAGS)
     cut, flipped, *whole = sorted(shard_files(cli.folder))
@@ -86,7 +86,7 @@ def test_what_is_stale_is_found_and_removed_and_nothing_else(cli: Any) -> None:
     assert states(visit(cli, code=0))["shards"] == "ok"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_servers_that_do_not_answer_are_named(cli: Any, tmp_path: Path) -> None:
     dead = "http://127.0.0.1:9/api"
     for address, shown in (
@@ -107,7 +107,7 @@ def test_servers_that_do_not_answer_are_named(cli: Any, tmp_path: Path) -> None:
     assert "the worker ended by itself" in said(left, "server")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_data_directory_that_is_a_file_is_a_problem(cli: Any) -> None:
     (cli.folder / "data").write_text("")
     assert states(visit(cli, code=1))["data"] == "problem"
@@ -131,7 +131,7 @@ def visit_with(python: Path, folder: Path) -> dict[str, Any]:
     return report
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("missing", "problems"), [("vita", {"controls", "synth"}), ("prefect", {"Prefect", "shards"})])
 def test_it_answers_where_the_synth_or_prefect_cannot_be_imported(
     interpreter: tuple[Path, Path], tmp_path: Path, missing: str, problems: set[str]
@@ -158,7 +158,7 @@ def test_where_a_library_cannot_be_imported_every_command_says_so_in_a_line(
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_another_version_of_the_synth_is_a_problem(interpreter: tuple[Path, Path], tmp_path: Path) -> None:
     python, packages = interpreter
     (packages / "vita-0.2.0.dist-info").mkdir()

@@ -28,6 +28,7 @@ def plans_of(file: Path, data_dir: Path) -> list[FeaturePlan]:
     return plan(file, [MEL], data_dir)[0].plans
 
 
+@pytest.mark.slow
 def test_each_row_is_computed_and_stored(tier_1: Any, forge: Any, tmp_path: Path) -> None:
     path, told = forge(tier_1), list[int]()
     specs: list[FeatureSpec] = [MEL, Sketch()]
@@ -48,6 +49,7 @@ def test_each_row_is_computed_and_stored(tier_1: Any, forge: Any, tmp_path: Path
     assert "features/sketch: 15 x 1024 of float32, 0.1 MB; computed for 15 rows" in text
 
 
+@pytest.mark.slow
 def test_a_dataset_that_grew_is_cut_where_it_was(tier_1: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "ROWS", 8)
     paths = {}
@@ -64,6 +66,7 @@ def test_a_dataset_that_grew_is_cut_where_it_was(tier_1: Any, tmp_path: Path, mo
     assert spans(paths[15], tmp_path, LogMel(window_ms=50, bands=17)) == [(0, 8), (8, 15)]
 
 
+@pytest.mark.slow
 def test_what_is_stale_is_what_is_made_anew(tier_1: Any, tmp_path: Path) -> None:
     path = tmp_path / "out.h5"
     tier_1.merge(path, spec=tier_1.spec.model_copy(update={"n_samples": 12}))
@@ -78,6 +81,7 @@ def test_what_is_stale_is_what_is_made_anew(tier_1: Any, tmp_path: Path) -> None
     assert len(plan(path, [MEL], tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_values_never_come_from_another_file_that_took_the_name(tier_1: Any, tier_2: Any, tmp_path: Path) -> None:
     path = tmp_path / "out.h5"
     tier_1.merge(path)

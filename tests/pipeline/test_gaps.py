@@ -92,7 +92,7 @@ def run_failing(cli: Any, *flags: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cli.folder, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_shards_that_fail_fail_alone_and_the_next_run_renders_just_those(cli: Any, latest: Any) -> None:
     refused = run_failing(cli)
     assert refused.returncode == 1

@@ -37,6 +37,7 @@ FLAGS: tuple[object, ...] = (
 FLAGS += ("--sample-rate", 22050, "--note-seconds", 0.1, "--render-seconds", 0.2, "--workers", 1, "--json")
 
 
+@pytest.mark.long
 def test_parts_without_prefect_render_each_shard_once(fresh: Fresh, tmp_path: Path) -> None:
     reports = [
         json.loads(fresh(PART, *FLAGS, "--part", wish, without=("prefect",)).stdout) for wish in ("1/2", "2/2", "1/2")
@@ -52,6 +53,7 @@ def plans(short: AudioSpec) -> list[ShardPlan]:
     return plan_shards(DatasetSpec(n_samples=12, audio=short), 3)
 
 
+@pytest.mark.slow
 def test_accidents_are_tried_again_and_what_fails_for_good_leaves_the_others(
     plans: list[ShardPlan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +84,7 @@ def test_a_part_that_is_none_or_that_others_would_render_is_refused() -> None:
             Generate.model_validate(wish)
 
 
+@pytest.mark.slow
 def test_presets_that_were_never_read_are_no_part(fresh: Fresh, tmp_path: Path) -> None:
     (tmp_path / "presets").mkdir()
     done = fresh(PART, *FLAGS, "--community-dir", "presets", "--part", "1/2", check=False)

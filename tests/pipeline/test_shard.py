@@ -99,6 +99,7 @@ def test_a_patch_whose_notes_are_one_sound_is_refused_where_the_priors_say_so(sh
         assert "repeats" in counted.to_text()
 
 
+@pytest.mark.slow
 def test_a_single_note_repeats_nothing(short: AudioSpec, tmp_path: Path) -> None:
     spec = DatasetSpec(audio=short.model_copy(update={"notes": (60,)}))
     with made(tmp_path / "shard.h5", spec, refusing("refuse", *PITCHLESS), 2) as shard:
@@ -116,6 +117,7 @@ def test_what_would_repeat_is_known_without_a_synth(tmp_path: Path) -> None:
     assert {child.pid for child in psutil.Process().children()} <= before
 
 
+@pytest.mark.slow
 def test_presets_are_never_refused_as_repeats(short: AudioSpec, preset_folder: Path) -> None:
     presets, _ = ingest([preset_folder], installed(), check=False, workers=1)
     source = PresetSource(DatasetSpec(tier=1, audio=short), installed(), presets, "community")

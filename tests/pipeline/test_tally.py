@@ -106,6 +106,7 @@ def test_the_picture_is_a_small_png_and_the_same_every_time(each_tier: Any) -> N
     assert len(np.unique(colours, axis=0)) > spectrogram.COLOURS
 
 
+@pytest.mark.slow
 def test_a_run_imports_no_library_for_charts(tier_1: Any, fresh: Any) -> None:
     code = """
 from synthcore.analysis import picture

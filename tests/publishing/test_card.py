@@ -37,6 +37,7 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_the_head_names_splits_size_and_tags(published):
     for form, folder in published.items():
         publication, said = read_publication(folder), head(folder)
@@ -50,6 +51,7 @@ def test_the_head_names_splits_size_and_tags(published):
         assert sum(rows.values()) == publication.rows
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("offline")
 def test_the_features_of_the_head_are_those_of_the_files(published):
     datasets = pytest.importorskip("datasets")
@@ -60,6 +62,7 @@ def test_the_features_of_the_head_are_those_of_the_files(published):
     assert {*datasets.load_dataset(str(folder))} == {*read_publication(folder).row_files}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("offline")
 def test_what_the_card_says_of_loading_works(published, licensed):
     with Dataset(licensed.path) as dataset:
@@ -71,6 +74,7 @@ def test_what_the_card_says_of_loading_works(published, licensed):
             np.testing.assert_allclose(read["controls"][0], dataset.column("continuous", [place])[0])
 
 
+@pytest.mark.slow
 def test_rows_under_several_licences_are_counted_by_licence(published, licensed):
     text, said = (published["parquet"] / CARD).read_text(), head(published["parquet"])
     assert (said.license, said["license_name"], said["license_link"]) == ("other", "by-row", CARD)
@@ -98,6 +102,7 @@ def test_one_licence_is_in_the_head(tier_1, tmp_path, own, on_the_hub, link):
     assert "\nLeft out:\n" not in (folder / CARD).read_text()
 
 
+@pytest.mark.slow
 def test_a_recipe_shows_no_sound_and_says_which_rows_have_no_licence(licensed, tmp_path):
     folder = publish_in(tmp_path, licensed, recipe=True)
     text = (folder / CARD).read_text()
@@ -107,11 +112,13 @@ def test_a_recipe_shows_no_sound_and_says_which_rows_have_no_licence(licensed, t
     assert head(folder).license == "other"
 
 
+@pytest.mark.slow
 def test_the_picture_is_one(published):
     with Image.open(published["parquet"] / PICTURE) as picture:
         assert picture.format == "PNG"
 
 
+@pytest.mark.slow
 def test_what_strangers_wrote_is_text_and_nothing_else(published):
     text = (published["parquet"] / CARD).read_text()
     assert "<b>" not in text
@@ -125,6 +132,7 @@ def test_what_strangers_wrote_is_text_and_nothing_else(published):
     )
 
 
+@pytest.mark.slow
 def test_nothing_of_this_machines_folders_is_published(published, licensed):
     for folder in published.values():
         for name in (CARD, CROISSANT):
@@ -132,6 +140,7 @@ def test_nothing_of_this_machines_folders_is_published(published, licensed):
             assert str(folder.parent) not in (folder / name).read_text()
 
 
+@pytest.mark.slow
 def test_a_card_that_was_edited_is_kept_and_one_that_is_gone_is_written_again(published, licensed, tmp_path):
     folder = Path(shutil.copytree(published["parquet"], tmp_path / "copy"))
     (folder / CARD).write_text("mine")

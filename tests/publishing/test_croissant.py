@@ -35,6 +35,7 @@ def test_it_names_every_file_with_its_hash(folder):
     assert files == {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in there}
 
 
+@pytest.mark.slow
 def test_rows_of_parquet_are_read_by_it(published, licensed):
     mlcroissant = pytest.importorskip("mlcroissant")
     rows = list(mlcroissant.Dataset(jsonld=published["parquet"] / CROISSANT).records("rows"))

@@ -33,6 +33,7 @@ def names(folder: Path) -> set[str]:
 WHOLE = {"README.md", "assets", "croissant.json", "data", "images", MANIFEST}
 
 
+@pytest.mark.slow
 def test_an_empty_folder_is_filled_and_stays_the_one_it_was(assemble_in, tmp_path):
     """It may be mounted, or where a shell is."""
     there, link = tmp_path / "there", tmp_path / "link"
@@ -45,6 +46,7 @@ def test_an_empty_folder_is_filled_and_stays_the_one_it_was(assemble_in, tmp_pat
     assert assemble_in(there) == "there already"
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_is_in_nobodys_way(assemble_in, tmp_path):
     there = tmp_path / "there"
     (there / ".0123abcd.tmp" / "data").mkdir(parents=True)
@@ -56,6 +58,7 @@ def test_what_a_killed_run_left_is_in_nobodys_way(assemble_in, tmp_path):
         require_free(there)
 
 
+@pytest.mark.slow
 def test_mending_on_a_full_disk_can_be_done_again(assemble_in, tmp_path, monkeypatch):
     there = tmp_path / "out"
     assemble_in(there)

@@ -15,6 +15,7 @@ from synthcore.publishing.importing import import_publication
 from synthcore.publishing.publication import ASSETS, MANIFEST
 
 
+@pytest.mark.slow
 def test_an_asset_that_is_not_what_its_hash_says_is_refused(published, tmp_path):
     """Even if whoever changed it has brought the hashes of files up to date."""
     folder = Path(shutil.copytree(published["parquet"], tmp_path / "copy"))

@@ -114,6 +114,7 @@ def test_words_that_are_no_licence_are_refused_in_one_line(given):
         require_licence(given)
 
 
+@pytest.mark.slow
 def test_without_the_library_nothing_is_taken_for_unlicensed(fresh):
     code = """
 from synthcore.publishing.licences import judge

@@ -66,7 +66,7 @@ def differing(first: Path, second: Path) -> set[str]:
         return {name for name in names if ours.column(name).tobytes() != theirs.column(name).tobytes()}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["parquet", "webdataset"])
 def test_a_dataset_comes_back_from_wav_bit_for_bit(each_tier: Made, forge: Forge, publish: Publish, how: str) -> None:
     path, random = forge(each_tier), np.random.default_rng(0)
@@ -113,6 +113,7 @@ def test_flac_rounds_the_audio_and_nothing_else_and_verify_rounds_with_it(
     assert "bit for bit, rounded to 24 bits" in found.to_text()
 
 
+@pytest.mark.slow
 def test_an_older_file_comes_back_without_the_columns_that_it_lacks(
     tier_1: Made, forge: Forge, publish: Publish
 ) -> None:
@@ -219,7 +220,7 @@ def test_rows_that_may_not_be_shared_are_left_out_with_their_assets(licensed: Ma
     assert not any("ND" in line.licence for line in lines)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_recipe_has_every_row_without_audio_and_is_rendered_again(
     tier_1: Made, licensed: Made, publish: Publish, tmp_path: Path
 ) -> None:
@@ -264,6 +265,7 @@ def test_equal_rows_make_equal_files_and_a_folder_is_mended(tier_1: Made, publis
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.slow
 def test_what_cant_be_published_is_refused_in_one_line(
     tier_1: Made, forge: Forge, publish: Publish, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ def dataset(licensed):
         yield opened
 
 
+@pytest.mark.slow
 def test_each_row_is_judged_by_all_that_it_was_made_from(dataset):
     sharing = decide_sharing(dataset, "CC0-1.0")
     files = {source.preset_hash: source.file for source in dataset.sources()}
@@ -33,6 +34,7 @@ def test_each_row_is_judged_by_all_that_it_was_made_from(dataset):
     assert (b"synthetic", False) not in seen
 
 
+@pytest.mark.slow
 def test_rows_are_counted_by_licence_and_by_reason(dataset):
     sharing = decide_sharing(dataset, "mit")
     assert sum(sharing.licences.values()) == sharing.is_shared.sum()
@@ -42,6 +44,7 @@ def test_rows_are_counted_by_licence_and_by_reason(dataset):
     assert list(sharing.left_out.values()) == sorted(sharing.left_out.values(), reverse=True)
 
 
+@pytest.mark.slow
 def test_ones_own_rows_need_a_licence(dataset, tier_1):
     with pytest.raises(SpecError, match=r"^4 rows were drawn .* --licence CC0-1.0"):
         decide_sharing(dataset, None)

@@ -92,6 +92,7 @@ def test_an_upload_that_dies_midway_is_no_publication_and_is_continued(
     assert MANIFEST in remote.names_in(OUT)
 
 
+@pytest.mark.slow
 def test_a_bucket_that_holds_something_else_is_left_alone(
     upload_to: Callable[[Address], str], s3: S3Server, tmp_path: Path
 ) -> None:
@@ -118,7 +119,7 @@ def test_only_buckets_that_may_be_written_are_begun(s3: S3Server, tmp_path: Path
             require_free(OUT)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_publishes_to_a_bucket(cli: Any, tier_1: Any, s3: S3Server) -> None:
     shutil.copy(tier_1.path, cli.folder / "x.h5")
     words = ("publish", "x.h5", "-o", "s3://bucket/out", "--licence", "CC0-1.0", "--data-dir", "data")

@@ -212,6 +212,7 @@ def test_every_command_has_its_settings_and_they_know_its_name():
     assert {name: model.command for name, model in MODELS.items()} == {name: name for name in HOMES}
 
 
+@pytest.mark.slow
 def test_a_command_imports_no_other_commands_settings(fresh):
     code = """
 from synthcore.settings.commands import help_of, model_of

@@ -44,6 +44,7 @@ def source() -> SyntheticSource:
     return SyntheticSource(DatasetSpec(tier=1), REGISTRY, parse_priors(HABITS, "mine.toml"))
 
 
+@pytest.mark.slow
 def test_whole_numbers_are_drawn_by_weight_and_left_alone_as_often_as_people_do(source):
     drawn = values_of(source, "osc_1_transpose")[FOLLOWS]
     shares = {int(value): float((drawn == value).mean()) for value in np.unique(drawn)}
@@ -57,6 +58,7 @@ def test_options_are_drawn_by_weight(source):
     assert (drawn == octave).mean() == pytest.approx(0.25, abs=0.02)
 
 
+@pytest.mark.slow
 def test_what_a_factor_holds_together_leaves_its_default_together(source):
     level, pan = (values_of(source, f"osc_1_{name}")[FOLLOWS] for name in ("level", "pan"))
     moved = [values != REGISTRY.by_name[f"osc_1_{name}"].default for name, values in (("level", level), ("pan", pan))]
@@ -65,6 +67,7 @@ def test_what_a_factor_holds_together_leaves_its_default_together(source):
     assert level.max() <= 0.8  # the last quantile
 
 
+@pytest.mark.slow
 def test_the_other_patches_reach_all_of_every_full_prior(source):
     for name, low, high in (("osc_1_level", 0.2, 1.0), ("osc_1_transpose", -48, 48), ("osc_1_pan", -1, 1)):
         drawn = values_of(source, name)[~FOLLOWS]
@@ -77,6 +80,7 @@ def test_a_share_of_the_patches_and_no_less_than_a_tenth_knows_no_habit():
         parse_priors(b"full_share = 0.05", "mine.toml")
 
 
+@pytest.mark.slow
 def test_musical_modulation_ends_where_something_sounds_and_idle_sources_keep_their_defaults():
     source, init = SyntheticSource(SPEC, REGISTRY), Patch.init(REGISTRY)
     places = {c.name: i for i, c in enumerate(REGISTRY.categorical)}
@@ -93,6 +97,7 @@ def test_musical_modulation_ends_where_something_sounds_and_idle_sources_keep_th
     assert connections > 200
 
 
+@pytest.mark.slow
 def test_what_modulation_moves_is_left_where_people_leave_it():
     text = b"""
     full_share = 0.25

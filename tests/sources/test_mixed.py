@@ -81,6 +81,7 @@ def test_every_row_verifies_bit_for_bit(dataset):
     assert (verdict.exact, verdict.differing, verdict.damage) == (len(dataset), 0, [])
 
 
+@pytest.mark.slow
 def test_presets_come_first_then_variations_then_exactly_the_synthetic_rows_asked_for(dataset, collection):
     sources = [source.decode() for source in dataset.column("source").tolist()]
     assert [source for source, _ in groupby(sources)] == ["community", "variation", "synthetic"]
@@ -93,13 +94,14 @@ def test_presets_come_first_then_variations_then_exactly_the_synthetic_rows_aske
     assert counts["community"] == 2 * (len(collection.presets) - refused)
 
 
+@pytest.mark.slow
 def test_patches_are_counted_within_their_source(dataset):
     for source in (b"variation", b"synthetic"):
         mine = dataset.column("source") == source
         assert sorted(set(dataset.column("patch_index")[mine].tolist())) == list(range(mine.sum() // 2))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("rows_per_shard", [2, 40])
 def test_the_size_of_shards_changes_no_byte(collection, short, mixed, tmp_path, rows_per_shard):
     again = make_dataset(spec_of(collection, short), kept(collection, tmp_path), collection, rows_per_shard)
@@ -112,7 +114,7 @@ def test_the_size_of_shards_changes_no_byte(collection, short, mixed, tmp_path, 
             np.testing.assert_array_equal(values, other.rejections()[name], err_msg=name)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_preset_keeps_the_tempo_it_was_saved_with_unless_another_is_asked_for(collection, mixed, tmp_path):
     with Dataset(mixed.path) as kept_own:
         is_given = kept_own.column("source") == b"community"
@@ -162,6 +164,7 @@ def test_more_synthetic_rows_keep_all_rows_before(collection, short, mixed, data
             )
 
 
+@pytest.mark.slow
 def test_synthetic_shards_know_nothing_of_presets(collection, short):
     def names(spec, presets=None):
         return {plan.name for plan in plan_shards(spec, 10, presets) if plan.source == "synthetic"}
@@ -170,6 +173,7 @@ def test_synthetic_shards_know_nothing_of_presets(collection, short):
     assert names(spec, collection) == names(spec.model_copy(update={"presets_digest": "", "variations": 0}))
 
 
+@pytest.mark.slow
 def test_another_preset_leaves_the_shards_of_the_others_alone(collection, short):
     fewer = dataclasses.replace(collection, presets=collection.presets[:-1])
     assert fewer.digest != collection.digest
@@ -184,6 +188,7 @@ def test_another_preset_leaves_the_shards_of_the_others_alone(collection, short)
 # ------------------------------------------------------------------------------------------------------------- sources
 
 
+@pytest.mark.slow
 def test_each_row_leads_to_its_presets(dataset, collection):
     sources = {source.preset_hash: source for source in dataset.sources()}
     assert {*sources} <= {preset.patch.hash for preset in collection.presets}
@@ -198,6 +203,7 @@ def test_each_row_leads_to_its_presets(dataset, collection):
             assert dataset.patch(row).hash == parents[0]  # at tier 3 it is played whole
 
 
+@pytest.mark.slow
 def test_a_refused_preset_is_named_with_its_file(dataset):
     found = inspect(dataset)
     assert ("https://example.org/sounds still.vital", "silent") in [(p.file, p.reason) for p in found.refused_presets]
@@ -280,7 +286,7 @@ def test_wavetables_of_the_catalog_have_its_numbers_and_others_come_behind(prese
         assert dataset.column("wavetables")[0, 0] == len(first.wavetables)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("tier", [1, 2, 3])
 def test_every_row_comes_back_from_what_a_batch_holds_bit_for_bit(tier, collection, mixed, short, tmp_path):
     """Presets, variations and drawn rows."""
@@ -311,6 +317,7 @@ def test_every_row_comes_back_from_what_a_batch_holds_bit_for_bit(tier, collecti
 # ---------------------------------------------------------------------------------------------------------- projection
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tier", [1, 2])
 def test_a_preset_is_played_as_far_as_the_tier_goes(collection, tier):
     init = Patch.init(REGISTRY)
@@ -328,6 +335,7 @@ def test_a_preset_is_played_as_far_as_the_tier_goes(collection, tier):
         assert patch.extras == ((None,) * 3 if tier == 1 else (*preset.patch.extras[:2], None))
 
 
+@pytest.mark.slow
 def test_at_tier_3_a_preset_is_whole(collection):
     project = Projection(DatasetSpec(tier=3), REGISTRY)
     assert [project(p.patch) for p in collection.presets] == [p.patch for p in collection.presets]
@@ -357,6 +365,7 @@ def _slots():
     return first, second
 
 
+@pytest.mark.slow
 def test_where_wavetables_begin_at_tier_2_a_preset_of_tier_1_has_the_init_presets(collection):
     project = Projection(DatasetSpec(tier=1, wavetables_from_tier=2), REGISTRY)
     assert {project(p.patch).wavetables for p in collection.presets} == {Patch.init(REGISTRY).wavetables}
@@ -370,6 +379,7 @@ def variations(collection, short):
     return VariationSource(spec_of(collection, short), REGISTRY, collection)
 
 
+@pytest.mark.slow
 def test_a_variation_depends_on_its_index_and_attempt_alone(collection, short, variations):
     other = VariationSource(spec_of(collection, short), REGISTRY, collection)
     there = [other.candidate(index, 0).patch.hash for index in reversed(range(40))]
@@ -379,6 +389,7 @@ def test_a_variation_depends_on_its_index_and_attempt_alone(collection, short, v
     assert variations.candidate(0, 1).patch != variations.candidate(0, 0).patch
 
 
+@pytest.mark.slow
 def test_variations_can_be_loaded_and_name_their_parents(variations, collection):
     ways: Counter[int] = Counter()
     originals = {p.patch.hash: p.name for p in collection.presets}
@@ -397,6 +408,7 @@ def test_variations_can_be_loaded_and_name_their_parents(variations, collection)
     assert ways[2] > 5
 
 
+@pytest.mark.slow
 def test_octaves_of_a_variation_are_those_of_a_parent(variations, collection):
     originals = {preset.patch.hash: preset.patch for preset in collection.presets}
     whole = [i for i, control in enumerate(REGISTRY.continuous) if control.is_whole]
@@ -405,6 +417,7 @@ def test_octaves_of_a_variation_are_those_of_a_parent(variations, collection):
         assert (candidate.patch.continuous[whole] == theirs).any(axis=0).all()
 
 
+@pytest.mark.slow
 def test_the_parents_of_a_variation_are_of_one_split(collection, short):
     """Sixty presets, so that all splits have some."""
     patches = [dataclasses.replace(collection.presets[0].patch, continuous=units) for units in _many_units()]
@@ -424,6 +437,7 @@ def _many_units():
     return [rng.random(len(REGISTRY.continuous), dtype=np.float32) for _ in range(60)]
 
 
+@pytest.mark.slow
 def test_copies_that_play_other_wavetables_are_of_one_family(collection):
     patch = collection.presets[0].patch
     copy = dataclasses.replace(patch, wavetables=Patch.init(REGISTRY).wavetables)
@@ -440,6 +454,7 @@ def test_splits_get_their_shares():
         assert counts[split] / 10_000 == pytest.approx(share, abs=0.02)
 
 
+@pytest.mark.slow
 def test_a_crossing_takes_modules_whole_with_their_routes(variations, collection):
     originals = {p.patch.hash: p.patch for p in collection.presets}
     column = {c.name: i for i, c in enumerate(REGISTRY.continuous)}
@@ -470,6 +485,7 @@ def _has_route(parent, row):
     return any((r[ends] == row[ends]).all() and (r[2:] == row[2:]).all() for r in its)
 
 
+@pytest.mark.slow
 def test_what_modulates_a_modulation_goes_along_with_it(variations, collection):
     originals = {p.patch.hash: p.patch for p in collection.presets}
     carrier = next(p.patch for p in collection.presets if p.name == "sound 2")
@@ -491,6 +507,7 @@ def test_what_modulates_a_modulation_goes_along_with_it(variations, collection):
 # ------------------------------------------------------------------------------------------------------------- recipes
 
 
+@pytest.mark.slow
 def test_a_recipe_holds_neither_audio_nor_other_peoples_assets(dataset, tmp_path):
     written = write_recipe(dataset, tmp_path / "recipe.h5")
     with Dataset(tmp_path / "recipe.h5") as recipe:
@@ -505,6 +522,7 @@ def test_a_recipe_holds_neither_audio_nor_other_peoples_assets(dataset, tmp_path
     assert (tmp_path / "recipe.h5").stat().st_size < dataset.path.stat().st_size
 
 
+@pytest.mark.slow
 def test_the_way_back_from_a_recipe_asks_for_presets_only_if_it_needs_any(dataset, tier_1, tmp_path):
     (tmp_path / "my recipes").mkdir()
     with Dataset(tier_1.path) as drawn:
@@ -545,6 +563,7 @@ def test_a_recipe_makes_the_same_dataset_again(dataset, preset_folder, tmp_path)
         assert verify(again, 10, tolerance_db=-60, workers=2).holds
 
 
+@pytest.mark.slow
 def test_what_a_recipe_lacks_is_named_with_the_presets_that_need_it(dataset, tmp_path):
     write_recipe(dataset, tmp_path / "recipe.h5")
     (tmp_path / "empty").mkdir()
@@ -556,6 +575,7 @@ def test_what_a_recipe_lacks_is_named_with_the_presets_that_need_it(dataset, tmp
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "recipe.h5"]
 
 
+@pytest.mark.slow
 def test_a_recipe_can_not_be_verified_and_a_dataset_not_be_rendered(dataset, tmp_path, capsys):
     write_recipe(dataset, tmp_path / "recipe.h5")
     assert main(["verify", str(tmp_path / "recipe.h5")]) == 2
@@ -597,12 +617,14 @@ def test_audio_that_differs_is_told_and_what_the_file_says_of_itself_stays_true(
 # ------------------------------------------------------------------------------------------------------------ the spec
 
 
+@pytest.mark.slow
 def test_variations_need_presets():
     with pytest.raises(ValueError, match="variations are made from presets"):
         DatasetSpec(variations=3)
     assert main(["generate", "--variations", "3"]) == 2
 
 
+@pytest.mark.slow
 def test_no_recipe_replaces_a_file(mixed, capsys):
     before = mixed.path.read_bytes()
     assert main(["recipe", str(mixed.path), "-o", str(mixed.path)]) == 2
@@ -610,13 +632,14 @@ def test_no_recipe_replaces_a_file(mixed, capsys):
     assert mixed.path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_collection_that_is_gone_is_named(collection, short, tmp_path):
     plan = plan_shards(spec_of(collection, short), 10, collection)[0]
     with pytest.raises(SpecError, match=f"{collection.digest}.*is gone"):
         library.collection(plan.collection, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_presets
 def test_presets_that_people_made_verify_at_tier_3(tmp_path):
     audio = AudioSpec(sample_rate=22050, notes=(60,), note_seconds=0.25, render_seconds=0.4)
@@ -651,6 +674,7 @@ def _written(collection, folder):
     return folder / "given.h5"
 
 
+@pytest.mark.slow
 def test_a_forged_recipe_is_refused_before_it_is_rendered(dataset, preset_folder, tmp_path):
     import h5py
 
@@ -662,6 +686,7 @@ def test_a_forged_recipe_is_refused_before_it_is_rendered(dataset, preset_folder
     assert not (tmp_path / "again.h5").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["inspect", "verify"])
 def test_a_dataset_with_flipped_bytes_costs_one_line(mixed, tmp_path, capsys, command):
     whole, rng, codes = mixed.path.read_bytes(), np.random.default_rng(3), set()

@@ -34,6 +34,7 @@ def test_what_is_not_drawn_is_the_same_for_every_patch():
     assert performances(bpm=90).bpm(7) == 90
 
 
+@pytest.mark.slow
 def test_a_patch_is_played_as_its_number_says_whatever_was_asked_before():
     one, other = performances(**RANGES), performances(**RANGES)
     backwards = [other.of(index) for index in reversed(range(0, 4000, 500))]

@@ -239,7 +239,7 @@ def test_a_candidate_depends_on_its_slot_and_attempt_alone(spec):
     assert forwards == backwards[::-1] == hashes(sampler)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_candidate_is_the_same_in_another_process(fresh):
     specs = [DatasetSpec(**fields) for fields in KINDS.values()]
     code = f"""

@@ -98,6 +98,7 @@ def test_lower_tiers_have_no_shapes(tier):
     assert all(supply.candidate(index, 0).patch.extras == (None, None, None) for index in range(50))
 
 
+@pytest.mark.slow
 def test_all_else_stays_as_it_is_drawn_without_shapes(drawn):
     plain = SyntheticSource(SPEC, REGISTRY)
     for candidate in drawn[:50]:
@@ -108,6 +109,7 @@ def test_all_else_stays_as_it_is_drawn_without_shapes(drawn):
         assert candidate.patch.wavetables == patch.wavetables
 
 
+@pytest.mark.slow
 def test_a_candidate_is_a_function_of_its_slot_and_attempt(drawn):
     again = source(OFTEN)
     for candidate in reversed(drawn[:30]):
@@ -115,6 +117,7 @@ def test_a_candidate_is_a_function_of_its_slot_and_attempt(drawn):
     assert again.candidate(3, 1).patch != again.candidate(3, 0).patch
 
 
+@pytest.mark.slow
 def test_only_what_is_used_has_a_shape(drawn):
     for candidate in drawn:
         lfos, curves = shapes_of(candidate)
@@ -123,6 +126,7 @@ def test_only_what_is_used_has_a_shape(drawn):
         assert candidate.patch.extras.sample is None or is_sample_on(candidate.patch)
 
 
+@pytest.mark.slow
 def test_shapes_come_as_often_as_the_priors_say(drawn):
     """Within three standard deviations."""
     found: Counter[str] = Counter()
@@ -139,6 +143,7 @@ def test_shapes_come_as_often_as_the_priors_say(drawn):
         assert abs(found[part] / count - share) < 3 * np.sqrt(share * (1 - share) / count), part
 
 
+@pytest.mark.slow
 def test_every_shape_occurs_and_curves_are_never_straight(drawn):
     lfos = {builtin_name(lfo) for candidate in drawn for lfo in shapes_of(candidate)[0] if lfo not in INIT}
     curves = {builtin_name(curve) for candidate in drawn for curve in shapes_of(candidate)[1].values()}
@@ -200,6 +205,7 @@ def supply():
     return source(ShapePriors(lfo=1.0, curve=0.5, sample=0.7))
 
 
+@pytest.mark.slow
 def test_the_shapes_drawn_are_those_in_the_file(made, supply):
     rows = list(zip(made.column("patch_index").tolist(), made.column("attempt").tolist(), strict=True))
     assert any(extras is not None for row in range(len(made)) for extras in made.patch(row).extras)
@@ -209,6 +215,7 @@ def test_the_shapes_drawn_are_those_in_the_file(made, supply):
         assert candidate.assets.items() <= made.assets.items()
 
 
+@pytest.mark.slow
 def test_assets_are_stored_once_and_only_if_rows_play_them(made):
     played = {name for patch in made.patches(0, len(made)) for name in (*patch.wavetables, *patch.extras) if name}
     with h5py.File(made.path) as file:
@@ -223,6 +230,7 @@ def test_rows_with_shapes_are_verified_bit_for_bit(made):
     assert verdict.exact == len(made)
 
 
+@pytest.mark.slow
 def test_an_exported_preset_has_the_rows_shapes(made, tmp_path):
     row = next(row for row in range(len(made)) if made.patch(row).extras.lfos and made.patch(row).extras.curves)
     exported = export_rows(made, [row], tmp_path).rows[0]
@@ -230,6 +238,7 @@ def test_an_exported_preset_has_the_rows_shapes(made, tmp_path):
     assert read.patch.extras._replace(sample=None) == made.patch(row).extras._replace(sample=None)
 
 
+@pytest.mark.slow
 def test_a_batch_with_classes_gives_the_patch_and_its_sound(made):
     row = next(row for row in range(len(made)) if made.patch(row).extras.lfos)
     label = {name: made[row][name] for name in made.varied_labels}
@@ -240,6 +249,7 @@ def test_a_batch_with_classes_gives_the_patch_and_its_sound(made):
     assert (sound == made[row]["audio"]).all()
 
 
+@pytest.mark.slow
 def test_a_batch_numbers_the_shape_of_each_lfo_alike_in_every_file(made):
     """The numbers are those of the library, whatever classes a file has; and they lead back to the sound."""
     examples = Examples(made.path)
@@ -266,6 +276,7 @@ def test_a_shape_of_someone_elses_has_no_number():
         lfo_asset(numbers, REGISTRY)
 
 
+@pytest.mark.slow
 def test_the_training_page_turns_learned_shapes_into_sound(made, tmp_path, monkeypatch, capsys):
     (tmp_path / "data").mkdir()
     shutil.copy(made.path, tmp_path / "data" / "train.h5")
@@ -277,6 +288,7 @@ def test_the_training_page_turns_learned_shapes_into_sound(made, tmp_path, monke
     assert names["sound"].shape == (2, 88200)
 
 
+@pytest.mark.slow
 def test_a_recipe_keeps_what_is_made_of_built_in_shapes(made, tmp_path):
     written = write_recipe(made, tmp_path / "recipe.h5")
     assert written.assets_left_out == 0

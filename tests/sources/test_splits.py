@@ -72,6 +72,7 @@ def test_the_notes_of_a_patch_are_one_family(each_tier):
         assert families[0].decode() == family_of(dataset.patch(0))
 
 
+@pytest.mark.slow
 def test_a_preset_has_the_family_of_what_people_made_whatever_the_tier_left_of_it(dataset, collection):
     of_people = {p.patch.hash.encode(): family_of(p.patch).encode() for p in collection.presets}
     of_presets = dataset.column("source") == b"community"
@@ -80,6 +81,7 @@ def test_a_preset_has_the_family_of_what_people_made_whatever_the_tier_left_of_i
     assert dataset.column("family")[of_presets].tolist() == [of_people[p] for p in parents]
 
 
+@pytest.mark.slow
 def test_a_variation_is_of_its_first_parents_family_and_all_its_parents_are_of_its_split(dataset, collection):
     families = {p.patch.hash.encode(): family_of(p.patch) for p in collection.presets}
     varied = np.flatnonzero(dataset.column("source") == b"variation")
@@ -91,6 +93,7 @@ def test_a_variation_is_of_its_first_parents_family_and_all_its_parents_are_of_i
         assert {split_of(family).encode() for family in of_parents} == {stored["split"]}
 
 
+@pytest.mark.slow
 def test_every_rows_split_is_its_familys(dataset):
     families, splits = (dataset.column(name).tolist() for name in ("family", "split"))
     assert splits == [split_of(family.decode()).encode() for family in families]
@@ -99,6 +102,7 @@ def test_every_rows_split_is_its_familys(dataset):
 # ------------------------------------------------------------------------------------------------------------- the file
 
 
+@pytest.mark.slow
 def test_a_dataset_that_grows_keeps_families_splits_and_activity(tier_1, tmp_path):
     small = tier_1.merge(tmp_path / "x.h5", tier_1.shards[:1], spec=tier_1.spec.model_copy(update={"n_samples": 10}))
     with Dataset(small.path) as before, Dataset(tier_1.path) as after:
@@ -106,6 +110,7 @@ def test_a_dataset_that_grows_keeps_families_splits_and_activity(tier_1, tmp_pat
             np.testing.assert_array_equal(before.column(name), after.column(name, slice(10)))
 
 
+@pytest.mark.slow
 def test_the_content_digest_knows_nothing_of_rules(tier_1, forge):
     path = forge(tier_1)
     with h5py.File(path, "r+") as file:
@@ -143,6 +148,7 @@ def test_a_recipe_keeps_them_and_brings_them_back(tier_1, tmp_path):
             np.testing.assert_array_equal(before.column(name), after.column(name))
 
 
+@pytest.mark.slow
 def test_inspect_counts_them(dataset):
     found = inspect(dataset)
     assert list(found.splits) == ["train", "val", "test"]
@@ -153,6 +159,7 @@ def test_inspect_counts_them(dataset):
 # ------------------------------------------------------------------------------------------------------------- the rows
 
 
+@pytest.mark.slow
 def test_the_splits_are_all_rows_each_once(dataset):
     rows = [dataset.split(name).rows for name in SHARES]
     assert sorted(np.concatenate(rows).tolist()) == list(range(len(dataset)))
@@ -175,12 +182,14 @@ def test_a_split_is_indexed_like_a_dataset(dataset):
     assert len(train[np.arange(len(train)) % 2 == 0]["peak"]) == (len(train) + 1) // 2
 
 
+@pytest.mark.slow
 def test_a_split_travels_to_another_process(dataset):
     train = pickle.loads(pickle.dumps(dataset.split("train")))
     assert train[0]["audio_sha256"] == dataset.split("train")[0]["audio_sha256"]
     train.dataset.close()
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_named(dataset):
     with pytest.raises(DatasetError, match="there is no split 'dev'; there are train, val, test"):
         dataset.split("dev")

@@ -39,6 +39,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return one.keys() == other.keys() and all(one[name].tobytes() == other[name].tobytes() for name in one)
 
 
+@pytest.mark.slow
 def test_every_row_is_the_same_as_here(server: FileServer, each_tier: Any) -> None:
     shutil.copy(each_tier.path, server.folder / "demo.h5")
     with Dataset(each_tier.path) as here, Dataset(server.url("demo.h5")) as there:
@@ -52,6 +53,7 @@ def test_every_row_is_the_same_as_here(server: FileServer, each_tier: Any) -> No
         assert there.assets_of(there.patch(7)) == here.assets_of(here.patch(7))
 
 
+@pytest.mark.slow
 def test_a_row_or_a_batch_takes_few_requests(server: FileServer) -> None:
     url = server.url("demo.h5")
     with server.counting() as opening:
@@ -82,6 +84,7 @@ def test_rows_that_follow_each_other_come_with_one_request(server: FileServer) -
     assert len(asked) <= 2
 
 
+@pytest.mark.slow
 def test_large_chunks_and_older_files_are_read_as_well(server: FileServer, tier_1: Any, tmp_path: Path) -> None:
     large = tier_1.merge(tmp_path / "large.h5", chunk_rows=4)
     with h5py.File(large.path, "r+") as file:
@@ -95,6 +98,7 @@ def require_audio(dataset: Dataset, expected: np.ndarray) -> None:
     assert np.array_equal(dataset.column("audio", [5]), expected)
 
 
+@pytest.mark.slow
 def test_it_survives_a_fork_and_pickling(server: FileServer) -> None:
     dataset = Dataset(server.url("demo.h5"))
     expected = dataset.column("audio", [5])
@@ -116,6 +120,7 @@ print(dataset.column("midi_note")[:2])
     assert fresh(code, server.url("demo.h5")).stdout == "[48 60]\n"
 
 
+@pytest.mark.slow
 def test_a_server_that_fails_for_a_moment_is_asked_again(server: FileServer, impatient: None) -> None:
     with Dataset(server.url("demo.h5")) as dataset:
         server.dies_after = len(server.asked)
@@ -134,6 +139,7 @@ def test_a_server_that_dies_midway_costs_one_line(server: FileServer, impatient:
     assert server.cut == 3
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_garbage_of_hdf5_in_a_thread_that_fetches_stops_nothing(server: FileServer, tier_1: Any) -> None:
     collected: list[bool] = []
@@ -234,6 +240,7 @@ def test_a_file_that_is_replaced_meanwhile_is_not_mixed_with_the_new_one(server:
             dataset[3]
 
 
+@pytest.mark.slow
 def test_a_dataset_that_refers_to_shards_says_so(server: FileServer, tier_1: Any) -> None:
     view = tier_1.merge(tier_1.data_dir / "afar-view.h5", mode="virtual")
     shutil.copy(view.path, server.folder / "view.h5")

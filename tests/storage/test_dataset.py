@@ -64,6 +64,7 @@ def test_a_row_that_is_not_there_is_an_index_error(dataset, row):
         dataset[row]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rows", [slice(None), slice(3, 7), slice(-3, None), slice(0, 15, 4), slice(7, 3), slice(10, 99)], ids=str
 )
@@ -102,6 +103,7 @@ def test_a_mask_selects_the_rows_where_it_is_true(dataset, audio):
     np.testing.assert_array_equal(dataset[is_low]["audio"], audio[::2])
 
 
+@pytest.mark.slow
 def test_iterating_gives_every_row_in_order(dataset, audio):
     np.testing.assert_array_equal([row["audio"] for row in dataset], audio)
 

@@ -131,6 +131,7 @@ with Dataset(sys.argv[1]) as dataset:
     assert fresh(code, ref.path).stdout.split() == ["15"]
 
 
+@pytest.mark.slow
 def test_a_virtual_dataset_and_its_shards_can_move_together(tier_1, tmp_path):
     before, after = tmp_path / "before", tmp_path / "after"
     shutil.copytree(tier_1.data_dir, before)

@@ -55,6 +55,7 @@ def name_tempos_of_delays_from_the_slowest(config: dict[str, Any]) -> None:
             control["options"] = every[: len(control["options"])]
 
 
+@pytest.mark.slow
 def test_every_column_of_3_0_0_says_what_it_said(version_3: Path, tier_3: Made) -> None:
     with Dataset(version_3) as older, Dataset(tier_3.path) as dataset:
         assert older.version == "3.0.0"
@@ -93,6 +94,7 @@ def test_a_batch_of_3_0_0_is_the_whole_label(version_3: Path) -> None:
         assert patch == examples.dataset.patch(row)
 
 
+@pytest.mark.slow
 def test_rows_of_3_0_0_are_known_again_and_verify(version_3: Path, tier_3: Made) -> None:
     assert diff(version_3, tier_3.path).rows.are_same
     with h5py.File(version_3, "r+") as file:  # of which the hash of row 4 says nothing

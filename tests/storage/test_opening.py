@@ -34,6 +34,7 @@ def shards(tier_1, tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_dataset_that_is_being_written_is_said_to_be(tier_1, forge, held):
     path = forge(tier_1)
     again = pickle.dumps(Dataset(path))
@@ -45,6 +46,7 @@ def test_a_dataset_that_is_being_written_is_said_to_be(tier_1, forge, held):
     assert len(Dataset(path)) == 15
 
 
+@pytest.mark.slow
 def test_an_output_that_is_being_written_is_not_to_be_replaced(tier_1, forge, held):
     path = forge(tier_1)
     with held(path):
@@ -58,6 +60,7 @@ def test_an_output_that_is_being_written_is_not_to_be_replaced(tier_1, forge, he
     require_continuable(path, tier_1.spec, overwrite=False)
 
 
+@pytest.mark.slow
 def test_weights_are_not_written_into_a_file_that_is_held(tier_1, forge, held):
     path = forge(tier_1)
     continuous, categorical = np.ones(322, "f4"), np.ones(126, "f4")
@@ -87,6 +90,7 @@ def test_a_shard_that_is_held_is_neither_lost_nor_damaged(tier_1, shards, held):
     assert ref.is_intact(shards)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["copy", "virtual"])
 def test_a_merge_says_which_shard_is_held_and_leaves_nothing(tier_1, shards, held, mode):
     ref = tier_1.shards[1]
@@ -109,6 +113,7 @@ def prune_all(folder, view):
     return [e.path for e in prune(cache, older_than=0, spec="", other_engines=False, dry_run=False).entries]
 
 
+@pytest.mark.slow
 def test_a_collection_that_is_being_written_is_said_to_be(tmp_path, held):
     path = tmp_path / "presets.h5"
     collection.write_collection(path, Collection((), {}, {}))
@@ -168,6 +173,7 @@ def test_one_file_too_many_is_not_damage(tier_1, fresh):
     assert said.startswith(f"FileUnavailable can't read {tier_1.path}: Too many open files: close some, or raise")
 
 
+@pytest.mark.slow
 def test_a_lock_that_is_held_costs_one_line(tier_1, forge, held, capsys):
     from synthcore.flows.cli import main
 

@@ -41,6 +41,7 @@ def test_rows_are_what_hdf5_reads(tier_3, tmp_path, how, is_ours):
             assert_array_equal(dataset[-1][short], expected[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [how for how, _ in LAYOUTS.values()], ids=LAYOUTS)
 @pytest.mark.parametrize("rows", [slice(2, 9, 3), [1, 4, 7], [4, 1, -1, 1], []], ids=str)
 def test_a_column_is_put_where_it_is_wanted(tier_1, tmp_path, how, rows):

@@ -133,6 +133,7 @@ def test_rows_are_patch_after_patch_and_note_after_note(opened, each_tier):
     assert set(opened["metadata/source"]) == {b"synthetic"}
 
 
+@pytest.mark.slow
 def test_labels_are_those_of_the_candidate_that_was_kept(opened, each_tier):
     sampler = SyntheticSource(each_tier.spec, installed())
     for row, (slot, attempt) in enumerate(zip(opened["metadata/patch_index"], opened["metadata/attempt"], strict=True)):
@@ -229,6 +230,7 @@ def test_rejections_say_what_was_refused_and_why(each_tier):
     assert refused == [(slot, attempt) for slot in sorted(kept) for attempt in range(kept[slot])]
 
 
+@pytest.mark.slow
 def test_a_rejection_can_be_replayed(tier_1, registry):
     with h5py.File(tier_1.path) as file:
         refused = {name: d[0] for name, d in file["rejections"].items()}
@@ -245,6 +247,7 @@ def test_a_rejection_can_be_replayed(tier_1, registry):
 # ------------------------------------------------------------------------------------------------- it opens everywhere
 
 
+@pytest.mark.slow
 def test_it_opens_with_h5py_alone(each_tier, fresh):
     code = """
 import hashlib, h5py
@@ -335,6 +338,7 @@ def test_amounts_of_a_pair_connected_twice_are_summed(registry):
     np.testing.assert_array_equal(dense[:, 3, 400], np.array([0.375, 1, 2, 0], np.float32))
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(connections)
 def test_the_dense_view_holds_each_live_amount_once(connected):

@@ -131,7 +131,7 @@ def test_more_shards_than_files_may_be_open_are_read_in_every_way(scattered, fre
     fresh(LIMITED, scattered.path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_more_shards_than_files_may_be_open_are_trained_with(scattered, fresh):
     pytest.importorskip("torch")
     code = """
@@ -159,6 +159,7 @@ for loader in loaders:
     fresh(code, scattered.path)
 
 
+@pytest.mark.slow
 def test_few_shards_are_open_at_a_time(scattered):
     if not Path("/proc/self/fd").exists():
         pytest.skip("this system doesn't list what a process has open")
@@ -173,6 +174,7 @@ def test_few_shards_are_open_at_a_time(scattered):
     assert open_shards() == 0
 
 
+@pytest.mark.slow
 def test_a_process_forked_off_opens_the_shards_for_itself(scattered):
     with Dataset(scattered.path) as dataset:
         assert_array_equal(dataset[5]["audio"], SOUNDS[5])
@@ -180,6 +182,7 @@ def test_a_process_forked_off_opens_the_shards_for_itself(scattered):
         assert_array_equal(dataset[6]["audio"], SOUNDS[6])
 
 
+@pytest.mark.slow
 def test_a_link_to_a_dataset_finds_its_shards(few, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     link = tmp_path / "elsewhere" / "link.h5"
@@ -188,6 +191,7 @@ def test_a_link_to_a_dataset_finds_its_shards(few, tmp_path):
         assert_array_equal(dataset.column("audio"), SOUNDS[:4])
 
 
+@pytest.mark.slow
 def test_a_dataset_that_is_closed_reads_no_more(few):
     dataset = Dataset(few.path)
     dataset.close()
@@ -237,6 +241,7 @@ HARM = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("harm", "said"), HARM.values(), ids=HARM)
 def test_a_shard_that_is_harmed_while_its_dataset_is_open_is_named(few, harm, said):
     with Dataset(few.path) as dataset:
@@ -249,12 +254,14 @@ def test_a_shard_that_is_harmed_while_its_dataset_is_open_is_named(few, harm, sa
             assert len(str(found.value).splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_shard_replaced_by_another_is_not_taken_for_it(few):
     shutil.copy(few.shard(1), few.shard(2))
     with Dataset(few.path) as dataset, pytest.raises(DatasetError, match="holds other rows: it has been replaced"):
         dataset.column("audio")
 
 
+@pytest.mark.slow
 def test_a_shard_that_goes_while_it_is_read_from_is_read_to_the_end(few):
     with Dataset(few.path) as dataset:
         dataset[2]
@@ -276,6 +283,7 @@ def view(path, ranges, rows=4, **names):
         file.create_virtual_dataset(AUDIO, layout)
 
 
+@pytest.mark.slow
 def test_a_gap_in_a_view_is_named(few):
     view(few.path, [(0, 1, 0), (2, 3, 2)])
     with Dataset(few.path) as dataset:
@@ -285,12 +293,14 @@ def test_a_gap_in_a_view_is_named(few):
                 dataset[row]
 
 
+@pytest.mark.slow
 def test_a_view_that_begins_with_a_gap_names_its_row(few):
     view(few.path, [(1, 2, 1)])
     with Dataset(few.path) as dataset, pytest.raises(DatasetError, match="no shard holds row 0"):
         dataset[:]
 
 
+@pytest.mark.slow
 def test_a_view_of_something_else_is_refused(few):
     view(few.path, [(0, 1, 0)], name="params/continuous")
     with pytest.raises(DatasetError, match="in a way that merging doesn't"):
@@ -431,6 +441,7 @@ def test_the_format_page_reads_more_shards_than_files_may_be_open(scattered, tmp
     assert fresh(LIMIT.format(FILES) + by_shard, without=("synthcore",)).stdout == "90 rows read\n"
 
 
+@pytest.mark.slow
 def test_a_dataset_with_views_can_be_pickled_and_names_its_shards(few):
     with Dataset(few.path) as dataset:
         again = pickle.loads(pickle.dumps(dataset))

@@ -61,6 +61,7 @@ def test_it_answers_each_row_of_the_test_split_and_says_the_same_again(parted, t
         first.require_of(dataset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -91,6 +92,7 @@ def test_it_learns_rows_by_heart(told):
     assert wavetables > 0.95 > usual[2]
 
 
+@pytest.mark.slow
 def test_it_begins_with_what_is_usual(told):
     menus, rows = told
     network = baseline.Network(rows["log_mel"].shape[1], menus)
@@ -99,6 +101,7 @@ def test_it_begins_with_what_is_usual(told):
         assert_array_equal(answers, usual[kind].expand(len(answers), -1))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_heard_teaches_nothing(told):
     menus, rows = told
     scores = torch.randn(len(rows["row"]), *menus.is_open.shape).masked_fill(~menus.is_open, -torch.inf)
@@ -112,6 +115,7 @@ def test_what_cannot_be_heard_teaches_nothing(told):
     assert baseline.loss_of(scores, menus, without) != loss
 
 
+@pytest.mark.slow
 def test_a_knob_is_answered_with_its_median(told):
     menus, _ = told
     scores = torch.full((1, *menus.is_open.shape), -torch.inf)

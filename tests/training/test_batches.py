@@ -21,6 +21,7 @@ ROWS = np.arange(1000)
 # --------------------------------------------------------------------------------------------------------------- order
 
 
+@pytest.mark.slow
 @given(
     rows=st.sets(st.integers(0, 3000), min_size=1, max_size=400),
     size=st.integers(1, 70),

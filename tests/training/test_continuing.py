@@ -40,6 +40,7 @@ def expected(epoch: int, order: Order | None = None) -> list[list[int]]:
 # ------------------------------------------------------------------------------------------------------- in one process
 
 
+@pytest.mark.slow
 def test_each_iteration_is_the_next_epoch(learnable):
     loader = loader_of(learnable)
     assert len(loader) == EPOCH
@@ -48,6 +49,7 @@ def test_each_iteration_is_the_next_epoch(learnable):
         assert rows_of(loader) == expected(epoch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", range(1, EPOCH + 1))
 def test_a_saved_state_goes_on_at_the_next_batch(learnable, stop):
     first = loader_of(learnable)
@@ -86,6 +88,7 @@ def test_a_loop_that_was_left_goes_on(learnable, options):
     assert rows_of(loader) == expected(1)
 
 
+@pytest.mark.slow
 def test_a_batch_that_could_not_be_read_is_not_counted(learnable, monkeypatch):
     loader, read = loader_of(learnable), Examples.read
 
@@ -100,6 +103,7 @@ def test_a_batch_that_could_not_be_read_is_not_counted(learnable, monkeypatch):
     assert given + rows_of(loader) == expected(0)
 
 
+@pytest.mark.slow
 def test_each_rank_goes_on_with_its_share_from_the_state_of_one(learnable):
     orders = [Order(2, seed=3, share=(rank, 2)) for rank in range(2)]
     loaders = [loader_of(learnable, order) for order in orders]
@@ -131,6 +135,7 @@ def test_own_counting_continues_a_plain_loader(learnable, workers):
 # ------------------------------------------------------------------------------------------------------------- refusals
 
 
+@pytest.mark.slow
 def test_a_loop_whose_loader_was_moved_does_not_read_on(learnable):
     loader = loader_of(learnable)
     before, batches = loader.state_dict(), iter(loader)
@@ -141,6 +146,7 @@ def test_a_loop_whose_loader_was_moved_does_not_read_on(learnable):
     assert rows_of(loader) == expected(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "says"),
     [
@@ -159,6 +165,7 @@ def test_the_state_of_another_order_is_refused_in_one_line(learnable, order, say
     assert rows_of(other) == expected(0, order)  # as if nothing had been given
 
 
+@pytest.mark.slow
 def test_the_state_of_other_data_is_refused(learnable, tier_1):
     loader = loader_of(learnable)
     with pytest.raises(SpecError, match="saved with the dataset with the digest"):
@@ -168,6 +175,7 @@ def test_the_state_of_other_data_is_refused(learnable, tier_1):
         loader.load_state_dict(of_split.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -183,6 +191,7 @@ def test_a_position_that_is_not_there_is_refused(learnable, change, says):
         loader.load_state_dict({**loader.state_dict(), **change})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", [{}, None, {"epoch": 1, "batch": 2}])
 def test_what_is_no_state_is_refused(learnable, state):
     with pytest.raises(SpecError, match="not the state of a loader, it lacks dataset, batch_size"):
@@ -215,7 +224,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_training_goes_on_at_the_next_batch(learnable, fresh, tmp_path):
     """Killed in its first epoch, and again in the second, each time while workers have read ahead."""
     saved = tmp_path / "checkpoint.json"

@@ -101,6 +101,7 @@ class Changed(Dataset[Any]):
         return batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_a_worker_makes_of_a_batch_arrives_as_it_made_it(learnable, workers):
     batches = list(DataLoader(Changed(learnable), batch_size=None, num_workers=workers)) * 2
@@ -144,6 +145,7 @@ def test_rows_from_elsewhere_are_collated_in_that_memory(workers):
         assert [set(audio.unique().tolist()) for audio in batch["audio"]] == [{first}, {first + 1}]
 
 
+@pytest.mark.slow
 def test_rows_of_different_shapes_make_no_batch():
     with pytest.raises(ValueError, match="same shape"):
         collate([{"audio": np.zeros((2, 3), np.float32)}, {"audio": np.zeros((2, 4), np.float32)}])

@@ -48,7 +48,7 @@ def expect(path: Path, batch: dict[str, Any]) -> None:
         assert batch[name].dtype == {"f": torch.float32, "i": torch.int64, "b": torch.bool}[kind]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("how", WORKERS.values(), ids=WORKERS)
 def test_a_map_style_dataset_gives_each_row_once(learnable, how):
     loader = DataLoader(RowDataset(learnable), batch_size=4, shuffle=True, **how)
@@ -101,6 +101,7 @@ def test_chunk_shuffled_batches_change_with_each_epoch(learnable):
             torch.testing.assert_close(batch, rows[rows.examples.rows.searchsorted(numbers)], rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_a_training_that_was_stopped_continues_with_its_epoch(learnable):
     rows = RowDataset(learnable)
     batches = ShuffledBatches(rows, Order(4))
@@ -110,7 +111,7 @@ def test_a_training_that_was_stopped_continues_with_its_epoch(learnable):
     assert list(again) == epochs[2]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_workers_that_live_on_learn_of_the_next_epoch(learnable, start):
     order, stream = Order(4), BatchStream(Examples(learnable, parts=("continuous",)), Order(4))
@@ -122,6 +123,7 @@ def test_workers_that_live_on_learn_of_the_next_epoch(learnable, start):
         assert [batch["row"].tolist() for batch in loader] == expected
 
 
+@pytest.mark.slow
 def test_a_batch_is_read_with_one_call(learnable, monkeypatch):
     calls, read = [], Examples.read
 
@@ -136,6 +138,7 @@ def test_a_batch_is_read_with_one_call(learnable, monkeypatch):
     assert calls == [[*range(5)], [*range(5, 10)], [*range(10, 15)], [9, 2, 4], [*range(15)]]
 
 
+@pytest.mark.slow
 def test_a_row_of_a_split_is_one_of_its_own(learnable):
     rows = RowDataset(Examples(learnable, split="val"))
     assert [int(rows[place]["row"]) for place in range(len(rows))] == rows.examples.rows.tolist()
@@ -172,7 +175,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_ranks_share_out_the_rows(learnable, fresh, tmp_path):
     """Real processes: DistributedDataParallel would hang if one had a batch more than the other."""
     with ThreadPool(2) as pool:
@@ -184,6 +187,7 @@ def test_two_ranks_share_out_the_rows(learnable, fresh, tmp_path):
     assert read[0] | read[1] == {(epoch, row) for epoch in range(2) for row in range(15)}
 
 
+@pytest.mark.slow
 def test_a_share_must_not_be_guessed(learnable, monkeypatch):
     """Under torchrun but before the process group, every process would read all rows."""
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -192,6 +196,7 @@ def test_a_share_must_not_be_guessed(learnable, monkeypatch):
     assert len(BatchStream(learnable, Order(4, share=(0, 1)))) == 4
 
 
+@pytest.mark.slow
 def test_too_few_rows_are_said_before_the_first_epoch(learnable):
     with pytest.raises(SpecError, match="5 rows can't give 6 ranks"):
         BatchStream(Examples(learnable, split="val"), Order(4, share=(0, 6)))
@@ -215,6 +220,7 @@ def test_damage_in_the_middle_of_an_epoch_ends_it_with_one_clear_line(learnable,
         list(batches)
 
 
+@pytest.mark.slow
 def test_a_file_replaced_between_epochs_is_not_read_on(learnable, tier_1):
     loader = DataLoader(RowDataset(learnable), batch_size=5, num_workers=1)
     assert len(list(loader)) == 3
@@ -227,7 +233,7 @@ def test_a_file_replaced_between_epochs_is_not_read_on(learnable, tier_1):
 # --------------------------------------------------------------------------------------------------------- the example
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_page_trains(learnable, tmp_path, monkeypatch, few_threads):
     code = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "training.md").read_text(), re.MULTILINE | re.DOTALL)[
         0

@@ -21,6 +21,7 @@ def test_rows_are_the_same_sound_under_other_labels(tier_3, capsys):
     assert by_rule["modulation slots"].exact == by_rule["modulation slots"].tried > 0
 
 
+@pytest.mark.slow
 def test_a_rule_that_is_wrong_is_named_with_its_row(tier_1, capsys, monkeypatch):
     wrong = Rule(id="envelopes 1 and 2", kind="swap", modules=("env_1", "env_2"), first="attack", reason="")
     monkeypatch.setattr(equivalences, "equivalence_rules", lambda: Table(version=1, rule=(wrong,)))

@@ -30,6 +30,7 @@ def test_every_row_is_what_its_label_renders_to(each_tier):
     assert "NOT" not in verdict.to_text()
 
 
+@pytest.mark.slow
 def test_a_shard_is_verified_like_a_dataset(tier_1):
     verdict = verdict_on(tier_1.data_dir / tier_1.shards[1].name)
     assert verdict.holds

@@ -336,7 +336,7 @@ def sounds_of(patch: Patch, registry: Registry, assets: Mapping[str, bytes]) -> 
     return {row.audio_sha256 for row in outcome.rows}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("made", ["tier_1", "tier_3"])
 def test_what_the_rules_call_inactive_changes_no_bit(made, request, cli_verdict):
     verdict = cli_verdict(request.getfixturevalue(made).path, "--rows", 3, "--controls", 15)

@@ -171,6 +171,7 @@ print(installed().fingerprint)
     assert fresh(code).stdout.strip() == registry.fingerprint
 
 
+@pytest.mark.slow
 def test_the_registry_needs_no_synth_to_come_back(registry, fresh):
     code = """
 from synthcore.vital.controls import Registry

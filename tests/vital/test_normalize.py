@@ -23,6 +23,7 @@ def units(count):
     return arrays(np.float32, count, elements=st.floats(0, 1, width=32))
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(units(len(SMOOTH)))
 def test_unit_values_come_back_from_their_values(given_units):
@@ -31,6 +32,7 @@ def test_unit_values_come_back_from_their_values(given_units):
     np.testing.assert_allclose(back, given_units, rtol=0, atol=FLOAT32)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(units(len(CONTINUOUS)))
 def test_values_stay_in_their_ranges(given_units):
@@ -40,6 +42,7 @@ def test_values_stay_in_their_ranges(given_units):
     assert (values <= HIGH + 1e-9 * span).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(units(len(CONTINUOUS)))
 def test_what_is_stored_is_what_is_played(given_units):

@@ -178,6 +178,7 @@ def played(registry: Registry, seconds: float, **values: float) -> np.ndarray:
     return sound
 
 
+@pytest.mark.slow
 def test_a_delay_of_an_eighth_echoes_after_an_eighth(registry):
     """vita's own name for this option is 2/1."""
     envelope = {"env_1_attack": 0.0, "env_1_decay": 0.3, "env_1_sustain": 0.0, "env_1_release": 0.1}

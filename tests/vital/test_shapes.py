@@ -107,6 +107,7 @@ def test_the_synth_takes_every_shape_and_writes_it_again_bit_for_bit(first, init
     assert [canonical_line(lfo) for lfo in json.loads(document)["settings"]["lfos"]] == lines
 
 
+@pytest.mark.slow
 def test_a_preset_with_a_built_in_shape_is_read_as_that_shape(init, registry):
     lines = [SHAPES[0].line, *registry.init["lfos"][1:]]
     read = read_preset(with_settings(init, lfos=lines), registry)
@@ -125,6 +126,7 @@ def test_every_shape_is_heard_when_it_opens_the_level(init, renderer):
         assert np.abs(sounds[one] - sounds[other]).max() > 1e-3, (one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "is_rising"), [("Ramp Up", True), ("Steps Up 4", True), ("Ramp Down", False), ("Smooth Fall", False)]
 )
@@ -135,6 +137,7 @@ def test_a_shape_goes_where_its_name_says(name, is_rising, init, renderer):
     assert (late > 2 * early) if is_rising else (early > 2 * late)
 
 
+@pytest.mark.slow
 def test_a_straight_curve_changes_nothing_and_any_other_does(init, renderer):
     def through(line: Document) -> NDArray[np.float32]:
         route = {**init["settings"]["modulations"][0], "line_mapping": line}

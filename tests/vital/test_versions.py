@@ -93,11 +93,13 @@ def test_a_filter_style_without_a_name_is_read_as_the_one_that_sounds_like_it(mo
     assert measure(content, got, REGISTRY, short).difference == 0
 
 
+@pytest.mark.slow
 def test_a_style_between_two_is_rounded_once():
     got = read("1.5.5", osc_1_stack_style=6.4, **VOICES)
     assert (option(got, "osc_1_stack_style"), dict(got.changes)) == ("Power Chord", {"rounded": 1})
 
 
+@pytest.mark.slow
 def test_a_later_presets_patch_is_compared_with_what_it_means(short):
     content = json.dumps(document("1.5.5", osc_1_stack_style=6.0, **VOICES)).encode()
     assert measure(content, read_preset(content, REGISTRY), REGISTRY, short).difference == 0
@@ -119,6 +121,7 @@ def test_one_voice_is_stacked_on_nothing():
     assert read("1.5.3", osc_1_stack_style=4.0, **moved).otherwise == ("osc_1_stack_style = 4 (Octave + 7)",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", ["2x Octave", "Power Chord", "Major Chord", "Harmonics", "Odd Harmonics"])
 def test_in_vita_one_voice_sounds_the_same_however_it_is_stacked(style, short):
     content = json.dumps(document("1.0.7", osc_1_stack_style=float(STACKS.index(style)))).encode()

@@ -127,11 +127,13 @@ def play(renderer: Renderer, registry: Registry) -> Play:
 # --- The canonical form ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_wavetable_is_its_content_whoever_saved_it_under_whatever_name():
     one, other, third = migrated(table("a"), table("b", author="", version="1.5.5"), table("a", seed=1))
     assert canonical_wavetable(one) == canonical_wavetable(other) != canonical_wavetable(third)
 
 
+@pytest.mark.slow
 def test_what_is_played_is_canonical_json_with_the_labels_that_vital_asks_for():
     (wavetable,) = migrated(table())
     text = playable(canonical_wavetable(wavetable).decode())
@@ -147,6 +149,7 @@ def test_the_canonical_form_sounds_the_same_to_the_last_bit(play):
         assert (play(playable(canonical_wavetable(wavetable).decode()), 0.0) == as_written).all()
 
 
+@pytest.mark.slow
 def test_a_seed_counts_where_phases_are_drawn_by_it(play):
     drawn = [canonical_wavetable(w) for w in migrated(recording(7, 2), recording(8, 2))]
     idle = [canonical_wavetable(w) for w in migrated(recording(7, 0), recording(8, 0))]
@@ -235,7 +238,7 @@ def decibels_between(one: NDArray[np.float64], other: NDArray[np.float64]) -> fl
     return float(np.sqrt(np.mean((levels[0] - levels[1])[is_heard] ** 2)))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_built_in_table_is_heard_and_changes_over_its_frames(play):
     init = 20 * np.log10(np.sqrt(np.mean(play(json.dumps(table()), 0.0) ** 2)))
     sounds = {}
@@ -381,6 +384,7 @@ def search(*places: Path, output: Path) -> tuple[CatalogRef, Catalog]:
     return made, Catalog.load(output)
 
 
+@pytest.mark.slow
 def test_wavetables_are_found_in_presets_banks_and_files_of_their_own(library, tmp_path):
     made, catalog = search(library, output=tmp_path / "catalog.json")
     assert (made.files, made.seen, made.found, made.wavetables) == (4, 7, 5, len(builtin()) + 5)
@@ -414,6 +418,7 @@ def test_a_catalog_is_made_again_only_when_contents_change(library, tmp_path):
     assert contents_fingerprint([copied]) != digest
 
 
+@pytest.mark.slow
 def test_bad_files_are_reported_and_cost_nothing_else(library, tmp_path):
     (library / "broken.vital").write_text('{"settings": {')
     (library / "killer.vital").write_bytes(document_of(table(groups=[{"components": [{"type": "Bomb"}]}])))
@@ -483,7 +488,7 @@ def test_a_folder_that_is_not_there_costs_one_line(capsys, tmp_path, monkeypatch
 # --- The command ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_makes_a_catalog_and_finds_it_there_again(cli, library):
     surroundings = {"HOME": str(cli.folder), "XDG_DATA_HOME": ""}
 
@@ -584,6 +589,7 @@ def test_a_wav_is_a_wavetable_of_its_frames(tmp_path, subtype, step):
     assert abs(stored(catalog) - frames).max() <= step
 
 
+@pytest.mark.slow
 def test_the_synth_plays_the_frames_of_a_wav(tmp_path, play):
     """`wave_frame` k plays frame k: its first eight harmonics in the amounts that the file has."""
     frames = waves(3)
@@ -601,6 +607,7 @@ def test_the_synth_plays_the_frames_of_a_wav(tmp_path, play):
         np.testing.assert_allclose(heard / heard.sum(), asked / asked.sum(), rtol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [16, 256, 600, 2048])
 def test_the_clm_chunk_says_how_long_frames_are(tmp_path, size):
     frames = waves(4, size)
@@ -665,6 +672,7 @@ def test_a_damaged_wav_is_read_or_refused_and_nothing_else(damage, length):
         read_wavetable(bytes(content[:length]), "x")
 
 
+@pytest.mark.slow
 def test_wavs_are_found_in_folders_and_archives_but_not_among_samples(tmp_path):
     folder = tmp_path / "library"
     for place in ("Wavetables", "Samples", "User/Samples/Drums"):
