@@ -28,7 +28,6 @@ IMAGE = f"{PROJECT}:0.1.0"
 WORKER_IMAGE = f"{PROJECT}-docker:0.1.0"  #: the same with prefect-docker
 DATA = "/opt/synthcore/data"
 #: 24 rows in 8 shards, and 120 rows in 20.
-SPECS = {rows: DatasetSpec(tier=1, n_samples=rows, audio=AudioSpec(note_seconds=0.2)) for rows in (24, 120)}
 FLAGS = ("--tier", "1", "--note-seconds", "0.2", "--json")
 FEW, MANY = (*FLAGS, "-n", "24", "--rows-per-shard", "3"), (*FLAGS, "-n", "120", "--rows-per-shard", "6")
 
@@ -65,9 +64,14 @@ def image() -> str:
 
 
 @pytest.fixture(scope="module")
-def digest_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], str]:
+def digest_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """What so many rows add up to without containers."""
-    return lambda rows: make_dataset(SPECS[rows], tmp_path_factory.mktemp("plain"), rows_per_shard=60).ref.digest
+
+    def digest(rows: int, seed: int = 0) -> str:
+        spec = DatasetSpec(tier=1, n_samples=rows, seed=seed, audio=AudioSpec(note_seconds=0.2))
+        return make_dataset(spec, tmp_path_factory.mktemp("plain"), rows_per_shard=60).ref.digest
+
+    return digest
 
 
 @dataclass(frozen=True)
@@ -144,9 +148,7 @@ def test_the_image_is_small_and_has_neither_root_nor_the_configuration_of_its_bu
     ],
     ids=["64 MB of shared memory", "read-only", "1.5 CPUs and 1 GB"],
 )
-def test_a_run_with_little_makes_the_same_file(
-    flags: tuple[str, ...], box: Box, digest_of: Callable[[int], str]
-) -> None:
+def test_a_run_with_little_makes_the_same_file(flags: tuple[str, ...], box: Box, digest_of: Callable[..., str]) -> None:
     assert box.generate(*FEW, flags=flags)["digest"] == digest_of(24)
 
 
@@ -165,7 +167,7 @@ def test_the_limits_of_a_container_decide_how_many_renderers_start(box: Box) -> 
     assert found.endswith("1 renderer at a time")
 
 
-def test_a_killed_container_loses_nothing(box: Box, digest_of: Callable[[int], str]) -> None:
+def test_a_killed_container_loses_nothing(box: Box, digest_of: Callable[..., str]) -> None:
     killed = box.start("synthcore", "generate", *MANY, "-o", "data/made.h5")
     wait_until(lambda: "shard 3 of 20" in killed.log(), seconds=240)
     docker("kill", killed.id)
@@ -175,9 +177,7 @@ def test_a_killed_container_loses_nothing(box: Box, digest_of: Callable[[int], s
     assert again["digest"] == digest_of(120)
 
 
-def test_a_container_that_takes_more_memory_than_it_may_loses_nothing(
-    box: Box, digest_of: Callable[[int], str]
-) -> None:
+def test_a_container_that_takes_more_memory_than_it_may_loses_nothing(box: Box, digest_of: Callable[..., str]) -> None:
     """350 MB are too few for the run and its server, and the kernel kills what is largest."""
     cut = box.start("synthcore", "generate", *FEW, flags=("--memory", "350m", "--memory-swap", "350m"))
     docker("wait", cut.id)
@@ -186,7 +186,7 @@ def test_a_container_that_takes_more_memory_than_it_may_loses_nothing(
     assert box.generate(*FEW)["digest"] == digest_of(24)
 
 
-def test_a_full_volume_ends_the_run_with_a_line_and_loses_nothing(image: str, digest_of: Callable[[int], str]) -> None:
+def test_a_full_volume_ends_the_run_with_a_line_and_loses_nothing(image: str, digest_of: Callable[..., str]) -> None:
     options = ("--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=24m,uid=10001,mode=700")
     with boxed(image, *options) as box:
         holder = box.start("sleep", "infinity", flags=("--health-interval", "1s", "--health-retries", "1"))
@@ -238,6 +238,7 @@ def compose(*words: str, port: int = 0) -> str:
 @pytest.fixture(scope="module")
 def workers(image: str) -> Iterator[list[Container]]:
     """The two workers of compose.yaml, when all its services are up."""
+    compose("down", "--volumes")  # what is left of a run that was killed
     try:
         compose("up", "--no-build", "--detach", "--scale", "worker=2", port=free_port())
         yield [Container(name) for name in compose("ps", "--quiet", "worker").split()]
@@ -266,11 +267,15 @@ def digest_there(worker: Container, file: str) -> str:
 
 
 def test_a_run_on_composed_services_outlives_a_restart_of_their_database(
-    workers: list[Container], digest_of: Callable[[int], str]
+    workers: list[Container], digest_of: Callable[..., str]
 ) -> None:
     assert len(workers) == 2
     running = run_there(workers[0], 120, 6, "data/composed.h5")
-    wait_until(lambda: any("shard 3 of 20" in worker.log() for worker in workers), seconds=240)
+
+    def has_begun() -> bool:
+        return any("shard 3 of 20" in worker.log() for worker in workers)
+
+    wait_until(lambda: has_begun() or running.poll() is not None, seconds=240)
     assert running.poll() is None
     docker("restart", *compose("ps", "--quiet", "database").split())
     said, _ = running.communicate()
@@ -303,21 +308,26 @@ def docker_pool(workers: list[Container]) -> Iterator[str]:
 
 
 def test_runs_of_a_docker_pool_share_the_data_volume_and_one_may_be_killed(
-    workers: list[Container], docker_pool: str, digest_of: Callable[[int], str]
+    workers: list[Container], docker_pool: str, digest_of: Callable[..., str]
 ) -> None:
-    """The run that asks, a worker's command here, sends two batches; each is rendered in a container of its own."""
-    words = ("--distribute", f"pool:{docker_pool}", "--batch", "10", "-o", "data/distributed.h5")
-    command = ["docker", "exec", workers[0].id, "synthcore", "generate", *MANY, *words]
+    """The run that asks, a worker's command here, sends two batches; each is rendered in a container of its own.
+
+    Its seed is its own: of the composed run's, all shards are there.
+    """
+    words = ["-n", "600", "--rows-per-shard", "30", "--seed", "1", "-o", "data/distributed.h5"]
+    words += ["--distribute", f"pool:{docker_pool}", "--batch", "10"]
+    command = ["docker", "exec", workers[0].id, "synthcore", "generate", *FLAGS, *words]
     asking = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def rendering() -> list[str]:
         running = docker("ps", "--quiet", "--filter", "name=shards-").stdout.split()
-        return [name for name in running if docker("logs", name).stdout.count(" rows of ") >= 2]
+        logs = {name: docker("logs", name, check=False) for name in running}  # it may have ended meanwhile
+        return [name for name, log in logs.items() if " rows of " in log.stdout + log.stderr]
 
-    wait_until(lambda: bool(rendering()), seconds=240)
+    wait_until(lambda: bool(rendering()) or asking.poll() is not None, seconds=240)
     docker("kill", rendering()[0])
     said, errors = asking.communicate()
     assert asking.returncode == 0, errors
     report = json.loads(said)
     assert report["shards"] == 20
-    assert report["digest"] == digest_of(120)
+    assert report["digest"] == digest_of(600, seed=1)
