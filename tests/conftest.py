@@ -61,7 +61,8 @@ ROOT = Path(__file__).parent.parent
 TIMEOUT_SECONDS = 60.0  #: for one render: a hang should fail, a busy machine shouldn't
 
 
-gc.disable()  # until all tests are collected: thousands of objects that stay
+def pytest_collectstart() -> None:
+    gc.disable()  # until all tests are collected: thousands of objects that stay
 
 
 def pytest_collection_finish() -> None:
