@@ -15,6 +15,8 @@ from synthcore.publishing.folder import assemble, publication_of, require_free
 from synthcore.publishing.planning import Form
 from synthcore.publishing.publication import MANIFEST
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def assemble_in(tier_1, tmp_path):
@@ -33,7 +35,6 @@ def names(folder: Path) -> set[str]:
 WHOLE = {"README.md", "assets", "croissant.json", "data", "images", MANIFEST}
 
 
-@pytest.mark.slow
 def test_an_empty_folder_is_filled_and_stays_the_one_it_was(assemble_in, tmp_path):
     """It may be mounted, or where a shell is."""
     there, link = tmp_path / "there", tmp_path / "link"
@@ -46,7 +47,6 @@ def test_an_empty_folder_is_filled_and_stays_the_one_it_was(assemble_in, tmp_pat
     assert assemble_in(there) == "there already"
 
 
-@pytest.mark.slow
 def test_what_a_killed_run_left_is_in_nobodys_way(assemble_in, tmp_path):
     there = tmp_path / "there"
     (there / ".0123abcd.tmp" / "data").mkdir(parents=True)
@@ -58,7 +58,6 @@ def test_what_a_killed_run_left_is_in_nobodys_way(assemble_in, tmp_path):
         require_free(there)
 
 
-@pytest.mark.slow
 def test_mending_on_a_full_disk_can_be_done_again(assemble_in, tmp_path, monkeypatch):
     there = tmp_path / "out"
     assemble_in(there)
@@ -77,7 +76,6 @@ def test_mending_on_a_full_disk_can_be_done_again(assemble_in, tmp_path, monkeyp
     assert names(there) == WHOLE
 
 
-@pytest.mark.slow
 def test_of_two_runs_at_once_one_publishes_and_the_other_finds_it_done(assemble_in, tmp_path):
     with ThreadPoolExecutor(2) as pool:
         states = list(pool.map(assemble_in, [tmp_path / "out"] * 2))

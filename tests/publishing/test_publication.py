@@ -32,6 +32,9 @@ from synthcore.storage.weights import Weights
 from synthcore.verification.rerendering import verify
 from tests.conftest import Forge, Made
 
+pytestmark = pytest.mark.slow
+
+
 OWN = "CC-BY-4.0"
 #: What rounding to 24 bits changes.
 ROUNDED = {"audio", "audio_sha256", "rms_dbfs", "peak"}
@@ -93,7 +96,6 @@ def test_a_dataset_comes_back_from_wav_bit_for_bit(each_tier: Made, forge: Forge
         assert verify(theirs, 2, tolerance_db=-60, workers=2).holds
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["parquet", "webdataset"])
 def test_flac_rounds_the_audio_and_nothing_else_and_verify_rounds_with_it(
     tier_1: Made, publish: Publish, how: str
@@ -113,7 +115,6 @@ def test_flac_rounds_the_audio_and_nothing_else_and_verify_rounds_with_it(
     assert "bit for bit, rounded to 24 bits" in found.to_text()
 
 
-@pytest.mark.slow
 def test_an_older_file_comes_back_without_the_columns_that_it_lacks(
     tier_1: Made, forge: Forge, publish: Publish
 ) -> None:
@@ -126,7 +127,6 @@ def test_an_older_file_comes_back_without_the_columns_that_it_lacks(
     assert differing(path, Path(result.path)) == set()
 
 
-@pytest.mark.slow
 def test_a_row_that_was_changed_after_rounding_is_found(tier_1: Made, publish: Publish) -> None:
     result = brought_back(publish(tier_1.path, audio="flac"))
     with h5py.File(result.path, "r+") as file:
@@ -135,7 +135,6 @@ def test_a_row_that_was_changed_after_rounding_is_found(tier_1: Made, publish: P
         assert not verify(theirs, None, tolerance_db=-60, workers=2).holds
 
 
-@pytest.mark.slow
 def test_hugging_face_loads_rows_with_audio_offline(
     tier_3: Made, publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,7 +167,6 @@ def require_row(dataset: Dataset, row: dict[str, Any], flac: bytes) -> None:
     assert row["licence"] == OWN
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("audio", ["flac", "wav"])
 def test_webdataset_streams_every_row_shuffled_by_two_workers(tier_1: Made, publish: Publish, audio: str) -> None:
     webdataset, torch = pytest.importorskip("webdataset"), pytest.importorskip("torch")
@@ -199,7 +197,6 @@ def require_equal(found: Any, expected: np.ndarray) -> None:
         np.testing.assert_array_equal(found.numpy(), expected.astype(found.numpy().dtype))
 
 
-@pytest.mark.slow
 def test_rows_that_may_not_be_shared_are_left_out_with_their_assets(licensed: Made, publish: Publish) -> None:
     folder = publish(licensed.path)
     publication, result = read_publication(folder), brought_back(folder)
@@ -236,7 +233,6 @@ def test_a_recipe_has_every_row_without_audio_and_is_rendered_again(
         assert theirs.missing_assets
 
 
-@pytest.mark.slow
 def test_what_was_rounded_and_rendered_again_from_a_recipe_is_no_longer_rounded(
     tier_1: Made, publish: Publish, tmp_path: Path
 ) -> None:
@@ -249,7 +245,6 @@ def test_what_was_rounded_and_rendered_again_from_a_recipe_is_no_longer_rounded(
         assert again.digest == tier_1.ref.digest
 
 
-@pytest.mark.slow
 def test_equal_rows_make_equal_files_and_a_folder_is_mended(tier_1: Made, publish: Publish, tmp_path: Path) -> None:
     folder = publish(tier_1.path)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -265,7 +260,6 @@ def test_equal_rows_make_equal_files_and_a_folder_is_mended(tier_1: Made, publis
     assert {path: path.read_bytes() for path in before} == before
 
 
-@pytest.mark.slow
 def test_what_cant_be_published_is_refused_in_one_line(
     tier_1: Made, forge: Forge, publish: Publish, tmp_path: Path
 ) -> None:
@@ -287,7 +281,6 @@ def test_what_cant_be_published_is_refused_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 def test_a_folder_that_holds_something_else_is_refused(tier_1: Made, publish: Publish, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "note.txt").write_text("dear diary")
@@ -301,7 +294,6 @@ def test_a_folder_that_holds_something_else_is_refused(tier_1: Made, publish: Pu
     assert read_publication(folder).audio == "wav"
 
 
-@pytest.mark.slow
 def test_a_publication_that_was_changed_is_not_imported(tier_1: Made, publish: Publish, tmp_path: Path) -> None:
     folder = publish(tier_1.path)
     said = json.loads((folder / MANIFEST).read_text())

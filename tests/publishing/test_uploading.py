@@ -21,6 +21,9 @@ from synthcore.publishing.publication import MANIFEST, Publication
 from synthcore.publishing.uploading import FOLDER, require_free, upload
 from tests.servers import S3Server, s3_serving, serving
 
+pytestmark = pytest.mark.slow
+
+
 pytest.importorskip("s3fs")
 pytest.importorskip("pyarrow")
 OUT = Address("s3://bucket/out")
@@ -42,7 +45,6 @@ def upload_to(tier_1: Any, tmp_path: Path) -> Callable[[Address], str]:
     return lambda address: upload(publication, refs, tier_1.path, tmp_path / "data", address)
 
 
-@pytest.mark.slow
 def test_a_publication_is_uploaded_once_and_mended(
     upload_to: Callable[[Address], str], s3: S3Server, tmp_path: Path
 ) -> None:
@@ -65,7 +67,6 @@ def test_a_publication_is_uploaded_once_and_mended(
     assert list((tmp_path / "data" / FOLDER).iterdir()) == []
 
 
-@pytest.mark.slow
 def test_an_upload_that_dies_midway_is_no_publication_and_is_continued(
     upload_to: Callable[[Address], str], s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,7 +93,6 @@ def test_an_upload_that_dies_midway_is_no_publication_and_is_continued(
     assert MANIFEST in remote.names_in(OUT)
 
 
-@pytest.mark.slow
 def test_a_bucket_that_holds_something_else_is_left_alone(
     upload_to: Callable[[Address], str], s3: S3Server, tmp_path: Path
 ) -> None:
@@ -108,7 +108,6 @@ def test_a_bucket_that_holds_something_else_is_left_alone(
         upload_to(other)
 
 
-@pytest.mark.slow
 def test_only_buckets_that_may_be_written_are_begun(s3: S3Server, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"^can't write to https://example.org/out: only to s3://"):
         require_free(Address("https://example.org/out"))

@@ -18,6 +18,8 @@ from synthcore.analysis.features import log_mel  # noqa: E402
 from synthcore.storage import features  # noqa: E402
 from synthcore.storage.features import NewFeature  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def parted(learnable: Path) -> Path:
@@ -48,7 +50,6 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.mark.slow
 def test_it_answers_each_row_of_the_test_split_and_says_the_same_again(parted, tmp_path):
     outputs = [tmp_path / "first.h5", tmp_path / "second.h5"]
     scores = [baseline.run(parted, output, epochs=2, seed=7) for output in outputs]
@@ -61,7 +62,6 @@ def test_it_answers_each_row_of_the_test_split_and_says_the_same_again(parted, t
         first.require_of(dataset)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -81,7 +81,6 @@ def test_what_it_cannot_do_is_said_in_one_line(learnable, monkeypatch, capsys, a
     assert says in capsys.readouterr().err.splitlines()[-1]
 
 
-@pytest.mark.slow
 def test_it_learns_rows_by_heart(told):
     menus, rows = told
     network = baseline.train(rows, rows, menus, epochs=40)
@@ -92,7 +91,6 @@ def test_it_learns_rows_by_heart(told):
     assert wavetables > 0.95 > usual[2]
 
 
-@pytest.mark.slow
 def test_it_begins_with_what_is_usual(told):
     menus, rows = told
     network = baseline.Network(rows["log_mel"].shape[1], menus)
@@ -101,7 +99,6 @@ def test_it_begins_with_what_is_usual(told):
         assert_array_equal(answers, usual[kind].expand(len(answers), -1))
 
 
-@pytest.mark.slow
 def test_what_cannot_be_heard_teaches_nothing(told):
     menus, rows = told
     scores = torch.randn(len(rows["row"]), *menus.is_open.shape).masked_fill(~menus.is_open, -torch.inf)
@@ -115,7 +112,6 @@ def test_what_cannot_be_heard_teaches_nothing(told):
     assert baseline.loss_of(scores, menus, without) != loss
 
 
-@pytest.mark.slow
 def test_a_knob_is_answered_with_its_median(told):
     menus, _ = told
     scores = torch.full((1, *menus.is_open.shape), -torch.inf)

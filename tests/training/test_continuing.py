@@ -21,6 +21,9 @@ from torch.utils.data import DataLoader  # noqa: E402
 
 from synthcore.training.torch import BatchLoader, BatchStream, Examples, Order, RowDataset, ShuffledBatches  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
+
 AHEAD: dict[str, Any] = {"num_workers": 2, "prefetch_factor": 3}  #: enough to read a whole epoch of the test's ahead
 EPOCH = 8  #: batches of 2 in 15 rows
 
@@ -40,7 +43,6 @@ def expected(epoch: int, order: Order | None = None) -> list[list[int]]:
 # ------------------------------------------------------------------------------------------------------- in one process
 
 
-@pytest.mark.slow
 def test_each_iteration_is_the_next_epoch(learnable):
     loader = loader_of(learnable)
     assert len(loader) == EPOCH
@@ -49,7 +51,6 @@ def test_each_iteration_is_the_next_epoch(learnable):
         assert rows_of(loader) == expected(epoch)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stop", range(1, EPOCH + 1))
 def test_a_saved_state_goes_on_at_the_next_batch(learnable, stop):
     first = loader_of(learnable)
@@ -63,7 +64,6 @@ def test_a_saved_state_goes_on_at_the_next_batch(learnable, stop):
     assert rows_of(second) == expected(1)  # no later epoch is cut short
 
 
-@pytest.mark.slow
 def test_what_workers_read_ahead_does_not_count(learnable):
     """Six batches are on their way when the loop has its second; and it is continued with other workers, twice."""
     first = loader_of(learnable, **AHEAD)
@@ -79,7 +79,6 @@ def test_what_workers_read_ahead_does_not_count(learnable):
     assert rows_of(third) == expected(1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, AHEAD | {"persistent_workers": True}], ids=["no worker", "workers that stay"])
 def test_a_loop_that_was_left_goes_on(learnable, options):
     loader = loader_of(learnable, **options)
@@ -88,7 +87,6 @@ def test_a_loop_that_was_left_goes_on(learnable, options):
     assert rows_of(loader) == expected(1)
 
 
-@pytest.mark.slow
 def test_a_batch_that_could_not_be_read_is_not_counted(learnable, monkeypatch):
     loader, read = loader_of(learnable), Examples.read
 
@@ -103,7 +101,6 @@ def test_a_batch_that_could_not_be_read_is_not_counted(learnable, monkeypatch):
     assert given + rows_of(loader) == expected(0)
 
 
-@pytest.mark.slow
 def test_each_rank_goes_on_with_its_share_from_the_state_of_one(learnable):
     orders = [Order(2, seed=3, share=(rank, 2)) for rank in range(2)]
     loaders = [loader_of(learnable, order) for order in orders]
@@ -116,7 +113,6 @@ def test_each_rank_goes_on_with_its_share_from_the_state_of_one(learnable):
         assert given[rank] + rows_of(again) == expected(0, order)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_own_counting_continues_a_plain_loader(learnable, workers):
     examples, order = Examples(learnable, parts=("midi_note",)), Order(2, seed=3)
@@ -135,7 +131,6 @@ def test_own_counting_continues_a_plain_loader(learnable, workers):
 # ------------------------------------------------------------------------------------------------------------- refusals
 
 
-@pytest.mark.slow
 def test_a_loop_whose_loader_was_moved_does_not_read_on(learnable):
     loader = loader_of(learnable)
     before, batches = loader.state_dict(), iter(loader)
@@ -146,7 +141,6 @@ def test_a_loop_whose_loader_was_moved_does_not_read_on(learnable):
     assert rows_of(loader) == expected(0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "says"),
     [
@@ -165,7 +159,6 @@ def test_the_state_of_another_order_is_refused_in_one_line(learnable, order, say
     assert rows_of(other) == expected(0, order)  # as if nothing had been given
 
 
-@pytest.mark.slow
 def test_the_state_of_other_data_is_refused(learnable, tier_1):
     loader = loader_of(learnable)
     with pytest.raises(SpecError, match="saved with the dataset with the digest"):
@@ -175,7 +168,6 @@ def test_the_state_of_other_data_is_refused(learnable, tier_1):
         loader.load_state_dict(of_split.state_dict())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -191,7 +183,6 @@ def test_a_position_that_is_not_there_is_refused(learnable, change, says):
         loader.load_state_dict({**loader.state_dict(), **change})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("state", [{}, None, {"epoch": 1, "batch": 2}])
 def test_what_is_no_state_is_refused(learnable, state):
     with pytest.raises(SpecError, match="not the state of a loader, it lacks dataset, batch_size"):
@@ -240,7 +231,6 @@ def test_a_killed_training_goes_on_at_the_next_batch(learnable, fresh, tmp_path)
     assert json.loads(saved.read_text())["trained"] == expected(0) + expected(1)
 
 
-@pytest.mark.slow
 def test_the_training_of_the_page_continues(learnable, tmp_path):
     page = (ROOT / "docs" / "training.md").read_text()
     (block,) = (text for text in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if "BatchLoader" in text)

@@ -17,6 +17,9 @@ from torch.utils.data import DataLoader, Dataset  # noqa: E402
 from synthcore.training import handover  # noqa: E402
 from synthcore.training.torch import BatchLoader, Examples, Order, RowDataset, collate  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
+
 PARTS = ("audio", "continuous")
 ONE_ROW = Order(1)
 
@@ -30,7 +33,6 @@ def expect(path: Path, batch: dict[str, Any]) -> None:
         assert_array_equal(batch[name].numpy(), values)
 
 
-@pytest.mark.slow
 def test_memory_is_used_again_and_forgotten_with_its_worker(learnable):
     loader = loader_of(learnable)
     places = set()
@@ -45,7 +47,6 @@ def test_memory_is_used_again_and_forgotten_with_its_worker(learnable):
     assert not handover._sent
 
 
-@pytest.mark.slow
 def test_batches_that_are_kept_stay_as_they_are(learnable):
     loader = loader_of(learnable)
     kept = [batch for _ in range(2) for batch in loader]
@@ -62,7 +63,6 @@ def test_batches_that_are_kept_stay_as_they_are(learnable):
     assert_array_equal(torch.stack(views), stored[:, :, 1:])
 
 
-@pytest.mark.slow
 def test_a_process_that_was_forked_from_the_training_doesnt_give_memory_back(learnable):
     loader = loader_of(learnable)
     batches = iter(loader)
@@ -101,7 +101,6 @@ class Changed(Dataset[Any]):
         return batch
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_a_worker_makes_of_a_batch_arrives_as_it_made_it(learnable, workers):
     batches = list(DataLoader(Changed(learnable), batch_size=None, num_workers=workers)) * 2
@@ -129,7 +128,6 @@ class Rows(Dataset[Any]):
         return {"row": row, "audio": audio, "levels": np.array([row, -row], np.float32), "name": f"row {row}"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_rows_from_elsewhere_are_collated_in_that_memory(workers):
     loader = DataLoader(Rows(), batch_size=2, num_workers=workers, collate_fn=collate)
@@ -145,7 +143,6 @@ def test_rows_from_elsewhere_are_collated_in_that_memory(workers):
         assert [set(audio.unique().tolist()) for audio in batch["audio"]] == [{first}, {first + 1}]
 
 
-@pytest.mark.slow
 def test_rows_of_different_shapes_make_no_batch():
     with pytest.raises(ValueError, match="same shape"):
         collate([{"audio": np.zeros((2, 3), np.float32)}, {"audio": np.zeros((2, 4), np.float32)}])

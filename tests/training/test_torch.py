@@ -21,6 +21,9 @@ from torch.utils.data import DataLoader, Subset  # noqa: E402
 
 from synthcore.training.torch import BatchStream, Examples, Order, RowDataset, ShuffledBatches  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
+
 WORKERS: dict[str, dict[str, Any]] = {
     "no worker": {},
     "one forked": {"num_workers": 1, "multiprocessing_context": "fork"},
@@ -59,7 +62,6 @@ def test_a_map_style_dataset_gives_each_row_once(learnable, how):
     assert_array_equal(torch.cat([batch["row"] for batch in batches]).sort().values, np.arange(15))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("normalise", [False, True])
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_hold_features_as_the_file_has_them(learnable, workers, normalise):
@@ -75,7 +77,6 @@ def test_batches_hold_features_as_the_file_has_them(learnable, workers, normalis
         assert batch["count"].dtype == (torch.float32 if normalise else torch.int64)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_a_stream_gives_the_same_batches_with_any_workers(learnable, workers):
     order = Order(4, seed=3)
@@ -85,7 +86,6 @@ def test_a_stream_gives_the_same_batches_with_any_workers(learnable, workers):
     assert [b["row"].tolist() for b in batches] == [b.tolist() for b in order.batches(np.arange(15), 0)]
 
 
-@pytest.mark.slow
 def test_chunk_shuffled_batches_change_with_each_epoch(learnable):
     rows = RowDataset(Examples(learnable, split="train"))
     order = Order(4, seed=3)
@@ -101,7 +101,6 @@ def test_chunk_shuffled_batches_change_with_each_epoch(learnable):
             torch.testing.assert_close(batch, rows[rows.examples.rows.searchsorted(numbers)], rtol=0, atol=0)
 
 
-@pytest.mark.slow
 def test_a_training_that_was_stopped_continues_with_its_epoch(learnable):
     rows = RowDataset(learnable)
     batches = ShuffledBatches(rows, Order(4))
@@ -123,7 +122,6 @@ def test_workers_that_live_on_learn_of_the_next_epoch(learnable, start):
         assert [batch["row"].tolist() for batch in loader] == expected
 
 
-@pytest.mark.slow
 def test_a_batch_is_read_with_one_call(learnable, monkeypatch):
     calls, read = [], Examples.read
 
@@ -138,7 +136,6 @@ def test_a_batch_is_read_with_one_call(learnable, monkeypatch):
     assert calls == [[*range(5)], [*range(5, 10)], [*range(10, 15)], [9, 2, 4], [*range(15)]]
 
 
-@pytest.mark.slow
 def test_a_row_of_a_split_is_one_of_its_own(learnable):
     rows = RowDataset(Examples(learnable, split="val"))
     assert [int(rows[place]["row"]) for place in range(len(rows))] == rows.examples.rows.tolist()
@@ -187,7 +184,6 @@ def test_two_ranks_share_out_the_rows(learnable, fresh, tmp_path):
     assert read[0] | read[1] == {(epoch, row) for epoch in range(2) for row in range(15)}
 
 
-@pytest.mark.slow
 def test_a_share_must_not_be_guessed(learnable, monkeypatch):
     """Under torchrun but before the process group, every process would read all rows."""
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -196,7 +192,6 @@ def test_a_share_must_not_be_guessed(learnable, monkeypatch):
     assert len(BatchStream(learnable, Order(4, share=(0, 1)))) == 4
 
 
-@pytest.mark.slow
 def test_too_few_rows_are_said_before_the_first_epoch(learnable):
     with pytest.raises(SpecError, match="5 rows can't give 6 ranks"):
         BatchStream(Examples(learnable, split="val"), Order(4, share=(0, 6)))
@@ -204,7 +199,6 @@ def test_too_few_rows_are_said_before_the_first_epoch(learnable):
         ShuffledBatches(RowDataset(learnable), Order(16, drop_last=True))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_damage_in_the_middle_of_an_epoch_ends_it_with_one_clear_line(learnable, workers):
     loader = DataLoader(
@@ -220,7 +214,6 @@ def test_damage_in_the_middle_of_an_epoch_ends_it_with_one_clear_line(learnable,
         list(batches)
 
 
-@pytest.mark.slow
 def test_a_file_replaced_between_epochs_is_not_read_on(learnable, tier_1):
     loader = DataLoader(RowDataset(learnable), batch_size=5, num_workers=1)
     assert len(list(loader)) == 3
