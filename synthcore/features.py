@@ -21,8 +21,9 @@ from synthcore.analysis.features import feature_of
 from synthcore.base.errors import SpecError
 from synthcore.pipeline.features import READ, map_rows
 from synthcore.storage import features as file_format
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
 from synthcore.storage.features import Feature, NewFeature
+from synthcore.storage.opening import damage_named
 
 __all__ = ["Feature", "LogMel", "Sketch", "add", "compute"]
 

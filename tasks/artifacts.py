@@ -25,7 +25,7 @@ from synthcore.base.addresses import place_of
 from synthcore.base.counting import how_many
 from synthcore.pipeline.summary import Summary
 from synthcore.pipeline.tally import Cell
-from synthcore.storage.dataset import damage_named
+from synthcore.storage.opening import damage_named
 from synthcore.storage.refs import DatasetRef
 from synthcore.tasks.records import guarded
 

@@ -15,7 +15,8 @@ from synthcore.page import writing
 from synthcore.page.nearness import gather_nearness
 from synthcore.pipeline.comparing import Sides
 from synthcore.pipeline.nearness_report import Nearness
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import damage_named
 
 
 @task(name="inspect_dataset", task_run_name="inspect {file}")

@@ -16,7 +16,8 @@ from synthcore.pipeline.sketching import StoredSketches
 from synthcore.pipeline.target import read_target
 from synthcore.publishing.matches import write_answers
 from synthcore.settings.matching import Match
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import damage_named
 from synthcore.tasks.logs import show_logs
 
 

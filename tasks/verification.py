@@ -5,7 +5,8 @@ from __future__ import annotations
 from prefect import task
 
 from synthcore.settings.datasets import Verify
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import damage_named
 from synthcore.verification import rerendering
 from synthcore.verification.equivalence_trials import EquivalencesVerdict, try_equivalences
 from synthcore.verification.rerendering import Verdict

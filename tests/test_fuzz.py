@@ -195,7 +195,8 @@ from synthcore.vital.controls import installed
 from synthcore.base.errors import SynthcoreError
 from synthcore.analysis import inspection
 from synthcore.storage import collection
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import damage_named
 
 registry = installed()
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:  # --version and --help do without
 def run_inspect(settings: Inspect) -> int:
     """Say what is in a dataset: at once what needs no audio, then what its rows sound like."""
     from synthcore.analysis.overview import look
-    from synthcore.storage.dataset import Dataset, damage_named
+    from synthcore.storage.dataset import Dataset
+    from synthcore.storage.opening import damage_named
 
     if settings.other:
         return _compare(settings.file, settings.other, settings)
@@ -69,7 +70,8 @@ def _compare(file: Place, other: Place, settings: Inspect) -> int:
     from synthcore.flows.running.bar import rows_shown
     from synthcore.page.content import HEARD
     from synthcore.page.writing import write_comparison
-    from synthcore.storage.dataset import Dataset, damage_named
+    from synthcore.storage.dataset import Dataset
+    from synthcore.storage.opening import damage_named
 
     with damage_named(file), Dataset(file) as first, damage_named(other), Dataset(other) as second:
         if settings.html:
@@ -94,7 +96,8 @@ def run_diff(settings: Diff) -> int:
 def run_verify(settings: Verify) -> int:
     """Verify a dataset; 1 when a row differs."""
     from synthcore.flows.running.bar import rows_shown
-    from synthcore.storage.dataset import Dataset, damage_named
+    from synthcore.storage.dataset import Dataset
+    from synthcore.storage.opening import damage_named
     from synthcore.verification import equivalence_trials, rerendering, trials
 
     verdict: trials.ActivityVerdict | equivalence_trials.EquivalencesVerdict | rerendering.Verdict
@@ -123,7 +126,8 @@ def run_recipe(settings: WriteRecipe) -> int:
     """Write a recipe."""
     from synthcore.pipeline.continuing import require_new
     from synthcore.publishing import recipe
-    from synthcore.storage.dataset import Dataset, damage_named
+    from synthcore.storage.dataset import Dataset
+    from synthcore.storage.opening import damage_named
 
     require_new(settings.output)
     with damage_named(settings.file), Dataset(settings.file) as dataset:
@@ -137,7 +141,8 @@ def run_render(settings: RenderRecipe) -> int:
     from synthcore.flows.running.bar import rows_shown
     from synthcore.pipeline.continuing import require_new
     from synthcore.publishing import recipe
-    from synthcore.storage.dataset import Dataset, damage_named
+    from synthcore.storage.dataset import Dataset
+    from synthcore.storage.opening import damage_named
 
     require_new(settings.output)
     with damage_named(settings.file), Dataset(settings.file) as dataset, rows_shown("rendering", len(dataset)):
@@ -149,7 +154,8 @@ def run_render(settings: RenderRecipe) -> int:
 def run_export(settings: Export) -> int:
     """Write rows as files."""
     from synthcore.publishing import export
-    from synthcore.storage.dataset import Dataset, damage_named
+    from synthcore.storage.dataset import Dataset
+    from synthcore.storage.opening import damage_named
 
     with damage_named(settings.file), Dataset(settings.file) as dataset:
         exported = export.export_rows(dataset, settings.row, settings.output)

@@ -20,7 +20,8 @@ from synthcore.analysis.shared_rows import RowNumbers, SharedRows, count_moved_f
 from synthcore.base.addresses import Place, place_of
 from synthcore.base.counting import how_many, listed
 from synthcore.base.hashing import content_hash
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import damage_named
 
 LETTERS = ("A", "B")
 NAMED = 10  #: rows of each sort that are named

@@ -32,7 +32,8 @@ from synthcore.engine.play import play
 from synthcore.engine.rendering import Performance, RenderedRow, RenderFormat
 from synthcore.spec import DatasetSpec
 from synthcore.storage import weights
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import damage_named
 from synthcore.storage.refs import ResultRef
 from synthcore.vital import activity
 from synthcore.vital.controls import Control, Registry, installed

@@ -25,7 +25,8 @@ from synthcore.evaluation.sounds import SoundFolder
 from synthcore.pipeline.forms import Form
 from synthcore.pipeline.sketching import StoredSketches
 from synthcore.pipeline.sounds import RecordingPlan, RowPlan, SketchPlan, plan_recordings, row_plans
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import damage_named
 from synthcore.storage.predictions import Predictions, is_predictions
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import EMPTY_SLOT, SlotField

@@ -22,7 +22,8 @@ from synthcore.pipeline.forms import Form
 from synthcore.pipeline.sketching import StoredSketches, sketch_missing
 from synthcore.pipeline.sounds import RowPlan, plan_rows, require_rows
 from synthcore.pipeline.target import Target, read_target, to_target
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import damage_named
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import Patch
 

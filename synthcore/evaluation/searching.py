@@ -23,7 +23,8 @@ from synthcore.evaluation.scoring import ScoreRef
 from synthcore.evaluation.search import Budget, Played, search
 from synthcore.evaluation.targets import Targets
 from synthcore.playback import render_many
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import damage_named
 from synthcore.vital.patch import LABELS
 
 #: Raise it when the same rows would get other patches.

@@ -21,7 +21,8 @@ from synthcore.ingest.files import ENDINGS, walk
 from synthcore.ingest.report import FileReport
 from synthcore.pipeline import library
 from synthcore.spec import AudioSpec
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import damage_named
 from synthcore.storage.predictions import Predictions, is_predictions
 from synthcore.vital.controls import installed
 

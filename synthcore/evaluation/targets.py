@@ -20,7 +20,8 @@ from synthcore.evaluation.labels import label_errors, label_errors_up_to_equival
 from synthcore.evaluation.metrics import EQUIVALENT, METRICS, Metric
 from synthcore.evaluation.sounds import SoundFolder
 from synthcore.spec import AudioSpec
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import damage_named
 from synthcore.vital.controls import module_of
 from synthcore.vital.patch import Patch
 

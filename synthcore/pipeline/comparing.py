@@ -18,7 +18,8 @@ from synthcore.pipeline.nearness_report import Compared, Kind, LeftOut
 from synthcore.pipeline.sounds import SketchPlan, plan_patches, plan_recordings, plan_rows
 from synthcore.sources.collection import Collection
 from synthcore.storage import collection as file_format
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import damage_named
 
 PRESET_ENDINGS = (".vital", ".vitalbank")
 ZIP_ENDING = ".zip"  #: of an archive that may hold presets

@@ -25,8 +25,9 @@ from synthcore.base.errors import DatasetError, SpecError
 from synthcore.base.hashing import canonical_json, file_checksum
 from synthcore.engine.stopping import raise_if_stopped
 from synthcore.storage import features as file_format
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
 from synthcore.storage.features import NewFeature
+from synthcore.storage.opening import damage_named
 from synthcore.storage.refs import ResultRef
 
 ROWS = 256  #: in a plan: some seconds of work

@@ -27,7 +27,8 @@ from synthcore.pipeline.forms import Form
 from synthcore.playback import render_many
 from synthcore.sources.collection import Collection
 from synthcore.spec import AudioSpec
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import damage_named
 from synthcore.vital.controls import installed
 
 #: Raise it when a sound that was sketched would get another sketch.

@@ -29,7 +29,8 @@ from synthcore.publishing.licences import TEXT as LICENCE_TEXT
 from synthcore.publishing.licences import Verdict, ids_of, judge, licences
 from synthcore.publishing.publication import Publication
 from synthcore.publishing.sharing import Sharing, decide_sharing
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import damage_named
 from synthcore.vital.panel import plain as number
 
 CARD, CROISSANT, PICTURE = "README.md", "croissant.json", "images/overview.png"

@@ -22,7 +22,8 @@ from synthcore.publishing.card import write_card
 from synthcore.publishing.planning import FileRef, Planned, sha256_of
 from synthcore.publishing.publication import MANIFEST, Publication, PublishedFile, State, read_publication
 from synthcore.publishing.published_rows import label_names
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import damage_named
 
 
 def require_free(folder: Path, key: str | None = None) -> None:

@@ -29,7 +29,8 @@ from synthcore.publishing.sharing import decide_sharing
 from synthcore.publishing.tables import Shared
 from synthcore.sources.splits import SHARES
 from synthcore.storage import AudioCoding, PublishedFormat
-from synthcore.storage.dataset import Dataset, damage_named
+from synthcore.storage.dataset import Dataset
+from synthcore.storage.opening import damage_named
 from synthcore.storage.refs import ResultRef
 
 FOLDER = "published"

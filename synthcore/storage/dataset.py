@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import traceback
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +27,6 @@ from synthcore.storage.drawing import Drawing, StoredPriors, read_drawing, read_
 from synthcore.storage.features import Feature
 from synthcore.storage.labels import LABEL_COLUMNS, patch_at
 from synthcore.storage.older import classes_of, has_exact_values
-from synthcore.storage.opening import MAKE_AGAIN, reason_of
 from synthcore.storage.reader import Reader, Rows
 from synthcore.storage.rows import require_written
 from synthcore.storage.selection import Row, Selection
@@ -37,26 +34,6 @@ from synthcore.storage.weights import Status, Weights
 from synthcore.vital.classes import Classes
 from synthcore.vital.controls import Registry
 from synthcore.vital.patch import LABELS, Patch
-
-
-@contextlib.contextmanager
-def damage_named(path: Place) -> Iterator[None]:
-    """Say in one line that a file is damaged, whatever error HDF5 or the parsers of its header raise.
-
-    Raises
-    ------
-    DatasetError
-    OSError
-        As it came, if it names another file.
-    """
-    try:
-        yield
-    except schema.UNREADABLE as error:
-        if isinstance(error, OSError) and error.filename not in (None, str(path)):
-            raise
-        # Whoever keeps this error must not keep what was open: libhdf5 crashes at exit over a virtual dataset's.
-        traceback.clear_frames(error.__traceback__)
-        raise DatasetError(f"{path} is damaged ({reason_of(error)}); {MAKE_AGAIN}") from error
 
 
 class Dataset:

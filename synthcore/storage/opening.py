@@ -11,15 +11,17 @@ import errno
 import io
 import os
 import shutil
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import h5py
 
-from synthcore.base.addresses import Address
-from synthcore.base.errors import FileUnavailable
+from synthcore.base.addresses import Address, Place
+from synthcore.base.errors import DatasetError, FileUnavailable
 from synthcore.base.ranges import RemoteFile
+from synthcore.storage.schema import UNREADABLE
 
 MAKE_AGAIN = "make it again with the command that made it (generate takes --refresh merge)"
 #: Errors that say nothing about what the file holds. HDF5 gives numbers to other errors too, damage among them.
@@ -64,6 +66,26 @@ def open_remote(address: Address) -> tuple[h5py.File, RemoteFile]:
     except BaseException:
         remote.close()
         raise
+
+
+@contextlib.contextmanager
+def damage_named(path: Place) -> Iterator[None]:
+    """Say in one line that a file is damaged, whatever error HDF5 or the parsers of its header raise.
+
+    Raises
+    ------
+    DatasetError
+    OSError
+        As it came, if it names another file.
+    """
+    try:
+        yield
+    except UNREADABLE as error:
+        if isinstance(error, OSError) and error.filename not in (None, str(path)):
+            raise
+        # Whoever keeps this error must not keep what was open: libhdf5 crashes at exit over a virtual dataset's.
+        traceback.clear_frames(error.__traceback__)
+        raise DatasetError(f"{path} is damaged ({reason_of(error)}); {MAKE_AGAIN}") from error
 
 
 def flush(file: h5py.File) -> None:
