@@ -4,9 +4,10 @@ Each makes a dataset of few shards and one of many, of one short row each, so th
 own. The time between the two, by the shards between them, is what a shard costs; what the few take beyond their shards
 is what the beginning costs. One Prefect server and as many renders at a time for all; the digests must be equal.
 
-Run as `python -m benchmarks.runners [WAY ...]`, of dask, slurm, ray and pool:NAME; by default the first.
+Run as `python -m benchmarks.runners [WAY ...]`, of dask, slurm, ray, parts and pool:NAME; by default the first.
 Slurm must be here (`deployments/try-slurm` starts one), and a pool must have a worker, on the server that
-PREFECT_API_URL names. Prints a JSON report.
+PREFECT_API_URL names. Parts are rendered by as many processes at a time, each with one renderer, as jobs of an array
+would, and merged by one more. Prints a JSON report.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import json
 import os
 import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from benchmarks.costs import WORKERS
 from benchmarks.database import ROWS
-from benchmarks.measure import generate, where
+from benchmarks.measure import Finished, generate, where
 from benchmarks.processes import Server
 
 FEW, MANY = 20, 120  #: shards
@@ -34,7 +37,7 @@ def measure(folder: Path, ways: list[str]) -> dict[str, Any]:
     for turn in range(ROUNDS):
         for way in ways:
             for shards in (FEW, MANY):
-                made = generate(folder / f"{way}-{shards}-{turn}", "-n", shards, *ROWS, *_flags(way))
+                made = _make(folder / f"{way}-{shards}-{turn}", way, shards)
                 seconds[way, shards] = min(made.seconds, seconds.get((way, shards), made.seconds))
                 digests[shards].add(made.report["digest"])
                 print(f"{way}, {shards} shards: {made.seconds:.1f} s", file=sys.stderr, flush=True)
@@ -50,8 +53,19 @@ def measure(folder: Path, ways: list[str]) -> dict[str, Any]:
     }
 
 
-def _flags(way: str) -> tuple[object, ...]:
-    return ("--distribute", way) if way.startswith("pool:") else ("--runner", way, "--workers", WORKERS)
+def _make(folder: Path, way: str, shards: int) -> Finished:
+    """Make a dataset in one of the ways."""
+    rows = ("-n", shards, *ROWS)
+    if way.startswith("pool:"):
+        return generate(folder, *rows, "--distribute", way)
+    if way != "parts":
+        return generate(folder, *rows, "--runner", way, "--workers", WORKERS)
+    started = time.monotonic()
+    with ThreadPoolExecutor(WORKERS) as at_once:
+        parts = [f"{part}/{WORKERS}" for part in range(1, WORKERS + 1)]
+        list(at_once.map(lambda part: generate(folder, *rows, "--part", part, "--workers", 1), parts))
+    merged = generate(folder, *rows, "--workers", WORKERS)
+    return Finished(merged.report, time.monotonic() - started)
 
 
 if __name__ == "__main__":
