@@ -317,7 +317,8 @@ def test_the_command_writes_a_page_and_replaces_its_own(
         assert main(["inspect", str(path), "--html", str(page), "--json"]) == 0
     out, err = capsys.readouterr()
     assert out.count('"digest"') >= 2
-    assert err == 2 * f"page: {page}\n"
+    # A busy machine takes so long that a line says how far it is.
+    assert [line for line in err.splitlines() if not line.startswith("listening: ")] == 2 * [f"page: {page}"]
     assert [file.name for file in page.parent.iterdir()] == ["page.html"]
 
 

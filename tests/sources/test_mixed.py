@@ -409,6 +409,38 @@ def test_variations_can_be_loaded_and_name_their_parents(variations, collection)
 
 
 @pytest.mark.slow
+def test_a_jitter_moves_half_of_what_its_preset_has_moved_a_little_and_hardly_an_option(variations, collection):
+    originals = {preset.patch.hash: preset.patch for preset in collection.presets}
+    init = Patch.init(REGISTRY).continuous
+    found = [variations.candidate(index, 0) for index in range(120)]
+    jittered = [(c.patch, originals[c.parents[0]]) for c in found if len(c.parents) == 1]
+    is_whole = np.array([control.is_whole for control in REGISTRY.continuous])
+    # Away from the ends of their ranges, where what would go beyond is cut.
+    may_move = [~is_whole & (of.continuous != init) & (abs(of.continuous - 0.5) < 0.3) for _, of in jittered]
+    by = np.concatenate(
+        [(one.continuous - of.continuous)[these] for (one, of), these in zip(jittered, may_move, strict=True)]
+    )
+    moved = by[by != 0]
+    assert 0.3 < len(moved) / len(by) < 0.6  # some controls have no prior: nobody would hear them move
+    assert 0.04 < moved.std() < 0.06
+    assert abs(moved.mean()) < 0.01
+    lows, highs = _unit_bounds(variations)
+    for one, of in jittered:  # none goes beyond its prior, or farther beyond than its preset
+        assert (one.continuous >= np.minimum(lows, of.continuous) - 1e-6).all()
+        assert (one.continuous <= np.maximum(highs, of.continuous) + 1e-6).all()
+    changed = [(one.categorical != of.categorical).mean() for one, of in jittered]
+    assert 0.001 < np.mean(changed) < 0.01  # an option may be drawn that it had
+
+
+def _unit_bounds(supply):
+    """From where to where the priors of a supply reach, in shares of a control's range; all of it without a prior."""
+    of = {marginal.control.name: marginal for marginal in supply.marginals}
+    spans = [(c, of.get(c.name, c)) for c in REGISTRY.continuous]
+    bounds = [((prior.low - c.low) / (c.high - c.low), (prior.high - c.low) / (c.high - c.low)) for c, prior in spans]
+    return np.array(bounds).T
+
+
+@pytest.mark.slow
 def test_octaves_of_a_variation_are_those_of_a_parent(variations, collection):
     originals = {preset.patch.hash: preset.patch for preset in collection.presets}
     whole = [i for i, control in enumerate(REGISTRY.continuous) if control.is_whole]
