@@ -72,6 +72,22 @@ os.wait()
     assert fresh(BEGIN + code).stdout == "(10, 20)\n"
 
 
+@pytest.mark.slow
+def test_a_zygote_learns_from_a_child_which_pages_a_render_writes(fresh: Fresh) -> None:
+    code = """
+import os, vita
+from synthcore.engine import pages, zygote
+synth = vita.Synth()
+synth.render(60, 0.8, 0.1, 0.2)
+released = pages.release_zeros()
+known = pages.Pages.of(zygote.scout(synth, zygote.Answers(1, 1 << 20)), released)
+megabytes = [sum(stop - start for start, stop in spans) / 1e6 for spans in (known.written, known.zeros)]
+print([8 < some < 40 for some in megabytes], flush=True)
+os._exit(0)
+"""
+    assert fresh(code).stdout == "[True, True]\n"  # the delay lines
+
+
 def test_only_zeros_that_are_written_are_given_back_again() -> None:
     known = Pages.of([(0, 100), (200, 300)], [(50, 60), (90, 250), (300, 400)])
     assert known == Pages([(0, 100), (200, 300)], [(50, 60), (90, 100), (200, 250)])
