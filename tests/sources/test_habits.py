@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,21 @@ def test_musical_modulation_ends_where_something_sounds_and_idle_sources_keep_th
         if REGISTRY.source_index["lfo_8"] not in slots[:, SlotField.SOURCE]:
             np.testing.assert_array_equal(patch.continuous[lfos], init.continuous[lfos])
     assert connections > 200
+
+
+@pytest.mark.slow
+def test_the_other_patches_are_modulated_as_nobody_does():
+    source, priors = SyntheticSource(SPEC, REGISTRY), shipped_priors("musical")
+    known = {(row.source, row.destination) for row in priors.connection}
+    shares = []
+    for follows in (True, False):
+        places = np.flatnonzero(follows_habits(np.arange(100), priors.full_share) == follows).tolist()
+        slots = np.concatenate([source.draw(index, 0).modulation_slots for index in places])
+        routes = slots[slots[:, SlotField.SOURCE] >= 0][:, [SlotField.SOURCE, SlotField.DESTINATION]].astype(int)
+        kinds = [(REGISTRY.sources[one], REGISTRY.destinations[other]) for one, other in routes.tolist()]
+        shares.append(np.mean([tuple(re.sub(r"\d+", "N", end) for end in kind) in known for kind in kinds]))
+    assert shares[0] == 1
+    assert shares[1] < 0.3
 
 
 @pytest.mark.slow

@@ -151,6 +151,25 @@ def test_a_shard_whose_presets_are_all_refused_has_no_row(collection, short, tmp
 
 
 @pytest.mark.slow
+def test_refused_presets_of_all_shards_lead_to_their_files(collection, short, tmp_path):
+    still = next(preset for preset in collection.presets if preset.name == "still")
+    pan = [control.name for control in REGISTRY.continuous].index("osc_1_pan")
+    presets = []
+    for place, unit in enumerate((0.2, 0.7)):
+        units = still.patch.continuous.copy()
+        units[pan] = unit
+        patch = still.patch.moved(continuous=units)
+        presets.append(dataclasses.replace(still, patch=patch, file=f"{place}.vital", author=f"author {place}"))
+    both = dataclasses.replace(collection, presets=tuple(sorted(presets, key=lambda preset: preset.patch.hash)))
+    spec = spec_of(both, short, variations=0, n_samples=2)
+    made = make_dataset(spec, kept(both, tmp_path), both, rows_per_shard=2)
+    assert [shard.rows for shard in made.shards] == [0, 0, 2]
+    with Dataset(made.path) as dataset:
+        files = {preset.file.split()[-1] for preset in inspect(dataset).refused_presets}
+    assert files == {"0.vital", "1.vital"}
+
+
+@pytest.mark.slow
 def test_more_synthetic_rows_keep_all_rows_before(collection, short, mixed, dataset, tmp_path):
     shutil.copytree(mixed.data_dir, tmp_path / "data")
     spec = spec_of(collection, short, n_samples=SYNTHETIC + 6)
