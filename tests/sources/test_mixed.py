@@ -451,6 +451,17 @@ def test_a_jitter_moves_half_of_what_its_preset_has_moved_a_little_and_hardly_an
     assert 0.001 < np.mean(changed) < 0.01  # an option may be drawn that it had
 
 
+def test_a_jitter_may_go_down_to_where_the_prior_begins(collection, short):
+    place = [control.name for control in REGISTRY.continuous].index("filter_1_cutoff")
+    units = collection.presets[0].patch.continuous.copy()
+    units[place] = 0.25  # its prior begins at 0.195
+    preset = dataclasses.replace(collection.presets[0], patch=collection.presets[0].patch.moved(continuous=units))
+    supply = VariationSource(spec_of(collection, short), REGISTRY, dataclasses.replace(collection, presets=(preset,)))
+    found = [supply.candidate(index, 0).patch.continuous[place] for index in range(40)]
+    assert min(found) == pytest.approx((33 - 8) / 128, abs=0.02)
+    assert max(found) > 0.28
+
+
 def _unit_bounds(supply):
     """From where to where the priors of a supply reach, in shares of a control's range; all of it without a prior."""
     of = {marginal.control.name: marginal for marginal in supply.marginals}
