@@ -99,6 +99,21 @@ def test_musical_modulation_ends_where_something_sounds_and_idle_sources_keep_th
 
 
 @pytest.mark.slow
+def test_oscillators_keep_the_init_presets_wavetable_as_often_as_people_leave_it():
+    source, priors, init = SyntheticSource(SPEC, REGISTRY), shipped_priors("musical"), Patch.init(REGISTRY)
+    follows = np.flatnonzero(follows_habits(np.arange(300), priors.full_share)).tolist()
+    is_on = [[c.name for c in REGISTRY.categorical].index(f"osc_{n}_on") for n in (1, 2, 3)]
+    kept = [
+        own == there
+        for patch in (source.draw(index, 0) for index in follows)
+        for own, there, on in zip(patch.wavetables, init.wavetables, patch.categorical[is_on], strict=True)
+        if on
+    ]
+    assert len(kept) > 300
+    assert np.mean(kept) == pytest.approx(priors.wavetables.init, abs=0.07)
+
+
+@pytest.mark.slow
 def test_the_other_patches_are_modulated_as_nobody_does():
     source, priors = SyntheticSource(SPEC, REGISTRY), shipped_priors("musical")
     known = {(row.source, row.destination) for row in priors.connection}
