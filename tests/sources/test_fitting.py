@@ -13,6 +13,7 @@ from synthcore.sources.fitting import fit_priors, to_toml
 from synthcore.sources.priors import parse_priors
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import Patch, SlotField
+from tests.patches import with_controls, with_routes
 
 REGISTRY = installed()
 PRESETS = 20
@@ -28,23 +29,11 @@ def made(number: int) -> Patch:
         values |= {"osc_1_level": LEVELS_MOVED[number // 2], "osc_1_pan": -0.5, "osc_1_phase": 0.25}
     if number < 5:
         values |= {"osc_1_transpose": -12 if number < 3 else 7, "osc_1_stack_style": 3}
-    continuous, categorical = init.continuous.copy(), init.categorical.copy()
-    for name, value in values.items():
-        control = REGISTRY.by_name[name]
-        if control.is_categorical:
-            categorical[REGISTRY.categorical.index(control)] = value
-        else:
-            unit = (value - control.low) / (control.high - control.low)
-            continuous[REGISTRY.continuous.index(control)] = unit
-    slots = init.modulation_slots.copy()
+    patch = with_controls(init, REGISTRY, **values)
     if number < 8:
-        source, destination = REGISTRY.source_index["lfo_2"], REGISTRY.destinations.index("osc_1_level")
-        slots[0, [SlotField.SOURCE, SlotField.DESTINATION, SlotField.AMOUNT]] = source, destination, 0.1 * number
-        slots[0, SlotField.BIPOLAR] = number < 2
-    tables = (OTHER_TABLE, *init.wavetables[1:]) if number < 5 else init.wavetables
-    return dataclasses.replace(
-        init.moved(continuous=continuous, categorical=categorical), modulation_slots=slots, wavetables=tables
-    )
+        patch = with_routes(patch, REGISTRY, ("lfo_2", "osc_1_level", 0.1 * number))
+        patch.modulation_slots[0, SlotField.BIPOLAR] = number < 2
+    return dataclasses.replace(patch, wavetables=(OTHER_TABLE, *init.wavetables[1:])) if number < 5 else patch
 
 
 def collected(count: int) -> Collection:

@@ -38,6 +38,7 @@ from synthcore.vital.controls import installed
 from synthcore.vital.patch import EMPTY_SLOT, LABELS, Patch
 from synthcore.vital.tempo import bpm_of
 from tests.conftest import REAL_PRESETS, make_dataset, needs_presets
+from tests.patches import with_controls
 
 REGISTRY = installed()
 SYNTHETIC, VARIATIONS = 8, 5
@@ -153,12 +154,9 @@ def test_a_shard_whose_presets_are_all_refused_has_no_row(collection, short, tmp
 @pytest.mark.slow
 def test_refused_presets_of_all_shards_lead_to_their_files(collection, short, tmp_path):
     still = next(preset for preset in collection.presets if preset.name == "still")
-    pan = [control.name for control in REGISTRY.continuous].index("osc_1_pan")
     presets = []
-    for place, unit in enumerate((0.2, 0.7)):
-        units = still.patch.continuous.copy()
-        units[pan] = unit
-        patch = still.patch.moved(continuous=units)
+    for place, pan in enumerate((-0.6, 0.4)):
+        patch = with_controls(still.patch, REGISTRY, osc_1_pan=pan)
         presets.append(dataclasses.replace(still, patch=patch, file=f"{place}.vital", author=f"author {place}"))
     both = dataclasses.replace(collection, presets=tuple(sorted(presets, key=lambda preset: preset.patch.hash)))
     spec = spec_of(both, short, variations=0, n_samples=2)
@@ -453,9 +451,8 @@ def test_a_jitter_moves_half_of_what_its_preset_has_moved_a_little_and_hardly_an
 
 def test_a_jitter_may_go_down_to_where_the_prior_begins(collection, short):
     place = [control.name for control in REGISTRY.continuous].index("filter_1_cutoff")
-    units = collection.presets[0].patch.continuous.copy()
-    units[place] = 0.25  # its prior begins at 0.195
-    preset = dataclasses.replace(collection.presets[0], patch=collection.presets[0].patch.moved(continuous=units))
+    patch = with_controls(collection.presets[0].patch, REGISTRY, filter_1_cutoff=40)  # its prior begins at 33
+    preset = dataclasses.replace(collection.presets[0], patch=patch)
     supply = VariationSource(spec_of(collection, short), REGISTRY, dataclasses.replace(collection, presets=(preset,)))
     found = [supply.candidate(index, 0).patch.continuous[place] for index in range(40)]
     assert min(found) == pytest.approx((33 - 8) / 128, abs=0.02)

@@ -15,29 +15,10 @@ from synthcore.sources.synthetic import SyntheticSource
 from synthcore.spec import DatasetSpec
 from synthcore.vital.controls import Registry, installed
 from synthcore.vital.equivalences import Equivalences, Rule, Table, equivalences
-from synthcore.vital.normalize import to_units
 from synthcore.vital.panel import EFFECTS, effects_in_order, order_code
 from synthcore.vital.patch import Patch, SlotField
 from synthcore.vital.renaming import rename, routes, swapped
-
-
-def with_routes(patch: Patch, registry: Registry, *wanted: tuple[str, str, float]) -> Patch:
-    slots = patch.modulation_slots.copy()
-    for place, (source, destination, amount) in enumerate(wanted):
-        slots[place] = (registry.source_index[source], registry.destination_index[destination], amount, 0, 0, 0, 0)
-    return replace(patch, modulation_slots=slots)
-
-
-def with_controls(patch: Patch, registry: Registry, **values: float) -> Patch:
-    """The patch with some controls at raw values; of categorical ones, the number of the option."""
-    continuous, categorical = patch.continuous.copy(), patch.categorical.copy()
-    for name, value in values.items():
-        control = registry.by_name[name]
-        if control.is_categorical:
-            categorical[registry.categorical.index(control)] = value
-        else:
-            continuous[registry.continuous.index(control)] = to_units([control], np.array([value]))[0]
-    return patch.moved(continuous=continuous, categorical=categorical)
+from tests.patches import with_controls, with_routes
 
 
 @pytest.fixture
