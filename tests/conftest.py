@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from synthcore.storage.schema import AUDIO, ContentDigest
 from synthcore.storage.weights import Weights
 from synthcore.vital.controls import Registry, installed
 from synthcore.vital.patch import Patch, init_assets
+from tests.api import ask
 
 # A shell's background job ignores Ctrl-C, and so would all that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -490,7 +490,6 @@ def latest(prefect_api: str) -> Callable[[str], str]:
     """What the newest artifact of a key holds."""
 
     def read(key: str) -> str:
-        with urllib.request.urlopen(f"{prefect_api}/artifacts/{key}/latest") as answer:
-            return str(json.load(answer)["data"])
+        return str(ask(f"{prefect_api}/artifacts/{key}/latest", method="GET")["data"])
 
     return read

@@ -20,7 +20,7 @@ import pytest
 import synthcore
 from synthcore.pipeline.summary import Summary
 from synthcore.storage.dataset import Dataset
-from tests.flows.test_flow import post
+from tests.api import ask
 from tests.flows.test_operation import Shell, free_port
 
 if TYPE_CHECKING:  # what mypy tells who calls us
@@ -172,7 +172,7 @@ def test_the_readme_is_followed_in_a_project_of_ones_own(served: Project) -> Non
     )
     for line in code("bash").splitlines()[3:]:
         project.shell(line.replace("flows.", f"{ROOMS[0]}."))
-    runs = post(f"{project.api}/flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC"})
+    runs = ask(f"{project.api}/flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC"})
     assert [run["state_type"] for run in runs] == ["COMPLETED"] * len(runs)
     assert [*ours(project, runs)] == ["generate", "nightly > generate", "generate", "generate"]
     made = [project.folder / "data" / "nightly.h5", project.folder / "data" / "first.h5"]
@@ -194,8 +194,8 @@ def test_the_example_learns_from_what_the_wheel_makes(served: Project) -> None:
 
 def ours(project: Project, runs: list[dict[str, Any]]) -> Iterator[str]:
     """Our runs, oldest first, each behind the run of theirs that it is a part of."""
-    names = {flow["id"]: flow["name"] for flow in post(f"{project.api}/flows/filter", {})}
-    within = {task["id"]: task["flow_run_id"] for task in post(f"{project.api}/task_runs/filter", {})}
+    names = {flow["id"]: flow["name"] for flow in ask(f"{project.api}/flows/filter", {})}
+    within = {task["id"]: task["flow_run_id"] for task in ask(f"{project.api}/task_runs/filter", {})}
     flows = {run["id"]: names[run["flow_id"]] for run in runs}
     for run in runs:
         parent = within.get(run["parent_task_run_id"])

@@ -28,8 +28,9 @@ from synthcore.spec import DatasetSpec
 from synthcore.tasks.records import read_records
 from synthcore.vital.controls import Registry
 from synthcore.vital.patch import Patch, init_assets
+from tests.api import ask
 from tests.conftest import TIMEOUT_SECONDS, wait_until
-from tests.flows.test_flow import SHORT, post
+from tests.flows.test_flow import SHORT
 from tests.ingest.test_download import Handler, Remote, Site, remote, serve_git, site  # noqa: F401
 
 # ------------------------------------------------------------------------------------------ a stranger's data directory
@@ -300,4 +301,4 @@ def test_a_token_in_an_address_is_used_and_written_nowhere(
     assert [path for path in kept if SECRET.encode() in path.read_bytes()] == []
     assert SECRET not in done.stdout + done.stderr + ingested.stdout + ingested.stderr
     for what in ("flow_runs", "task_runs", "logs", "artifacts"):
-        assert SECRET not in json.dumps(post(f"{cli.api}/{what}/filter", {"limit": 200}))
+        assert SECRET not in json.dumps(ask(f"{cli.api}/{what}/filter", {"limit": 200}))

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from typing import Any
 import pytest
 
 from benchmarks.processes import descendants, is_alive
+from tests.api import ask
 from tests.conftest import ROOT, wait_until
-from tests.flows.test_flow import SHORT, post, shard_files
+from tests.flows.test_flow import SHORT, shard_files
 
 pytestmark = pytest.mark.slow
 
@@ -38,12 +38,11 @@ def prefect(api: str, *arguments: str) -> None:
 
 
 def state_of(api: str, run: str) -> str:
-    with urllib.request.urlopen(f"{api}/flow_runs/{run}") as answer:
-        return str(json.load(answer)["state"]["name"])
+    return str(ask(f"{api}/flow_runs/{run}", method="GET")["state"]["name"])
 
 
 def newest_run(api: str, name: str) -> str | None:
-    runs = post(
+    runs = ask(
         f"{api}/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1, "flow_runs": {"name": {"any_": [name]}}}
     )
     return str(runs[0]["id"]) if runs else None
@@ -68,7 +67,7 @@ def worker(prefect_api: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]
 def test_cancelling_a_workers_run_leaves_no_process(
     prefect_api: str, worker: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
-    flow = post(f"{prefect_api}/flows/", {"name": "generate"})["id"]
+    flow = ask(f"{prefect_api}/flows/", {"name": "generate"})["id"]
     deployment = {
         "name": "ending",
         "flow_id": flow,
@@ -76,13 +75,13 @@ def test_cancelling_a_workers_run_leaves_no_process(
         "work_pool_name": "ending",
         "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
     }
-    made = post(f"{prefect_api}/deployments/", deployment)["id"]
+    made = ask(f"{prefect_api}/deployments/", deployment)["id"]
     wishes = {"n_samples": 2000, "audio": AUDIO, "data_dir": str(tmp_path / "data"), "run": {"rows_per_shard": 12}}
-    run = post(f"{prefect_api}/deployments/{made}/create_flow_run", {"parameters": wishes})["id"]
+    run = ask(f"{prefect_api}/deployments/{made}/create_flow_run", {"parameters": wishes})["id"]
     wait_until(lambda: len(shard_files(tmp_path)) >= 2, seconds=200)
     family = descendants(worker.pid)
     assert any("synthcore.engine.zygote" in command for command in family.values())
-    post(f"{prefect_api}/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})  # what the page does
+    ask(f"{prefect_api}/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})  # what the page does
     wait_until(lambda: not any(is_alive(pid) for pid in family), seconds=90)
     wait_until(lambda: state_of(prefect_api, run) == "Cancelled", seconds=60)
     assert not list(tmp_path.rglob("*.tmp"))
@@ -145,15 +144,13 @@ def test_a_run_whose_process_was_killed_is_marked_crashed(cli: Any, prefect_api:
 @pytest.mark.long
 def test_two_runs_on_one_machine_share_its_concurrency_limit(cli: Any, prefect_api: str) -> None:
     name = f"render-{socket.gethostname()}"
-    post(f"{prefect_api}/v2/concurrency_limits/", {"name": name, "limit": 1})
+    ask(f"{prefect_api}/v2/concurrency_limits/", {"name": name, "limit": 1})
     runs = [
         cli.start("generate", "-n", 24, "--seed", seed, "--data-dir", f"{seed}", *SHORT, "--json") for seed in (1, 2)
     ]
     seen: set[int] = set()
     while any(run.poll() is None for run in runs):
-        with urllib.request.urlopen(f"{prefect_api}/v2/concurrency_limits/{name}") as answer:
-            seen.add(json.load(answer)["active_slots"])
-    with urllib.request.urlopen(urllib.request.Request(f"{prefect_api}/v2/concurrency_limits/{name}", method="DELETE")):
-        pass
+        seen.add(ask(f"{prefect_api}/v2/concurrency_limits/{name}", method="GET")["active_slots"])
+    ask(f"{prefect_api}/v2/concurrency_limits/{name}", method="DELETE")
     assert [json.loads(run.communicate()[0])["rows"] for run in runs] == [24, 24]
     assert 1 in seen <= {0, 1}

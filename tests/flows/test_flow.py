@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +27,7 @@ from synthcore.pipeline.shard import plan_shards, render_shard
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.vital.catalog import builtin
+from tests.api import ask
 from tests.conftest import ROOT, wait_until
 
 pytestmark = pytest.mark.slow
@@ -64,7 +64,7 @@ def task_states(api: str, since: float) -> Counter[tuple[str, str]]:
         return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f"{seconds % 1:.6f}"[1:]
 
     def began() -> list[dict[str, Any]]:
-        runs = post(f"{api}/task_runs/filter", {"sort": "EXPECTED_START_TIME_DESC", "limit": 200})
+        runs = ask(f"{api}/task_runs/filter", {"sort": "EXPECTED_START_TIME_DESC", "limit": 200})
         # Not what is to begin later: a run that was killed may have left a task that waits to be tried again.
         return [run for run in runs if moment(since) <= run["expected_start_time"] <= moment(time.time())]
 
@@ -77,14 +77,6 @@ def task_states(api: str, since: float) -> Counter[tuple[str, str]]:
 
     wait_until(are_written_down, seconds=60)
     return Counter((run["name"].split()[0], run["state"]["name"]) for run in runs)
-
-
-def post(address: str, question: dict[str, Any]) -> Any:
-    request = urllib.request.Request(
-        address, json.dumps(question).encode(), {"Content-Type": "application/json"}, method="POST"
-    )
-    with urllib.request.urlopen(request) as answer:
-        return json.load(answer)
 
 
 def shard_files(folder: Path) -> list[Path]:
@@ -314,7 +306,7 @@ def test_the_script_and_the_environment_do_what_the_command_does(cli: Any, copie
 
 
 def test_a_run_leaves_its_progress_and_a_summary_in_the_ui(cli: Any, undisturbed: tuple[Path, Any]) -> None:
-    artifacts = post(f"{cli.api}/artifacts/filter", {"limit": 200})
+    artifacts = ask(f"{cli.api}/artifacts/filter", {"limit": 200})
     by_key: dict[str, list[Any]] = {}
     for artifact in artifacts:
         by_key.setdefault(artifact["key"], []).append(artifact["data"])

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.api import ask
 from tests.conftest import ROOT
-from tests.flows.test_flow import SHORT, post
+from tests.flows.test_flow import SHORT
 from tests.servers import serving
 
 FILES = [path for path in sorted((ROOT / "flows").glob("*.py")) if "run_file(" in path.read_text()]
@@ -45,7 +46,7 @@ def flow_of(file: Path) -> str:
 
 
 def runs_of(api: str, flow: str) -> list[dict[str, Any]]:
-    return list(post(f"{api}/flow_runs/filter", {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_DESC"}))
+    return list(ask(f"{api}/flow_runs/filter", {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_DESC"}))
 
 
 @pytest.fixture
@@ -118,9 +119,9 @@ def test_a_flow_reads_from_afar_and_prefect_keeps_no_secret(
     kept = [runs_of(prefect_api, flow)[0] for flow in ("verify", "inspect")]
     assert [run["parameters"]["file"].partition("@")[0] for run in kept] == ["http://***"] * 2
     ids = {"flow_runs": {"id": {"any_": [run["id"] for run in kept]}}}
-    tasks = post(f"{prefect_api}/task_runs/filter", ids)
-    logs = post(f"{prefect_api}/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"] for run in kept]}}})
-    artifacts = post(f"{prefect_api}/artifacts/filter", {})
+    tasks = ask(f"{prefect_api}/task_runs/filter", ids)
+    logs = ask(f"{prefect_api}/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"] for run in kept]}}})
+    artifacts = ask(f"{prefect_api}/artifacts/filter", {})
     said = json.dumps([kept, tasks, logs, artifacts]) + verified.stdout + verified.stderr + called.stderr
     assert "hunter2" not in said
     assert "c0ffee" not in said

@@ -12,8 +12,6 @@ import stat
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,6 +26,7 @@ from benchmarks.processes import descendants, is_alive
 from synthcore.flows.running.environment import is_healthy
 from synthcore.flows.running.programs import ROOT
 from synthcore.storage.dataset import Dataset
+from tests.api import ask
 
 pytestmark = pytest.mark.long
 
@@ -118,20 +117,7 @@ class Shell:
 
     def ask(self, path: str, question: Any = None, method: str = "POST") -> Any:
         """Ask the server."""
-        data = None if method == "GET" else json.dumps(question or {}).encode()
-        request = urllib.request.Request(
-            f"{self.api}/{path}", data, {"Content-Type": "application/json"}, method=method
-        )
-        for _ in range(20):
-            try:
-                with urllib.request.urlopen(request) as answer:
-                    text = answer.read()
-                return json.loads(text) if text else None
-            except urllib.error.HTTPError as error:
-                if error.code != 503:  # SQLite was locked, which Prefect's own client tries again too
-                    raise
-                time.sleep(0.5)
-        raise AssertionError(f"{path} stayed locked")
+        return ask(f"{self.api}/{path}", question, method)
 
 
 def free_port() -> int:

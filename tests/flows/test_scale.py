@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -24,6 +23,7 @@ from synthcore.pipeline.shard import plan_shards, render_shard
 from synthcore.settings.command import RunnerSettings
 from synthcore.spec import AudioSpec, DatasetSpec
 from synthcore.storage.dataset import Dataset
+from tests.api import ask
 from tests.conftest import CAN_MOUNT, ROOT
 
 #: Renders of a tenth of the usual length, in shards of four patches.
@@ -144,7 +144,7 @@ def test_two_processes_of_dask_make_the_dataset_of_one_and_find_it_cached(cli: A
     first = generate(cli, "--runner", "dask", "--workers", 2, "--features", "sketch")
     assert (first["digest"], first["shards_cached"]) == (local[1]["digest"], 0)
     newest = {"flows": {"name": {"any_": ["features"]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": 1}
-    (added,) = post(f"{cli.api}/flow_runs/filter", newest)
+    (added,) = ask(f"{cli.api}/flow_runs/filter", newest)
     assert added["parameters"]["run"] == {"runner": "dask", "runner_address": None}
     again = generate(cli, "--runner", "dask", "--workers", 2)
     assert (again["digest"], again["shards_cached"]) == (first["digest"], SHARDS)
@@ -263,16 +263,8 @@ def test_a_runner_without_a_cluster_or_a_pool_without_a_deployment_is_said_in_on
         assert "Traceback" not in done.stderr
 
 
-def post(address: str, question: dict[str, Any]) -> Any:
-    request = urllib.request.Request(
-        address, json.dumps(question).encode(), {"Content-Type": "application/json"}, method="POST"
-    )
-    with urllib.request.urlopen(request) as answer:
-        return json.load(answer)
-
-
 def runs_of(cli: Any, pool: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = post(f"{cli.api}/flow_runs/filter", {"work_pools": {"name": {"any_": [pool]}}})
+    found: list[dict[str, Any]] = ask(f"{cli.api}/flow_runs/filter", {"work_pools": {"name": {"any_": [pool]}}})
     return found
 
 
@@ -356,7 +348,7 @@ def test_a_run_of_a_pool_that_fails_or_is_cancelled_or_deleted_ends_the_run_that
         process = cli.start(*command)
         cli.wait_until(lambda times=times: len(runs_of(cli, "ill")) == times + 1, seconds=120)
         (run,) = (run for run in runs_of(cli, "ill") if run["state"]["type"] == "SCHEDULED")
-        post(
+        ask(
             f"{cli.api}/flow_runs/{run['id']}/set_state",
             {"state": {"type": kind, "message": "bad luck"}, "force": True},
         )
@@ -369,7 +361,7 @@ def test_a_run_of_a_pool_that_fails_or_is_cancelled_or_deleted_ends_the_run_that
     process = cli.start(*command, "--retries", 0)
     cli.wait_until(lambda: len(runs_of(cli, "ill")) == 3, seconds=120)
     (run,) = (run for run in runs_of(cli, "ill") if run["state"]["type"] == "SCHEDULED")
-    urllib.request.urlopen(urllib.request.Request(f"{cli.api}/flow_runs/{run['id']}", method="DELETE")).close()
+    ask(f"{cli.api}/flow_runs/{run['id']}", method="DELETE")
     _, err = process.communicate()
     assert process.returncode == 1
     assert "lost 1 time on the pool ill; last: the server no longer knows it" in err.splitlines()[-1]
@@ -385,7 +377,7 @@ def test_a_run_that_made_every_shard_and_then_fell_silent_is_written_down_as_los
     cli.wait_until(lambda: len(runs_of(cli, "silent")) == 1, seconds=120)
     (run,) = runs_of(cli, "silent")
     made = cli.json(*command, "-o", "same.h5")
-    post(f"{cli.api}/flow_runs/{run['id']}/set_state", {"state": {"type": "RUNNING"}, "force": True})
+    ask(f"{cli.api}/flow_runs/{run['id']}/set_state", {"state": {"type": "RUNNING"}, "force": True})
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert made["shards"] == 1
@@ -402,7 +394,7 @@ def test_a_batch_of_which_shards_fail_is_tried_again_by_the_run_that_asked(
     process = cli.start(*command)
     cli.wait_until(lambda: len(runs_of(cli, "partly")) == 1, seconds=120)
     incomplete = {"type": "FAILED", "name": "Incomplete", "message": "2 of 2 shards failed"}
-    post(
+    ask(
         f"{cli.api}/flow_runs/{runs_of(cli, 'partly')[0]['id']}/set_state",
         {"state": incomplete, "force": True},
     )

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from synthcore.analysis import picture
-from tests.flows.test_flow import SHORT, post
+from tests.api import ask
+from tests.flows.test_flow import SHORT
 
 pytestmark = pytest.mark.slow
 SEED = 4711
@@ -26,19 +27,19 @@ def run(tmp_path_factory: pytest.TempPathFactory, cli_in: Any) -> tuple[Any, dic
         "generate", "-n", 60, "--seed", SEED, "--data-dir", "data", "-o", "out.h5", "--html", "out.html", *SHORT
     )
     named = {"flow_runs": {"name": {"any_": [f"tier1 60 seed {SEED}"]}}}
-    return cli, post(f"{cli.api}/flow_runs/filter", named)[0], report
+    return cli, ask(f"{cli.api}/flow_runs/filter", named)[0], report
 
 
 @pytest.fixture(scope="module")
 def artifacts(run: Any) -> dict[str, Any]:
     cli, flow_run, _ = run
-    found = post(f"{cli.api}/artifacts/filter", {"flow_runs": {"id": {"any_": [flow_run["id"]]}}})
+    found = ask(f"{cli.api}/artifacts/filter", {"flow_runs": {"id": {"any_": [flow_run["id"]]}}})
     return {artifact["key"]: artifact for artifact in found}
 
 
 def test_runs_and_tasks_are_named_after_what_they_do(run: Any) -> None:
     cli, flow_run, _ = run
-    tasks = post(f"{cli.api}/task_runs/filter", {"flow_runs": {"id": {"any_": [flow_run["id"]]}}})
+    tasks = ask(f"{cli.api}/task_runs/filter", {"flow_runs": {"id": {"any_": [flow_run["id"]]}}})
     assert sorted(task["name"] for task in tasks) == [
         "draw picture",
         "merge 60 rows",
@@ -86,7 +87,7 @@ def test_the_page_that_was_asked_for_is_linked_with_what_it_found(run: Any, arti
 def test_what_synthcore_logs_is_with_the_run_and_its_task_in_few_lines(run: Any) -> None:
     cli, flow_run, _ = run
     wanted = {"flow_run_id": {"any_": [flow_run["id"]]}, "level": {"ge_": 20}}
-    lines = post(f"{cli.api}/logs/filter", {"logs": wanted, "limit": 200})
+    lines = ask(f"{cli.api}/logs/filter", {"logs": wanted, "limit": 200})
     ours = [line for line in lines if line["name"].startswith("synthcore.")]
     assert sum("12 rows of" in line["message"] and line["task_run_id"] is not None for line in ours) == 5
     assert any("merged 60 rows of 5 shards" in line["message"] for line in ours)
