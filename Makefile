@@ -137,7 +137,7 @@ $(LOCKED):
 
 # editable_mode: the other modes answer to "synthcore" only after the folder one is in, which may hold a clone of that name.
 EDITABLE := --no-build-isolation --config-settings editable_mode=compat --editable .
-$(READY): | $(LOCKED)
+$(READY): $(LOCKED)
 	@rm -f .venv/.ready-*
 	@$(UV) $(EDITABLE) 2>/dev/null || $(PIP) $(EDITABLE)
 	@$(BIN)/python -P -m synthcore.flows.running.serve --template

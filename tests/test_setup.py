@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-MAKEFILE = (Path(__file__).parent.parent / "Makefile").read_text()
+ROOT = Path(__file__).parent.parent
+MAKEFILE = (ROOT / "Makefile").read_text()
 RUN_UV = re.search(r"^define RUN_UV\n(.*?)^endef", MAKEFILE, re.MULTILINE | re.DOTALL)
 
 
@@ -34,3 +36,40 @@ def test_uv_finds_packages_where_pip_is_told_to_look(tmp_path: Path) -> None:
         text=True,
     )
     assert "+ only-here==1.0" in done.stderr, done.stderr
+
+
+def test_what_changed_is_set_up_again_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+
+    def steps() -> list[str]:
+        """What make would do."""
+        done = subprocess.run(["make", "-n", "setup"], cwd=tmp_path, capture_output=True, text=True, check=True)
+        begins = {"Building .venv": "packages", "--editable .": "synthcore"}
+        return [step for words, step in begins.items() if words in done.stdout]
+
+    def set_up() -> None:
+        """Leave the two stamps that `make setup` leaves, in their order."""
+        printed = subprocess.run(["make", "-pn", "setup"], cwd=tmp_path, capture_output=True, text=True, check=True)
+        for name in ("LOCKED", "READY"):
+            stamp = re.search(rf"^{name} := (.*)", printed.stdout, re.MULTILINE)
+            assert stamp
+            (tmp_path / stamp[1]).touch()
+
+    def change(name: str) -> None:
+        (tmp_path / name).write_text((tmp_path / name).read_text() + "\n")
+
+    assert steps() == ["packages", "synthcore"]
+    set_up()
+    assert steps() == []
+    change("pyproject.toml")
+    assert steps() == ["synthcore"]
+    set_up()
+    change("requirements.lock")
+    assert steps() == ["packages", "synthcore"]  # the stamp of synthcore is there, but goes with the rest of .venv
+    set_up()
+    tmp_path.rename(tmp_path.with_name("moved"))
+    tmp_path = tmp_path.with_name("moved")
+    assert steps() == ["packages", "synthcore"]
