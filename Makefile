@@ -83,7 +83,7 @@ export FIND_PYTHON
 
 # What .venv was built from is in the names of two stamps. Each is written last, so a set-up that was cut short leaves
 # none and starts again. The first is over the lock and this folder, whose path is written into .venv's scripts.
-LOCKED := .venv/.locked-$(shell { cat requirements.lock; pwd; } | cksum | cut -d' ' -f1)
+LOCKED := .venv/.locked-$(shell { cat requirements.lock; pwd -P; } | cksum | cut -d' ' -f1)
 READY := .venv/.ready-$(shell cat pyproject.toml | cksum | cut -d' ' -f1)
 
 # An upgrade of the system's Python can take away the one that .venv was built with: then forget that it was built.

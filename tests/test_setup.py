@@ -39,27 +39,30 @@ def test_uv_finds_packages_where_pip_is_told_to_look(tmp_path: Path) -> None:
 
 
 def test_what_changed_is_set_up_again_and_nothing_else(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
-        shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / ".venv" / "bin").mkdir(parents=True)
-    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+        shutil.copy(ROOT / name, checkout)
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    (checkout / ".venv" / "bin" / "python").symlink_to(sys.executable)
 
     def steps() -> list[str]:
-        """What make would do."""
-        done = subprocess.run(["make", "-n", "setup"], cwd=tmp_path, capture_output=True, text=True, check=True)
+        """What make would do, from a shell, which remembers the link that it came by."""
+        command = ["sh", "-c", "cd $0 && make -n setup", str(checkout)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         begins = {"Building .venv": "packages", "--editable .": "synthcore"}
         return [step for words, step in begins.items() if words in done.stdout]
 
     def set_up() -> None:
         """Leave the two stamps that `make setup` leaves, in their order."""
-        printed = subprocess.run(["make", "-pn", "setup"], cwd=tmp_path, capture_output=True, text=True, check=True)
+        printed = subprocess.run(["make", "-pn", "setup"], cwd=checkout, capture_output=True, text=True, check=True)
         for name in ("LOCKED", "READY"):
             stamp = re.search(rf"^{name} := (.*)", printed.stdout, re.MULTILINE)
             assert stamp
-            (tmp_path / stamp[1]).touch()
+            (checkout / stamp[1]).touch()
 
     def change(name: str) -> None:
-        (tmp_path / name).write_text((tmp_path / name).read_text() + "\n")
+        (checkout / name).write_text((checkout / name).read_text() + "\n")
 
     assert steps() == ["packages", "synthcore"]
     set_up()
@@ -70,6 +73,9 @@ def test_what_changed_is_set_up_again_and_nothing_else(tmp_path: Path) -> None:
     change("requirements.lock")
     assert steps() == ["packages", "synthcore"]  # the stamp of synthcore is there, but goes with the rest of .venv
     set_up()
-    tmp_path.rename(tmp_path.with_name("moved"))
-    tmp_path = tmp_path.with_name("moved")
+    moved = checkout.rename(tmp_path / "moved")
+    checkout.symlink_to(moved)
     assert steps() == ["packages", "synthcore"]
+    set_up()
+    checkout = moved
+    assert steps() == []
