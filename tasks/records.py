@@ -28,6 +28,7 @@ from synthcore.evaluation.scoring import ScoreRef
 from synthcore.ingest.download import DownloadResult
 from synthcore.ingest.report import IngestResult
 from synthcore.ingest.wavetables import CatalogRef
+from synthcore.pipeline import part
 from synthcore.pipeline.cache import Records
 from synthcore.pipeline.features import FeatureRef
 from synthcore.pipeline.nearness_report import Nearness
@@ -148,7 +149,7 @@ def _under_present_name(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_records(data_dir: Path, results_dir: Path) -> Records:
-    """Read every record of the tasks whose results are files; list those of failures apart."""
+    """Read every record of the tasks whose results are files, and those of parts; list those of failures apart."""
     results: dict[str, Any] = {}  # by record
     unreadable: list[str] = []
     failures: list[str] = []
@@ -162,6 +163,12 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
         try:
             results[file] = store.read(path.name).result
         except (OSError, ValueError):  # pydantic's errors and JSON's are ValueErrors
+            unreadable.append(file)
+    for path in sorted((data_dir / part.FOLDER).glob("*.json")):
+        file = path.relative_to(data_dir).as_posix()
+        if ref := part.read_record(path):
+            results[file] = ref
+        else:
             unreadable.append(file)
 
     def files_of(kind: type[ProbeRef | SketchRef | FeatureRef | ScoreRef | FileRef]) -> frozenset[str]:

@@ -9,6 +9,7 @@ from prefect.task_runners import TaskRunner
 
 from synthcore.flows.running.display import Display
 from synthcore.flows.running.runners import hand_out
+from synthcore.pipeline import part
 from synthcore.pipeline.gaps import is_lost, stop_if_all_failed
 from synthcore.pipeline.shard import ShardPlan
 from synthcore.settings.generate import Generate, RenderShards
@@ -42,6 +43,9 @@ class ShardRenderer:
         task: Any = render_shard.with_options(
             retries=settings.run.retries, result_storage=settings.results_dir, refresh_cache=refresh
         )
+        if refresh:
+            for plan in plans:
+                part.forget(plan, settings.data_dir)
         made: dict[int, ShardRef | Gap] = {}
         same = {"data_dir": settings.data_dir, "render_timeout": settings.run.render_timeout}
         for plan, future in hand_out(plans, self.runner, task, **same):

@@ -30,6 +30,7 @@ from synthcore.engine.faults import REPEATS
 from synthcore.engine.lending import at_most
 from synthcore.engine.rendering import Fault, RenderedRow
 from synthcore.engine.stopping import interruptible, stopped_after
+from synthcore.pipeline import part
 from synthcore.pipeline.shard import ShardPlan, ShardWork
 from synthcore.sources.base import PRESET_SOURCES, Candidate, Supply
 from synthcore.storage.refs import ShardRef
@@ -148,18 +149,25 @@ class Meter:
 
 
 def find_shards(plans: Sequence[ShardPlan], data_dir: Path, results_dir: Path) -> dict[int, ShardRef]:
-    """Find the shards that a run would find rendered, by index: both the record and the file are there.
+    """Find the shards that a run would find rendered, by index: both a record and the file are there.
 
     Whether a file has changed isn't checked: a run does that.
     """
     found = {}
     for plan in plans:
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            record = json.loads((results_dir / plan.record).read_bytes())
-            ref = ShardRef.model_validate(json.loads(record["result"])["data"])
-            if (data_dir / plan.name).stat().st_size == ref.size:
+        ref = _recorded(plan, results_dir) or part.found(plan, data_dir)
+        with contextlib.suppress(OSError):
+            if ref and (data_dir / plan.name).stat().st_size == ref.size:
                 found[plan.index] = ref
     return found
+
+
+def _recorded(plan: ShardPlan, results_dir: Path) -> ShardRef | None:
+    """What the workflow remembers of a shard; None if nothing."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        record = json.loads((results_dir / plan.record).read_bytes())
+        return ShardRef.model_validate(json.loads(record["result"])["data"])
+    return None
 
 
 def pace_of_shards(refs: Sequence[ShardRef], row_bytes: float, workers: int) -> Pace | None:

@@ -1,6 +1,6 @@
 """The cache: what lies in a data directory, what of it a run can still reach, and clearing away the rest.
 
-A run reaches a shard by its record, which the workflow keeps. Datasets are never touched here.
+A run reaches a shard by its record, which the workflow keeps, or a part. Datasets are never touched here.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Records:
-    """What the workflow remembers of earlier runs. The files are relative to the data directory."""
+    """What the workflow and parts remember of earlier runs. The files are relative to the data directory."""
 
     shards: Mapping[str, ShardRef]  # by the record's file
     datasets: Mapping[str, DatasetRef]

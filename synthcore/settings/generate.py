@@ -177,6 +177,12 @@ class Generate(FlowCommand, Rendering, DatasetSpec):
                 "{part} is rendered by this process: leave out {run.distribute} and {run.runner}",
                 *("part", "run.distribute", "run.runner"),
             )
+        if self.part and self.run.refresh:
+            raise clash(
+                "{part} renders only shards that are missing: leave it out for {run.refresh}", "part", "run.refresh"
+            )
+        if self.part and self.dry_run:
+            raise clash("{dry_run} says what the whole dataset takes: leave out {part}", "dry_run", "part")
         return self
 
     @model_validator(mode="after")

@@ -167,3 +167,5 @@ def test_an_array_renders_without_a_server_and_a_last_job_merges(cli: Any, plain
     parts = [file.read_text() for file in cli.folder.glob(f"slurm-{array}_*.out")]
     assert sum(f"/4: {SHARDS // 4} shards" in text for text in parts) == 3
     assert not any("server" in text for text in parts)
+    (rendered,) = re.findall(r"(\d+) of \d+ shards rendered", (cli.folder / f"slurm-{merge}.out").read_text())
+    assert int(rendered) <= SHARDS // 4  # what the cancelled job left; the others were found

@@ -14,7 +14,7 @@ from synthcore.pipeline.part import PartRenderer
 from synthcore.pipeline.shard import ShardPlan, plan_shards, render_shard
 from synthcore.settings.generate import Generate
 from synthcore.spec import AudioSpec, DatasetSpec
-from tests.conftest import Fresh
+from tests.conftest import Fresh, Warm
 
 PART = """
 from synthcore.flows.cli import main
@@ -48,6 +48,24 @@ def test_parts_without_prefect_render_each_shard_once(fresh: Fresh, tmp_path: Pa
     assert not (tmp_path / "out.h5").exists()
 
 
+@pytest.mark.slow
+def test_a_whole_run_finds_what_parts_made_and_renders_only_what_is_damaged(warm: Warm) -> None:
+    undisturbed = warm.json(*FLAGS[:-1], "--data-dir", "other", "-o", "other.h5")
+    for wish in ("1/2", "2/2"):
+        warm.json(*FLAGS[:-1], "--part", wish)
+    assert warm.json(*FLAGS[:-1], "--dry-run")["shards_there"] == undisturbed["shards"]
+    listed = warm.json("cache", "list", "--data-dir", "data")["entries"]
+    assert [(entry["kind"], entry["state"]) for entry in listed] == [("shard", "reachable")] * 5
+    victim = sorted(warm.folder.glob("data/shards/*/*.h5"))[0]
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    whole = warm.json(*FLAGS[:-1])
+    told = ("digest", "shards", "shards_cached")
+    assert [whole[name] for name in told] == [undisturbed["digest"], 5, 4]
+    assert warm.json(*FLAGS[:-1], "--refresh", "render")["shards_cached"] == 0
+
+
 @pytest.fixture
 def plans(short: AudioSpec) -> list[ShardPlan]:
     return plan_shards(DatasetSpec(n_samples=12, audio=short), 3)
@@ -71,6 +89,23 @@ def test_accidents_are_tried_again_and_what_fails_for_good_leaves_the_others(
         renderer.render(plans, "1/1", print)
     assert sorted(tries) == sorted([1, *(plan.index for plan in plans for _ in range(2))])
     assert [(tmp_path / plan.name).exists() for plan in plans] == [plan.index != 1 for plan in plans]
+    assert [part.found(plan, tmp_path) is None for plan in plans] == [plan.index == 1 for plan in plans]
+
+
+@pytest.mark.slow
+def test_what_a_part_made_is_known_by_its_record_alone(plans: list[ShardPlan], tmp_path: Path) -> None:
+    PartRenderer(tmp_path, workers=1, render_timeout=60, retries=0).render(plans[:2], "1/1", print)
+    first, second = (part.found(plan, tmp_path) for plan in plans[:2])
+    assert first
+    assert first.is_intact(tmp_path)
+    assert (first.rows, first.tries) == (plans[0].rows, 0)
+    assert second
+    one, other = (tmp_path / "parts" / f"{plan.key}.json" for plan in plans[:2])
+    for said in (b"", b"{}", other.read_bytes()):  # the last is of another shard
+        one.write_bytes(said)
+        assert part.found(plans[0], tmp_path) is None
+    part.forget(plans[1], tmp_path)
+    assert part.found(plans[1], tmp_path) is None
 
 
 def test_a_part_that_is_none_or_that_others_would_render_is_refused() -> None:
@@ -79,6 +114,8 @@ def test_a_part_that_is_none_or_that_others_would_render_is_refused() -> None:
         ({"part": "0/3"}, "part"),
         ({"part": "1/3", "run": {"runner": "dask"}}, "rendered by this process"),
         ({"part": "1/3", "run": {"distribute": "pool:x"}}, "rendered by this process"),
+        ({"part": "1/3", "run": {"refresh": "render"}}, "only shards that are missing"),
+        ({"part": "1/3", "dry_run": True}, "what the whole dataset takes"),
     ):
         with pytest.raises(ValueError, match=message):
             Generate.model_validate(wish)
