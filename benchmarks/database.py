@@ -1,9 +1,9 @@
-"""Many flows at once on one Prefect server: whether its database keeps up, and from how many on SQLite doesn't.
+"""Many runs at once on one Prefect server: whether its database keeps up.
 
-Each flow is `synthcore generate` in a process of its own, with shards of one short row, so that the server is asked as
-often as can be. A database that is locked shows in the server's log; a flow that fails by it, by its exit code.
+Each run is `synthcore generate` in a process of its own, with shards of one short row, so that the server is asked as
+often as can be. A database that is locked shows in the server's log; a run that fails by it, by its exit code.
 
-Run as `python -m benchmarks.database FLOWS SHARDS`, on SQLite, or on the database that
+Run as `python -m benchmarks.database RUNS SHARDS`, on SQLite, or on the database that
 PREFECT_SERVER_DATABASE_CONNECTION_URL names, which must be empty; prints a JSON report.
 """
 
@@ -23,28 +23,28 @@ from benchmarks.processes import Server
 ROWS = ("--rows-per-shard", 1, "--notes", 60, "--sample-rate", 22050, "--note-seconds", 0.05, "--render-seconds", 0.1)
 
 
-def measure(folder: Path, flows: int, shards: int) -> dict[str, Any]:
-    """Start a server and flows; say how they ended, and how often the database was locked."""
+def measure(folder: Path, runs: int, shards: int) -> dict[str, Any]:
+    """Start a server and runs; say how they ended, and how often the database was locked."""
     os.environ["PREFECT_SERVER_LOG_RETRYABLE_ERRORS"] = "true"  # by default it hides that it was locked
     server = Server(folder / "home")
     server.start()
     os.environ |= {"PREFECT_API_URL": server.api, "PREFECT_HOME": str(server.home)}
     try:
         started = time.monotonic()
-        running = [_start(folder, seed, shards) for seed in range(flows)]
+        running = [_start(folder, seed, shards) for seed in range(runs)]
         codes = [process.wait() for process in running]
         seconds = time.monotonic() - started
     finally:
         server.kill()
     log = server.home.with_suffix(".log").read_text()
     return {
-        "flows": flows,
-        "shards": flows * shards,
+        "runs": runs,
+        "shards": runs * shards,
         "failed": sum(map(bool, codes)),
         "seconds": round(seconds, 1),
         "locked": log.count("(sqlite3.OperationalError) database is locked"),
         "errors": log.count("Traceback (most recent call last)"),
-        "complaints": sorted({_last_line(folder / f"{seed}.log") for seed in range(flows) if codes[seed]}),
+        "complaints": sorted({_last_line(folder / f"{seed}.log") for seed in range(runs) if codes[seed]}),
     }
 
 

@@ -23,7 +23,7 @@ PATIENCE = 300.0  #: seconds for what takes some on a quiet machine
 
 @dataclass
 class Server:
-    """A Prefect server of the soak's own, which may be killed and started again."""
+    """A Prefect server of one's own, which may be killed and started again."""
 
     home: Path
     port: int = 0

@@ -1,4 +1,4 @@
-"""How many shards one machine renders at a time, for all flows on it together: a concurrency limit, if there is one."""
+"""How many tasks that compute run at a time on one machine, of all runs on it: a concurrency limit, if there is one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask a Prefect server, as patiently as Prefect's own client does."""
+"""Ask a Prefect server, and wait while it is busy, as Prefect's own client does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dask: the runner, and what each process of its cluster needs. Imported only for `--runner dask`.
+"""Dask: the runner, and what each process of its cluster needs. Imported only for `--runner dask` and `slurm`.
 
 A crash of the synth never reaches a Dask worker: renders run in processes of their own, there as here.
 """

@@ -24,6 +24,7 @@ from synthcore.base.places import require_folder
 from synthcore.engine.capacity import RENDERER_BYTES, RUN_BYTES
 from synthcore.flows.running import environment
 from synthcore.flows.running.cluster import ShardRunner
+from synthcore.flows.running.programs import last_line
 
 LOOK_SECONDS = 5.0  #: between two looks whether a job is to be replaced
 #: Workers that a shard may lose before it fails. Dask suspects the shard, and gives it three. But a render can't end a
@@ -90,7 +91,7 @@ def _require_accepted(script: str) -> None:
     looked = subprocess.run(["sbatch", "--test-only"], input=script, capture_output=True, text=True)
     if looked.returncode:
         raise SpecError(
-            f"Slurm takes no such job: {looked.stderr.strip().splitlines()[-1]}; its settings are jobqueue.slurm's, in "
+            f"Slurm takes no such job: {last_line(looked.stderr)}; its settings are jobqueue.slurm's, in "
             "~/.config/dask/jobqueue.yaml or variables such as DASK_JOBQUEUE__SLURM__QUEUE"
         )
 
