@@ -11,7 +11,7 @@ from synthcore.vital.normalize import to_units
 from synthcore.vital.patch import Patch
 
 
-def with_routes(patch: Patch, registry: Registry, *wanted: tuple[str, str, float]) -> Patch:
+def with_connections(patch: Patch, registry: Registry, *wanted: tuple[str, str, float]) -> Patch:
     """The patch with connections, each from a source to a destination by an amount, in the first slots."""
     slots = patch.modulation_slots.copy()
     for place, (source, destination, amount) in enumerate(wanted):

@@ -13,7 +13,7 @@ from synthcore.sources.fitting import fit_priors, to_toml
 from synthcore.sources.priors import parse_priors
 from synthcore.vital.controls import installed
 from synthcore.vital.patch import Patch, SlotField
-from tests.patches import with_controls, with_routes
+from tests.patches import with_connections, with_controls
 
 REGISTRY = installed()
 PRESETS = 20
@@ -31,7 +31,7 @@ def made(number: int) -> Patch:
         values |= {"osc_1_transpose": -12 if number < 3 else 7, "osc_1_stack_style": 3}
     patch = with_controls(init, REGISTRY, **values)
     if number < 8:
-        patch = with_routes(patch, REGISTRY, ("lfo_2", "osc_1_level", 0.1 * number))
+        patch = with_connections(patch, REGISTRY, ("lfo_2", "osc_1_level", 0.1 * number))
         patch.modulation_slots[0, SlotField.BIPOLAR] = number < 2
     return dataclasses.replace(patch, wavetables=(OTHER_TABLE, *init.wavetables[1:])) if number < 5 else patch
 

@@ -18,7 +18,7 @@ from synthcore.vital.equivalences import Equivalences, Rule, Table, equivalences
 from synthcore.vital.panel import EFFECTS, effects_in_order, order_code
 from synthcore.vital.patch import Patch, SlotField
 from synthcore.vital.renaming import rename, routes, swapped
-from tests.patches import with_controls, with_routes
+from tests.patches import with_connections, with_controls
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_what_is_heard_keeps_its_label(init, registry):
 
 
 def test_slots_and_modulators_are_numbered_as_the_sound_meets_them(init, registry):
-    tangled = with_routes(
+    tangled = with_connections(
         init,
         registry,
         ("macro_control_4", "modulation_3_amount", 0.5),
@@ -70,15 +70,15 @@ def test_slots_and_modulators_are_numbered_as_the_sound_meets_them(init, registr
 
 @pytest.mark.slow
 def test_slots_of_one_destination_keep_their_order(init, registry):
-    one = with_routes(init, registry, ("env_2", "osc_1_level", 0.5), ("env_3", "osc_1_level", -0.25))
-    other = with_routes(init, registry, ("env_2", "osc_1_level", -0.25), ("env_3", "osc_1_level", 0.5))
+    one = with_connections(init, registry, ("env_2", "osc_1_level", 0.5), ("env_3", "osc_1_level", -0.25))
+    other = with_connections(init, registry, ("env_2", "osc_1_level", -0.25), ("env_3", "osc_1_level", 0.5))
     assert one.canonical() != other.canonical()
     assert one.canonical().modulation_slots[:2, SlotField.AMOUNT].tolist() == [0.5, -0.25]
 
 
 @pytest.mark.slow
 def test_shapes_and_curves_of_its_own_keep_their_numbers(init, registry):
-    patch = with_routes(init, registry, ("lfo_5", "osc_1_level", 0.5), ("lfo_4", "osc_1_pan", 0.5))
+    patch = with_connections(init, registry, ("lfo_5", "osc_1_level", 0.5), ("lfo_4", "osc_1_pan", 0.5))
     shaped = replace(patch, extras=patch.extras._replace(lfos="0" * 64)).canonical()
     assert routes(shaped, registry) == [("osc_1_level", 0, "lfo_5"), ("osc_1_pan", 1, "lfo_4")]
     moved = rename(patch, swapped("modulation_1", "modulation_9"), registry)
@@ -111,7 +111,7 @@ def test_oscillators_that_modulate_each_other_or_whose_draws_are_modulated_keep_
     last = with_controls(init, registry, osc_1_on=0, osc_3_on=1, osc_3_destination=0)
     modulated = with_controls(last, registry, osc_3_distortion_type=7)
     assert modulated.canonical().values(registry)["osc_3_on"] == 1
-    drawn = with_routes(last, registry, ("lfo_1", "osc_3_random_phase", 0.5))
+    drawn = with_connections(last, registry, ("lfo_1", "osc_3_random_phase", 0.5))
     assert drawn.canonical().values(registry)["osc_3_on"] == 1
 
 
