@@ -96,7 +96,7 @@ class MatchReport(BaseModel):
         rest = next((answer.row for answer in self.answers[1:] if not answer.renders), None)
         if rest is not None:
             other = shell.command("inspect", Path(self.file), "--row", str(rest))
-            lines += ["", f"The page says it of all; so does, of a row, {other}"]
+            lines += ["", f"The page says how to make each of them; for one row, so does {other}"]
         return "\n".join(lines) + "\n"
 
 
