@@ -132,7 +132,7 @@ def named_api() -> tuple[str | None, str]:
 def _toml(file: Path) -> Any:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # Prefect reports it, if it reads the file
+    except (OSError, ValueError):  # Prefect skips such a file of this folder; its home's is an obstacle
         return {}
 
 
@@ -169,10 +169,14 @@ def prefect_home() -> Path:
 def home_obstacles(*, brings_server: bool) -> Iterator[Obstacle]:
     """What keeps Prefect from starting here, or a server that is started here from writing its database."""
     home, todo = prefect_home(), "name another folder in PREFECT_HOME, or in HOME, where it is by default"
+    profiles = home / "profiles.toml"
     try:
-        (home / "profiles.toml").stat()
+        tomllib.loads(profiles.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         pass
+    except ValueError as error:  # of TOML, or of UTF-8
+        yield Obstacle(f"{profiles}, which Prefect reads, is not TOML: {error}", "mend it, or remove it")
+        return
     except OSError as error:
         yield Obstacle(f"can't read Prefect's home {home}: {error.strerror}", todo)
         return

@@ -165,7 +165,11 @@ def run_export(settings: Export) -> int:
 
 def run_cache(settings: CacheCommand) -> int:
     """List, prune or verify the cache; 1 when a shard is damaged."""
+    from synthcore.base.places import require_none
+    from synthcore.flows.running import environment
     from synthcore.pipeline import cache
+
+    require_none(environment.home_obstacles(brings_server=False))
     from synthcore.tasks.records import read_records  # Prefect reads its own records; that needs no server
 
     records = read_records(settings.data_dir, settings.results_dir)

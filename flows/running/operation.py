@@ -116,7 +116,14 @@ def up(port: int, say: Callable[[str], None], database: Database | None = None) 
 
 
 def down() -> DownResult:
-    """End what `up` started, workers first, each with all that it started; and the server that commands share."""
+    """End what `up` started, workers first, each with all that it started; and the server that commands share.
+
+    Raises
+    ------
+    SynthcoreError
+        Prefect's home can't be read.
+    """
+    require_none(environment.home_obstacles(brings_server=False))
     known = _still_running()
     ended = []
     if known and any(known.has(name) for name in WORKERS):

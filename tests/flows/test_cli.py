@@ -15,7 +15,7 @@ import pytest
 from pydantic import PlainSerializer, TypeAdapter
 
 from synthcore.flows.cli import COMMANDS, main
-from synthcore.flows.running import environment
+from synthcore.flows.running import doctor, environment
 from synthcore.flows.running.environment import is_healthy
 from synthcore.settings.generate import Generate
 from tests.conftest import place_of
@@ -133,6 +133,25 @@ def test_a_server_that_does_not_answer_costs_one_line(
     assert line.startswith("synthcore: ")
     assert "http://127.0.0.1:9/api" in line
     assert "unset" in line
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param("generate -n 3 --data-dir .", marks=pytest.mark.slow), "up", "down", "cache list"]
+)
+def test_a_profile_that_is_not_toml_is_named_before_a_server_is_started(
+    command: str, elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profiles = elsewhere / "profiles.toml"
+    profiles.write_text("not [ toml")
+    monkeypatch.setenv("PREFECT_HOME", str(elsewhere))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    assert main(command.split()) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"synthcore: {profiles}, which Prefect reads, is not TOML: Expected '='")
+    assert line.endswith("; mend it, or remove it")
+    assert not (elsewhere / "synthcore").exists()
+    (row,) = doctor._home()
+    assert (row.state, row.what.split(", ")[0], row.todo) == ("problem", str(profiles), "mend it, or remove it")
 
 
 @pytest.mark.parametrize(("command", "says"), [("generate -n 3", " to continue\n"), ("verify x.h5", "interrupted\n")])
