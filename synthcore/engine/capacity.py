@@ -13,7 +13,7 @@ RENDERER_BYTES = 200_000_000  #: what a renderer takes, with what is longer or h
 
 def renderers_within(allowed: Resources) -> int:
     """How many renderers keep such cores busy and fit into such memory: at least one."""
-    return max(1, min(allowed.cores, (allowed.memory_bytes - RUN_BYTES) // RENDERER_BYTES))
+    return min(allowed.cores, _fitting(allowed.memory_bytes))
 
 
 def is_short_of_memory(allowed: Resources) -> bool:
@@ -23,14 +23,20 @@ def is_short_of_memory(allowed: Resources) -> bool:
 
 def remark_on(workers: int, allowed: Resources) -> str:
     """What is to be said of more workers than such cores and memory are for; nothing of others."""
-    fitting = renderers_within(allowed)
-    if workers <= fitting:
+    exceeded = []
+    if workers > allowed.cores:
+        exceeded.append(f"{how_many(allowed.cores, 'core')} ({allowed.cores_source})")
+    if workers > _fitting(allowed.memory_bytes):
+        exceeded.append(f"{allowed.memory_bytes / 1e9:.1f} GB of memory ({allowed.memory_source})")
+    if not exceeded:
         return ""
-    if fitting < allowed.cores:
-        reason = f"{allowed.memory_bytes / 1e9:.1f} GB of memory may be used ({allowed.memory_source})"
-    else:
-        reason = f"{how_many(allowed.cores, 'core')} may be used ({allowed.cores_source})"
-    return f"{workers} workers start, but only {fitting} would by default: {reason}"
+    default = renderers_within(allowed)
+    return f"{workers} workers start, but only {default} would by default: {' and '.join(exceeded)} may be used"
+
+
+def _fitting(memory_bytes: int) -> int:
+    """How many renderers fit into such memory: at least one."""
+    return max(1, (memory_bytes - RUN_BYTES) // RENDERER_BYTES)
 
 
 CORES = resources().cores  #: that this process may use

@@ -26,10 +26,14 @@ def test_workers_that_fit_need_no_remark() -> None:
     assert remark_on(2, allowed(2, 4.0)) == ""
 
 
-def test_a_remark_names_the_limit_that_is_exceeded() -> None:
+def test_a_remark_names_each_limit_that_is_exceeded() -> None:
     few_cores, little_memory = remark_on(4, allowed(1, 4.0)), remark_on(4, allowed(8, 1.0))
-    assert few_cores == "4 workers start, but only 1 would by default: 1 core may be used (/sys/fs/cgroup/cpu.max)"
-    assert "only 2 would by default: 1.0 GB of memory may be used (/sys/fs/cgroup/memory.max)" in little_memory
+    assert few_cores == "4 workers start, but only 1 would by default: 1 core (/sys/fs/cgroup/cpu.max) may be used"
+    assert "only 2 would by default: 1.0 GB of memory (/sys/fs/cgroup/memory.max) may be used" in little_memory
+    assert remark_on(20, allowed(1, 0.8)).endswith(
+        "only 1 would by default: 1 core (/sys/fs/cgroup/cpu.max) and 0.8 GB of memory (/sys/fs/cgroup/memory.max) "
+        "may be used"
+    )
 
 
 def test_a_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:
