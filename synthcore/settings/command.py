@@ -38,7 +38,9 @@ from synthcore.settings.homes import HOMES
 
 
 def _local(given: Any) -> Any:
-    """Refuse an address where a file of this machine is needed: as a path it would name another file."""
+    """Refuse what as a path would name something else: an address, and nothing, which is the current folder."""
+    if given == "":
+        raise ValueError("must name a file or folder")
     return local(place_of(given)) if isinstance(given, str | Address) else given
 
 

@@ -112,6 +112,8 @@ def test_the_commands_of_a_file_take_its_name():
             ["--runner", "dask", "--runner-address", "nonsense"],
             "^--runner-address: 'nonsense' is not HOST:PORT, such as",
         ),
+        (["--data-dir", ""], "^--data-dir: must name a file or folder, not ''$"),
+        (["--community-dir", ""], "^--community-dir: must name a file or folder, not ''$"),
         (["--merge", "glue"], "^--merge: must be copy or virtual, not 'glue'$"),
         (["x.h5"], "x.h5"),
     ],
@@ -128,6 +130,7 @@ def test_a_flag_that_makes_no_sense_is_named_in_one_line(arguments, message):
         ("teir = 1\n", r"^synthcore\.toml sets teir, which is not a setting; did you mean tier\?$"),
         ("tier = 4\n", r"^synthcore\.toml: tier: must be 1, 2 or 3, not 4$"),
         ("[run]\nretires = 1\n", r"sets run\.retires, which is not a setting; did you mean run\.retries\?$"),
+        ('data_dir = ""\n', r"^synthcore\.toml: data_dir: must name a file or folder, not ''$"),
         ("[audio]\nnotes = [60, 200]\n", r"^synthcore\.toml: audio\.notes: must be at most 127, not 200$"),
     ],
 )
