@@ -10,9 +10,11 @@ import os
 import sys
 import tempfile
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 DATA = Path("/opt/synthcore/data")
+LAST_PORT = 65_535
 
 
 def main() -> None:
@@ -32,10 +34,12 @@ def main() -> None:
 def ask_worker() -> None:
     """Ask a Prefect worker whether it has heard from its server lately."""
     port = os.environ.get("PREFECT_WORKER_WEBSERVER_PORT", "8080")
+    if not (port.isdecimal() and 0 < int(port) <= LAST_PORT):
+        sys.exit(f"PREFECT_WORKER_WEBSERVER_PORT is {port!r}, not a port: a number from 1 to {LAST_PORT}")
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         direct.open(f"http://127.0.0.1:{port}/health", timeout=8).close()
-    except OSError as error:
+    except (OSError, HTTPException) as error:  # the latter where what listens isn't a web server
         sys.exit(f"the worker says at port {port}: {error}")
 
 

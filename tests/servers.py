@@ -1,9 +1,10 @@
-"""A web server that gives parts of files, counts what it is asked for, and fails on request; and an S3."""
+"""A web server that gives parts of files, counts what it is asked for, and fails on request; an S3; and strangers."""
 
 from __future__ import annotations
 
 import contextlib
 import re
+import socket
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,6 +16,25 @@ from typing import Any
 import pytest
 
 from synthcore.base.remote import _has_keys
+
+
+@contextlib.contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """Answer whatever is asked with the same bytes; gives the port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer_all() -> None:
+            with contextlib.suppress(OSError):  # closed below
+                while True:
+                    with listening.accept()[0] as caller:
+                        caller.recv(4096)
+                        caller.sendall(answer)
+
+        thread = threading.Thread(target=answer_all, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
 
 
 @dataclass

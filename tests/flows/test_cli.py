@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
-import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +17,7 @@ from synthcore.flows.running import doctor, environment
 from synthcore.flows.running.environment import is_healthy
 from synthcore.settings.generate import Generate
 from tests.conftest import place_of
+from tests.servers import answering
 
 
 @pytest.fixture
@@ -178,16 +177,8 @@ def test_ctrl_c_while_pydantic_serializes_is_one_as_well(
 
 
 def test_what_speaks_no_http_is_no_server() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-
-        def greet() -> None:
-            with taken.accept()[0] as caller:
-                caller.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
-
-        greeting = threading.Thread(target=greet, daemon=True)
-        greeting.start()
-        assert not is_healthy(f"http://127.0.0.1:{taken.getsockname()[1]}/api")
-        greeting.join()
+    with answering(b"SSH-2.0-OpenSSH_9.6\r\n") as port:
+        assert not is_healthy(f"http://127.0.0.1:{port}/api")
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,9 +15,11 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from prefect import Flow
 
+from deployments.healthcheck import ask_worker
 from synthcore.flows.cli import main
 from synthcore.settings.command import Common
 from tests.conftest import ROOT
+from tests.servers import answering
 
 DEPLOYED = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 POOLS = {kind: json.loads((ROOT / "deployments" / f"{kind}.json").read_text()) for kind in ("docker", "kubernetes")}
@@ -130,6 +132,23 @@ def test_a_name_alone_says_what_a_deployment_does(deployment: dict[str, Any]) ->
     words = {"tier1", "tier2", "tier3", "grow", "download", "wavetables", "ingest", "weights"}
     words |= {"verify", "inspect", "compare", "evaluate", "features"}
     assert {*deployment["name"].split("-")} & (words | {"shards"})
+
+
+@pytest.mark.parametrize("port", ["abc", "70000", "-1", "8080/x"])
+def test_a_container_whose_worker_is_given_no_port_is_unhealthy_in_one_line(
+    port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_WORKER_WEBSERVER_PORT", port)
+    with pytest.raises(SystemExit, match=f"^PREFECT_WORKER_WEBSERVER_PORT is '{port}', not a port: ") as ended:
+        ask_worker()
+    assert isinstance(ended.value.code, str)  # which Python says, and exits with 1
+
+
+def test_a_port_at_which_something_else_listens_is_unhealthy_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(b"SSH-2.0-OpenSSH_9.6\r\n") as port:
+        monkeypatch.setenv("PREFECT_WORKER_WEBSERVER_PORT", str(port))
+        with pytest.raises(SystemExit, match=f"^the worker says at port {port}: SSH-2.0"):
+            ask_worker()
 
 
 def test_the_script_for_docker_names_every_variable_that_it_hands_over() -> None:
