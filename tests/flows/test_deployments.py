@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import subprocess
+import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,7 @@ import yaml  # type: ignore[import-untyped]
 from prefect import Flow
 
 from deployments.healthcheck import ask_worker
+from deployments.show_job import job_variable
 from synthcore.flows.cli import main
 from synthcore.settings.command import Common
 from tests.conftest import ROOT
@@ -149,6 +151,44 @@ def test_a_port_at_which_something_else_listens_is_unhealthy_in_one_line(monkeyp
         monkeypatch.setenv("PREFECT_WORKER_WEBSERVER_PORT", str(port))
         with pytest.raises(SystemExit, match=f"^the worker says at port {port}: SSH-2.0"):
             ask_worker()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("cpu_request", "'cpu_request' is not NAME=VALUE, such as cpu_request=8"),
+        ("nosuch=1", "the template has no variable 'nosuch'; it has name, env, labels, command, "),
+        ("=8", "the template has no variable ''; it has name, env, "),
+        ("env=x", 'env must be an object, such as {"NAME": "text"}, not \'x\''),
+        ('env={"A": 1}', "env must be an object"),
+        ("cpu_request=lots", "cpu_request must be a quantity, such as 500m, 8 or 16Gi, not 'lots'"),
+        ("finished_job_ttl=1.5", "finished_job_ttl must be a whole number, such as 60, not '1.5'"),
+        ("stream_output=no", "stream_output must be true or false, not 'no'"),
+        ("image_pull_policy=Often", "image_pull_policy must be one of IfNotPresent, Always, Never, not 'Often'"),
+    ],
+)
+def test_a_job_variable_that_makes_no_sense_is_refused(given: str, says: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(says)}"):
+        job_variable(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        *(("cpu_request=8", "8"), ("cpu_limit=.5", ".5"), ("memory_limit=1e9", "1e9"), ("memory_request=2Gi", "2Gi")),
+        *(('env={"A": "b=c"}', {"A": "b=c"}), ("finished_job_ttl=60", 60), ("stream_output=false", False)),
+        ("name=a=b", "a=b"),
+    ],
+)
+def test_a_job_variable_is_what_the_template_says(given: str, value: object) -> None:
+    assert job_variable(given) == (given.partition("=")[0], value)
+
+
+def test_a_wrong_job_variable_costs_one_line_whatever_is_installed() -> None:
+    command = [sys.executable, str(ROOT / "deployments" / "show_job.py"), "--job-variable", "cpu_request=lots"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"show_job\.py: --job-variable: cpu_request must be .*\n", done.stderr)
 
 
 def test_the_script_for_docker_names_every_variable_that_it_hands_over() -> None:
