@@ -85,9 +85,13 @@ def _server() -> Iterator[Finding]:
     """Which server a run would use, and whether it can."""
     (named, where), kept = environment.named_api(), environment.kept_api()
     api = named or kept
-    if named and not environment.answers(named):
+    answering = environment.who_answers(named) if named else ""
+    if named and answering == "nobody":
         what = f"nothing answers at {masked(named)}, which {where} names"
         yield Finding(check="server", state="problem", what=what, todo="start it, or unset it there")
+    elif named and answering == "a stranger":
+        what = f"what answers at {masked(named)}, which {where} names, isn't a Prefect server"
+        yield Finding(check="server", state="problem", what=what, todo=environment.NAME_ANOTHER)
     elif api and environment.is_healthy(api):
         yield from _same_version(api)
         if not environment.has_database(api):

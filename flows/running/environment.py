@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from synthcore.base.errors import ServerGone, SpecError, SynthcoreError
 from synthcore.base.masking import masked
@@ -29,6 +29,10 @@ from synthcore.settings.command import Common
 
 ANSWER_SECONDS = 10.0  #: on a busy machine, a server takes seconds for what otherwise takes milliseconds
 RESTART_SECONDS = 30.0  #: a server takes 13 to 20 s to start
+#: How a web server answers that has another page at Prefect's addresses, none, or doesn't take such questions.
+STRANGE = (200, 404, 405, 501)
+#: What to do about an address at which something else answers.
+NAME_ANOTHER = "name one there, whose address ends with /api, or unset it"
 WATCH_SECONDS = 0.1  #: how soon it is noticed that the server of a run has ended
 _ours: server.Server | None = None  #: the server of ours that this process uses
 #: Prefect has read its environment already: in somebody's own program, in a flow of theirs, or in a worker's run.
@@ -74,16 +78,22 @@ def prepare(*, keep: bool | None = None) -> str:
 
 
 def require_answer() -> None:
-    """Refuse to go on if `prepare` has chosen a server that the user named, and it doesn't answer.
+    """Refuse to go on if `prepare` has chosen a server that the user named, and no Prefect server answers there.
 
     Raises
     ------
     SynthcoreError
-        It doesn't.
     """
-    if _named and not answers(_named[0]):
-        api, where = masked(_named[0]), _named[1]
-        raise SynthcoreError(f"no Prefect server answers at {api}, which {where} names; start it, or unset it there")
+    if not _named:
+        return
+    api, where = masked(_named[0]), _named[1]
+    match who_answers(_named[0]):
+        case "nobody":
+            raise SynthcoreError(
+                f"no Prefect server answers at {api}, which {where} names; start it, or unset it there"
+            )
+        case "a stranger":
+            raise SynthcoreError(f"what answers at {api}, which {where} names, isn't a Prefect server; {NAME_ANOTHER}")
 
 
 def _choose(keep: bool | None) -> tuple[str, str]:
@@ -299,15 +309,19 @@ def _watch(ours: server.Server, over: threading.Event, leave: Callable[[ServerGo
 on_server_gone: Callable[[ServerGone], object] | None = None
 
 
-def answers(api: str) -> bool:
-    """Whether anything answers at this address, if only to refuse us."""
+def who_answers(api: str) -> Literal["a server", "a stranger", "nobody"]:
+    """Look who answers at this address. A server may refuse us, or be behind what leads to a login elsewhere."""
+    asked = f"{api}/health"
     try:
-        with urllib.request.urlopen(f"{api}/health", timeout=ANSWER_SECONDS):
-            return True
-    except urllib.error.HTTPError:
-        return True
+        with urllib.request.urlopen(asked, timeout=ANSWER_SECONDS) as answer:
+            status, url, headers = answer.status, answer.url, answer.headers
+    except urllib.error.HTTPError as refusal:
+        status, url, headers = refusal.code, refusal.url, refusal.headers
     except (OSError, ValueError, HTTPException):
-        return False
+        return "nobody"
+    # Prefect says all in JSON, even that it doesn't know an address.
+    is_strange = url == asked and status in STRANGE and headers.get_content_type() != "application/json"
+    return "a stranger" if is_strange else "a server"
 
 
 def is_healthy(api: str) -> bool:

@@ -176,6 +176,38 @@ def test_ctrl_c_while_pydantic_serializes_is_one_as_well(
     assert capsys.readouterr().err == "synthcore: interrupted\n"
 
 
+NOT_FOUND, PAGE = b"HTTP/1.0 404 Not Found\r\n", b"Content-Type: text/html\r\n\r\n<html>"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [NOT_FOUND, b"HTTP/1.0 200 OK\r\n"])
+def test_a_web_server_that_is_not_prefects_is_named(
+    status: bytes, elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering(status + PAGE) as port:
+        api = f"http://127.0.0.1:{port}/api"
+        monkeypatch.setenv("PREFECT_API_URL", api)
+        what = f"what answers at {api}, which PREFECT_API_URL names, isn't a Prefect server"
+        finding = next(doctor._server())
+        assert (finding.state, finding.what) == ("problem", what)
+        assert main(["generate", "-n", "3", "--data-dir", "."]) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line == f"synthcore: {what}; name one there, whose address ends with /api, or unset it"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.0 401 Unauthorized\r\n" + PAGE,
+        b"HTTP/1.0 503 Service Unavailable\r\n" + PAGE,
+        NOT_FOUND + b'Content-Type: application/json\r\n\r\n{"detail": "Not Found"}',
+    ],
+)
+def test_who_refuses_us_may_be_a_prefect_server(answer: bytes) -> None:
+    with answering(answer) as port:
+        assert environment.who_answers(f"http://127.0.0.1:{port}/api") == "a server"
+
+
 def test_what_speaks_no_http_is_no_server() -> None:
     with answering(b"SSH-2.0-OpenSSH_9.6\r\n") as port:
         assert not is_healthy(f"http://127.0.0.1:{port}/api")
