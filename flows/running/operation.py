@@ -22,7 +22,8 @@ from synthcore.base.errors import SynthcoreError
 from synthcore.base.places import require_none
 from synthcore.flows.running import environment, programs, registration, server
 from synthcore.flows.running.database import require_usable
-from synthcore.flows.running.programs import STOP_SECONDS, Program, last_line, log_of
+from synthcore.flows.running.programs import STOP_SECONDS, Program, log_of
+from synthcore.flows.running.server import last_line
 
 #: The workers that are kept, and the flags of each. The pools are those that prefect.yaml deploys to; of runs that
 #: render shards one at a time, as each takes all cores.

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from synthcore.base.atomic import disk_errors_of
 from synthcore.base.errors import SynthcoreError
 from synthcore.flows.running import environment
+from synthcore.flows.running.server import last_line
 
 ROOT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 20.0  #: for a program to end by itself; then it is killed
@@ -108,11 +109,6 @@ def end(pid: int) -> None:
 def log_of(name: str) -> Path:
     """Where a program's output goes."""
     return environment.started_file().with_name(f"{name}.log")
-
-
-def last_line(text: str) -> str:
-    """The last words of a program's output, without the frame that Prefect draws."""
-    return ([line.strip(" │") for line in text.splitlines() if line.strip(" │╰╯─")] or ["it said nothing"])[-1]
 
 
 def make_temporary_folder(worker: str) -> str:

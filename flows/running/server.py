@@ -81,7 +81,9 @@ class Server:
             else:
                 if self.process:
                     self.process.communicate()  # nothing: it closes the pipe that the server would have ended with
-                what = f"the Prefect server ended before it answered: {_last_line(log)} ({log})"
+                what = (
+                    f"the Prefect server ended before it answered: {last_line(log.read_text(errors='replace'))} ({log})"
+                )
             raise SynthcoreError(what) from error
 
 
@@ -211,7 +213,8 @@ def _read(file: int) -> Server | None:
         return None
 
 
-def _last_line(log: Path) -> str:
-    """The last line of a log that says why the server ended, not merely that it did."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return ([line for line in lines if not line.startswith(("ERROR:", "("))] or ["it said nothing"])[-1]
+def last_line(output: str) -> str:
+    """The last line that says why a program of Prefect's ended, not merely that it did; without the frame around it."""
+    lines = [line.strip(" │") for line in output.splitlines() if line.strip(" │╰╯─")]
+    reasons = [line for line in lines if not line.startswith(("ERROR:", "(", "Server stopped!"))]
+    return (reasons or lines or ["it said nothing"])[-1]

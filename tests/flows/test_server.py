@@ -86,6 +86,23 @@ def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
     assert started.process.stdin.closed
 
 
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        (  # of a server that `up` has started on a file that is not a database
+            "DatabaseError: file is not a database\n(Background on this error at: https://sqlalche.me/e/21/4xp6)\n\n"
+            "ERROR:    Application startup failed. Exiting.\nServer stopped!\n",
+            "DatabaseError: file is not a database",
+        ),
+        ("╭─────╮\n│ Port 4200 is in use │\n╰─────╯\n", "Port 4200 is in use"),
+        ("ERROR:    Application startup failed. Exiting.\n", "ERROR:    Application startup failed. Exiting."),
+        ("\n", "it said nothing"),
+    ],
+)
+def test_the_last_line_of_a_program_is_the_one_that_says_why(output: str, says: str) -> None:
+    assert server.last_line(output) == says
+
+
 def test_who_asks_keeps_the_server_from_being_idle() -> None:
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         assert app.idle_seconds == 0
