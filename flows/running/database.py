@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sqlite3
 from contextlib import closing
 
@@ -10,6 +11,7 @@ from synthcore.base.databases import Database
 from synthcore.base.errors import SynthcoreError
 
 ANSWER_SECONDS = 10.0  #: Prefect's server waits for 5
+OF_SQLALCHEMY = "prepared_statement_cache_size"  #: what it takes from an address itself, for asyncpg
 
 
 def require_usable(database: Database) -> None:
@@ -40,11 +42,22 @@ def _is_writable(database: Database) -> bool:
 
 
 async def _may_create_tables(database: Database) -> bool:
-    """Connect the way Prefect's server does."""
-    from sqlalchemy import text
+    """Connect the way Prefect's server does.
+
+    Raises
+    ------
+    ValueError
+        The address has a parameter that the driver doesn't take, such as one of libpq's.
+    """
+    import asyncpg  # type: ignore[import-untyped]
+    from sqlalchemy import make_url, text
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool
 
+    known = {*inspect.signature(asyncpg.connect).parameters, OF_SQLALCHEMY}
+    for name in sorted(make_url(database.url.get_secret_value()).query.keys() - known):
+        hint = ": for TLS, write ssl=require" if name.startswith("ssl") else ""
+        raise ValueError(f"its address has the parameter {name}, which the driver, asyncpg, doesn't take{hint}")
     engine = create_async_engine(
         database.url.get_secret_value(), poolclass=NullPool, connect_args={"timeout": ANSWER_SECONDS}
     )

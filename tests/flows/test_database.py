@@ -40,6 +40,18 @@ def test_a_file_that_is_no_database_stays_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("begins", ["postgresql", "postgresql+asyncpg"])
+def test_a_parameter_that_the_driver_does_not_take_is_named(begins: str) -> None:
+    """As libpq and other drivers write it; nothing is asked of the host then."""
+    with pytest.raises(SynthcoreError) as found:
+        require_usable(of(f"{begins}://me:hunter2@h/x?sslmode=require&prepared_statement_cache_size=0"))
+    assert str(found.value) == (
+        "the database postgresql://h/x can't be used: its address has the parameter sslmode, which the driver, "
+        "asyncpg, doesn't take: for TLS, write ssl=require"
+    )
+
+
+@pytest.mark.slow
 def test_a_port_at_which_none_answers_is_refused_without_the_password() -> None:
     port = free_port()
     with pytest.raises(SynthcoreError, match=f"^the database postgresql://127.0.0.1:{port}/x can't be used: ") as found:
