@@ -153,7 +153,7 @@ def _remedies(work: Work, needed: Bytes) -> Iterator[str]:
 def shortage(places: Sequence[Room]) -> str:
     """Say what doesn't fit; "" if everything does."""
     return "; ".join(
-        f"{room.what} need {size(room.needed)}, and {size(room.free)} are free in {room.place}"
+        f"{size(room.needed)} are needed for {room.what}, and {size(room.free)} are free in {room.place}"
         for room in places
         if not room.is_enough
     )
