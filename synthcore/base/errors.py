@@ -3,7 +3,8 @@
     SynthcoreError                   the root: one clear line
     |- SpecError                     a spec or command that makes no sense, or clashes with what exists
     |- DatasetError                  a file that isn't a dataset, or a damaged one
-    |  `- DamagedShard               a shard whose bytes changed since it was made
+    |  |- DamagedShard               a shard whose bytes changed since it was made
+    |  `- NewerDataset               a whole file, which only a newer synthcore can read
     |- FileUnavailable               a whole file that can't be opened now: locked, forbidden, or one too many
     |- DiskError                     a file that can't be written: a full disk, a folder without permission
     |- PresetError                   a file that isn't a preset, or one that the synth wouldn't survive
@@ -59,6 +60,10 @@ class DamagedShard(DatasetError):
 
     def __reduce__(self) -> tuple[type[DamagedShard], tuple[str]]:
         return type(self), (self.name,)
+
+
+class NewerDataset(DatasetError):
+    """A whole file that a newer synthcore wrote: this one knows neither its schema nor, perhaps, its spec."""
 
 
 class FileUnavailable(SynthcoreError):

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from synthcore.analysis.inspection import new_table, text_of
 from synthcore.base.atomic import is_being_written
 from synthcore.base.counting import how_many
-from synthcore.base.errors import DatasetError, SynthcoreError
+from synthcore.base.errors import DatasetError, NewerDataset, SynthcoreError
 from synthcore.base.hashing import file_checksum
 from synthcore.engine.machine import engine
 from synthcore.pipeline.tally import duration
@@ -44,6 +44,7 @@ Kind = Literal[
 ]
 State = Literal["reachable", "in use", "other engine", "unreachable", "damaged"]
 HOUR = 3600.0
+NEWER = "by a newer synthcore"  #: what is said of shards that this one can't read
 
 
 @dataclass(frozen=True)
@@ -175,15 +176,27 @@ def prune(cache: Cache, *, older_than: float, spec: str, other_engines: bool, dr
 
 
 def verify(data_dir: Path, records: Records) -> VerifyResult:
-    """Read every byte of every shard that is remembered."""
+    """Read every byte of every shard that is remembered. One that a newer synthcore has replaced is not damaged."""
     shards = {ref.name: ref for ref in records.shards.values()}
-    damaged = [name for name, ref in sorted(shards.items()) if not is_whole(data_dir / name, ref)]
+    changed = [name for name, ref in sorted(shards.items()) if not is_whole(data_dir / name, ref)]
+    damaged = [name for name in changed if not _is_newer(data_dir / name)]
     return VerifyResult(checked=len(shards), damaged=tuple(damaged))
 
 
 def is_whole(path: Path, ref: ShardRef) -> bool:
     """Whether a shard is there, and as it was written, to the last byte."""
     return path.is_file() and file_checksum(path) == ref.checksum
+
+
+def _is_newer(path: Path) -> bool:
+    """Whether a file was written by a newer synthcore."""
+    try:
+        Dataset(path).close()
+    except NewerDataset:
+        return True
+    except DatasetError:
+        return False
+    return False
 
 
 def _shards(data_dir: Path, records: Records) -> Iterator[Entry]:
@@ -197,6 +210,11 @@ def _shards(data_dir: Path, records: Records) -> Iterator[Entry]:
             with Dataset(path) as shard:
                 spec = shard.spec
                 foreign = _what_differs(shard)
+        except NewerDataset:
+            state: State = "in use" if path.resolve() in used else "other engine"
+            newer = _entry(data_dir, path, "shard", state, f"made {NEWER} than here")
+            yield newer.model_copy(update={"foreign": NEWER})
+            continue
         except DatasetError:
             yield _entry(data_dir, path, "shard", "damaged", "is not a whole file")
             continue

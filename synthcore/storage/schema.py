@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from synthcore.base.counting import how_many
-from synthcore.base.errors import DatasetError
+from synthcore.base.errors import DatasetError, NewerDataset
 from synthcore.base.hashing import canonical_json
 from synthcore.base.quantities import Span, ends
 from synthcore.engine.machine import Engine
@@ -294,7 +294,7 @@ def read_spec(file: h5py.File) -> DatasetSpec:
         fields = json.loads(file["schema"].attrs["spec"])
         return DatasetSpec.model_validate({"priors": "uniform", **fields})  # what all were before there was a choice
     except ValidationError as error:
-        raise DatasetError(f"{file.filename} has a spec that this synthcore doesn't know; use a newer one") from error
+        raise NewerDataset(f"{file.filename} has a spec that this synthcore doesn't know; use a newer one") from error
 
 
 def require_schema(file: h5py.File, path: str) -> None:
@@ -310,8 +310,10 @@ def require_schema(file: h5py.File, path: str) -> None:
     version = header.get("version")
     if version is None:
         raise DatasetError(f"{path} is an HDF5 file, but not a synthcore dataset: it has no schema/version")
-    if str(version).split(".")[0] not in READ:
-        raise DatasetError(
+    major = str(version).split(".")[0]
+    if major not in READ:
+        is_newer = major.isdecimal() and int(major) > int(READ[-1])
+        raise (NewerDataset if is_newer else DatasetError)(
             f"{path} has schema version {version}, this synthcore reads {VERSION}; generate it again, or install "
             "the synthcore that made it"
         )

@@ -19,6 +19,7 @@ CORRECTABLE = {
     "SpecError",
     "DatasetError",
     "DamagedShard",
+    "NewerDataset",
     "FileUnavailable",
     "DiskError",
     "PresetError",

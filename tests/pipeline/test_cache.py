@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 from pydantic import ValidationError
 
@@ -19,7 +20,7 @@ from synthcore.analysis.importance import ProbeRef
 from synthcore.base.errors import SynthcoreError
 from synthcore.engine.machine import engine
 from synthcore.pipeline.cache import Cache, Records, prune, survey, verify
-from synthcore.pipeline.doctor import contents
+from synthcore.pipeline.doctor import contents, repair
 from synthcore.storage.refs import DatasetRef, ShardRef
 
 
@@ -144,6 +145,24 @@ def test_the_doctor_says_why_shards_are_not_used_again_even_if_a_dataset_refers_
     (found,) = (f for f in contents(folder, used) if f.check == "reuse")
     assert found.state == "warning"
     assert found.what == f"2 of 2 shards made {foreign} than here: runs here render their rows again"
+
+
+def test_a_shard_that_a_newer_version_wrote_is_neither_damaged_nor_cleared_away(
+    folder: Path, records: Records, tier_1: Any
+) -> None:
+    path = folder / tier_1.shards[0].name
+    with h5py.File(path, "r+") as file:
+        file["schema"].attrs["version"] = "99.0.0"
+    cache = survey(folder, records)
+    assert states(cache) == [("shard", "other engine"), ("shard", "reachable")]
+    assert prune_all(cache) == []
+    assert verify(folder, records).damaged == ()
+    assert repair(folder, records) == ()
+    findings = {finding.check: finding for finding in contents(folder, records)}
+    assert findings["shards"].state == "ok"
+    assert findings["reuse"].what == (
+        "1 of 2 shards made by a newer synthcore than here: runs here render their rows again"
+    )
 
 
 @pytest.mark.slow
