@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
 import json
 import os
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http import HTTPStatus
 from importlib import metadata
 from pathlib import Path
 
@@ -126,13 +129,31 @@ def _shared(found: server.Server) -> Iterator[Finding]:
 
 
 def _same_version(api: str) -> Iterator[Finding]:
-    with urllib.request.urlopen(f"{api}/admin/version", timeout=5) as answer:
-        theirs, ours = json.load(answer), metadata.version("prefect")
+    try:
+        with urllib.request.urlopen(_with_login(f"{api}/admin/version"), timeout=5) as answer:
+            theirs, ours = json.load(answer), metadata.version("prefect")
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.UNAUTHORIZED:
+            raise
+        what = f"the server at {masked(api)} asks for a login, or for another one"
+        yield Finding(check="server", state="problem", what=what, todo="set PREFECT_API_AUTH_STRING to USER:PASSWORD")
+        return
     if theirs == ours:
         yield Finding(check="server", state="ok", what=f"Prefect {theirs} answers at {masked(api)}")
     else:
         what = f"the server at {masked(api)} is Prefect {theirs}, and the one installed here {ours}"
         yield Finding(check="server", state="warning", what=what, todo="use the same version for both")
+
+
+def _with_login(address: str) -> urllib.request.Request:
+    """Ask as Prefect's own client does, which is told the login in its settings."""
+    from prefect.settings import PREFECT_API_AUTH_STRING
+
+    login: str | None = PREFECT_API_AUTH_STRING.value()
+    if not login:
+        return urllib.request.Request(address)
+    encoded = base64.b64encode(login.encode()).decode()
+    return urllib.request.Request(address, headers={"Authorization": f"Basic {encoded}"})
 
 
 def _orphans() -> Iterator[Finding]:

@@ -24,7 +24,7 @@ from synthcore.base.places import require_folder
 from synthcore.engine.capacity import RENDERER_BYTES, RUN_BYTES
 from synthcore.flows.running import environment
 from synthcore.flows.running.cluster import ShardRunner
-from synthcore.flows.running.programs import last_line
+from synthcore.flows.running.server import last_line
 
 LOOK_SECONDS = 5.0  #: between two looks whether a job is to be replaced
 #: Workers that a shard may lose before it fails. Dask suspects the shard, and gives it three. But a render can't end a

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 
-from benchmarks.processes import is_alive
+from benchmarks.processes import Server, is_alive
 from synthcore.base.errors import SynthcoreError
-from synthcore.flows.running import environment, serve, server
+from synthcore.flows.running import doctor, environment, serve, server
 from tests.conftest import Fresh, wait_until
 
 
@@ -195,3 +196,26 @@ def test_a_server_whose_database_was_locked_for_once_is_asked_again() -> None:
         done = subprocess.run([sys.executable, "-c", ASK_TWICE_IF_NEED_BE], env=surroundings, capture_output=True)
         locked.shutdown()
     assert (done.stdout, asked.count("/api/hello")) == (b"200\n", 2), done.stderr.decode()
+
+
+@pytest.mark.long
+def test_the_doctor_asks_a_server_that_has_a_password_as_prefect_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "admin:secret")
+    guarded = Server(tmp_path / "home")
+    guarded.start()
+    try:
+        monkeypatch.setenv("PREFECT_API_URL", guarded.api)
+        for login, state, words in (
+            ("admin:secret", "ok", "Prefect 3"),
+            ("admin:wrong", "problem", "asks for a login"),
+            (None, "problem", "asks for a login"),
+        ):
+            with temporary_settings({PREFECT_API_AUTH_STRING: login}):
+                finding = next(doctor._server())
+            assert finding.state == state
+            assert words in finding.what
+            assert "secret" not in finding.what
+    finally:
+        guarded.kill()
