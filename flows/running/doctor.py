@@ -129,31 +129,39 @@ def _shared(found: server.Server) -> Iterator[Finding]:
 
 
 def _same_version(api: str) -> Iterator[Finding]:
-    try:
-        with urllib.request.urlopen(_with_login(f"{api}/admin/version"), timeout=5) as answer:
-            theirs, ours = json.load(answer), metadata.version("prefect")
-    except urllib.error.HTTPError as error:
-        if error.code != HTTPStatus.UNAUTHORIZED:
-            raise
+    theirs, ours = _version_at(api), metadata.version("prefect")
+    if theirs is None:
         what = f"the server at {masked(api)} asks for a login, or for another one"
         yield Finding(check="server", state="problem", what=what, todo="set PREFECT_API_AUTH_STRING to USER:PASSWORD")
-        return
-    if theirs == ours:
+    elif theirs == ours:
         yield Finding(check="server", state="ok", what=f"Prefect {theirs} answers at {masked(api)}")
     else:
         what = f"the server at {masked(api)} is Prefect {theirs}, and the one installed here {ours}"
         yield Finding(check="server", state="warning", what=what, todo="use the same version for both")
 
 
-def _with_login(address: str) -> urllib.request.Request:
-    """Ask as Prefect's own client does, which is told the login in its settings."""
+def _version_at(api: str) -> str | None:
+    """The version of a server; None if it doesn't take the login of Prefect's settings.
+
+    These are read only for a server that asks for one: they may be what is wrong here.
+    """
+    for headers_of in (dict, _login):
+        try:
+            request = urllib.request.Request(f"{api}/admin/version", headers=headers_of())
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return str(json.load(answer))
+        except urllib.error.HTTPError as error:
+            if error.code != HTTPStatus.UNAUTHORIZED:
+                raise
+    return None
+
+
+def _login() -> dict[str, str]:
+    """What Prefect's own client says to a server with a password."""
     from prefect.settings import PREFECT_API_AUTH_STRING
 
-    login: str | None = PREFECT_API_AUTH_STRING.value()
-    if not login:
-        return urllib.request.Request(address)
-    encoded = base64.b64encode(login.encode()).decode()
-    return urllib.request.Request(address, headers={"Authorization": f"Basic {encoded}"})
+    login: str = PREFECT_API_AUTH_STRING.value() or ""
+    return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
 
 
 def _orphans() -> Iterator[Finding]:
