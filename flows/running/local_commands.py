@@ -221,5 +221,5 @@ def run_down(settings: Down) -> int:
     """Stop what `synthcore up` started."""
     from synthcore.flows.running import operation
 
-    tell(operation.down(), as_json=settings.as_json)
+    tell(operation.down(say), as_json=settings.as_json)
     return 0

@@ -1,11 +1,13 @@
 """Operating: a Prefect server, its work pools, our deployments and a worker for each pool, kept in the background.
 
-What was started is recorded with its command, so that `down` ends that and nothing else. The rest is Prefect's: its
-own commands serve, deploy and work.
+What was started is recorded with its command, so that `down` ends that and nothing else. One `up` or `down` at a time
+works with the record, from reading it to its last change: of two at once, each would start programs that the other's
+record doesn't name. The rest is Prefect's: its own commands serve, deploy and work.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -16,7 +18,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from synthcore.base.atomic import atomic_path
+from synthcore.base.atomic import atomic_path, one_at_a_time
 from synthcore.base.databases import Database
 from synthcore.base.errors import SynthcoreError
 from synthcore.base.places import require_none
@@ -96,6 +98,11 @@ def up(port: int, say: Callable[[str], None], database: Database | None = None) 
         Another server or database is in use, or something doesn't start.
     """
     require_none(environment.home_obstacles(brings_server=True))
+    with _record_held(say):
+        return _start_missing(port, say, database)
+
+
+def _start_missing(port: int, say: Callable[[str], None], database: Database | None) -> Operation:
     previous = environment.kept_api()  # may have died since
     now = _still_running() or Operation(api=f"http://127.0.0.1:{port}/api", database=str(database or ""))
     if now.api != f"http://127.0.0.1:{port}/api":
@@ -116,8 +123,13 @@ def up(port: int, say: Callable[[str], None], database: Database | None = None) 
     return now
 
 
-def down() -> DownResult:
+def down(say: Callable[[str], None]) -> DownResult:
     """End what `up` started, workers first, each with all that it started; and the server that commands share.
+
+    Parameters
+    ----------
+    say : callable
+        Takes a line if this waits for another `up` or `down`.
 
     Raises
     ------
@@ -125,6 +137,13 @@ def down() -> DownResult:
         Prefect's home can't be read.
     """
     require_none(environment.home_obstacles(brings_server=False))
+    if not environment.started_file().parent.is_dir():  # nothing of ours was ever here, and nothing need be made
+        return DownResult(ended=())
+    with _record_held(say):
+        return _end_all()
+
+
+def _end_all() -> DownResult:
     known = _still_running()
     ended = []
     if known and any(known.has(name) for name in WORKERS):
@@ -145,6 +164,12 @@ def lost() -> tuple[str, ...]:
     """Names of the programs that `up` has started and that no longer run."""
     known = _recorded()
     return tuple(program.name for program in known.programs if not program.is_running) if known else ()
+
+
+def _record_held(say: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
+    """Keep other `up` and `down` away from the record and from what it names, for the length of a block."""
+    lock = environment.started_file().with_suffix(".lock")
+    return one_at_a_time(lock, lambda: say("another synthcore up or down is at work: waiting for it"))
 
 
 def _still_running() -> Operation | None:

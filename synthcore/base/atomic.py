@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all, and finding out whether somebody is writing one."""
+"""Writing a file whole or not at all, finding out whether somebody is writing one, and taking turns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import fcntl
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from synthcore.base.errors import DiskError, SynthcoreError
@@ -71,6 +71,36 @@ def is_being_written(path: Path) -> bool:
         except OSError:  # a file system without locks
             return False
     return False
+
+
+@contextlib.contextmanager
+def one_at_a_time(lock: Path, on_wait: Callable[[], object]) -> Iterator[None]:
+    """Let one process at a time into the block.
+
+    Parameters
+    ----------
+    lock : Path
+        A file that is made for it, and stays: were it removed, the next two might lock different files.
+    on_wait : callable
+        Called if another process is in there, before waiting for it.
+
+    Raises
+    ------
+    DiskError
+        The file can't be made.
+    """
+    with disk_errors_of(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("ab")  # for writing, without which NFS gives no lock
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 def begin_sync(path: Path) -> None:

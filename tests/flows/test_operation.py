@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -60,6 +61,7 @@ DEPLOYMENTS = {
     "inspect/inspect-dataset",
     "render-shards/shards-for-render",
 }
+WAITING = "another synthcore up or down is at work: waiting for it"
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,14 @@ class Shell:
             text=True,
         )
 
+    def run_twice(self, *arguments: object) -> list[Any]:
+        """Run a command at two terminals at once; give what they print, the one that does the work first."""
+        with ThreadPoolExecutor(2) as two:
+            done = [*two.map(lambda _: self.run("synthcore", *arguments, "--json"), range(2))]
+        assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+        done.sort(key=lambda one: WAITING in one.stderr)
+        return [json.loads(one.stdout) for one in done]
+
     def up(self) -> dict[str, Any]:
         done = self.run("synthcore", "up", "--port", self.port, "--json")
         assert done.returncode == 0, done.stderr
@@ -129,13 +139,14 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """Everything is up, and was started by the one command."""
+    """Everything is up, and was started by the one command, given at two terminals at once."""
     shell = Shell(tmp_path_factory.mktemp("operation"), free_port())
     for name in ("tmp", "of worker"):
         (shell.folder / name).mkdir()
     (shell.folder / "tmp" / "runner_storage").touch()  # as if it were another user's: a worker can't use it
     try:
-        shell.up()
+        first, second = shell.run_twice("up", "--port", shell.port)
+        assert first == second
         yield shell
     finally:
         shell.down()
@@ -157,6 +168,11 @@ def test_up_deploys_every_flow_with_a_description_and_tags(shell: Shell) -> None
         limit = deployments[name]["global_concurrency_limit"]["limit"]
         assert (limit, deployments[name]["concurrency_options"]["collision_strategy"]) == (1, "ENQUEUE")
     assert not any(schedule["active"] for d in deployments.values() for schedule in d["schedules"])
+
+
+def test_two_that_start_everything_at_once_start_it_once(shell: Shell) -> None:
+    for pool in ("local", "render"):
+        assert len(shell.ask(f"work_pools/{pool}/workers/filter")) == 1
 
 
 def test_the_worker_has_a_place_of_its_own_for_temporary_files(shell: Shell) -> None:
@@ -343,7 +359,8 @@ def test_down_ends_what_up_started_and_nothing_else(shell: Shell, prefect_api: s
     everything = [pid for name in ("worker", "server") for pid in (started[name], *descendants(started[name]))]
     assert len(everything) >= 4  # the server, the worker, its run and that run's first zygote
 
-    assert shell.down() == ["worker", "render-worker", "server"]
+    first, second = shell.run_twice("down")
+    assert (first["ended"], second["ended"]) == (["worker", "render-worker", "server"], [])
     assert not (home / "synthcore" / "tmp").exists()
     with sqlite3.connect(home / "prefect.db") as books:
         ended = dict(books.execute("SELECT state_type, count(*) FROM flow_run GROUP BY state_type"))
@@ -354,7 +371,6 @@ def test_down_ends_what_up_started_and_nothing_else(shell: Shell, prefect_api: s
     assert is_healthy(prefect_api)
     assert not is_healthy(shell.api)
     assert "PREFECT_API_URL" not in (home / "profiles.toml").read_text()
-    assert shell.down() == []
 
     started = {p["name"]: p["pid"] for p in shell.up()["programs"]}
     assert shell.run("synthcore", "up", "--port", shell.port + 1).returncode == 2
