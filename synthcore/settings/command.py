@@ -21,6 +21,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetPydanticSchema,
     ValidatorFunctionWrapHandler,
+    field_validator,
     model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
@@ -88,6 +89,14 @@ class RunnerSettings(BaseModel):
         pattern=r"^(\w+://)?\S+:\d+$",
         description="Dask scheduler or head of Ray, such as tcp://host:8786 or host:6379; by default one is started.",
     )
+
+    @field_validator("runner_address")
+    @classmethod
+    def _with_a_port_that_there_is(cls, address: str | None) -> str | None:
+        # Here, because libraries take 99999 for another port, or try for minutes.
+        if address and not 0 < int(address.rpartition(":")[2]) < 2**16:
+            raise ValueError("takes a port from 1 to 65535")
+        return address
 
     @model_validator(mode="after")
     def _addressed_where_there_is_a_scheduler(self) -> Self:

@@ -114,6 +114,10 @@ def test_the_commands_of_a_file_take_its_name():
         ),
         (["--data-dir", ""], "^--data-dir: must name a file or folder, not ''$"),
         (["--community-dir", ""], "^--community-dir: must name a file or folder, not ''$"),
+        (
+            ["--runner", "dask", "--runner-address", "127.0.0.1:99999"],
+            "^--runner-address: takes a port from 1 to 65535, not '127.0.0.1:99999'$",
+        ),
         (["--merge", "glue"], "^--merge: must be copy or virtual, not 'glue'$"),
         (["x.h5"], "x.h5"),
     ],
