@@ -345,6 +345,15 @@ def held() -> Callable[[Path], contextlib.AbstractContextManager[None]]:
     return hold
 
 
+@pytest.fixture
+def stranger() -> Iterator[str]:
+    """Listen at an address, and say nothing."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        yield "{}:{}".format(*silent.getsockname())
+
+
 def place_of(path: Path, row: int) -> tuple[int, int]:
     """Where a row's audio lies in a file: its first byte, and how many it has."""
     with h5py.File(path) as file:

@@ -10,11 +10,18 @@ import signal
 from typing import Any, Self
 
 from distributed import Worker, WorkerPlugin
+from distributed.comm.addressing import resolve_address
+from distributed.core import rpc
+from distributed.security import Security
+from distributed.utils import LoopRunner
 from prefect_dask.task_runners import DaskTaskRunner
 
-from synthcore.base.errors import RenderError
+from synthcore.base.errors import RenderError, SpecError
 from synthcore.engine.lending import at_most
 from synthcore.flows.running.lookup import LookingUp
+
+CONNECT_SECONDS = 5.0  #: for a connection to a scheduler, which is tried again and again until then
+ANSWER_SECONDS = 8.0  #: for a connection and its first answer
 
 
 class Bound(WorkerPlugin):
@@ -41,9 +48,14 @@ class Bound(WorkerPlugin):
 
 
 class ShardRunner(LookingUp, DaskTaskRunner):
-    """Prefect's runner for Dask, with `Bound` on every worker, including those that join later."""
+    """Prefect's runner for Dask, with `Bound` on every worker, including those that join later.
+
+    Entering it raises SpecError if no scheduler answers at its address.
+    """
 
     def __enter__(self) -> Self:
+        if self.address:
+            _require_scheduler(self.address)
         super().__enter__()
         self.client.register_plugin(Bound(is_ours=self.address is None))
         return self
@@ -69,6 +81,51 @@ def dask_runner(address: str | None, workers: int) -> DaskTaskRunner:
     _require_shared_memory()
     here: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
     return ShardRunner(cluster_kwargs=here)
+
+
+def _require_scheduler(address: str) -> None:
+    """Refuse an address at which no scheduler answers.
+
+    Dask's client would take half a minute to find that nothing listens there, and wait for ever for what listens and
+    isn't of Dask.
+    """
+    try:
+        resolve_address(address)  # else an unknown host would be looked up again and again until the time is over
+        kind = LoopRunner(asynchronous=False).run_sync(_kind_at, address, callback_timeout=ANSWER_SECONDS)
+    except Exception as error:  # of any class: Dask takes the first bytes of a stranger's answer for a length
+        raise _no_scheduler(address, _reason(error)) from error
+    if kind != "Scheduler":
+        raise _no_scheduler(address, f"it is the address of a {kind}")
+
+
+def _no_scheduler(address: str, reason: str) -> SpecError:
+    return SpecError(
+        f"no Dask scheduler answers at {address}: {reason}; name in --runner-address what dask scheduler shows, such "
+        "as tcp://10.0.0.5:8786, or leave it out for a cluster on this machine"
+    )
+
+
+async def _kind_at(address: str) -> str:
+    """Ask what of Dask is at an address: a Scheduler, Worker or Nanny."""
+    encryption = Security().get_connection_args("client")  # as Dask's own settings have it, like a client's
+    async with rpc(address, timeout=CONNECT_SECONDS, connection_args=encryption) as remote:
+        return str((await remote.identity())["type"])
+
+
+def _reason(error: Exception) -> str:
+    """Say why nothing answered: what a connection met that was tried again, which its time-out hides."""
+    if isinstance(error, ValueError | TypeError):  # of the address itself, or of the encryption that it asks for
+        return str(error)
+    if isinstance(error, TimeoutError):
+        return f"what listens there said nothing in {ANSWER_SECONDS:.0f} s"
+    root: BaseException = error
+    while root.__cause__:
+        root = root.__cause__
+    if isinstance(root, OSError) and root.strerror:
+        return root.strerror
+    if type(error) is OSError:  # none of Dask's own kinds: the last try was cut short before it failed
+        return f"no connection in {CONNECT_SECONDS:.0f} s"
+    return "what listens there doesn't answer as a scheduler does"
 
 
 def _require_shared_memory() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -261,6 +262,26 @@ def test_a_runner_without_a_cluster_or_a_pool_without_a_deployment_is_said_in_on
         done = cli.run(*flags, *wish)
         assert (done.returncode, message in done.stderr.splitlines()[-1]) == (code, True), done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("tcp://127.0.0.1:1", "(Connection refused|no connection in 5 s)"),  # the last try may be cut short
+        ("tcp://nohost.invalid:8786", "[A-Z].* (known|resolution)"),
+        ("http://127.0.0.1:80", "unknown address scheme 'http'"),
+        ("stranger", "what listens there said nothing in 8 s"),
+    ],
+)
+def test_an_address_without_a_scheduler_costs_one_line(cli: Any, stranger: str, address: str, reason: str) -> None:
+    address = stranger if address == "stranger" else address
+    flags = ("-n", 12, "--data-dir", "data", "-o", "out.h5", *SHORT, "--runner", "dask", "--runner-address", address)
+    done = cli.run("generate", *flags)
+    assert done.returncode == 2, done.stderr
+    assert re.search(f"no Dask scheduler answers at {address}: {reason}.*; name in", done.stderr.splitlines()[-1])
+    assert "Traceback" not in done.stderr
+    assert not list(cli.folder.rglob("*.h5"))
 
 
 def runs_of(cli: Any, pool: str) -> list[dict[str, Any]]:
