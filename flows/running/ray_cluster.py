@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 from contextlib import ExitStack, redirect_stdout
 from typing import Any, Self
@@ -16,11 +17,14 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is
 from prefect_ray.context import remote_options
 from prefect_ray.task_runners import RayTaskRunner
 
+from synthcore.base.errors import SpecError
 from synthcore.engine.lending import at_most
 from synthcore.flows.running.lookup import LookingUp
 
 #: How often Ray repeats a shard whose process or node it lost, -1 for always: it is never the shard that kills them.
 MAX_RETRIES = -1
+#: How long Ray's own check tries to reach a head: with both, it takes 8 s. By default it takes 40.
+BRIEFLY = {"RAY_gcs_rpc_server_connect_timeout_s": "2", "RAY_py_gcs_connect_timeout_s": "4"}
 _bound = ExitStack()
 
 
@@ -30,9 +34,14 @@ def bound() -> None:
 
 
 class RayShardRunner(LookingUp, RayTaskRunner[Any]):
-    """Prefect's runner for Ray, whose processes are all `bound`, those on nodes that join later included."""
+    """Prefect's runner for Ray, whose processes are all `bound`, those on nodes that join later included.
+
+    Entering it raises SpecError if no head answers at its address.
+    """
 
     def __enter__(self) -> Self:
+        if self.address:
+            _require_head(self.address)
         with ExitStack() as opened:
             opened.enter_context(redirect_stdout(sys.stderr))  # where Ray says what it has lost; stdout is for results
             super().__enter__()
@@ -65,3 +74,20 @@ def ray_runner(address: str | None, workers: int) -> RayShardRunner:
     setup = {"worker_process_setup_hook": f"{__name__}.bound"}
     # mypy sees nothing of prefect-ray, whose constructor this is.
     return RayShardRunner(address, {**quiet, "runtime_env": setup, **({} if address else here)})  # type: ignore[no-untyped-call, call-arg]
+
+
+def _require_head(address: str) -> None:
+    """Refuse an address at which no head of Ray answers: joining a cluster, Ray would try for a quarter of an hour.
+
+    In a process of its own, as Ray reads how long to try once, and a run has to be more patient.
+    """
+    if address.startswith("ray://"):  # of Ray's client, which this check isn't for, and which gives up by itself
+        return
+    check = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--skip-version-check", "--address", address]
+    done = subprocess.run(check, env=os.environ | BRIEFLY, capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it isn't healthy"])[-1].partition(": ")
+        raise SpecError(
+            f"no head of Ray answers at {address}: {(reason[2] or reason[0]).rstrip('.')}; name in --runner-address "
+            "what ray start --head shows, such as 10.0.0.5:6379, or leave it out for a cluster on this machine"
+        )

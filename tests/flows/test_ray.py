@@ -100,3 +100,13 @@ def test_a_node_of_ray_that_is_killed_costs_what_it_was_rendering(cli: Any, plai
         out, err = process.communicate()
         assert process.returncode == 0, err
         assert json.loads(out)["digest"] == plain
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "http://127.0.0.1:80", "stranger"])
+def test_an_address_without_a_head_costs_one_line(cli: Any, stranger: str, address: str) -> None:
+    address = stranger if address == "stranger" else address
+    done = cli.run(*FLAGS, "--runner", "ray", "--runner-address", address)
+    assert done.returncode == 2, done.stderr
+    assert f"no head of Ray answers at {address}: " in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list(cli.folder.rglob("*.h5"))
