@@ -77,7 +77,7 @@ class BatchRun:
         files = {data_dir / plan.name: plan for plan in plans}
         self.missing = {path: plan for path, plan in files.items() if not path.exists()}
         self.run_id = UUID(int=0)
-        self.attempt = 0
+        self.submission = 0
         self.times_lost = 0
         self.alive_at = time.monotonic()  #: when it last showed a sign of life
         self._state: StateType | None = None
@@ -117,12 +117,12 @@ class RunSubmitter:
                 self.deployment.id,
                 name=f"{batch.name} of {batch.spec.kind} seed {batch.spec.seed}",
                 parameters={"batch": batch.model_dump(mode="json"), **self._shared},
-                idempotency_key=f"{self.pool}-{self._shared['data_mark']}-{batch.key}-{batch_run.attempt}",
+                idempotency_key=f"{self.pool}-{self._shared['data_mark']}-{batch.key}-{batch_run.submission}",
                 tags=[f"spec-{batch.spec.fingerprint[:12]}"],
             )
             if run.state is None or not run.state.is_final():
                 break
-            batch_run.attempt += 1  # that one is over, and shards are missing
+            batch_run.submission += 1  # that one is over, and shards are missing
         batch_run.run_id, batch_run.alive_at = run.id, time.monotonic()
 
     def resubmit(self, batch_run: BatchRun, why: str) -> None:
@@ -137,7 +137,7 @@ class RunSubmitter:
         if batch_run.times_lost > self.retries:
             times = how_many(batch_run.times_lost, "time")
             raise Accident(f"{batch_run.batch.name} lost {times} on the pool {self.pool}; last: {why}")
-        batch_run.attempt += 1
+        batch_run.submission += 1
         self.submit(batch_run)
 
     def give_up(self, batch_run: BatchRun) -> str:
