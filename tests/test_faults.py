@@ -388,6 +388,7 @@ class HealthyOnce(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.server_close()
         self.send_response(200)
+        self.send_header("Content-Type", "application/json")
         self.end_headers()
 
 

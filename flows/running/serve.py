@@ -142,7 +142,7 @@ def provide_database(database: Path) -> None:
         temporary = database.with_name(f"{database.name}.{os.getpid()}.tmp")
         shutil.copyfile(ready, temporary)
         temporary.replace(database)
-    if revision(database) == revision(ready):
+    if (found := revision(database)) and found == revision(ready):
         os.environ["PREFECT_API_DATABASE_MIGRATE_ON_START"] = "false"
         os.environ["PREFECT_API_BLOCKS_REGISTER_ON_START"] = "false"
 

@@ -129,8 +129,9 @@ def test_a_database_begins_migrated_and_another_one_is_left_alone(
 
     ready = database("template.db", "b")
     monkeypatch.setattr(serve, "template", lambda: ready)
-    monkeypatch.delenv("PREFECT_API_DATABASE_MIGRATE_ON_START", raising=False)
-    monkeypatch.delenv("PREFECT_API_BLOCKS_REGISTER_ON_START", raising=False)
+    for name in ("PREFECT_API_DATABASE_MIGRATE_ON_START", "PREFECT_API_BLOCKS_REGISTER_ON_START"):
+        monkeypatch.setenv(name, "")  # so that they are unset again after the test, which has them set
+        monkeypatch.delenv(name)
     old = database("old.db", "a")
     serve.provide_database(old)
     assert serve.revision(old) == "a"
