@@ -28,12 +28,12 @@ from synthcore.evaluation.scoring import ScoreRef
 from synthcore.ingest.download import DownloadResult
 from synthcore.ingest.report import IngestResult
 from synthcore.ingest.wavetables import CatalogRef
-from synthcore.pipeline import part
 from synthcore.pipeline.cache import Records
 from synthcore.pipeline.features import FeatureRef
 from synthcore.pipeline.nearness_report import Nearness
 from synthcore.pipeline.sketching import SketchRef
 from synthcore.publishing.planning import FileRef
+from synthcore.storage import part_records
 from synthcore.storage.refs import DatasetRef, ShardRef
 
 log = logging.getLogger(__name__)
@@ -164,9 +164,9 @@ def read_records(data_dir: Path, results_dir: Path) -> Records:
             results[file] = store.read(path.name).result
         except (OSError, ValueError):  # pydantic's errors and JSON's are ValueErrors
             unreadable.append(file)
-    for path in sorted((data_dir / part.FOLDER).glob("*.json")):
+    for path in sorted((data_dir / part_records.FOLDER).glob("*.json")):
         file = path.relative_to(data_dir).as_posix()
-        if ref := part.read_record(path):
+        if ref := part_records.read(path):
             results[file] = ref
         else:
             unreadable.append(file)

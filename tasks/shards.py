@@ -13,7 +13,7 @@ from prefect.runtime import task_run
 from prefect.tasks import Task, exponential_backoff
 
 from synthcore.base.errors import Accident
-from synthcore.pipeline import gaps, part, shard
+from synthcore.pipeline import gaps, shard
 from synthcore.pipeline.shard import ShardPlan
 from synthcore.storage.refs import Gap, ShardRef
 from synthcore.tasks.limits import of_this_machine
@@ -45,8 +45,6 @@ async def heals(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
 def render_shard(plan: ShardPlan, data_dir: Path, render_timeout: float) -> ShardRef:
     """Render one shard of a dataset, or find it rendered already."""
     show_logs()
-    if there := part.found(plan, data_dir):
-        return there
     with shard.claimed(plan, data_dir) as made_elsewhere:
         if made_elsewhere:
             return made_elsewhere

@@ -9,10 +9,10 @@ from prefect.task_runners import TaskRunner
 
 from synthcore.flows.running.display import Display
 from synthcore.flows.running.runners import hand_out
-from synthcore.pipeline import part
 from synthcore.pipeline.gaps import is_lost, stop_if_all_failed
 from synthcore.pipeline.shard import ShardPlan
 from synthcore.settings.generate import Generate, RenderShards
+from synthcore.storage import part_records
 from synthcore.storage.refs import Gap, ShardRef
 from synthcore.tasks.intact import redo_lost
 from synthcore.tasks.shards import outcome, render_shard
@@ -45,7 +45,7 @@ class ShardRenderer:
         )
         if refresh:
             for plan in plans:
-                part.forget(plan, settings.data_dir)
+                part_records.forget(plan.name, settings.data_dir)
         made: dict[int, ShardRef | Gap] = {}
         same = {"data_dir": settings.data_dir, "render_timeout": settings.run.render_timeout}
         for plan, future in hand_out(plans, self.runner, task, **same):

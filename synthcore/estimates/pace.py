@@ -30,9 +30,9 @@ from synthcore.engine.faults import REPEATS
 from synthcore.engine.lending import at_most
 from synthcore.engine.rendering import Fault, RenderedRow
 from synthcore.engine.stopping import interruptible, stopped_after
-from synthcore.pipeline import part
 from synthcore.pipeline.shard import ShardPlan, ShardWork
 from synthcore.sources.base import PRESET_SOURCES, Candidate, Supply
+from synthcore.storage import part_records
 from synthcore.storage.refs import ShardRef
 
 VERSION = 1  #: Raise it when the same rehearsal would give another pace.
@@ -155,7 +155,7 @@ def find_shards(plans: Sequence[ShardPlan], data_dir: Path, results_dir: Path) -
     """
     found = {}
     for plan in plans:
-        ref = _recorded(plan, results_dir) or part.found(plan, data_dir)
+        ref = _recorded(plan, results_dir) or part_records.find(plan.name, data_dir)
         with contextlib.suppress(OSError):
             if ref and (data_dir / plan.name).stat().st_size == ref.size:
                 found[plan.index] = ref

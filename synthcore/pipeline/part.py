@@ -6,7 +6,6 @@ each a record that says what it held when it was written.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from synthcore.base.atomic import atomic_path
 from synthcore.base.counting import how_many
 from synthcore.base.errors import Accident, RenderError
 from synthcore.engine.lending import at_most
 from synthcore.engine.stopping import interruptible
 from synthcore.pipeline.gaps import as_gap, split_outcomes, stop_if_all_failed
 from synthcore.pipeline.shard import ShardPlan, claimed, render_shard
+from synthcore.storage import part_records
 from synthcore.storage.refs import Gap, ShardRef
 
 
@@ -38,32 +37,6 @@ class PartResult(BaseModel):
         """Say it, for a terminal."""
         shards = how_many(self.shards, "shard")
         return f"part {self.part}: {shards}, {self.shards_there:,} there before; {self.rows_rendered:,} rows rendered\n"
-
-
-FOLDER = "parts"  #: where in a data directory these records are
-
-
-def found(plan: ShardPlan, data_dir: Path) -> ShardRef | None:
-    """The shard that a part made of a plan, as its record says; None if none did. Its file isn't looked at."""
-    ref = read_record(_record(plan, data_dir))
-    return ref.model_copy(update={"tries": 0}) if ref else None
-
-
-def read_record(path: Path) -> ShardRef | None:
-    """What the record of a shard says; None if there is none, or one that isn't ours."""
-    with contextlib.suppress(OSError, ValueError):
-        ref = ShardRef.model_validate_json(path.read_bytes())
-        return ref if Path(ref.name).stem == path.stem else None
-    return None
-
-
-def forget(plan: ShardPlan, data_dir: Path) -> None:
-    """Have a shard of a part rendered again when a run asks for it next."""
-    _record(plan, data_dir).unlink(missing_ok=True)
-
-
-def _record(plan: ShardPlan, data_dir: Path) -> Path:
-    return data_dir / FOLDER / f"{plan.key}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +88,7 @@ class PartRenderer:
                     if made_elsewhere:
                         return made_elsewhere
                     ref = render_shard(plan, self.data_dir, self.render_timeout)
-                    with atomic_path(_record(plan, self.data_dir)) as temporary:
-                        temporary.write_text(ref.model_dump_json())
+                    part_records.write(ref, self.data_dir)
                     return ref
             except RenderError as error:
                 attempt += 1

@@ -44,7 +44,7 @@ from synthcore.sources.shapes import library_digest
 from synthcore.sources.synthetic import SyntheticSource, drawn_with
 from synthcore.sources.variations import VariationSource
 from synthcore.spec import ANY_PEAK, CLIPS_ABOVE, DatasetSpec
-from synthcore.storage import claims
+from synthcore.storage import claims, part_records
 from synthcore.storage.drawing import Drawing, StoredPriors
 from synthcore.storage.opening import new_file
 from synthcore.storage.refs import ShardRef
@@ -233,7 +233,7 @@ def _reference(work: ShardWork, file: Path, digest: str, seconds: float) -> Shar
 
 @contextlib.contextmanager
 def claimed(plan: ShardPlan, data_dir: Path) -> Iterator[ShardRef | None]:
-    """Be the only run that renders a shard. Gives the shard if another run has made it while this one waited.
+    """Be the only one that renders a shard. Gives it if another run has made it while this one waited, or a part has.
 
     Raises
     ------
@@ -249,7 +249,7 @@ def claimed(plan: ShardPlan, data_dir: Path) -> Iterator[ShardRef | None]:
         pause(seconds)
 
     with claims.claimed(data_dir / plan.name, wait) as is_made:
-        yield ShardRef.of(data_dir, plan.name, plan.source) if is_made else None
+        yield ShardRef.of(data_dir, plan.name, plan.source) if is_made else part_records.find(plan.name, data_dir)
 
 
 def supply(plan: ShardPlan, catalog: Catalog, presets: Collection | None, priors: Priors) -> Supply:

@@ -48,7 +48,7 @@ class ShardRef(BaseModel):
     seconds: float
     synth_cpu_seconds: float
     worker: str = ""  # machine and process that rendered it
-    tries: int = 1  # how often it was begun, until no accident befell it; 0: not this run made it
+    tries: int = 1  # how often it was begun, until no accident befell it; 0: it was made by another
 
     def is_intact(self, data_dir: Path) -> bool:
         """Whether the file is there, of its size, and states its digest. `merge` also reads every byte."""

@@ -11,9 +11,10 @@ import pytest
 from synthcore.base.errors import Accident, IncompleteDataset
 from synthcore.pipeline import part
 from synthcore.pipeline.part import PartRenderer
-from synthcore.pipeline.shard import ShardPlan, plan_shards, render_shard
+from synthcore.pipeline.shard import ShardPlan, claimed, plan_shards, render_shard
 from synthcore.settings.generate import Generate
 from synthcore.spec import AudioSpec, DatasetSpec
+from synthcore.storage import part_records
 from tests.conftest import Fresh, Warm
 
 PART = """
@@ -89,23 +90,35 @@ def test_accidents_are_tried_again_and_what_fails_for_good_leaves_the_others(
         renderer.render(plans, "1/1", print)
     assert sorted(tries) == sorted([1, *(plan.index for plan in plans for _ in range(2))])
     assert [(tmp_path / plan.name).exists() for plan in plans] == [plan.index != 1 for plan in plans]
-    assert [part.found(plan, tmp_path) is None for plan in plans] == [plan.index == 1 for plan in plans]
+    assert [part_records.find(plan.name, tmp_path) is None for plan in plans] == [plan.index == 1 for plan in plans]
 
 
 @pytest.mark.slow
 def test_what_a_part_made_is_known_by_its_record_alone(plans: list[ShardPlan], tmp_path: Path) -> None:
     PartRenderer(tmp_path, workers=1, render_timeout=60, retries=0).render(plans[:2], "1/1", print)
-    first, second = (part.found(plan, tmp_path) for plan in plans[:2])
+    first, second = (part_records.find(plan.name, tmp_path) for plan in plans[:2])
     assert first
     assert first.is_intact(tmp_path)
     assert (first.rows, first.tries) == (plans[0].rows, 0)
+    with claimed(plans[0], tmp_path) as made_elsewhere:  # by whom it needn't wait for
+        assert made_elsewhere == first
     assert second
     one, other = (tmp_path / "parts" / f"{plan.key}.json" for plan in plans[:2])
     for said in (b"", b"{}", other.read_bytes()):  # the last is of another shard
         one.write_bytes(said)
-        assert part.found(plans[0], tmp_path) is None
-    part.forget(plans[1], tmp_path)
-    assert part.found(plans[1], tmp_path) is None
+        assert part_records.find(plans[0].name, tmp_path) is None
+    part_records.forget(plans[1].name, tmp_path)
+    assert part_records.find(plans[1].name, tmp_path) is None
+
+
+@pytest.mark.slow
+def test_a_part_renders_again_what_is_gone_since(plans: list[ShardPlan], tmp_path: Path) -> None:
+    renderer = PartRenderer(tmp_path, workers=1, render_timeout=60, retries=0)
+    renderer.render(plans[:1], "1/1", print)
+    (tmp_path / plans[0].name).unlink()
+    assert part_records.find(plans[0].name, tmp_path) is None
+    assert renderer.render(plans[:1], "1/1", print).rows_rendered == plans[0].rows
+    assert part_records.find(plans[0].name, tmp_path)
 
 
 def test_a_part_that_is_none_or_that_others_would_render_is_refused() -> None:
