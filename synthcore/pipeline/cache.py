@@ -28,6 +28,7 @@ from synthcore.sources.synthetic import drawn_with
 from synthcore.spec import DatasetSpec
 from synthcore.storage.dataset import Dataset
 from synthcore.storage.refs import DatasetRef, ShardRef
+from synthcore.storage.schema import is_newer
 
 Kind = Literal[
     "shard",
@@ -191,12 +192,12 @@ def is_whole(path: Path, ref: ShardRef) -> bool:
 def _is_newer(path: Path) -> bool:
     """Whether a file was written by a newer synthcore."""
     try:
-        Dataset(path).close()
+        with Dataset(path) as shard:
+            return is_newer(shard.version)
     except NewerDataset:
         return True
     except DatasetError:
         return False
-    return False
 
 
 def _shards(data_dir: Path, records: Records) -> Iterator[Entry]:

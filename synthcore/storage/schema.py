@@ -294,7 +294,16 @@ def read_spec(file: h5py.File) -> DatasetSpec:
         fields = json.loads(file["schema"].attrs["spec"])
         return DatasetSpec.model_validate({"priors": "uniform", **fields})  # what all were before there was a choice
     except ValidationError as error:
-        raise NewerDataset(f"{file.filename} has a spec that this synthcore doesn't know; use a newer one") from error
+        what = f"{file.filename} has a spec that this synthcore doesn't know"
+        if is_newer(file["schema"].attrs["version"]):
+            raise NewerDataset(f"{what}; use a newer one") from error
+        raise DatasetError(f"{what}: it is damaged, or a newer one's") from error
+
+
+def is_newer(version: object) -> bool:
+    """Whether a schema is of a later version than this one."""
+    numbers = str(version).split(".")
+    return all(map(str.isdecimal, numbers)) and [*map(int, numbers)] > [*map(int, VERSION.split("."))]
 
 
 def require_schema(file: h5py.File, path: str) -> None:
@@ -310,10 +319,8 @@ def require_schema(file: h5py.File, path: str) -> None:
     version = header.get("version")
     if version is None:
         raise DatasetError(f"{path} is an HDF5 file, but not a synthcore dataset: it has no schema/version")
-    major = str(version).split(".")[0]
-    if major not in READ:
-        is_newer = major.isdecimal() and int(major) > int(READ[-1])
-        raise (NewerDataset if is_newer else DatasetError)(
+    if str(version).split(".")[0] not in READ:
+        raise (NewerDataset if is_newer(version) else DatasetError)(
             f"{path} has schema version {version}, this synthcore reads {VERSION}; generate it again, or install "
             "the synthcore that made it"
         )

@@ -165,6 +165,20 @@ def test_a_shard_that_a_newer_version_wrote_is_neither_damaged_nor_cleared_away(
     )
 
 
+def test_a_spec_that_makes_no_sense_is_damage_unless_the_schema_is_newer(
+    folder: Path, records: Records, tier_1: Any
+) -> None:
+    path = folder / tier_1.shards[0].name
+    with h5py.File(path, "r+") as file:
+        file["schema"].attrs["spec"] = file["schema"].attrs["spec"].replace('"tier":1', '"tier":9')
+    assert ("shard", "damaged") in states(survey(folder, records))
+    assert verify(folder, records).damaged == (tier_1.shards[0].name,)
+    with h5py.File(path, "r+") as file:
+        file["schema"].attrs["version"] = "4.9.0"
+    assert ("shard", "other engine") in states(survey(folder, records))
+    assert verify(folder, records).damaged == ()
+
+
 @pytest.mark.slow
 def test_a_spec_can_be_cleared_but_not_what_a_virtual_dataset_refers_to(
     folder: Path, records: Records, tier_1: Any
