@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import Server
+from synthcore.flows.running.server import last_line
 
 ROWS = ("--rows-per-shard", 1, "--notes", 60, "--sample-rate", 22050, "--note-seconds", 0.05, "--render-seconds", 0.1)
 
@@ -44,7 +45,7 @@ def measure(folder: Path, runs: int, shards: int) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "locked": log.count("(sqlite3.OperationalError) database is locked"),
         "errors": log.count("Traceback (most recent call last)"),
-        "complaints": sorted({_last_line(folder / f"{seed}.log") for seed in range(runs) if codes[seed]}),
+        "complaints": sorted({last_line((folder / f"{seed}.log").read_text()) for seed in range(runs) if codes[seed]}),
     }
 
 
@@ -54,10 +55,6 @@ def _start(folder: Path, seed: int, shards: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "synthcore.flows.cli", "generate", *map(str, words)], stdout=log, stderr=log
         )
-
-
-def _last_line(log: Path) -> str:
-    return (log.read_text().splitlines() or [""])[-1]
 
 
 if __name__ == "__main__":

@@ -101,8 +101,8 @@ def _server() -> Iterator[Finding]:
             what = f"the database of the server at {masked(api)} doesn't answer"
             yield Finding(check="server", state="problem", what=what, todo="start it; the server finds it again")
     elif named:
-        what = f"a server answers at {masked(named)}, but asks for a login"
-        yield Finding(check="server", state="ok", what=what)
+        what = f"what answers at {masked(named)} doesn't say how it is: it asks for a login, or isn't well"
+        yield Finding(check="server", state="warning", what=what, todo="see its log if a run can't use it either")
     elif kept:
         what = f"the server that synthcore up started at {kept} doesn't answer"
         yield Finding(check="server", state="warning", what=what, todo="synthcore down, then synthcore up")

@@ -20,6 +20,7 @@ from prefect_ray.task_runners import RayTaskRunner
 from synthcore.base.errors import SpecError
 from synthcore.engine.lending import at_most
 from synthcore.flows.running.lookup import LookingUp
+from synthcore.flows.running.server import last_line
 
 #: How often Ray repeats a shard whose process or node it lost, -1 for always: it is never the shard that kills them.
 MAX_RETRIES = -1
@@ -86,7 +87,7 @@ def _require_head(address: str) -> None:
     check = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--skip-version-check", "--address", address]
     done = subprocess.run(check, env=os.environ | BRIEFLY, capture_output=True, text=True)
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["it isn't healthy"])[-1].partition(": ")
+        reason = last_line(done.stderr).partition(": ")
         raise SpecError(
             f"no head of Ray answers at {address}: {(reason[2] or reason[0]).rstrip('.')}; name in --runner-address "
             "what ray start --head shows, such as 10.0.0.5:6379, or leave it out for a cluster on this machine"

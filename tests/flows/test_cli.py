@@ -203,9 +203,12 @@ def test_a_web_server_that_is_not_prefects_is_named(
         NOT_FOUND + b'Content-Type: application/json\r\n\r\n{"detail": "Not Found"}',
     ],
 )
-def test_who_refuses_us_may_be_a_prefect_server(answer: bytes) -> None:
+def test_who_refuses_us_may_be_a_prefect_server(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     with answering(answer) as port:
-        assert environment.who_answers(f"http://127.0.0.1:{port}/api") == "a server"
+        api = f"http://127.0.0.1:{port}/api"
+        assert environment.who_answers(api) == "a server"
+        monkeypatch.setenv("PREFECT_API_URL", api)
+        assert next(doctor._server()).state == "warning"
 
 
 def test_what_speaks_no_http_is_no_server() -> None:
