@@ -6,7 +6,7 @@ zygotes' own processes (forking, their end of the pipe). What render children do
 operation's own cost on rows and presets of the run, times its count: loading, and compressing with measuring and
 hashing. The rest of their time is forks, exits and copies of pages. Copies that happen inside a render are counted
 there; "system time of render children" says what all of them cost, wherever. Idle is what is left. It needs a machine
-with nothing else on it, and no Prefect server kept running: that would be one of the other programs.
+with nothing else on it, and no server of `synthcore up`: that would be one of the other programs.
 """
 
 from __future__ import annotations

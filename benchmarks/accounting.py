@@ -26,6 +26,8 @@ import psutil
 from synthcore.engine import client, lending
 from synthcore.engine.rendering import Outcome
 from synthcore.flows import cli
+from synthcore.flows.running import server
+from synthcore.flows.running.environment import prefect_home
 from synthcore.pipeline import shard
 from synthcore.pipeline.shard import ShardWork
 from synthcore.storage import merge
@@ -105,10 +107,12 @@ def window() -> Iterator[None]:
 
 
 def _server_seconds() -> float:
-    """CPU seconds of our children that are no zygotes: the server of this run."""
+    """CPU seconds of the server that this run uses: a child of ours that is no zygote, or one that is shared."""
     zygotes = {zygote.process.pid for zygote in client.living}
-    children = [child for child in psutil.Process().children() if child.pid not in zygotes]
-    family = [one for child in children for one in (child, *child.children(recursive=True))]
+    servers = {child for child in psutil.Process().children() if child.pid not in zygotes}
+    if shared := server.running(prefect_home()):
+        servers.add(psutil.Process(shared.pid))
+    family = {one for first in servers for one in (first, *first.children(recursive=True))}
     return sum(sum(one.cpu_times()[:2]) for one in family)
 
 
