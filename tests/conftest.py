@@ -70,6 +70,10 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # vita aborts a process that ends with some of its objects left
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that have most long tests, then slow ones: what is begun last should be short."""
     long, slow = (Counter(i.path for i in items if i.get_closest_marker(mark)) for mark in ("long", "slow"))
