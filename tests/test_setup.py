@@ -1,4 +1,4 @@
-"""Set-up: what `make setup` installs with, and where it looks for packages."""
+"""Set-up: what `make setup` installs with, and where it looks for packages; and how a process of tests ends."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MAKEFILE = (ROOT / "Makefile").read_text()
 RUN_UV = re.search(r"^define RUN_UV\n(.*?)^endef", MAKEFILE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.slow
+def test_tests_in_one_process_end_well_with_vita_loaded() -> None:
+    collect = ("--collect-only", "--quiet", "--numprocesses", "0", "tests/vital/test_panel.py")
+    done = subprocess.run([sys.executable, "-m", "pytest", *collect], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
