@@ -155,10 +155,11 @@ def find_shards(plans: Sequence[ShardPlan], data_dir: Path, results_dir: Path) -
     """
     found = {}
     for plan in plans:
-        ref = _recorded(plan, results_dir) or part_records.find(plan.name, data_dir)
-        with contextlib.suppress(OSError):
-            if ref and (data_dir / plan.name).stat().st_size == ref.size:
-                found[plan.index] = ref
+        ref = _recorded(plan, results_dir)
+        if not (ref and ref.is_there(data_dir)):
+            ref = part_records.find(plan.name, data_dir)
+        if ref:
+            found[plan.index] = ref
     return found
 
 

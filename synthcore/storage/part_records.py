@@ -20,10 +20,7 @@ def write(ref: ShardRef, data_dir: Path) -> None:
 def find(name: str, data_dir: Path) -> ShardRef | None:
     """The shard of a name; None if no part made it, or it is gone or of another size since. A run reads every byte."""
     ref = read(_path(name, data_dir))
-    with contextlib.suppress(OSError):
-        if ref and (data_dir / name).stat().st_size == ref.size:
-            return ref.model_copy(update={"tries": 0})
-    return None
+    return ref.model_copy(update={"tries": 0}) if ref and ref.is_there(data_dir) else None
 
 
 def read(path: Path) -> ShardRef | None:

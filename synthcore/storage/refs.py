@@ -50,6 +50,11 @@ class ShardRef(BaseModel):
     worker: str = ""  # machine and process that rendered it
     tries: int = 1  # how often it was begun, until no accident befell it; 0: it was made by another
 
+    def is_there(self, data_dir: Path) -> bool:
+        """Whether a file of its size is there. What it holds isn't looked at."""
+        path = data_dir / self.name
+        return path.is_file() and path.stat().st_size == self.size
+
     def is_intact(self, data_dir: Path) -> bool:
         """Whether the file is there, of its size, and states its digest. `merge` also reads every byte."""
         return is_intact(data_dir / self.name, self.size, self.digest)
