@@ -441,6 +441,18 @@ def files_at_most(size: int) -> None:
 
 
 @pytest.mark.long
+def test_a_shard_that_a_newer_synthcore_made_since_is_named_as_such_and_rendered_again(cli: Any, rendered: str) -> None:
+    newer = shard_files(cli.folder)[0]
+    with h5py.File(newer, "r+") as file:
+        file["schema"].attrs["version"] = "99.0.0"
+    done = cli.run(*RUN, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["digest"], report["shards_cached"]) == (rendered, SHARDS - 1)
+    assert f"{newer.name} is by a newer synthcore: rendering shard" in " ".join(done.stderr.split())
+
+
+@pytest.mark.long
 def test_records_cut_short_cost_their_steps_done_again(cli: Any, rendered: str) -> None:
     results = cli.folder / "data" / "results"
     for number, record in enumerate(results.glob("shard-*")):

@@ -91,9 +91,9 @@ class Display:
         self.tally.shard_failed()
         self._move()
 
-    def shard_lost(self, plan: ShardPlan) -> None:
-        """Uncount a finished shard: its file is gone or damaged, and it will be rendered again."""
-        self.say(f"{plan.name} is gone or damaged: rendering shard {plan.index} again")
+    def shard_lost(self, plan: ShardPlan, now: str) -> None:
+        """Uncount a finished shard: its file isn't what it was, and it will be rendered again."""
+        self.say(f"{plan.name} is {now}: rendering shard {plan.index} again")
         self.tally.shard_lost(plan)
         self._bar.update(self._task, description="rendering")
         self._move()

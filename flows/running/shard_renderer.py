@@ -1,4 +1,4 @@
-"""Rendering the shards of a run: each that is missing, and again those whose files turn out to be gone or damaged."""
+"""Rendering the shards of a run: each that is missing, and again those whose files are no longer what they were."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from prefect.task_runners import TaskRunner
 
 from synthcore.flows.running.display import Display
 from synthcore.flows.running.runners import hand_out
+from synthcore.pipeline.cache import NEWER, is_by_newer
 from synthcore.pipeline.gaps import is_lost, stop_if_all_failed
 from synthcore.pipeline.shard import ShardPlan
 from synthcore.settings.generate import Generate, RenderShards
@@ -32,9 +33,10 @@ class ShardRenderer:
         return redo_lost(plans, made, is_lost=lambda one: is_lost(one, self.settings.data_dir), redo=self.render_again)
 
     def render_again(self, lost: list[ShardPlan]) -> list[ShardRef | Gap]:
-        """Render shards that were cached, but whose files are gone or damaged."""
+        """Render shards that were cached, but whose files are gone, damaged, or by now a newer synthcore's."""
         for plan in lost:
-            self.display.shard_lost(plan)
+            now = NEWER if is_by_newer(self.settings.data_dir / plan.name) else "gone or damaged"
+            self.display.shard_lost(plan, now)
         return self._render(lost, refresh=True)
 
     def _render(self, plans: list[ShardPlan], *, refresh: bool) -> list[ShardRef | Gap]:

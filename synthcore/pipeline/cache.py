@@ -180,7 +180,7 @@ def verify(data_dir: Path, records: Records) -> VerifyResult:
     """Read every byte of every shard that is remembered. One that a newer synthcore has replaced is not damaged."""
     shards = {ref.name: ref for ref in records.shards.values()}
     changed = [name for name, ref in sorted(shards.items()) if not is_whole(data_dir / name, ref)]
-    damaged = [name for name in changed if not _is_newer(data_dir / name)]
+    damaged = [name for name in changed if not is_by_newer(data_dir / name)]
     return VerifyResult(checked=len(shards), damaged=tuple(damaged))
 
 
@@ -189,7 +189,7 @@ def is_whole(path: Path, ref: ShardRef) -> bool:
     return path.is_file() and file_checksum(path) == ref.checksum
 
 
-def _is_newer(path: Path) -> bool:
+def is_by_newer(path: Path) -> bool:
     """Whether a file was written by a newer synthcore."""
     try:
         with Dataset(path) as shard:
