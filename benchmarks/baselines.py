@@ -2,8 +2,9 @@
 
 All make the same number of rows with two workers. `samplers` lets each draw its own: what counts is rows kept, and a
 pool that refuses nine of ten takes half an hour. `baselines` gives all of them the patches that our run kept, where
-none is refused any more; only ours are settled, exact, isolated and labelled. Every time is without starting Python,
-and to the file's being whole; ours is to its being on the disk.
+none is refused any more; only ours are settled, exact, isolated and labelled. The others run before ours and again
+after it, as a machine's pace may change by a tenth within minutes. Every time is without starting Python, and to the
+file's being whole; ours is to its being on the disk.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ def run(folder: Path, share: float = 1.0) -> Iterator[Measure]:
         place, flags = folder / str(tier), to_flags(tier, ROWS, share)
         drawn = generate(place, *flags)
         presets = write_presets(place / "out.h5", place / "presets")
-        ours = run_known(place, *flags)
         same = Request(tier=tier, rows=drawn.report["rows"], workers=WORKERS, output=place / "same.h5", presets=presets)
-        plan = run_plan(same)
-        threads = run_threads(presets, place / "wav")
+        before = run_plan(same), run_threads(presets, place / "wav-before")
+        ours = run_known(place, *flags)
+        after = run_plan(same), run_threads(presets, place / "wav-after")
+        plan, threads = map(together, before, after)
         name = f"baselines tier {tier}"
         yield Measure(f"{name}: rows/s of the pool, same patches", pace(ours) / pace(plan), 1.0)
         hoped = pace(drawn) / pace(plan) / PLANNED_ACCEPTANCE
@@ -45,6 +47,11 @@ def run(folder: Path, share: float = 1.0) -> Iterator[Measure]:
         yield Measure(f"{name}: bytes a row of the threads, same patches", weight(ours) / weight(threads))
         for whose, done in (("ours", ours), ("pool", plan), ("threads", threads)):
             yield Measure(f"{name}: rows a second on the same patches, {whose}", pace(done), unit="rows/s")
+
+
+def together(before: Finished, after: Finished) -> Finished:
+    """Two runs as if they were one."""
+    return Finished({what: before.report[what] + after.report[what] for what in ("rows", "seconds", "bytes")}, 0.0)
 
 
 def run_samplers(folder: Path, share: float = 1.0) -> Iterator[Measure]:
